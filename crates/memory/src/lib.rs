@@ -1,0 +1,1 @@
+//! What can be read of a kernel: addresses, gaps, and the kernel's symbol table.

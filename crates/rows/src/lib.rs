@@ -1,0 +1,1 @@
+//! Values, rows, schemas and histograms: what a question answered looks like before it is rendered.

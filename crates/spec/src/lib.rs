@@ -1,0 +1,14 @@
+//! eBPF instructions and the kernel-independent description of programs and maps.
+//!
+//! A [`Spec`] is plain data: the compiler of kscope-script and (later) the ELF reader both
+//! produce it, and only the loader of kscope-bpf meets a kernel with it. The same input gives
+//! the same `Spec` on every machine.
+
+pub mod insn;
+mod object;
+
+pub use insn::{Insn, Reg};
+pub use object::{
+    AttachKind, FuncInfo, LateId, LateValue, LateKind, LineInfo, MapId, MapKind, MapSpec,
+    ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SourceFile, Spec,
+};

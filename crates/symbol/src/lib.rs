@@ -1,0 +1,1 @@
+//! Addresses to names, for the kernel and for user space.

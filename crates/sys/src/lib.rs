@@ -1,0 +1,1 @@
+//! The one door to the kernel, and the only crate with unsafe code.

@@ -1,0 +1,1 @@
+//! Rows and maps to everything printed: text, tables and JSON.

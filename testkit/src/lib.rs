@@ -1,0 +1,1 @@
+//! Independent writers and engines for tests: BTF, an eBPF interpreter.
