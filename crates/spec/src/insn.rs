@@ -1,10 +1,36 @@
-//! One eBPF instruction slot: the 64-bit encoding, and builders for what the compiler emits.
+//! One eBPF instruction slot: the 64-bit encoding, its builders, and the enum view [`Op`].
+
+mod build;
+pub mod code;
+mod op;
+
+pub use op::{AluOp, AtomicOp, BadInsn, Callee, Cond, Op, Operand, Pseudo, Size, SwapOrder, Width};
 
 /// A register: `r0` result, `r1`–`r5` arguments, `r6`–`r9` kept across calls, `r10` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Reg(pub u8);
 
 impl Reg {
+    /// The result of calls and of the program.
+    pub const R0: Reg = Reg(0);
+    /// The first argument; the context when a program starts.
+    pub const R1: Reg = Reg(1);
+    /// The second argument.
+    pub const R2: Reg = Reg(2);
+    /// The third argument.
+    pub const R3: Reg = Reg(3);
+    /// The fourth argument.
+    pub const R4: Reg = Reg(4);
+    /// The fifth argument.
+    pub const R5: Reg = Reg(5);
+    /// The first register kept across calls.
+    pub const R6: Reg = Reg(6);
+    /// The second register kept across calls.
+    pub const R7: Reg = Reg(7);
+    /// The third register kept across calls.
+    pub const R8: Reg = Reg(8);
+    /// The fourth register kept across calls.
+    pub const R9: Reg = Reg(9);
     /// The read-only frame pointer.
     pub const FP: Reg = Reg(10);
 }
@@ -25,3 +51,94 @@ pub struct Insn {
     /// Immediate operand.
     pub imm: i32,
 }
+
+impl Insn {
+    /// Encodes the slot for a little-endian target.
+    #[must_use]
+    pub const fn encode_le(self) -> [u8; 8] {
+        let off = self.off.to_le_bytes();
+        let imm = self.imm.to_le_bytes();
+        let regs = (self.dst & 0x0f) | (self.src << 4);
+        [
+            self.code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3],
+        ]
+    }
+
+    /// Encodes the slot for a big-endian target.
+    #[must_use]
+    pub const fn encode_be(self) -> [u8; 8] {
+        let off = self.off.to_be_bytes();
+        let imm = self.imm.to_be_bytes();
+        let regs = (self.dst << 4) | (self.src & 0x0f);
+        [
+            self.code, regs, off[0], off[1], imm[0], imm[1], imm[2], imm[3],
+        ]
+    }
+
+    /// Encodes the slot in the byte order of the machine this runs on.
+    #[must_use]
+    pub const fn encode(self) -> [u8; 8] {
+        if cfg!(target_endian = "big") {
+            self.encode_be()
+        } else {
+            self.encode_le()
+        }
+    }
+
+    /// Decodes a slot of a little-endian target; every bit pattern is a slot.
+    #[must_use]
+    pub const fn decode_le(bytes: [u8; 8]) -> Insn {
+        let [code, regs, o0, o1, i0, i1, i2, i3] = bytes;
+        Insn {
+            code,
+            dst: regs & 0x0f,
+            src: regs >> 4,
+            off: i16::from_le_bytes([o0, o1]),
+            imm: i32::from_le_bytes([i0, i1, i2, i3]),
+        }
+    }
+
+    /// Decodes a slot of a big-endian target; every bit pattern is a slot.
+    #[must_use]
+    pub const fn decode_be(bytes: [u8; 8]) -> Insn {
+        let [code, regs, o0, o1, i0, i1, i2, i3] = bytes;
+        Insn {
+            code,
+            dst: regs >> 4,
+            src: regs & 0x0f,
+            off: i16::from_be_bytes([o0, o1]),
+            imm: i32::from_be_bytes([i0, i1, i2, i3]),
+        }
+    }
+
+    /// Decodes a slot in the byte order of the machine this runs on.
+    #[must_use]
+    pub const fn decode(bytes: [u8; 8]) -> Insn {
+        if cfg!(target_endian = "big") {
+            Insn::decode_be(bytes)
+        } else {
+            Insn::decode_le(bytes)
+        }
+    }
+
+    /// Tells whether this is the first slot of `ld_imm64`, which takes the next slot too.
+    #[must_use]
+    pub const fn is_wide(self) -> bool {
+        self.code == code::LD | code::IMM | code::DW
+    }
+
+    /// Gives the number of slots the instruction that starts here takes: 1 or 2.
+    #[must_use]
+    pub const fn slots(self) -> usize {
+        if self.is_wide() { 2 } else { 1 }
+    }
+
+    /// Gives the 64-bit immediate of the two slots of `ld_imm64`.
+    #[must_use]
+    pub const fn wide_value(slots: [Insn; 2]) -> u64 {
+        (slots[0].imm as u32 as u64) | ((slots[1].imm as u32 as u64) << 32)
+    }
+}
+
+#[cfg(test)]
+mod tests;

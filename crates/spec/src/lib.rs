@@ -4,11 +4,13 @@
 //! produce it, and only the loader of kscope-bpf meets a kernel with it. The same input gives
 //! the same `Spec` on every machine.
 
+pub mod helper;
 pub mod insn;
 mod object;
 
+pub use helper::HelperId;
 pub use insn::{Insn, Reg};
 pub use object::{
-    AttachKind, FuncInfo, LateId, LateValue, LateKind, LineInfo, MapId, MapKind, MapSpec,
+    AttachKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSpec,
     ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SourceFile, Spec,
 };
