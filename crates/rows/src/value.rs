@@ -1,0 +1,92 @@
+//! Decoded values, with names resolved.
+
+use std::sync::Arc;
+
+/// One decoded value.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Value {
+    /// No value.
+    None,
+    /// `true` or `false`.
+    Bool(bool),
+    /// A signed integer.
+    Int(i64),
+    /// An unsigned integer.
+    Uint(u64),
+    /// An enumerator, with its name where it has one.
+    Enum {
+        /// The number.
+        value: i64,
+        /// The enumerator's name.
+        name: Option<Arc<str>>,
+    },
+    /// An address.
+    Pointer(u64),
+    /// A string: bytes of no known encoding.
+    Str(Vec<u8>),
+    /// A buffer of bytes.
+    Buffer(Vec<u8>),
+    /// A tuple.
+    Tuple(Vec<Value>),
+    /// A record of the script or a C structure.
+    Record(Vec<(Arc<str>, Value)>),
+    /// An array.
+    Array(Vec<Value>),
+    /// A stack.
+    Stack(Stack),
+    /// A symbol, wall-clock time, user name or the like, resolved to text.
+    Text(String),
+    /// `avg()` or `stats()`.
+    Stats {
+        /// Number of values.
+        count: u64,
+        /// Their sum.
+        total: i64,
+        /// Whether the sum is signed.
+        signed: bool,
+    },
+    /// `hist()` or `lhist()`.
+    Histogram(Histogram),
+}
+
+/// A stack, innermost frame first.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Stack {
+    /// The frames.
+    pub frames: Vec<Frame>,
+    /// Set when the kernel could not keep the stack: the errno.
+    pub lost: Option<i32>,
+}
+
+/// One frame of a stack.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Frame {
+    /// The address.
+    pub address: u64,
+    /// The symbol, where known.
+    pub symbol: Option<Arc<str>>,
+    /// Offset in bytes from the symbol.
+    pub offset: u64,
+    /// Module or file the symbol belongs to, where it is not the kernel itself.
+    pub module: Option<Arc<str>>,
+}
+
+/// A histogram: its buckets from the first to the last that is not empty, gaps included.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Histogram {
+    /// Buckets in ascending order.
+    pub buckets: Vec<Bucket>,
+    /// Whether the buckets have equal width (`lhist`).
+    pub linear: bool,
+}
+
+/// One bucket of a histogram: `min` inclusive to `max` inclusive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Bucket {
+    /// Smallest value, or none for the bucket below all.
+    pub min: Option<i64>,
+    /// Largest value, or none for the bucket above all.
+    pub max: Option<i64>,
+    /// How many values.
+    pub count: u64,
+}

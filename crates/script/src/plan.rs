@@ -1,0 +1,327 @@
+//! The Plan: what of a compiled script is not eBPF. The runtime reads events and maps with it.
+
+use std::sync::Arc;
+
+use kscope_rows::{DataType, Field, MapValueType};
+use kscope_spec::{LateId, MapId, ProgramId};
+
+use crate::diagnostic::Span;
+
+/// Version of the Plan's meaning; a runtime refuses a newer one.
+pub const PLAN_VERSION: u32 = 1;
+
+/// Size in bytes of the header of an event: the `u32` site id and 4 bytes of zero.
+pub const EVENT_HEADER: u32 = 8;
+
+/// What the runtime needs beside the [`kscope_spec::Spec`].
+#[derive(Clone, Debug, PartialEq)]
+pub struct Plan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// Output sites, indexed by [`SiteId`].
+    pub sites: Vec<Site>,
+    /// Maps of the script, in the order of their first use.
+    pub maps: Vec<MapPlan>,
+    /// Where programs are attached, in order.
+    pub probes: Vec<ProbePlan>,
+    /// Options declared by `getopt`.
+    pub options: Vec<OptionDecl>,
+    /// Configuration.
+    pub config: Config,
+    /// Maps that the compiler added.
+    pub service: ServiceMaps,
+}
+
+/// Maps that the compiler added.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ServiceMaps {
+    /// Where events go.
+    pub events: Option<EventMap>,
+    /// Per-CPU array of `u64` counters; see [`Counter`].
+    pub counters: Option<MapId>,
+    /// Kernel stacks by id.
+    pub kernel_stacks: Option<MapId>,
+    /// Read-only values of string options, at [`OptionDecl::offset`].
+    pub options: Option<MapId>,
+}
+
+/// The map that events go through.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum EventMap {
+    /// One ring buffer.
+    Ring(MapId),
+    /// A perf event array: a buffer per CPU.
+    Perf(MapId),
+}
+
+/// What the counters of [`ServiceMaps::counters`] count, by index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Counter {
+    /// Events that found no room.
+    LostEvents,
+    /// Stacks the kernel could not store.
+    LostStacks,
+    /// Updates of the map (its index in [`Plan::maps`]) refused because it was full.
+    MapFull(u32),
+}
+
+impl Counter {
+    /// Gives the index in the counter map.
+    #[must_use]
+    pub fn index(self) -> u32 {
+        match self {
+            Counter::LostEvents => 0,
+            Counter::LostStacks => 1,
+            Counter::MapFull(map) => 2 + map,
+        }
+    }
+}
+
+/// Index of a site in [`Plan::sites`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SiteId(pub u32);
+
+/// A place in the script that sends an event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Site {
+    /// What user space does with it.
+    pub kind: SiteKind,
+    /// Arguments; offsets count from the start of the event, so the first is at
+    /// least [`EVENT_HEADER`].
+    pub fields: Vec<Field>,
+    /// Size of the whole event in bytes, a multiple of 8.
+    pub size: u32,
+    /// Where in the script.
+    pub span: Span,
+}
+
+/// What an event asks for.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SiteKind {
+    /// `printf(format, …)`.
+    Printf {
+        /// The format string, checked against the fields.
+        format: Arc<str>,
+    },
+    /// `errorf`, `warnf`: as `printf`, to standard error.
+    Message {
+        /// The format string.
+        format: Arc<str>,
+        /// `ERROR` or `WARNING`.
+        error: bool,
+    },
+    /// `print(value)` of any value but a map: one field.
+    Print,
+    /// `print(@m[key])`: the key's field, then the value's.
+    PrintEntry {
+        /// Index in [`Plan::maps`].
+        map: u32,
+    },
+    /// `print(@m, top, div)`.
+    PrintMap {
+        /// Index in [`Plan::maps`].
+        map: u32,
+        /// How many entries; 0 for all.
+        top: u32,
+        /// Divisor of the values; 0 for none.
+        div: u64,
+    },
+    /// `clear(@m)`.
+    Clear {
+        /// Index in [`Plan::maps`].
+        map: u32,
+    },
+    /// `zero(@m)`.
+    Zero {
+        /// Index in [`Plan::maps`].
+        map: u32,
+    },
+    /// `time(format)`.
+    Time {
+        /// `strftime` format.
+        format: Arc<str>,
+    },
+    /// `exit(code)`: one field, the code as `i32`.
+    Exit,
+    /// `cat(format, …)`.
+    Cat {
+        /// The format string.
+        format: Arc<str>,
+    },
+    /// `system(format, …)`.
+    System {
+        /// The format string.
+        format: Arc<str>,
+    },
+}
+
+/// A map of the script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct MapPlan {
+    /// Name without `@`.
+    pub name: String,
+    /// The kernel's map.
+    pub map: MapId,
+    /// Type of the key, none for a scalar map (entry 0 of an array).
+    pub key: Option<DataType>,
+    /// What its values are.
+    pub value: MapValueType,
+    /// Whether the kernel keeps a value for each CPU.
+    pub per_cpu: bool,
+}
+
+/// Where a program is attached.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbePlan {
+    /// The program in the Spec.
+    pub program: ProgramId,
+    /// The attach point as written, or what a wildcard became.
+    pub name: String,
+    /// What to attach to; several after a wildcard that shares one program.
+    pub attach: Vec<Attach>,
+}
+
+/// An attach point.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Attach {
+    /// Run once before all others are attached.
+    Begin,
+    /// Run once after all others are detached.
+    End,
+    /// A tracepoint.
+    Tracepoint {
+        /// Subsystem, for example `sched`.
+        category: String,
+        /// Event.
+        event: String,
+    },
+    /// A raw tracepoint.
+    RawTracepoint {
+        /// Event.
+        event: String,
+    },
+    /// Entry of a kernel function.
+    Kprobe {
+        /// Function.
+        function: String,
+        /// Offset in bytes.
+        offset: u64,
+    },
+    /// Return of a kernel function.
+    Kretprobe {
+        /// Function.
+        function: String,
+    },
+    /// A timer on one CPU.
+    Interval {
+        /// Period.
+        nanoseconds: u64,
+    },
+    /// A timer on every CPU.
+    Profile {
+        /// How often.
+        rate: Rate,
+    },
+}
+
+/// How often a profile probe fires.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Rate {
+    /// Times a second.
+    Hertz(u64),
+    /// Period in nanoseconds.
+    Nanoseconds(u64),
+}
+
+/// An option of the script.
+#[derive(Clone, Debug, PartialEq)]
+pub struct OptionDecl {
+    /// Name without dashes.
+    pub name: String,
+    /// Type and default.
+    pub kind: OptionKind,
+    /// Help text.
+    pub help: String,
+    /// The late value of a number or bool; the length in bytes of a string.
+    pub late: LateId,
+    /// Where a string stands in the options map.
+    pub offset: u32,
+    /// Where it is declared.
+    pub span: Span,
+}
+
+/// Types of options with their defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionKind {
+    /// `--name` or `--name=true`.
+    Bool(bool),
+    /// `--name=1`.
+    Int(i64),
+    /// `--name=text`.
+    Str {
+        /// Default.
+        default: String,
+        /// Room in bytes, the NUL included.
+        capacity: u32,
+    },
+}
+
+/// What a missing attach point means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum MissingProbes {
+    /// The script does not run.
+    #[default]
+    Error,
+    /// It runs without, and says so.
+    Warn,
+    /// It runs without.
+    Ignore,
+}
+
+/// Configuration of a script: its `config` block over the environment's and the defaults.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Entries of a map.
+    pub max_map_keys: u32,
+    /// Bytes of a string, the NUL included.
+    pub max_strlen: u32,
+    /// Most attach points.
+    pub max_probes: u32,
+    /// Most programs.
+    pub max_bpf_progs: u32,
+    /// Pages of the event buffer; 0 chooses.
+    pub perf_rb_pages: u32,
+    /// Bytes of the verifier's log.
+    pub log_size: u32,
+    /// What a missing attach point means.
+    pub missing_probes: MissingProbes,
+    /// Whether maps that are not empty are printed at the end.
+    pub print_maps_on_exit: bool,
+    /// Put after a string that was cut.
+    pub str_trunc_trailer: String,
+    /// Bytes that `cat` prints at most.
+    pub max_cat_bytes: u32,
+    /// How stacks print.
+    pub stack_mode: kscope_rows::StackMode,
+    /// Whether events go through a perf buffer instead of a ring buffer.
+    pub perf_buffer: bool,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Config {
+            max_map_keys: 4096,
+            max_strlen: 1024,
+            max_probes: 1024,
+            max_bpf_progs: 1024,
+            perf_rb_pages: 0,
+            log_size: 1_000_000,
+            missing_probes: MissingProbes::Error,
+            print_maps_on_exit: true,
+            str_trunc_trailer: "..".to_owned(),
+            max_cat_bytes: 10_240,
+            stack_mode: kscope_rows::StackMode::Bpftrace,
+            perf_buffer: false,
+        }
+    }
+}
