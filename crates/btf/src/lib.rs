@@ -1,1 +1,42 @@
 //! BTF read from bytes: an index by name and kind, types decoded on demand, types printed as C.
+//!
+//! The caller supplies the bytes (a mapping of `/sys/kernel/btf/vmlinux`, an ELF section, a
+//! member of a dump); nothing is copied out of them. [`Btf::parse`] checks the layout of every
+//! type once and keeps one offset per type; everything else is decoded when asked for.
+//!
+//! ```
+//! use kscope_btf::{Btf, Encoding, Kind, NewMember, write::Builder};
+//!
+//! let mut b = Builder::new();
+//! let int = b.add_int("int", 4, Encoding::Signed);
+//! b.add_struct("point", 8, &[NewMember::new("x", int, 0), NewMember::new("y", int, 32)]);
+//! let btf = Btf::parse(b.finish()).unwrap();
+//!
+//! let point = btf.find("point", Kind::Struct).unwrap();
+//! let y = btf.member(point, "y").unwrap();
+//! assert_eq!(y.byte_offset(), 4);
+//! assert_eq!(btf.type_name(y.type_id), "int");
+//! ```
+
+mod blob;
+mod bytes;
+mod c;
+mod error;
+mod index;
+mod near;
+mod query;
+mod types;
+mod validate;
+pub mod write;
+
+pub use blob::{Btf, TypeId};
+pub use bytes::Endian;
+pub use c::{CBase, CType, CTypeError};
+pub use error::Error;
+pub use near::nearest;
+pub use query::{EnumConstant, Field, IntShape};
+pub use types::{
+    Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Kind, Linkage, Member,
+    Param, Type, VarInfo,
+};
+pub use write::NewMember;

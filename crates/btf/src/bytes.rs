@@ -1,0 +1,45 @@
+//! Checked reads of 16- and 32-bit numbers in either byte order.
+
+/// Byte order of a BTF blob.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endian {
+    /// Least significant byte first.
+    Little,
+    /// Most significant byte first.
+    Big,
+}
+
+impl Endian {
+    /// Gives the four bytes that stand for `value`.
+    pub(crate) fn put_u32(self, value: u32) -> [u8; 4] {
+        match self {
+            Endian::Little => value.to_le_bytes(),
+            Endian::Big => value.to_be_bytes(),
+        }
+    }
+
+    /// Gives the two bytes that stand for `value`.
+    pub(crate) fn put_u16(self, value: u16) -> [u8; 2] {
+        match self {
+            Endian::Little => value.to_le_bytes(),
+            Endian::Big => value.to_be_bytes(),
+        }
+    }
+
+    /// Reads the 32-bit number at byte `offset`.
+    #[inline]
+    pub(crate) fn u32(self, bytes: &[u8], offset: usize) -> Option<u32> {
+        let four: [u8; 4] = *bytes.get(offset..)?.first_chunk()?;
+        Some(match self {
+            Endian::Little => u32::from_le_bytes(four),
+            Endian::Big => u32::from_be_bytes(four),
+        })
+    }
+}
+
+/// Gives the string that ends before the first NUL; none where there is no NUL or the bytes are
+/// not UTF-8.
+pub(crate) fn c_string(bytes: &[u8]) -> Option<&str> {
+    let end = bytes.iter().position(|&b| b == 0)?;
+    str::from_utf8(&bytes[..end]).ok()
+}

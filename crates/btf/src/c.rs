@@ -1,0 +1,6 @@
+//! C: types written as C, and C type names read.
+
+mod parse;
+mod print;
+
+pub use parse::{CBase, CType, CTypeError};

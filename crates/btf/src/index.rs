@@ -1,0 +1,140 @@
+//! Names to types: a table of buckets, two words per name and no copy of any name.
+
+use crate::blob::{Btf, TypeId};
+use crate::types::{Kind, Type};
+
+/// Ids by the hash of their name. Bucket `b` is `ids[starts[b]..starts[b + 1]]`, ascending.
+pub(crate) struct NameIndex {
+    starts: Vec<u32>,
+    ids: Vec<u32>,
+}
+
+/// FNV-1a; good enough for identifiers, and read in one pass up to the NUL.
+const SEED: u32 = 0x811c_9dc5;
+const PRIME: u32 = 0x0100_0193;
+
+fn hash(name: &[u8]) -> u32 {
+    name.iter()
+        .take_while(|&&b| b != 0)
+        .fold(SEED, |h, &b| (h ^ u32::from(b)).wrapping_mul(PRIME))
+}
+
+impl NameIndex {
+    fn new(entries: &[(u32, u32)]) -> NameIndex {
+        // One or two names a bucket; the high bits of FNV are its better ones.
+        let bits = entries.len().max(2).ilog2().min(24);
+        let bucket = |h: u32| (h >> (32 - bits)) as usize;
+        let mut starts = vec![0u32; (1 << bits) + 1];
+        for &(h, _) in entries {
+            starts[bucket(h) + 1] += 1;
+        }
+        let mut sum = 0;
+        for start in &mut starts {
+            sum += *start;
+            *start = sum;
+        }
+        let mut ids = vec![0; entries.len()];
+        // Filling from behind keeps the order and turns ends into starts.
+        for &(h, id) in entries.iter().rev() {
+            let end = &mut starts[bucket(h) + 1];
+            *end -= 1;
+            ids[*end as usize] = id;
+        }
+        // Each entry b + 1 now holds the start of bucket b.
+        starts.remove(0);
+        starts.push(entries.len() as u32);
+        NameIndex { starts, ids }
+    }
+
+    /// Indexes the own types of `btf` that have a name. Tags are left out: their names are texts
+    /// that thousands of types share.
+    pub(crate) fn of_types(btf: &Btf) -> NameIndex {
+        let mut entries = Vec::with_capacity(btf.own_ids().size_hint().0);
+        for id in btf.own_ids() {
+            let Some(raw) = btf.raw(id) else { continue };
+            if raw.name == 0 || matches!(raw.kind(), Kind::DeclTag | Kind::TypeTag) {
+                continue;
+            }
+            if let Some(name) = btf.string_bytes(raw.name) {
+                entries.push((hash(name), id.0));
+            }
+        }
+        NameIndex::new(&entries)
+    }
+
+    /// Indexes the constants of the own enumerations of `btf`.
+    pub(crate) fn of_enumerators(btf: &Btf) -> NameIndex {
+        let mut entries = Vec::new();
+        for id in btf.own_ids() {
+            if !matches!(btf.kind(id), Some(Kind::Enum | Kind::Enum64)) {
+                continue;
+            }
+            if let Some(Type::Enum(e)) = btf.get(id) {
+                entries.extend(e.enumerators().map(|e| (hash(e.name.as_bytes()), id.0)));
+            }
+        }
+        NameIndex::new(&entries)
+    }
+
+    /// Gives the ids whose name may be `name`, ascending.
+    pub(crate) fn candidates(&self, name: &str) -> &[u32] {
+        let bits = (self.starts.len() - 1).trailing_zeros();
+        let bucket = (hash(name.as_bytes()) >> (32 - bits)) as usize;
+        let from = self.starts[bucket] as usize;
+        &self.ids[from..self.starts[bucket + 1] as usize]
+    }
+}
+
+impl Btf {
+    /// Gives the ids of all types of this name, those of the base first.
+    pub fn find_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = TypeId> + use<'a> {
+        // Bases are few: a module's BTF has one.
+        let mut chain: Vec<&Btf> = core::iter::successors(Some(self), |b| b.base()).collect();
+        chain.reverse();
+        chain
+            .into_iter()
+            .flat_map(move |btf| {
+                let index = btf.inner.names.get_or_init(|| NameIndex::of_types(btf));
+                index.candidates(name).iter().map(|&id| TypeId(id))
+            })
+            .filter(move |&id| !name.is_empty() && self.name(id) == Some(name))
+    }
+
+    /// Gives the first type of this name and kind. [`Kind::Enum`] finds 64-bit enumerations too.
+    #[must_use]
+    pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        self.find_all(name).find(|&id| self.is_kind(id, kind))
+    }
+
+    /// Tells whether a type is of a kind, all enumerations being [`Kind::Enum`] as well.
+    pub(crate) fn is_kind(&self, id: TypeId, kind: Kind) -> bool {
+        match self.kind(id) {
+            Some(Kind::Enum64) => matches!(kind, Kind::Enum | Kind::Enum64),
+            found => found == Some(kind),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_keep_every_entry_in_order() {
+        for n in [0u32, 1, 2, 3, 100, 1000] {
+            let names: Vec<String> = (0..n).map(|i| format!("name{}", i / 2)).collect();
+            let entries: Vec<_> = names
+                .iter()
+                .zip(1..)
+                .map(|(s, i)| (hash(s.as_bytes()), i))
+                .collect();
+            let index = NameIndex::new(&entries);
+            for (name, id) in names.iter().zip(1..) {
+                let found = index.candidates(name);
+                assert!(found.contains(&id), "{name} of {n}");
+                assert!(found.is_sorted());
+            }
+            assert_eq!(index.ids.len(), n as usize);
+        }
+    }
+}

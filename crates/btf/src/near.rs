@@ -1,0 +1,134 @@
+//! Names near to one that does not exist, for "did you mean".
+
+use std::collections::BTreeSet;
+
+use crate::blob::Btf;
+use crate::types::Kind;
+
+/// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
+///
+/// Near is: equal but for case, within an edit distance of a third of the length (at most 3, a
+/// swap of neighbours counting as one), or beginning with `name`.
+pub fn nearest<'a>(
+    name: &str,
+    candidates: impl Iterator<Item = &'a str>,
+    limit: usize,
+) -> Vec<&'a str> {
+    let bound = (name.len() / 3).clamp(1, 3);
+    let mut found: BTreeSet<(usize, &str)> = BTreeSet::new();
+    if limit == 0 || name.is_empty() {
+        return Vec::new();
+    }
+    for candidate in candidates {
+        let score = if candidate.eq_ignore_ascii_case(name) {
+            0
+        } else if let Some(d) = distance(name.as_bytes(), candidate.as_bytes(), bound) {
+            d
+        } else if name.len() >= 3 && candidate.starts_with(name) {
+            // After every near spelling, the shortest first.
+            bound + candidate.len()
+        } else {
+            continue;
+        };
+        found.insert((score, candidate));
+        if found.len() > limit {
+            found.pop_last();
+        }
+    }
+    found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Gives the edit distance (insert, delete, replace, swap of neighbours) where it is at most
+/// `bound`. Names of more than 128 bytes have none.
+fn distance(a: &[u8], b: &[u8], bound: usize) -> Option<usize> {
+    const MAX: usize = 128;
+    if a.len().abs_diff(b.len()) > bound || a.len() > MAX || b.len() > MAX {
+        return None;
+    }
+    let mut before = [0usize; MAX + 1];
+    let mut last: [usize; MAX + 1] = core::array::from_fn(|i| i);
+    for i in 1..=a.len() {
+        let mut row = [0usize; MAX + 1];
+        row[0] = i;
+        let mut least = i;
+        for j in 1..=b.len() {
+            let cost = usize::from(a[i - 1] != b[j - 1]);
+            let mut d = (last[j - 1] + cost).min(last[j] + 1).min(row[j - 1] + 1);
+            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+                d = d.min(before[j - 2] + 1);
+            }
+            row[j] = d;
+            least = least.min(d);
+        }
+        if least > bound {
+            return None;
+        }
+        before = last;
+        last = row;
+    }
+    Some(last[b.len()]).filter(|&d| d <= bound)
+}
+
+impl Btf {
+    /// Gives up to `limit` names of types of a kind that are near to `name`, the nearest first.
+    #[must_use]
+    pub fn near_names(&self, name: &str, kind: Kind, limit: usize) -> Vec<&str> {
+        let names = self
+            .ids()
+            .filter(|&id| self.is_kind(id, kind))
+            .filter_map(|id| self.name(id));
+        nearest(name, names.filter(|n| !n.is_empty()), limit)
+    }
+
+    /// Gives up to `limit` names of members of a structure that are near to `name`, the nearest
+    /// first.
+    #[must_use]
+    pub fn near_members(&self, id: crate::TypeId, name: &str, limit: usize) -> Vec<&str> {
+        nearest(
+            name,
+            self.fields(id).into_iter().map(|(name, _)| name),
+            limit,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(name: &str, candidates: &str, expected: &str) {
+        let found = nearest(name, candidates.split(' '), 3);
+        assert_eq!(found.join(" "), expected, "near {name}");
+    }
+
+    #[test]
+    fn near_names() {
+        check(
+            "fliename",
+            "file filename filenames dentry",
+            "filename filenames",
+        );
+        check("PID", "pid tgid ppid", "pid ppid");
+        check(
+            "task",
+            "task_struct tsk task_group mm",
+            "tsk task_group task_struct",
+        );
+        check("xyzzy", "pid tgid comm", "");
+        check("ab", "ba abcdefg", "ba");
+        check("comm", "comm", "comm");
+        check("", "a b", "");
+        check("aaaa", "aaab aaac aaad aaae", "aaab aaac aaad");
+    }
+
+    #[test]
+    fn distances() {
+        let d = |a: &str, b: &str| distance(a.as_bytes(), b.as_bytes(), 3);
+        assert_eq!(d("kitten", "sitting"), Some(3));
+        assert_eq!(d("abcd", "abdc"), Some(1));
+        assert_eq!(d("abc", "abc"), Some(0));
+        assert_eq!(d("abcdefgh", "hgfedcba"), None);
+        assert_eq!(d("", "abc"), Some(3));
+        assert_eq!(d(&"x".repeat(200), &"x".repeat(200)), None);
+    }
+}
