@@ -3,8 +3,10 @@
 mod build;
 pub mod code;
 mod op;
+mod parts;
 
-pub use op::{AluOp, AtomicOp, BadInsn, Callee, Cond, Op, Operand, Pseudo, Size, SwapOrder, Width};
+pub use op::{BadInsn, Callee, Op, Operand};
+pub use parts::{AluOp, AtomicOp, Cond, Pseudo, Size, SwapOrder, Width};
 
 /// A register: `r0` result, `r1`–`r5` arguments, `r6`–`r9` kept across calls, `r10` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -1,8 +1,8 @@
 //! Builders: one `const fn` per form of instruction.
 
 use super::code::{
-    ALU, ALU64, ATOMIC, CALL, CALL_HELPER, CALL_KFUNC, CALL_LOCAL, DW, END, EXIT, IMM, JA, JMP,
-    JMP32, K, LD, LDX, MEM, MEMSX, MOV, NEG, ST, STX, X,
+    ABS, ALU, ALU64, ATOMIC, CALL, CALL_HELPER, CALL_KFUNC, CALL_LOCAL, DW, END, EXIT, IMM, IND,
+    JA, JMP, JMP32, K, LD, LDX, MEM, MEMSX, MOV, NEG, ST, STX, X,
 };
 use super::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg, Size};
 use crate::helper::HelperId;
@@ -163,6 +163,18 @@ impl Insn {
             Insn::new(LD | IMM | DW, dst, Reg(kind.src()), 0, low),
             Insn::new(0, Reg(0), Reg(0), 0, high),
         ]
+    }
+
+    /// Builds the load of packet bytes at a constant offset into `r0` (socket filters only).
+    #[must_use]
+    pub const fn ld_abs(size: Size, off: i32) -> Insn {
+        Insn::new(LD | ABS | size.code(), Reg(0), Reg(0), 0, off)
+    }
+
+    /// Builds the load of packet bytes at `index + off` into `r0` (socket filters only).
+    #[must_use]
+    pub const fn ld_ind(size: Size, index: Reg, off: i32) -> Insn {
+        Insn::new(LD | IND | size.code(), Reg(0), index, 0, off)
     }
 
     /// Builds `goto`: `off` counts slots from the next instruction.
