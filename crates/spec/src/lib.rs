@@ -4,6 +4,8 @@
 //! produce it, and only the loader of kscope-bpf meets a kernel with it. The same input gives
 //! the same `Spec` on every machine.
 
+pub mod asm;
+pub mod disasm;
 pub mod helper;
 pub mod insn;
 mod object;
