@@ -1,1 +1,3 @@
-//! types
+//! The tree to a checked program: names, types, layouts.
+
+mod layout;
