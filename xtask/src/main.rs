@@ -1,1 +1,56 @@
-fn main() {}
+//! The project's own chores: `cargo xtask vm`, `cargo xtask test`, `cargo xtask ci`, `cargo xtask check-release`.
+
+mod arguments;
+mod cargo;
+mod check;
+mod deadline;
+mod outcome;
+mod runner;
+mod setup;
+mod suites;
+mod vm;
+
+use std::process::ExitCode;
+
+use arguments::Arguments;
+
+const USAGE: &str = "\
+cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests in guests
+    KERNEL           5.10, 6.1, 6.12, 7.x, next, or the path of a bzImage
+    TEST             part of \"suite::test\"; all when absent
+    --kscope FILE    a static kscope; the release build when absent
+    --debug          builds kscope in debug mode
+    --bin FILE       one more static program for the guest's /bin (repeatable)
+    --module NAME    one more kernel module, loaded before the tests (repeatable)
+    --seconds N      time limit of a boot (900)
+    --test-seconds N time limit of a test (120)
+    --memory MIB     memory of a guest (1536)
+    --jobs N         boots at a time (2)
+    --ignored        runs #[ignore]d tests as well
+    --output         prints what passing tests printed
+    --refresh        fetches the kernels again
+cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
+cargo xtask ci                                the suites that need neither root nor guests
+cargo xtask check-release FILE                fails unless FILE is static and at most 8 MB
+";
+
+fn main() -> ExitCode {
+    let mut words = std::env::args().skip(1);
+    let command = words.next().unwrap_or_default();
+    let arguments = Arguments::new(words);
+    let result = match command.as_str() {
+        "vm" => vm::run(arguments),
+        "test" => suites::run(arguments),
+        "ci" => suites::run_unprivileged(arguments),
+        "check-release" => check::run(arguments),
+        _ => Err(USAGE.to_string()),
+    };
+    match result {
+        Ok(true) => ExitCode::SUCCESS,
+        Ok(false) => ExitCode::FAILURE,
+        Err(message) => {
+            eprintln!("{message}");
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,443 @@
+//! `cargo xtask vm`: the kernel-facing tests inside guests, one boot per kernel for all suites.
+
+mod apt;
+mod boot;
+mod initramfs;
+mod kernel;
+mod modules;
+mod report;
+
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use crate::arguments::Arguments;
+use crate::cargo::{self, Profile};
+use crate::outcome::{Outcome, Sum, Verdict};
+use crate::runner::{self, Case};
+use boot::Machine;
+use initramfs::Initramfs;
+use kernel::Kernel;
+pub(crate) use kernel::USUAL;
+
+/// The guest's PID 1.
+const INIT: &[u8] = include_bytes!("../../tests/vm/init.sh");
+
+/// Starts of the names of the test files that run in guests; `bpf_` and `run_` ones run on the host as well.
+const IN_GUESTS: [&str; 3] = ["bpf_", "run_", "guest_"];
+
+/// What every supported kernel has in a guest, where root owns the machine: a test skipped for want of it fails.
+const MUST: &str = "kprobe,tracepoint,btf,ringbuf,root";
+
+/// What to run in guests, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Options {
+    /// The static kscope binary, when it is there already.
+    pub(crate) kscope: Option<PathBuf>,
+    pub(crate) profile: Profile,
+    pub(crate) programs: Vec<PathBuf>,
+    pub(crate) modules: Vec<String>,
+    /// Time limit of a boot with all its tests.
+    pub(crate) limit: Duration,
+    pub(crate) test_limit: Duration,
+    /// MiB.
+    pub(crate) memory: u64,
+    /// Boots at a time.
+    pub(crate) jobs: usize,
+    pub(crate) ignored: bool,
+    pub(crate) output: bool,
+    pub(crate) refresh: bool,
+    /// Parts of the names of the tests to run; all when empty.
+    pub(crate) filters: Vec<String>,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            kscope: None,
+            profile: Profile::Release,
+            programs: Vec::new(),
+            modules: Vec::new(),
+            limit: Duration::from_secs(900),
+            test_limit: Duration::from_secs(120),
+            memory: 1536,
+            jobs: 2,
+            ignored: false,
+            output: false,
+            refresh: false,
+            filters: Vec::new(),
+        }
+    }
+}
+
+/// Everything a guest gets that does not depend on its kernel.
+pub(crate) struct Payload {
+    cases: Vec<Case>,
+    kscope: PathBuf,
+    busybox: PathBuf,
+    /// Modules that the suites name, and those asked for.
+    modules: Vec<String>,
+}
+
+/// One kernel's results.
+pub(crate) struct Run {
+    pub(crate) outcomes: Vec<Outcome>,
+    pub(crate) time: Duration,
+}
+
+/// Runs the command.
+pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
+    let defaults = Options::default();
+    let mut options = Options {
+        kscope: arguments.values("--kscope")?.pop().map(PathBuf::from),
+        profile: if arguments.flag("--debug") {
+            Profile::Debug
+        } else {
+            Profile::Release
+        },
+        programs: arguments
+            .values("--bin")?
+            .into_iter()
+            .map(PathBuf::from)
+            .collect(),
+        modules: arguments.values("--module")?,
+        limit: Duration::from_secs(arguments.number("--seconds", defaults.limit.as_secs())?),
+        test_limit: Duration::from_secs(
+            arguments.number("--test-seconds", defaults.test_limit.as_secs())?,
+        ),
+        memory: arguments.number("--memory", defaults.memory)?,
+        jobs: usize::try_from(arguments.number("--jobs", defaults.jobs as u64)?)
+            .unwrap_or(defaults.jobs),
+        ignored: arguments.flag("--ignored"),
+        output: arguments.flag("--output"),
+        refresh: arguments.flag("--refresh"),
+        ..defaults
+    };
+    let (kernels, filters) = arguments.finish()?;
+    options.filters = filters;
+    if kernels.is_empty() {
+        return Err(format!(
+            "vm needs a kernel: {}, next, or the path of a bzImage",
+            USUAL.join(", ")
+        ));
+    }
+    boot::emulator()?;
+    let payload = prepare(&options)?;
+    let mut sum = Sum::default();
+    for run in boot_all(&kernels, &payload, &options) {
+        sum += Sum::of(&run.outcomes);
+    }
+    println!("{sum}");
+    Ok(sum.failed == 0)
+}
+
+/// Builds what the guests get.
+pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
+    let suites: Vec<String> = suite_names()?
+        .into_iter()
+        .filter(|name| IN_GUESTS.iter().any(|start| name.starts_with(start)))
+        .collect();
+    let wanted = |name: &String| {
+        // A filter may name a suite, a part of it, or a test: only a filter that names another suite rules one out.
+        options.filters.is_empty()
+            || options
+                .filters
+                .iter()
+                .any(|filter| match filter.split_once("::") {
+                    Some((suite, _)) => name.ends_with(suite),
+                    None => {
+                        !IN_GUESTS.iter().any(|start| filter.starts_with(start))
+                            || name.contains(filter.as_str())
+                    }
+                })
+    };
+    let suites: Vec<String> = suites.into_iter().filter(wanted).collect();
+    let mut words = vec!["-p", "kscope-tests"];
+    words.extend(suites.iter().flat_map(|name| ["--test", name.as_str()]));
+    let executables = if suites.is_empty() {
+        Vec::new()
+    } else {
+        cargo::static_tests(&words)?
+    };
+    let mut cases = Vec::new();
+    for executable in &executables {
+        cases.extend(runner::list(executable, &executable.target)?);
+    }
+    cases.retain(|case| options.ignored || !case.ignored);
+    let matches = |case: &Case| {
+        options
+            .filters
+            .iter()
+            .any(|filter| case.name().contains(filter.as_str()))
+    };
+    cases.retain(|case| options.filters.is_empty() || matches(case));
+    if cases.is_empty() {
+        return Err(format!("no test matches {}", options.filters.join(" ")));
+    }
+    let mut modules = options.modules.clone();
+    for suite in &suites {
+        let source = std::fs::read_to_string(suite_source(suite)).unwrap_or_default();
+        modules.extend(modules::named_in(&source));
+    }
+    let kscope = match &options.kscope {
+        Some(file) => file.clone(),
+        None => cargo::kscope(options.profile)?,
+    };
+    Ok(Payload {
+        cases,
+        kscope,
+        busybox: kernel::busybox()?,
+        modules,
+    })
+}
+
+/// Boots the kernels, some at a time, and prints each one's results as it ends.
+pub(crate) fn boot_all(kernels: &[String], payload: &Payload, options: &Options) -> Vec<Run> {
+    let next = AtomicUsize::new(0);
+    let printing = Mutex::new(());
+    let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
+        let workers: Vec<_> = (0..options.jobs.clamp(1, kernels.len().max(1)))
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut runs = Vec::new();
+                    while let Some((index, name)) = take(&next, kernels) {
+                        let started = Instant::now();
+                        let (title, outcomes) = boot_one(name, payload, options);
+                        let run = Run {
+                            outcomes,
+                            time: started.elapsed(),
+                        };
+                        let _turn = printing.lock();
+                        println!(
+                            "{title}; {:.1} s in all: {}",
+                            run.time.as_secs_f64(),
+                            Sum::of(&run.outcomes)
+                        );
+                        run.outcomes
+                            .iter()
+                            .for_each(|outcome| outcome.print(options.output));
+                        runs.push((index, run));
+                    }
+                    runs
+                })
+            })
+            .collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap_or_default())
+            .collect()
+    });
+    runs.sort_by_key(|(index, _)| *index);
+    runs.into_iter().map(|(_, run)| run).collect()
+}
+
+fn take<'a>(next: &AtomicUsize, kernels: &'a [String]) -> Option<(usize, &'a String)> {
+    let index = next.fetch_add(1, Ordering::Relaxed);
+    Some((index, kernels.get(index)?))
+}
+
+/// Gives a title line and the outcome of each test; what prevents a boot is an outcome as well.
+fn boot_one(name: &str, payload: &Payload, options: &Options) -> (String, Vec<Outcome>) {
+    let title = format!("guest {name}");
+    let kernel = match kernel::find(name, options.refresh) {
+        Ok(kernel) => kernel,
+        Err(why) => {
+            let required = std::env::var("KSCOPE_VM_REQUIRED").is_ok_and(|value| value == "1");
+            let why = format!("cannot get the kernel: {why}");
+            let verdict = if required {
+                Verdict::Failed(why)
+            } else {
+                Verdict::Skipped(why)
+            };
+            return (title.clone(), vec![Outcome::new(title, verdict)]);
+        }
+    };
+    match boot_kernel(&kernel, payload, options) {
+        Ok((release, mut outcomes)) => {
+            for outcome in &mut outcomes {
+                outcome.name = format!("{name} {}", outcome.name);
+            }
+            (format!("{title} ({release})"), outcomes)
+        }
+        Err(why) => (
+            title.clone(),
+            vec![Outcome::new(title, Verdict::Failed(why))],
+        ),
+    }
+}
+
+fn boot_kernel(
+    kernel: &Kernel,
+    payload: &Payload,
+    options: &Options,
+) -> Result<(String, Vec<Outcome>), String> {
+    let base = kernel.name.replace('/', "_");
+    let logs = cargo::scratch_dir()?.join(format!("guest-{}-{base}.log", std::process::id()));
+    let initramfs = logs.with_extension("cpio");
+    let written = pack(kernel, payload, options, &initramfs);
+    let ended = written.and_then(|()| {
+        boot::boot(&Machine {
+            image: &kernel.image,
+            initramfs: &initramfs,
+            memory: options.memory,
+            limit: options.limit,
+            logs: &logs,
+        })
+    });
+    let _ = std::fs::remove_file(&initramfs);
+    let ended = ended?;
+    let report = report::read(&ended.report, options.test_limit);
+    let release = match &report.release {
+        Some((release, uptime)) => format!(
+            "{release}, booted in {uptime} s, up for {:.1} s",
+            ended.time.as_secs_f64()
+        ),
+        None => "did not boot".to_string(),
+    };
+    let mut outcomes = report.outcomes;
+    for module in report.unloaded {
+        outcomes.push(Outcome::new(
+            format!("module {module}"),
+            Verdict::Failed("did not load".to_string()),
+        ));
+    }
+    if !report.done {
+        let why = ended
+            .killed
+            .unwrap_or_else(|| "the guest ended early".to_string());
+        let (name, printed) = report
+            .unfinished
+            .unwrap_or_else(|| ("boot".to_string(), String::new()));
+        let console = std::fs::read(&ended.console).unwrap_or_default();
+        let mut outcome = Outcome::new(
+            name,
+            Verdict::Failed(format!("{why} (console: {})", ended.console.display())),
+        );
+        outcome.output = format!("{printed}{}", tail(&String::from_utf8_lossy(&console), 40));
+        outcomes.push(outcome);
+        let missing = payload
+            .cases
+            .iter()
+            .map(Case::name)
+            .filter(|name| !outcomes.iter().any(|outcome| outcome.name == *name));
+        let missing: Vec<Outcome> = missing
+            .map(|name| {
+                Outcome::new(
+                    name,
+                    Verdict::Failed("not run: the guest ended before".to_string()),
+                )
+            })
+            .collect();
+        outcomes.extend(missing);
+    }
+    if Sum::of(&outcomes).failed == 0 {
+        for kind in ["console", "report", "emulator"] {
+            let _ = std::fs::remove_file(logs.with_extension(kind));
+        }
+    }
+    Ok((release, outcomes))
+}
+
+/// Writes the initramfs of a kernel.
+fn pack(kernel: &Kernel, payload: &Payload, options: &Options, path: &Path) -> Result<(), String> {
+    let modules = match &kernel.modules {
+        Some(folder) => modules::in_order(folder, &payload.modules)?,
+        None => Vec::new(),
+    };
+    let read =
+        |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
+    let mut programs = vec![("bin/busybox".to_string(), read(&payload.busybox)?)];
+    programs.push(("bin/kscope".to_string(), read(&payload.kscope)?));
+    for file in &options.programs {
+        let name = file
+            .file_name()
+            .ok_or_else(|| format!("{}: no file name", file.display()))?;
+        programs.push((format!("bin/{}", name.display()), read(file)?));
+    }
+    let mut packed: Vec<&str> = Vec::new();
+    for case in &payload.cases {
+        if !packed.contains(&case.suite.as_str()) {
+            packed.push(&case.suite);
+            programs.push((format!("tests/{}", case.suite), read(&case.path)?));
+        }
+    }
+    let lines = |lines: Vec<String>| {
+        lines
+            .into_iter()
+            .map(|line| line + "\n")
+            .collect::<String>()
+    };
+    let tests = lines(
+        payload
+            .cases
+            .iter()
+            .map(|case| format!("{} {}", case.suite, case.test))
+            .collect(),
+    );
+    let order = lines(modules.iter().map(|module| module.file.clone()).collect());
+    let settings = format!(
+        "GUEST_SECONDS={}\nTEST_SECONDS={}\n",
+        options.limit.as_secs(),
+        options.test_limit.as_secs()
+    );
+    let environment =
+        format!("KSCOPE_BIN=/bin/kscope\nKSCOPE_MUST={MUST}\nKSCOPE_GUEST=1\nRUST_BACKTRACE=0\n");
+
+    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let write = || -> std::io::Result<()> {
+        let mut archive = Initramfs::new(BufWriter::new(file));
+        for name in ["bin", "etc", "guest", "modules", "root", "tests", "usr"] {
+            archive.folder(name)?;
+        }
+        archive.link("sbin", "bin")?;
+        archive.link("usr/bin", "../bin")?;
+        archive.link("usr/sbin", "../bin")?;
+        archive.program("init", INIT)?;
+        archive.file(
+            "etc/passwd",
+            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
+        )?;
+        archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
+        for (name, text) in [
+            ("settings", &settings),
+            ("environment", &environment),
+            ("tests", &tests),
+            ("modules", &order),
+        ] {
+            archive.file(&format!("guest/{name}"), text.as_bytes())?;
+        }
+        for module in &modules {
+            archive.file(&format!("modules/{}", module.file), &module.bytes)?;
+        }
+        for (name, bytes) in &programs {
+            archive.program(name, bytes)?;
+        }
+        archive.finish()?.flush()
+    };
+    write().map_err(|error| format!("{}: {error}", path.display()))
+}
+
+/// The names of the files of tests/tests.
+pub(crate) fn suite_names() -> Result<Vec<String>, String> {
+    let folder = cargo::root().join("tests/tests");
+    let entries =
+        std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let name = |path: PathBuf| Some(path.file_name()?.to_str()?.strip_suffix(".rs")?.to_string());
+    let mut names: Vec<String> = entries
+        .filter_map(|entry| name(entry.ok()?.path()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn suite_source(name: &str) -> PathBuf {
+    cargo::root().join("tests/tests").join(format!("{name}.rs"))
+}
+
+fn tail(text: &str, count: usize) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    lines[lines.len().saturating_sub(count)..].join("\n")
+}

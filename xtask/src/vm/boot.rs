@@ -1,0 +1,145 @@
+//! One boot of a guest under QEMU.
+
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use crate::deadline;
+
+/// How long a guest that reported its end may take to power down.
+const POWER_DOWN: Duration = Duration::from_secs(10);
+
+/// What a guest boots with.
+pub(crate) struct Machine<'a> {
+    pub(crate) image: &'a Path,
+    pub(crate) initramfs: &'a Path,
+    /// MiB.
+    pub(crate) memory: u64,
+    pub(crate) limit: Duration,
+    /// Start of the names of the files with what the guest printed.
+    pub(crate) logs: &'a Path,
+}
+
+/// What a guest left behind.
+pub(crate) struct Ended {
+    /// What it wrote to its second serial port.
+    pub(crate) report: String,
+    /// The kernel's console.
+    pub(crate) console: PathBuf,
+    pub(crate) time: Duration,
+    /// Why it did not end by itself.
+    pub(crate) killed: Option<String>,
+}
+
+/// Whether the emulator is installed.
+pub(crate) fn emulator() -> Result<(), String> {
+    let found = Command::new(EMULATOR)
+        .arg("--version")
+        .stdin(Stdio::null())
+        .output();
+    found
+        .map(|_| ())
+        .map_err(|_| format!("{EMULATOR} is not installed"))
+}
+
+const EMULATOR: &str = "qemu-system-x86_64";
+
+/// Boots a guest and waits until it ends or its time is up.
+pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
+    let log = |kind: &str| machine.logs.with_extension(kind);
+    let (console, report, emulator) = (log("console"), log("report"), log("emulator"));
+    for file in [&console, &report] {
+        File::create(file).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
+    let words =
+        File::create(&emulator).map_err(|error| format!("{}: {error}", emulator.display()))?;
+    let started = Instant::now();
+    // Emulation, not virtualisation: it works everywhere. QEMU 7.2 with `-cpu max` on several threads corrupts guests of
+    // 6.12, and cmpxchg16b is what it gets wrong, so the CPU is one without.
+    let mut child = Command::new(EMULATOR)
+        .args([
+            "-accel",
+            "tcg,thread=multi",
+            "-cpu",
+            "Haswell-v4,-cx16",
+            "-smp",
+            "2",
+        ])
+        .args([
+            "-m",
+            &machine.memory.to_string(),
+            "-nodefaults",
+            "-no-user-config",
+            "-display",
+            "none",
+            "-no-reboot",
+        ])
+        .arg("-kernel")
+        .arg(machine.image)
+        .arg("-initrd")
+        .arg(machine.initramfs)
+        .args([
+            "-append",
+            "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on no_timer_check",
+        ])
+        .arg("-serial")
+        .arg(format!("file:{}", console.display()))
+        .arg("-serial")
+        .arg(format!("file:{}", report.display()))
+        .stdin(Stdio::null())
+        .stdout(words.try_clone().map_err(|error| error.to_string())?)
+        .stderr(words)
+        .spawn()
+        .map_err(|error| format!("{EMULATOR}: {error}"))?;
+    let until = started + machine.limit;
+    let mut killed = None;
+    loop {
+        let look = (Instant::now() + Duration::from_millis(500)).min(until);
+        if deadline::wait(&mut child, look)
+            .map_err(|error| error.to_string())?
+            .is_some()
+        {
+            break;
+        }
+        if Instant::now() >= until {
+            killed = Some(format!("killed after {} s", machine.limit.as_secs()));
+        } else if is_done(&report) {
+            let patience = Instant::now() + POWER_DOWN;
+            if deadline::wait(&mut child, patience)
+                .map_err(|error| error.to_string())?
+                .is_some()
+            {
+                break;
+            }
+            killed = Some("did not power down".to_string());
+        }
+        if killed.is_some() {
+            child
+                .kill()
+                .and_then(|()| child.wait())
+                .map_err(|error| error.to_string())?;
+            break;
+        }
+    }
+    let bytes = std::fs::read(&report).map_err(|error| format!("{}: {error}", report.display()))?;
+    let report = String::from_utf8_lossy(&bytes).replace('\r', "");
+    if report.is_empty() && std::fs::metadata(&console).is_ok_and(|file| file.len() == 0) {
+        let said = std::fs::read_to_string(&emulator).unwrap_or_default();
+        killed = Some(
+            killed
+                .unwrap_or_else(|| format!("the guest said nothing; {EMULATOR}: {}", said.trim())),
+        );
+    }
+    Ok(Ended {
+        report,
+        console,
+        time: started.elapsed(),
+        killed,
+    })
+}
+
+fn is_done(report: &Path) -> bool {
+    std::fs::read(report)
+        .is_ok_and(|bytes| bytes.ends_with(b"@@ done\n") || bytes.ends_with(b"@@ done\r\n"))
+}

@@ -1,0 +1,185 @@
+//! Kernels to boot: named ones from Debian's archive, kept in a cache, or an image given by path.
+
+use std::path::{Path, PathBuf};
+
+use super::apt::{self, Archive};
+use crate::cargo;
+
+/// Names, and the releases that carry such a kernel, the preferred one first.
+const NAMED: [(&str, &[&str]); 5] = [
+    ("5.10", &["bullseye"]),
+    ("6.1", &["bookworm"]),
+    ("6.12", &["trixie"]),
+    ("7.x", &["sid", "experimental"]),
+    ("next", &["experimental"]),
+];
+
+/// The kernels every test run boots.
+pub(crate) const USUAL: [&str; 4] = ["5.10", "6.1", "6.12", "7.x"];
+
+/// A kernel ready to boot.
+#[derive(Clone, Debug)]
+pub(crate) struct Kernel {
+    pub(crate) name: String,
+    pub(crate) image: PathBuf,
+    /// `lib/modules/RELEASE`, where there is one.
+    pub(crate) modules: Option<PathBuf>,
+}
+
+/// Finds a kernel by name or path, fetching it when it is not in the cache.
+pub(crate) fn find(name: &str, refresh: bool) -> Result<Kernel, String> {
+    let Some((_, suites)) = NAMED.iter().find(|(known, _)| *known == name) else {
+        return by_path(name);
+    };
+    let folder = cache_dir().join("kernels").join(name);
+    if refresh || !folder.exists() {
+        fetch(suites, &folder)?;
+    }
+    let image = folder.join("vmlinuz");
+    if !image.exists() {
+        return Err(format!(
+            "{} holds no kernel; --refresh fetches it again",
+            folder.display()
+        ));
+    }
+    let modules = only_entry(&folder.join("modules"));
+    Ok(Kernel {
+        name: name.to_string(),
+        image,
+        modules,
+    })
+}
+
+/// The folder that keeps kernels between runs.
+pub(crate) fn cache_dir() -> PathBuf {
+    std::env::var_os("KSCOPE_VM_CACHE").map_or_else(|| cargo::root().join(".vm"), PathBuf::from)
+}
+
+/// Gives a static busybox: the installed one, or that of Debian's package.
+pub(crate) fn busybox() -> Result<PathBuf, String> {
+    let path = std::env::var_os("PATH").unwrap_or_default();
+    let installed = std::env::split_paths(&path).map(|folder| folder.join("busybox"));
+    let cached = cache_dir().join("busybox");
+    let is_static = |file: &PathBuf| crate::check::is_static(file);
+    if let Some(file) = installed.chain([cached.clone()]).find(is_static) {
+        return Ok(file);
+    }
+    with_archive(&["bookworm"], |archive, unpacked| {
+        archive.unpack("busybox-static", unpacked)?;
+        let file = ["usr/bin/busybox", "bin/busybox"]
+            .into_iter()
+            .map(|path| unpacked.join(path))
+            .find(is_static);
+        let file = file.ok_or("the package busybox-static holds no static busybox")?;
+        std::fs::rename(&file, &cached).map_err(|error| format!("{}: {error}", cached.display()))
+    })?;
+    Ok(cached)
+}
+
+fn by_path(name: &str) -> Result<Kernel, String> {
+    let image = PathBuf::from(name);
+    if !image.is_file() {
+        let known: Vec<&str> = NAMED.iter().map(|(known, _)| *known).collect();
+        return Err(format!(
+            "{name} is neither a file nor one of {}",
+            known.join(", ")
+        ));
+    }
+    Ok(Kernel {
+        name: name.to_string(),
+        image,
+        modules: None,
+    })
+}
+
+fn fetch(suites: &[&str], folder: &Path) -> Result<(), String> {
+    with_archive(suites, |archive, unpacked| {
+        for package in packages(archive)? {
+            archive.unpack(&package, unpacked)?;
+        }
+        let kept = unpacked.join("kept");
+        std::fs::create_dir_all(&kept).map_err(|error| format!("{}: {error}", kept.display()))?;
+        let image = image(&unpacked.join("boot")).ok_or("the packages hold no boot/vmlinuz-*")?;
+        let modules = ["usr/lib/modules", "lib/modules"]
+            .into_iter()
+            .map(|path| unpacked.join(path));
+        let modules = modules
+            .into_iter()
+            .find(|path| path.exists())
+            .ok_or("the packages hold no modules")?;
+        let renamed = std::fs::rename(&image, kept.join("vmlinuz"))
+            .and_then(|()| std::fs::rename(&modules, kept.join("modules")))
+            .and_then(|()| std::fs::create_dir_all(folder.parent().unwrap_or(folder)));
+        renamed.map_err(|error| format!("{}: {error}", kept.display()))?;
+        let _ = std::fs::remove_dir_all(folder);
+        match std::fs::rename(&kept, folder) {
+            // Another run of the harness was faster; its kernel serves as well.
+            Err(_) if folder.join("vmlinuz").exists() => Ok(()),
+            result => result.map_err(|error| format!("{}: {error}", folder.display())),
+        }
+    })
+}
+
+/// Calls `work` with an archive of the first release that can be reached and a folder to unpack into.
+///
+/// The folder is this process's own, so that several runs may fill one cache at a time.
+fn with_archive(
+    suites: &[&str],
+    work: impl Fn(&Archive, &Path) -> Result<(), String>,
+) -> Result<(), String> {
+    let mirrors = apt::mirrors();
+    if mirrors.is_empty() {
+        return Err(
+            "apt's sources name no Debian mirror; KSCOPE_VM_MIRROR can, or give a kernel by path"
+                .to_string(),
+        );
+    }
+    let mut why = String::new();
+    for suite in suites {
+        for mirror in &mirrors {
+            let folder = cache_dir().join(format!("fetch-{}-{suite}", std::process::id()));
+            let result = Archive::open(mirror, suite, &folder).and_then(|archive| {
+                let unpacked = folder.join("unpacked");
+                std::fs::create_dir_all(&unpacked)
+                    .map_err(|error| format!("{}: {error}", unpacked.display()))?;
+                work(&archive, &unpacked)
+            });
+            let _ = std::fs::remove_dir_all(&folder);
+            match result {
+                Ok(()) => return Ok(()),
+                Err(error) => why = format!("{suite}: {error}"),
+            }
+        }
+    }
+    Err(why)
+}
+
+/// Follows Debian's meta package to the packages with the image and the modules.
+fn packages(archive: &Archive) -> Result<Vec<String>, String> {
+    let is_kernel = |name: &String| {
+        name.ends_with("-cloud-amd64") && name.bytes().any(|byte| byte.is_ascii_digit())
+    };
+    let mut images = archive.depends("linux-image-cloud-amd64")?;
+    images.retain(|name| name.starts_with("linux-image-") && is_kernel(name));
+    let image = images
+        .pop()
+        .ok_or("linux-image-cloud-amd64 depends on no kernel")?;
+    // Newer packages keep image and modules apart and make the old name depend on both.
+    let mut parts = archive.depends(&image)?;
+    parts.retain(|name| name.starts_with("linux-binary-") || name.starts_with("linux-modules-"));
+    Ok(if parts.is_empty() { vec![image] } else { parts })
+}
+
+fn image(boot: &Path) -> Option<PathBuf> {
+    let mut files = std::fs::read_dir(boot)
+        .ok()?
+        .filter_map(|entry| Some(entry.ok()?.path()));
+    files.find(|path| {
+        path.file_name()
+            .is_some_and(|name| name.to_string_lossy().starts_with("vmlinuz"))
+    })
+}
+
+fn only_entry(folder: &Path) -> Option<PathBuf> {
+    Some(std::fs::read_dir(folder).ok()?.next()?.ok()?.path())
+}
