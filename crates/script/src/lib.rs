@@ -13,6 +13,7 @@ pub mod diagnostic;
 pub mod hir;
 pub mod ir;
 pub mod lower;
+pub mod near;
 pub mod plan;
 pub mod syntax;
 pub mod types;
