@@ -5,6 +5,7 @@
 //! the same `Spec` on every machine.
 
 pub mod asm;
+pub mod check;
 pub mod disasm;
 pub mod helper;
 pub mod insn;

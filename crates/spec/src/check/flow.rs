@@ -1,0 +1,537 @@
+//! Follows values along every path to a fixed point, then reports.
+
+use super::calls::{self, Arg};
+use super::shape::{self, Shape};
+use super::state::{FRAME, State, Value};
+use super::{Problem, ProblemKind};
+use crate::helper::HelperId;
+use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
+use crate::object::{MapId, ProgramSpec, RelocKind, Spec};
+use std::collections::BTreeMap;
+
+/// Reports the problems of values in every function of the program.
+pub(super) fn follow(
+    spec: &Spec,
+    program: &ProgramSpec,
+    shape: &Shape,
+    problems: &mut Vec<Problem>,
+) {
+    let mut depths = BTreeMap::new();
+    for start in &shape.starts {
+        let mut walker = Walker {
+            spec,
+            program,
+            shape,
+            main: *start == 0,
+            deepest: 0,
+            problems: None,
+        };
+        let states = walker.fix(*start);
+        walker.problems = Some(Vec::new());
+        for (leader, state) in states {
+            let _ = walker.block(leader, state);
+        }
+        problems.extend(walker.problems.into_iter().flatten());
+        depths.insert(*start, walker.deepest);
+    }
+    depth(program, shape, &depths, problems);
+}
+
+/// Adds up the stack of chains of calls.
+fn depth(
+    program: &ProgramSpec,
+    shape: &Shape,
+    depths: &BTreeMap<usize, u32>,
+    problems: &mut Vec<Problem>,
+) {
+    // The kernel allows eight frames; a longer chain is cut here with a report.
+    const FRAMES: usize = 8;
+    let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
+    for (slot, op) in shape.ops.iter().enumerate() {
+        let Some(op) = op else { continue };
+        let to = match op {
+            Op::Call(Callee::Local(distance)) => shape::target(slot, *distance),
+            _ => shape::func_reference(program, slot, *op).and_then(|to| usize::try_from(to).ok()),
+        };
+        if let Some(to) = to {
+            let from = calls.entry(shape.start_of(slot)).or_default();
+            from.push((slot, to));
+        }
+    }
+    let mut open = vec![(vec![0_usize], depths.get(&0).copied().unwrap_or(0))];
+    let mut steps = 0;
+    while let Some((chain, bytes)) = open.pop() {
+        steps += 1;
+        if steps > 10_000 {
+            return;
+        }
+        let Some(last) = chain.last() else { continue };
+        for (slot, to) in calls.get(last).into_iter().flatten() {
+            let insn = u32::try_from(*slot).unwrap_or(u32::MAX);
+            let sum = bytes.saturating_add(depths.get(to).copied().unwrap_or(0));
+            let kind = if chain.contains(to) || chain.len() >= FRAMES {
+                ProblemKind::Recursion
+            } else if sum > FRAME as u32 {
+                ProblemKind::StackDepth(sum)
+            } else {
+                let mut longer = chain.clone();
+                longer.push(*to);
+                open.push((longer, sum));
+                continue;
+            };
+            let problem = Problem { insn, kind };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+}
+
+struct Walker<'a> {
+    spec: &'a Spec,
+    program: &'a ProgramSpec,
+    shape: &'a Shape,
+    /// Whether this is the program itself and not a subprogram.
+    main: bool,
+    /// Bytes of stack used, rounded as the kernel does.
+    deepest: u32,
+    /// Where problems go; none while states are not final.
+    problems: Option<Vec<Problem>>,
+}
+
+/// Where a block leads, with the state there.
+type Exits = Vec<(usize, State)>;
+
+impl Walker<'_> {
+    /// Gives the final state at the start of each block.
+    fn fix(&mut self, start: usize) -> BTreeMap<usize, State> {
+        let entry = State::entry(if self.main { 1 } else { 5 });
+        let mut states = BTreeMap::from([(start, entry)]);
+        let mut open = vec![start];
+        while let Some(leader) = open.pop() {
+            let Some(state) = states.get(&leader).cloned() else {
+                continue;
+            };
+            for (to, state) in self.block(leader, state) {
+                let changed = match states.get_mut(&to) {
+                    Some(known) => known.join(&state),
+                    None => {
+                        states.insert(to, state);
+                        true
+                    }
+                };
+                if changed && !open.contains(&to) {
+                    open.push(to);
+                }
+            }
+        }
+        states
+    }
+
+    fn block(&mut self, leader: usize, mut state: State) -> Exits {
+        let mut slot = leader;
+        loop {
+            let Some(op) = self.shape.ops.get(slot).copied().flatten() else {
+                return Vec::new();
+            };
+            self.step(slot, op, &mut state);
+            let next = self.shape.next(slot);
+            match op {
+                Op::Exit => return Vec::new(),
+                Op::Jump { .. } => {
+                    let to = self.shape.jump(slot);
+                    return to.map(|to| (to, state)).into_iter().collect();
+                }
+                Op::Branch { .. } => {
+                    let mut taken = state.clone();
+                    compare_null(op, &mut taken, &mut state);
+                    let to = self.shape.jump(slot).map(|to| (to, taken));
+                    return to.into_iter().chain([(next, state)]).collect();
+                }
+                _ if self.shape.leaders.contains(&next) => return vec![(next, state)],
+                _ => slot = next,
+            }
+        }
+    }
+
+    fn report(&mut self, slot: usize, kind: ProblemKind) {
+        let insn = u32::try_from(slot).unwrap_or(u32::MAX);
+        if let Some(problems) = &mut self.problems {
+            let problem = Problem { insn, kind };
+            if !problems.contains(&problem) {
+                problems.push(problem);
+            }
+        }
+    }
+
+    /// Reads a register that must be written.
+    fn read(&mut self, slot: usize, state: &State, reg: Reg) -> Value {
+        match state.get(reg) {
+            Value::Unwritten => {
+                self.report(slot, ProblemKind::Unwritten(reg));
+                Value::Any
+            }
+            value => value,
+        }
+    }
+
+    fn read_operand(&mut self, slot: usize, state: &State, src: Operand) -> Value {
+        match src {
+            Operand::Reg(reg) => self.read(slot, state, reg),
+            Operand::Imm(imm) => Value::Const(i64::from(imm)),
+        }
+    }
+
+    fn step(&mut self, slot: usize, op: Op, state: &mut State) {
+        match op {
+            Op::Alu {
+                width,
+                op,
+                dst,
+                src,
+            } => {
+                let right = self.read_operand(slot, state, src);
+                let value = if op == AluOp::Mov {
+                    moved(width, right)
+                } else {
+                    let left = self.read(slot, state, dst);
+                    if let Value::MaybeNull(_) = left {
+                        self.report(slot, ProblemKind::MaybeNull(dst));
+                    }
+                    arithmetic(width, op, left, right)
+                };
+                state.set(dst, value);
+            }
+            Op::MovSx { dst, src, .. } => {
+                let _ = self.read(slot, state, src);
+                state.set(dst, Value::Any);
+            }
+            Op::Neg { dst, .. } | Op::Swap { dst, .. } => {
+                let _ = self.read(slot, state, dst);
+                state.set(dst, Value::Any);
+            }
+            Op::Load {
+                size,
+                signed,
+                dst,
+                base,
+                off,
+            } => {
+                let at = self.access(slot, state, base, off, size);
+                let mut value = Value::Any;
+                if let Some(at) = at {
+                    self.demand_written(slot, state, at, size.bytes() as i64);
+                    if size == Size::DW && !signed {
+                        value = state.fill(at);
+                    }
+                }
+                state.set(dst, value);
+            }
+            Op::Store {
+                size,
+                base,
+                off,
+                src,
+            } => {
+                let value = self.read_operand(slot, state, src);
+                match self.access(slot, state, base, off, size) {
+                    Some(at) if size == Size::DW => state.spill(at, value),
+                    Some(at) => state.write(at, size.bytes() as i64),
+                    None if state.get(base) == Value::SomeFrame => state.forget_all(),
+                    None => {}
+                }
+            }
+            Op::Atomic {
+                size,
+                op,
+                base,
+                off,
+                src,
+            } => {
+                let _ = self.read(slot, state, src);
+                if op == AtomicOp::Cmpxchg {
+                    let _ = self.read(slot, state, Reg::R0);
+                }
+                if let Some(at) = self.access(slot, state, base, off, size) {
+                    self.demand_written(slot, state, at, size.bytes() as i64);
+                    state.write(at, size.bytes() as i64);
+                }
+                if let Some(reg) = shape::writes(Op::Atomic {
+                    size,
+                    op,
+                    base,
+                    off,
+                    src,
+                }) {
+                    state.set(reg, Value::Any);
+                }
+            }
+            Op::LoadImm64 { kind, dst, low } => {
+                let value = self.wide(slot, kind, low);
+                state.set(dst, value);
+            }
+            Op::LoadPacket { index, .. } => {
+                if let Some(index) = index {
+                    let _ = self.read(slot, state, index);
+                }
+                // The context must be in r6; the others are lost as by a call.
+                let _ = self.read(slot, state, Reg::R6);
+                clobber(state);
+            }
+            Op::Jump { .. } => {}
+            Op::Branch { dst, src, .. } => {
+                let _ = self.read(slot, state, dst);
+                let _ = self.read_operand(slot, state, src);
+            }
+            Op::Call(Callee::Helper(id)) => self.call(slot, state, id),
+            Op::Call(Callee::Local(_) | Callee::Kfunc { .. }) => {
+                self.written_by_stranger(state);
+                clobber(state);
+            }
+            Op::Exit => {
+                if self.main {
+                    let _ = self.read(slot, state, Reg::R0);
+                }
+            }
+        }
+    }
+
+    /// Checks an access; gives its offset from the frame pointer if it is to the stack.
+    fn access(
+        &mut self,
+        slot: usize,
+        state: &State,
+        base: Reg,
+        off: i16,
+        size: Size,
+    ) -> Option<i64> {
+        match self.read(slot, state, base) {
+            Value::Frame(from) => {
+                let at = from.saturating_add(i64::from(off));
+                let size = size.bytes() as i64;
+                if !self.in_frame(slot, at, size) {
+                    return None;
+                }
+                if at % size != 0 {
+                    self.report(slot, ProblemKind::StackAlign { off: at, size });
+                }
+                Some(at)
+            }
+            Value::Const(_) | Value::Map(_) => {
+                self.report(slot, ProblemKind::NotAPointer(base));
+                None
+            }
+            Value::MaybeNull(_) => {
+                self.report(slot, ProblemKind::MaybeNull(base));
+                None
+            }
+            Value::Any | Value::SomeFrame | Value::Unwritten => None,
+        }
+    }
+
+    fn in_frame(&mut self, slot: usize, off: i64, size: i64) -> bool {
+        let inside = off >= -FRAME && size >= 0 && off.saturating_add(size) <= 0;
+        if inside {
+            let depth = u32::try_from(off.unsigned_abs()).unwrap_or(u32::MAX);
+            self.deepest = self.deepest.max(depth.next_multiple_of(32));
+        } else {
+            self.report(slot, ProblemKind::StackRange { off, size });
+        }
+        inside
+    }
+
+    fn demand_written(&mut self, slot: usize, state: &State, off: i64, size: i64) {
+        if let Some(off) = state.first_unwritten(off, size) {
+            self.report(slot, ProblemKind::StackUnwritten { off });
+        }
+    }
+
+    fn wide(&self, slot: usize, kind: Pseudo, low: i32) -> Value {
+        let reloc = self
+            .program
+            .relocs
+            .iter()
+            .find(|reloc| usize::try_from(reloc.insn) == Ok(slot));
+        match (reloc.map(|reloc| &reloc.kind), kind) {
+            (Some(RelocKind::Map(id)), _) => Value::Map(*id),
+            (Some(_), _) => Value::Any,
+            (None, Pseudo::Value) => {
+                let high = self.program.insns.get(slot.saturating_add(1));
+                let first = Insn {
+                    imm: low,
+                    ..Insn::default()
+                };
+                let slots = [first, high.copied().unwrap_or_default()];
+                Value::Const(Insn::wide_value(slots) as i64)
+            }
+            (None, _) => Value::Any,
+        }
+    }
+
+    /// A function not known may have written through each pointer into the frame it was given.
+    fn written_by_stranger(&mut self, state: &mut State) {
+        for number in 1..=5 {
+            match state.get(Reg(number)) {
+                Value::Frame(off) => state.write(off, off.saturating_neg()),
+                Value::SomeFrame => state.forget_all(),
+                _ => {}
+            }
+        }
+    }
+
+    fn call(&mut self, slot: usize, state: &mut State, id: HelperId) {
+        match calls::arguments(id) {
+            None => self.written_by_stranger(state),
+            Some(arguments) => {
+                let mut map = None;
+                let registers = (1..).map(Reg);
+                for (reg, arg) in registers.zip(arguments) {
+                    let value = self.read(slot, state, reg);
+                    let size = match arg {
+                        Arg::Any => continue,
+                        Arg::Map => {
+                            match value {
+                                Value::Map(id) => map = Some(id),
+                                Value::Any | Value::Unwritten => {}
+                                _ => self.argument(slot, id, reg, "a map"),
+                            }
+                            continue;
+                        }
+                        Arg::Key => self.size_of(map, |map| map.key_size),
+                        Arg::Value => self.size_of(map, |map| map.value_size),
+                        Arg::In | Arg::Out => match state.get(Reg(reg.0.saturating_add(1))) {
+                            Value::Const(size) => Some(size),
+                            _ => None,
+                        },
+                    };
+                    self.memory(slot, state, id, reg, value, *arg, size);
+                }
+                if calls::writes_more(id) {
+                    self.written_by_stranger(state);
+                }
+            }
+        }
+        clobber(state);
+        if calls::may_be_null(id) {
+            state.set(Reg::R0, Value::MaybeNull(slot));
+        }
+    }
+
+    fn size_of(&self, map: Option<MapId>, size: fn(&crate::MapSpec) -> u32) -> Option<i64> {
+        let index = usize::try_from(map?.0).ok()?;
+        self.spec.maps.get(index).map(|map| i64::from(size(map)))
+    }
+
+    fn argument(&mut self, slot: usize, helper: HelperId, reg: Reg, what: &'static str) {
+        self.report(slot, ProblemKind::Argument { helper, reg, what });
+    }
+
+    #[allow(
+        clippy::too_many_arguments,
+        reason = "one argument of one call: all of it is needed"
+    )]
+    fn memory(
+        &mut self,
+        slot: usize,
+        state: &mut State,
+        helper: HelperId,
+        reg: Reg,
+        value: Value,
+        arg: Arg,
+        size: Option<i64>,
+    ) {
+        match value {
+            Value::Frame(off) => {
+                let Some(size) = size else { return };
+                if !self.in_frame(slot, off, size) {
+                    return;
+                }
+                if arg == Arg::Out {
+                    state.write(off, size);
+                } else {
+                    self.demand_written(slot, state, off, size);
+                }
+            }
+            Value::SomeFrame if arg == Arg::Out => state.forget_all(),
+            Value::MaybeNull(_) => self.report(slot, ProblemKind::MaybeNull(reg)),
+            // Null with size 0 is allowed for some.
+            Value::Const(0) => {}
+            Value::Const(_) | Value::Map(_) => self.argument(slot, helper, reg, "memory"),
+            Value::Any | Value::SomeFrame | Value::Unwritten => {}
+        }
+    }
+}
+
+/// A call leaves its arguments unwritten.
+fn clobber(state: &mut State) {
+    state.set(Reg::R0, Value::Any);
+    for number in 1..=5 {
+        state.set(Reg(number), Value::Unwritten);
+    }
+}
+
+fn moved(width: Width, value: Value) -> Value {
+    match (width, value) {
+        (Width::W64, value) => value,
+        (Width::W32, Value::Const(number)) => Value::Const(i64::from(number as u32)),
+        (Width::W32, _) => Value::Any,
+    }
+}
+
+fn arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Value {
+    match (left, right) {
+        (Value::Frame(from), Value::Const(by)) if width == Width::W64 => match op {
+            AluOp::Add => Value::Frame(from.saturating_add(by)),
+            AluOp::Sub => Value::Frame(from.saturating_sub(by)),
+            _ => Value::Any,
+        },
+        (Value::Const(by), Value::Frame(from)) if width == Width::W64 && op == AluOp::Add => {
+            Value::Frame(from.saturating_add(by))
+        }
+        (Value::Frame(_) | Value::SomeFrame, Value::Frame(_) | Value::SomeFrame) => Value::Any,
+        (Value::Frame(_) | Value::SomeFrame, _) if matches!(op, AluOp::Add | AluOp::Sub) => {
+            Value::SomeFrame
+        }
+        (_, Value::Frame(_) | Value::SomeFrame) if op == AluOp::Add => Value::SomeFrame,
+        (Value::Const(left), Value::Const(right)) => constant(width, op, left, right),
+        _ => Value::Any,
+    }
+}
+
+/// Computes what compilers leave of constants; the rest is not followed.
+fn constant(width: Width, op: AluOp, left: i64, right: i64) -> Value {
+    let value = match op {
+        AluOp::Add => left.wrapping_add(right),
+        AluOp::Sub => left.wrapping_sub(right),
+        AluOp::Mul => left.wrapping_mul(right),
+        AluOp::And => left & right,
+        AluOp::Or => left | right,
+        AluOp::Xor => left ^ right,
+        _ => return Value::Any,
+    };
+    moved(width, Value::Const(value))
+}
+
+/// Splits what is known of a helper's result when it is compared with null.
+fn compare_null(op: Op, taken: &mut State, not_taken: &mut State) {
+    let Op::Branch {
+        width: Width::W64,
+        cond,
+        dst,
+        src: Operand::Imm(0),
+        ..
+    } = op
+    else {
+        return;
+    };
+    let Value::MaybeNull(call) = taken.get(dst) else {
+        return;
+    };
+    let (null, pointer) = match cond {
+        Cond::Eq => (taken, not_taken),
+        Cond::Ne => (not_taken, taken),
+        _ => return,
+    };
+    null.settle(call, Value::Const(0));
+    pointer.settle(call, Value::Any);
+}
