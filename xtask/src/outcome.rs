@@ -61,11 +61,11 @@ impl Outcome {
             Verdict::Passed => println!("    ok      {seconds:7.2} s  {}", self.name),
             Verdict::Failed(how) => println!("    FAILED  {seconds:7.2} s  {}: {how}", self.name),
             Verdict::Skipped(reason) => {
-                println!("    skipped {seconds:7.2} s  {}: {reason}", self.name)
+                println!("    skipped {seconds:7.2} s  {}: {reason}", self.name);
             }
         }
         if with_output || matches!(self.verdict, Verdict::Failed(_)) {
-            for line in self.output.lines() {
+            for line in self.output.lines().filter(|line| !line.is_empty()) {
                 println!("        | {line}");
             }
         }

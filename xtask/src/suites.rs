@@ -1,7 +1,346 @@
+//! `cargo xtask test` and `cargo xtask ci`: every suite within its budget, then a table and the sum.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
 use crate::arguments::Arguments;
-pub(crate) fn run(_: Arguments) -> Result<bool, String> {
-    Err(String::new())
+use crate::cargo::{self, Profile, TestExecutable};
+use crate::outcome::{Outcome, Sum, Verdict};
+use crate::runner::{self, Case, Rules};
+use crate::{check, deadline, setup, vm};
+
+/// Starts of the names of the files in tests/tests that need a kernel and root.
+const ON_KERNEL: [&str; 4] = ["bpf_", "run_", "host_", "guest_"];
+
+/// Those of them that run in guests only.
+const IN_GUESTS_ONLY: &str = "guest_";
+
+/// Suites and their budgets in seconds, 24 minutes in all; the guests' budget counts once for all kernels.
+const SUITES: [(&str, u64); 7] = [
+    ("format", 20),
+    ("clippy", 200),
+    ("docs", 160),
+    ("pure", 300),
+    ("release", 260),
+    ("host", 200),
+    ("guests", 300),
+];
+
+/// A suite is stopped when it takes this many times its budget.
+const PATIENCE: u32 = 2;
+
+/// Time limit of one test.
+const TEST_LIMIT: Duration = Duration::from_secs(60);
+
+/// Time limit of a test marked `#[ignore]`, which is how long ones are marked.
+const LONG_TEST_LIMIT: Duration = Duration::from_secs(900);
+
+/// One line of the table.
+struct Line {
+    name: String,
+    budget: Duration,
+    time: Duration,
+    sum: Sum,
 }
-pub(crate) fn run_unprivileged(_: Arguments) -> Result<bool, String> {
-    Err(String::new())
+
+struct Session {
+    ignored: bool,
+    only: Vec<String>,
+    lines: Vec<Line>,
+    /// The outcome of the release build, which several suites need.
+    kscope: Option<Result<PathBuf, String>>,
+    /// The executables of all tests, built once.
+    tests: Option<Result<Vec<TestExecutable>, String>>,
+}
+
+/// Runs every suite, or those named.
+pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
+    let ignored = arguments.flag("--ignored");
+    let only = arguments.values("--only")?;
+    arguments.finish()?;
+    let known = |name: &String| SUITES.iter().any(|(suite, _)| suite == name);
+    if let Some(name) = only.iter().find(|name| !known(name)) {
+        let names = SUITES.map(|(suite, _)| suite);
+        return Err(format!("no suite {name}; there are {}", names.join(", ")));
+    }
+    if only.is_empty() || only.iter().any(|name| name == "guests") {
+        setup::install();
+    }
+    Ok(Session::new(ignored, only).run())
+}
+
+/// Runs the suites that need neither root nor guests.
+pub(crate) fn run_unprivileged(arguments: Arguments) -> Result<bool, String> {
+    arguments.finish()?;
+    let only = ["format", "clippy", "docs", "pure"];
+    Ok(Session::new(false, only.map(str::to_string).to_vec()).run())
+}
+
+impl Session {
+    fn new(ignored: bool, only: Vec<String>) -> Self {
+        Self {
+            ignored,
+            only,
+            lines: Vec::new(),
+            kscope: None,
+            tests: None,
+        }
+    }
+
+    fn run(mut self) -> bool {
+        for (name, seconds) in SUITES {
+            if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
+                continue;
+            }
+            println!("== {name}");
+            let budget = Duration::from_secs(seconds);
+            let started = Instant::now();
+            let limit = if self.ignored {
+                LONG_TEST_LIMIT * 4
+            } else {
+                budget * PATIENCE
+            };
+            let outcomes = match name {
+                "format" => vec![command(
+                    name,
+                    cargo::cargo(&["fmt", "--all", "--check"]),
+                    limit,
+                )],
+                "clippy" => vec![clippy(limit)],
+                "docs" => docs(limit),
+                "pure" => self.pure(started + limit),
+                "release" => vec![self.release()],
+                "host" => self.host(started + limit),
+                _ => self.guests(limit, budget),
+            };
+            // Guests add a line for each kernel themselves.
+            if name != "guests" {
+                let sum = Sum::of(&outcomes);
+                self.lines.push(Line {
+                    name: name.to_string(),
+                    budget,
+                    time: started.elapsed(),
+                    sum,
+                });
+            }
+        }
+        let mut sum = Sum::default();
+        println!("\nsuite         seconds  budget  passed  failed  skipped");
+        for line in &self.lines {
+            let late = if line.time > line.budget {
+                "  over its budget"
+            } else {
+                ""
+            };
+            println!(
+                "{:12} {:8.1} {:7} {:7} {:7} {:8}{late}",
+                line.name,
+                line.time.as_secs_f64(),
+                line.budget.as_secs(),
+                line.sum.passed,
+                line.sum.failed,
+                line.sum.skipped
+            );
+            sum += line.sum;
+        }
+        println!("{sum}");
+        sum.failed == 0
+    }
+
+    /// Every test that needs no kernel: unit tests of all crates, golden files, tidy, layers, architecture.
+    fn pure(&mut self, until: Instant) -> Vec<Outcome> {
+        let jobs = std::thread::available_parallelism().map_or(2, usize::from);
+        let rules = Rules {
+            jobs,
+            limit: self.test_limit(),
+            until,
+            environment: Vec::new(),
+        };
+        self.run_tests("pure", &rules, |executable| {
+            executable.package != "kscope-tests"
+                || !ON_KERNEL
+                    .iter()
+                    .any(|start| executable.target.starts_with(start))
+        })
+    }
+
+    /// The tests that need this machine's kernel; as another user than root they are counted, not run.
+    fn host(&mut self, until: Instant) -> Vec<Outcome> {
+        let on_host = |executable: &TestExecutable| {
+            let starts = |start: &&str| executable.target.starts_with(*start);
+            executable.package == "kscope-tests"
+                && ON_KERNEL.iter().any(starts)
+                && !executable.target.starts_with(IN_GUESTS_ONLY)
+        };
+        if !setup::is_root() {
+            let cases = self.cases(on_host).unwrap_or_default();
+            println!("    skipped {} tests: they need root", cases.len());
+            let skipped = Verdict::Skipped("needs root".to_string());
+            return cases
+                .iter()
+                .map(|case| Outcome::new(case.name(), skipped.clone()))
+                .collect();
+        }
+        let kscope = match self.kscope() {
+            Ok(kscope) => kscope,
+            Err(why) => return vec![failed("host", why)],
+        };
+        // Tests of one kernel count events, so they run one at a time.
+        let environment = vec![("KSCOPE_BIN".to_string(), kscope.display().to_string())];
+        let rules = Rules {
+            jobs: 1,
+            limit: self.test_limit(),
+            until,
+            environment,
+        };
+        self.run_tests("host", &rules, on_host)
+    }
+
+    /// Builds the static binary and checks what a release must be.
+    fn release(&mut self) -> Outcome {
+        match self.kscope().and_then(|kscope| check::release(&kscope)) {
+            Ok(size) => {
+                println!("    static, {size} bytes");
+                Outcome::new("release", Verdict::Passed)
+            }
+            Err(why) => failed("release", why),
+        }
+    }
+
+    fn guests(&mut self, limit: Duration, budget: Duration) -> Vec<Outcome> {
+        let mut options = vm::Options {
+            limit,
+            ignored: self.ignored,
+            ..vm::Options::default()
+        };
+        if self.ignored {
+            options.test_limit = LONG_TEST_LIMIT;
+        }
+        let runs = match self.kscope() {
+            Ok(kscope) => {
+                options.kscope = Some(kscope);
+                vm::run_usual(&options)
+            }
+            Err(why) => vec![vm::Run {
+                outcomes: vec![failed("guests", why)],
+                time: Duration::ZERO,
+            }],
+        };
+        for (run, kernel) in runs.iter().zip(vm::USUAL) {
+            let name = format!("guest {kernel}");
+            self.lines.push(Line {
+                name,
+                budget,
+                time: run.time,
+                sum: Sum::of(&run.outcomes),
+            });
+        }
+        Vec::new()
+    }
+
+    fn run_tests(
+        &mut self,
+        suite: &str,
+        rules: &Rules,
+        wanted: impl Fn(&TestExecutable) -> bool,
+    ) -> Vec<Outcome> {
+        let outcomes = self
+            .cases(wanted)
+            .and_then(|cases| runner::run(&cases, rules));
+        match outcomes {
+            Ok(outcomes) => {
+                println!("    {}", Sum::of(&outcomes));
+                outcomes
+            }
+            Err(why) => vec![failed(suite, why)],
+        }
+    }
+
+    fn cases(&mut self, wanted: impl Fn(&TestExecutable) -> bool) -> Result<Vec<Case>, String> {
+        let tests = self
+            .tests
+            .get_or_insert_with(|| cargo::tests(&["--workspace"]))
+            .clone()?;
+        let mut cases = Vec::new();
+        for executable in tests.iter().filter(|executable| wanted(executable)) {
+            // A crate's unit tests bear its name, its integration tests their file's.
+            let suite = match executable.package.as_str() {
+                "kscope-tests" => executable.target.clone(),
+                package if package.replace('-', "_") == executable.target => package.to_string(),
+                package => format!("{package}::{}", executable.target),
+            };
+            cases.extend(runner::list(executable, &suite)?);
+        }
+        cases.retain(|case| self.ignored || !case.ignored);
+        Ok(cases)
+    }
+
+    fn kscope(&mut self) -> Result<PathBuf, String> {
+        self.kscope
+            .get_or_insert_with(|| cargo::kscope(Profile::Release))
+            .clone()
+    }
+
+    fn test_limit(&self) -> Duration {
+        if self.ignored {
+            LONG_TEST_LIMIT
+        } else {
+            TEST_LIMIT
+        }
+    }
+}
+
+fn clippy(limit: Duration) -> Outcome {
+    let words = [
+        "clippy",
+        "-q",
+        "--workspace",
+        "--all-targets",
+        "--",
+        "-D",
+        "warnings",
+    ];
+    command("clippy", cargo::cargo(&words), limit)
+}
+
+/// Builds the documentation with warnings denied and runs its examples.
+fn docs(limit: Duration) -> Vec<Outcome> {
+    let mut build = cargo::cargo(&["doc", "-q", "--workspace", "--no-deps"]);
+    build.env("RUSTDOCFLAGS", "-D warnings");
+    vec![
+        command("documentation builds", build, limit),
+        examples(limit),
+    ]
+}
+
+fn examples(limit: Duration) -> Outcome {
+    const NAME: &str = "documentation's examples";
+    let log = match cargo::scratch_dir() {
+        Ok(folder) => folder.join(format!("examples-{}.log", std::process::id())),
+        Err(why) => return failed(NAME, why),
+    };
+    let started = Instant::now();
+    let mut command = cargo::cargo(&["test", "-q", "--workspace", "--doc", "--no-fail-fast"]);
+    let ending = deadline::run_to_file(&mut command, &log, limit);
+    let output = std::fs::read_to_string(&log).unwrap_or_default();
+    let _ = std::fs::remove_file(&log);
+    let outcome = Outcome::judge(NAME.to_string(), ending, started.elapsed(), output);
+    outcome.print(false);
+    outcome
+}
+
+/// Runs a command as one test.
+fn command(name: &str, mut command: Command, limit: Duration) -> Outcome {
+    let started = Instant::now();
+    let ending = deadline::run_here(&mut command, limit);
+    let outcome = Outcome::judge(name.to_string(), ending, started.elapsed(), String::new());
+    outcome.print(false);
+    outcome
+}
+
+fn failed(name: &str, why: String) -> Outcome {
+    let outcome = Outcome::new(name, Verdict::Failed(why));
+    outcome.print(false);
+    outcome
 }

@@ -134,6 +134,39 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     Ok(sum.failed == 0)
 }
 
+/// Runs every test in the usual kernels and gives one result per kernel, in their order.
+pub(crate) fn run_usual(options: &Options) -> Vec<Run> {
+    let kernels = USUAL.map(str::to_string);
+    let instead = |verdict: &Verdict| -> Vec<Run> {
+        let run = |name: &String| {
+            let outcomes = vec![Outcome::new(format!("guest {name}"), verdict.clone())];
+            outcomes.iter().for_each(|outcome| outcome.print(false));
+            Run {
+                outcomes,
+                time: Duration::ZERO,
+            }
+        };
+        kernels.iter().map(run).collect()
+    };
+    if let Err(why) = boot::emulator() {
+        return instead(&missing(why));
+    }
+    match prepare(options) {
+        Ok(payload) => boot_all(&kernels, &payload, options),
+        Err(why) => instead(&Verdict::Failed(why)),
+    }
+}
+
+/// What becomes of a guest that this machine cannot boot.
+fn missing(why: String) -> Verdict {
+    let required = std::env::var("KSCOPE_VM_REQUIRED").is_ok_and(|value| value == "1");
+    if required {
+        Verdict::Failed(why)
+    } else {
+        Verdict::Skipped(why)
+    }
+}
+
 /// Builds what the guests get.
 pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     let suites: Vec<String> = suite_names()?
@@ -245,13 +278,7 @@ fn boot_one(name: &str, payload: &Payload, options: &Options) -> (String, Vec<Ou
     let kernel = match kernel::find(name, options.refresh) {
         Ok(kernel) => kernel,
         Err(why) => {
-            let required = std::env::var("KSCOPE_VM_REQUIRED").is_ok_and(|value| value == "1");
-            let why = format!("cannot get the kernel: {why}");
-            let verdict = if required {
-                Verdict::Failed(why)
-            } else {
-                Verdict::Skipped(why)
-            };
+            let verdict = missing(format!("cannot get the kernel: {why}"));
             return (title.clone(), vec![Outcome::new(title, verdict)]);
         }
     };

@@ -64,7 +64,7 @@ pub(crate) fn busybox() -> Result<PathBuf, String> {
     if let Some(file) = installed.chain([cached.clone()]).find(is_static) {
         return Ok(file);
     }
-    with_archive(&["bookworm"], |archive, unpacked| {
+    with_archive("busybox", &["bookworm"], |archive, unpacked| {
         archive.unpack("busybox-static", unpacked)?;
         let file = ["usr/bin/busybox", "bin/busybox"]
             .into_iter()
@@ -93,20 +93,20 @@ fn by_path(name: &str) -> Result<Kernel, String> {
 }
 
 fn fetch(suites: &[&str], folder: &Path) -> Result<(), String> {
-    with_archive(suites, |archive, unpacked| {
+    let label = folder.file_name().unwrap_or_default().to_string_lossy();
+    with_archive(&label, suites, |archive, unpacked| {
         for package in packages(archive)? {
             archive.unpack(&package, unpacked)?;
         }
         let kept = unpacked.join("kept");
         std::fs::create_dir_all(&kept).map_err(|error| format!("{}: {error}", kept.display()))?;
-        let image = image(&unpacked.join("boot")).ok_or("the packages hold no boot/vmlinuz-*")?;
-        let modules = ["usr/lib/modules", "lib/modules"]
-            .into_iter()
-            .map(|path| unpacked.join(path));
-        let modules = modules
-            .into_iter()
-            .find(|path| path.exists())
-            .ok_or("the packages hold no modules")?;
+        let folders = ["usr/lib/modules", "lib/modules"].map(|path| unpacked.join(path));
+        let modules = folders.into_iter().find(|path| path.exists());
+        let modules = modules.ok_or("the packages hold no modules")?;
+        // Newer packages keep the image beside the modules.
+        let places = [Some(unpacked.join("boot")), only_entry(&modules)];
+        let image = places.iter().flatten().find_map(|folder| image(folder));
+        let image = image.ok_or("the packages hold no vmlinuz")?;
         let renamed = std::fs::rename(&image, kept.join("vmlinuz"))
             .and_then(|()| std::fs::rename(&modules, kept.join("modules")))
             .and_then(|()| std::fs::create_dir_all(folder.parent().unwrap_or(folder)));
@@ -122,8 +122,9 @@ fn fetch(suites: &[&str], folder: &Path) -> Result<(), String> {
 
 /// Calls `work` with an archive of the first release that can be reached and a folder to unpack into.
 ///
-/// The folder is this process's own, so that several runs may fill one cache at a time.
+/// The folder is this process's and this label's own, so that several runs may fill one cache at a time.
 fn with_archive(
+    label: &str,
     suites: &[&str],
     work: impl Fn(&Archive, &Path) -> Result<(), String>,
 ) -> Result<(), String> {
@@ -134,10 +135,10 @@ fn with_archive(
                 .to_string(),
         );
     }
-    let mut why = String::new();
+    let mut why = Vec::new();
     for suite in suites {
         for mirror in &mirrors {
-            let folder = cache_dir().join(format!("fetch-{}-{suite}", std::process::id()));
+            let folder = cache_dir().join(format!("fetch-{}-{label}-{suite}", std::process::id()));
             let result = Archive::open(mirror, suite, &folder).and_then(|archive| {
                 let unpacked = folder.join("unpacked");
                 std::fs::create_dir_all(&unpacked)
@@ -147,11 +148,11 @@ fn with_archive(
             let _ = std::fs::remove_dir_all(&folder);
             match result {
                 Ok(()) => return Ok(()),
-                Err(error) => why = format!("{suite}: {error}"),
+                Err(error) => why.push(format!("{suite}: {error}")),
             }
         }
     }
-    Err(why)
+    Err(why.join("; "))
 }
 
 /// Follows Debian's meta package to the packages with the image and the modules.

@@ -32,7 +32,7 @@ pub(crate) fn read(text: &str, limit: Duration) -> Report {
         };
         match line.split(' ').collect::<Vec<_>>().as_slice() {
             ["release", release, uptime] => {
-                report.release = Some(((*release).to_string(), (*uptime).to_string()))
+                report.release = Some(((*release).to_string(), (*uptime).to_string()));
             }
             ["module", module] => report.unloaded.push((*module).to_string()),
             ["begin", suite, test] => {

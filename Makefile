@@ -1,0 +1,31 @@
+# The chores of this project; `cargo xtask` does the work, and says more with no argument.
+
+TARGET := $(or $(CARGO_TARGET_DIR),target)
+KSCOPE := $(TARGET)/release/kscope
+PREFIX ?= /usr/local
+# What `make run` runs.
+ARGS ?= opensnoop --duration 10
+
+.PHONY: all release run test test-all install
+
+all: release
+
+# One static binary of at most 8 MB. The flag goes to the last crate alone: as a global one it breaks proc-macros.
+release:
+	cargo rustc --release -p kscope --bin kscope -- -C target-feature=+crt-static
+	cargo xtask check-release $(KSCOPE)
+
+# Traces which process opens which file, for ten seconds; needs root.
+run: release
+	$(KSCOPE) $(ARGS)
+
+# Everything that ends within 25 minutes: format, lints, pure tests, tests of this kernel (as root), guests.
+test:
+	cargo xtask test
+
+# The same with the tests that take longer.
+test-all:
+	cargo xtask test --ignored
+
+install: release
+	install -D -m 755 $(KSCOPE) $(DESTDIR)$(PREFIX)/bin/kscope
