@@ -85,7 +85,7 @@ pub enum DataType {
 }
 
 /// How a stack is printed.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub enum StackMode {
     /// `symbol+offset`, one frame a line.
     #[default]
@@ -138,7 +138,7 @@ impl DataType {
                 let end = fields
                     .last()
                     .map_or(0, |f| f.offset.saturating_add(f.ty.size()));
-                end.next_multiple_of(self.align())
+                end.checked_next_multiple_of(self.align()).unwrap_or(end)
             }
             DataType::Record { size, .. } => *size,
             DataType::Array { element, len } => element.size().saturating_mul(*len),
@@ -158,6 +158,7 @@ impl DataType {
             DataType::Array { element, .. } => element.align(),
             _ => 8,
         }
+        .max(1)
     }
 
     /// Lays fields out in order as C would, and gives them with the size of the whole.
@@ -170,7 +171,12 @@ impl DataType {
             align = align.max(ty.align());
             offset = offset.next_multiple_of(ty.align());
             let size = ty.size();
-            fields.push(Field { name, offset, ty, bits: None });
+            fields.push(Field {
+                name,
+                offset,
+                ty,
+                bits: None,
+            });
             offset = offset.saturating_add(size);
         }
         (fields.into(), offset.next_multiple_of(align))
@@ -239,12 +245,14 @@ impl MapValueType {
     pub fn buckets(&self) -> u32 {
         match self {
             MapValueType::Hist { bits } => {
-                let k = u32::from(*bits);
+                let k = u32::from(*bits).min(5);
                 1 + (64 - k + 1) * (1 << k)
             }
             MapValueType::Lhist { min, max, step } => {
                 let span = max.saturating_sub(*min);
-                2 + u32::try_from(span.checked_div(*step).unwrap_or(0)).unwrap_or(0)
+                u32::try_from(span.checked_div(*step).unwrap_or(0))
+                    .unwrap_or(0)
+                    .saturating_add(2)
             }
             _ => 0,
         }
@@ -260,7 +268,9 @@ impl MapValueType {
             | MapValueType::Max { .. }
             | MapValueType::Avg { .. }
             | MapValueType::Stats { .. } => 16,
-            MapValueType::Hist { .. } | MapValueType::Lhist { .. } => self.buckets() * 8,
+            MapValueType::Hist { .. } | MapValueType::Lhist { .. } => {
+                self.buckets().saturating_mul(8)
+            }
         }
     }
 

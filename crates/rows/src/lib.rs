@@ -4,7 +4,20 @@
 //! turns them into a [`Value`]. Views take values, never bytes.
 
 mod data_type;
+mod decode;
+mod format;
+mod histogram;
+mod merge;
+mod resolve;
+mod type_name;
 mod value;
 
 pub use data_type::{Bits, DataType, Field, MapValueType, StackMode};
-pub use value::{Bucket, Frame, Histogram, Stack, Value};
+pub use decode::{decode, decode_field};
+pub use format::{
+    Conversion, ConversionKind, Flags, Format, FormatError, FormatErrorKind, FormatProblem, Length,
+    MAX_WIDTH, Piece,
+};
+pub use merge::{average, decode_map_value};
+pub use resolve::{Resolve, Unresolved};
+pub use value::{Bucket, Frame, Histogram, Scale, Stack, Value};

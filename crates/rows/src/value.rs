@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use crate::data_type::StackMode;
+
 /// One decoded value.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Value {
@@ -36,7 +38,7 @@ pub enum Value {
     Stack(Stack),
     /// A symbol, wall-clock time, user name or the like, resolved to text.
     Text(String),
-    /// `avg()` or `stats()`.
+    /// `stats()`. An `avg()` is the average alone, as an integer.
     Stats {
         /// Number of values.
         count: u64,
@@ -54,8 +56,10 @@ pub enum Value {
 pub struct Stack {
     /// The frames.
     pub frames: Vec<Frame>,
-    /// Set when the kernel could not keep the stack: the errno.
+    /// Set when the kernel could not keep the stack: the errno, positive.
     pub lost: Option<i32>,
+    /// How the script asked for it to be printed.
+    pub mode: StackMode,
 }
 
 /// One frame of a stack.
@@ -72,12 +76,29 @@ pub struct Frame {
 }
 
 /// A histogram: its buckets from the first to the last that is not empty, gaps included.
+///
+/// It has no buckets when all counts are zero.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Histogram {
     /// Buckets in ascending order.
     pub buckets: Vec<Bucket>,
-    /// Whether the buckets have equal width (`lhist`).
-    pub linear: bool,
+    /// How the bounds of the buckets follow from each other.
+    pub scale: Scale,
+}
+
+/// How the bounds of a histogram's buckets follow from each other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Scale {
+    /// `hist`: each power of two is cut into `2^bits` buckets.
+    Log2 {
+        /// 0 to 5.
+        bits: u8,
+    },
+    /// `lhist`: buckets of equal width.
+    Linear {
+        /// Width of a bucket.
+        step: i64,
+    },
 }
 
 /// One bucket of a histogram: `min` inclusive to `max` inclusive.

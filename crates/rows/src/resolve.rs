@@ -1,0 +1,61 @@
+//! What decoding must ask of whoever knows the kernel: names of addresses, stacks, users, times.
+
+use std::sync::Arc;
+
+use crate::value::Stack;
+
+/// Turns numbers that an eBPF program wrote into what they stand for.
+pub trait Resolve {
+    /// Gives the frames of a kernel stack by its id, innermost first.
+    fn kernel_stack(&self, id: i64) -> Stack;
+
+    /// Gives the frames of a user stack by its id, innermost first.
+    fn user_stack(&self, id: i64, pid: u32) -> Stack;
+
+    /// Gives the name of the kernel symbol that an address lies in.
+    fn kernel_symbol(&self, address: u64) -> Option<Arc<str>>;
+
+    /// Gives the name of the symbol that an address of a process lies in.
+    fn user_symbol(&self, address: u64, pid: u32) -> Option<Arc<str>>;
+
+    /// Formats nanoseconds since boot as wall-clock time.
+    fn timestamp(&self, nanoseconds: u64, format: &str) -> String;
+
+    /// Gives the name of a user.
+    fn user_name(&self, uid: u32) -> Option<String>;
+
+    /// Gives what is put after a string that filled its field.
+    fn truncation_trailer(&self) -> &str {
+        ".."
+    }
+}
+
+/// Resolves nothing: symbols stay addresses, stacks are empty, times stay nanoseconds.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Unresolved;
+
+impl Resolve for Unresolved {
+    fn kernel_stack(&self, _id: i64) -> Stack {
+        Stack::default()
+    }
+
+    fn user_stack(&self, _id: i64, _pid: u32) -> Stack {
+        Stack::default()
+    }
+
+    fn kernel_symbol(&self, _address: u64) -> Option<Arc<str>> {
+        None
+    }
+
+    fn user_symbol(&self, _address: u64, _pid: u32) -> Option<Arc<str>> {
+        None
+    }
+
+    fn timestamp(&self, nanoseconds: u64, _format: &str) -> String {
+        nanoseconds.to_string()
+    }
+
+    fn user_name(&self, _uid: u32) -> Option<String> {
+        None
+    }
+}
