@@ -22,7 +22,10 @@ impl Span {
     /// Gives the smallest span that covers both.
     #[must_use]
     pub fn to(self, other: Span) -> Span {
-        Span { start: self.start.min(other.start), end: self.end.max(other.end) }
+        Span {
+            start: self.start.min(other.start),
+            end: self.end.max(other.end),
+        }
     }
 
     /// Gives the span as a range of indices.
@@ -81,7 +84,14 @@ impl Diagnostic {
     }
 
     fn new(id: &'static str, severity: Severity, span: Span, message: String) -> Self {
-        Diagnostic { id, severity, span, message, notes: Vec::new(), hint: None }
+        Diagnostic {
+            id,
+            severity,
+            span,
+            message,
+            notes: Vec::new(),
+            hint: None,
+        }
     }
 
     /// Adds a hint.

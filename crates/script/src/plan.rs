@@ -246,6 +246,9 @@ pub struct OptionDecl {
     pub late: LateId,
     /// Where a string stands in the options map.
     pub offset: u32,
+    /// Where the masks of [`search_masks`] stand in the options map, where the script searches
+    /// for the string. Set by lowering.
+    pub masks: Option<u32>,
     /// Where it is declared.
     pub span: Span,
 }
@@ -323,5 +326,53 @@ impl Default for Config {
             stack_mode: kscope_rows::StackMode::Bpftrace,
             perf_buffer: false,
         }
+    }
+}
+
+/// Size in bytes of what [`search_masks`] gives.
+pub const SEARCH_MASK_BYTES: u32 = 256 * 8;
+
+/// Most bytes of a string that can be searched for.
+pub const SEARCH_LIMIT: usize = 64;
+
+/// Makes the table by which a program finds `needle` in one pass over a string (the shift-and
+/// method): for each byte a `u64` in host byte order whose bit `i` says that `needle[i]` is that
+/// byte. Bytes after the first 64 are ignored.
+#[must_use]
+pub fn search_masks(needle: &[u8]) -> Vec<u8> {
+    let mut masks = [0u64; 256];
+    for (bit, byte) in needle.iter().take(SEARCH_LIMIT).enumerate() {
+        masks[usize::from(*byte)] |= 1 << bit;
+    }
+    masks.iter().flat_map(|mask| mask.to_ne_bytes()).collect()
+}
+
+impl Plan {
+    /// Makes the contents of the options map: given strings by option name over the defaults.
+    /// A string that does not fit is cut at its capacity less one.
+    #[must_use]
+    pub fn options_image(&self, given: &[(String, String)], size: u32) -> Vec<u8> {
+        let mut image = vec![0u8; size as usize];
+        for option in &self.options {
+            let OptionKind::Str { default, capacity } = &option.kind else {
+                continue;
+            };
+            let value = given.iter().rev().find(|(name, _)| *name == option.name);
+            let bytes = value.map_or(default.as_bytes(), |(_, value)| value.as_bytes());
+            let room = (*capacity as usize).saturating_sub(1);
+            let bytes = &bytes[..bytes.len().min(room)];
+            put(&mut image, option.offset, bytes);
+            if let Some(masks) = option.masks {
+                put(&mut image, masks, &search_masks(bytes));
+            }
+        }
+        image
+    }
+}
+
+fn put(image: &mut [u8], offset: u32, bytes: &[u8]) {
+    let start = offset as usize;
+    if let Some(room) = image.get_mut(start..start + bytes.len()) {
+        room.copy_from_slice(bytes);
     }
 }

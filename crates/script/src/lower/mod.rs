@@ -1,1 +1,385 @@
-//! lower
+//! The checked program to IR: one function per probe, the kernel's maps, and the Plan.
+
+mod context;
+mod emit;
+mod function;
+mod maps;
+mod memory;
+mod scalar;
+mod statement;
+mod strings;
+mod x86_64;
+
+use kscope_rows::MapValueType;
+use kscope_spec::{
+    AttachKind, LateId, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramId, ProgramType,
+};
+
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Context, MapRef, Probe, Program};
+use crate::ir;
+use crate::plan::{
+    Attach, Counter, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps, SiteKind,
+};
+
+pub use maps::LOST_COUNTERS;
+
+/// Name of the late value that holds the boot clock in nanoseconds at the start of the run.
+pub const START_TIME: &str = "kscope.start";
+
+/// `BPF_F_NO_PREALLOC`
+const NO_PREALLOC: u32 = 1;
+/// `BPF_F_RDONLY_PROG`
+const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
+/// Entries of the stack-trace map.
+const STACK_ENTRIES: u32 = 8192;
+/// Most frames the kernel keeps of a stack (`PERF_MAX_STACK_DEPTH`).
+const STACK_FRAMES: u32 = 127;
+/// Values larger than this are not preallocated for every entry where that is avoidable.
+const PREALLOC_VALUE_LIMIT: u32 = 256;
+const PAGE: u32 = 4096;
+/// Ring size where events may come at any rate, and where only `begin` and `end` send any.
+const RING_BYTES: u32 = 8 << 20;
+const SMALL_RING_BYTES: u32 = 256 << 10;
+
+/// What lowering gives.
+#[derive(Clone, Debug)]
+pub struct Lowered {
+    /// Maps, in the order of their ids.
+    pub maps: Vec<MapSpec>,
+    /// Late values, in the order of their ids.
+    pub late: Vec<LateValue>,
+    /// One per probe, in order.
+    pub programs: Vec<LoweredProgram>,
+    /// The plan.
+    pub plan: Plan,
+}
+
+/// One program before code generation.
+#[derive(Clone, Debug)]
+pub struct LoweredProgram {
+    /// Name for the kernel.
+    pub name: String,
+    /// Program type.
+    pub kind: ProgramType,
+    /// What is given at load time beside the type.
+    pub attach: AttachKind,
+    /// The code.
+    pub function: ir::Function,
+    /// Most bytes of memory a run may need beside the stack are in slots of the function.
+    pub span: Span,
+}
+
+/// Lowers a checked program.
+///
+/// # Errors
+///
+/// A finding for each construct that has no eBPF form in this version.
+pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
+    let mut tables = Tables::new(program);
+    let mut programs = Vec::with_capacity(program.probes.len());
+    let mut findings = Vec::new();
+    for (index, probe) in program.probes.iter().enumerate() {
+        let name = program_name(index, probe);
+        match function::lower_probe(program, &mut tables, probe, &name) {
+            Ok(function) => programs.push(LoweredProgram {
+                name,
+                kind: program_type(probe.context),
+                attach: AttachKind::None,
+                function,
+                span: probe.span,
+            }),
+            Err(finding) => findings.push(finding),
+        }
+    }
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    Ok(tables.finish(program, programs))
+}
+
+fn program_type(context: Context) -> ProgramType {
+    match context {
+        Context::Test | Context::RawTracepoint => ProgramType::RawTracepoint,
+        Context::KprobeEntry | Context::KprobeReturn => ProgramType::Kprobe,
+        Context::Tracepoint => ProgramType::Tracepoint,
+        Context::PerfEvent => ProgramType::PerfEvent,
+    }
+}
+
+/// Makes a name of the kernel's alphabet that still says which probe it is.
+fn program_name(index: usize, probe: &Probe) -> String {
+    let last = probe.plan.name.rsplit(':').next().unwrap_or("");
+    let clean: String = last
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() { c } else { '_' })
+        .take(40)
+        .collect();
+    format!("p{index}_{clean}")
+}
+
+/// Maps and late values as they come into being.
+#[derive(Debug)]
+pub(crate) struct Tables {
+    maps: Vec<MapSpec>,
+    late: Vec<LateValue>,
+    script_maps: Vec<MapId>,
+    service: ServiceMaps,
+    zero: Option<(MapId, u32)>,
+    needles: Vec<(Vec<u8>, MapId)>,
+    option_masks: Vec<Option<u32>>,
+    options_size: u32,
+}
+
+impl Tables {
+    fn new(program: &Program) -> Self {
+        let mut tables = Tables {
+            maps: Vec::new(),
+            late: program.late.clone(),
+            script_maps: Vec::new(),
+            service: ServiceMaps::default(),
+            zero: None,
+            needles: Vec::new(),
+            option_masks: vec![None; program.options.len()],
+            options_size: options_size(program),
+        };
+        let in_perf_event = program
+            .probes
+            .iter()
+            .any(|p| p.context == Context::PerfEvent);
+        for map in &program.maps {
+            let spec = maps::script_map_spec(map, in_perf_event);
+            let id = tables.add_map(spec);
+            tables.script_maps.push(id);
+        }
+        tables
+    }
+
+    pub(crate) fn add_map(&mut self, spec: MapSpec) -> MapId {
+        self.maps.push(spec);
+        MapId(self.maps.len() as u32 - 1)
+    }
+
+    pub(crate) fn script_map(&self, map: MapRef) -> MapId {
+        self.script_maps[map.0 as usize]
+    }
+
+    /// Finds or adds a late value.
+    pub(crate) fn late(&mut self, name: &str, kind: &LateKind) -> LateId {
+        let found = self.late.iter().position(|l| l.name == name);
+        let index = found.unwrap_or_else(|| {
+            self.late.push(LateValue {
+                name: name.to_owned(),
+                kind: kind.clone(),
+            });
+            self.late.len() - 1
+        });
+        LateId(index as u32)
+    }
+
+    /// Gives the map that events go through.
+    pub(crate) fn events(&mut self, program: &Program) -> EventMap {
+        if let Some(events) = self.service.events {
+            return events;
+        }
+        let events = if program.config.perf_buffer {
+            EventMap::Perf(self.add_map(service_map("events", MapKind::PerfEventArray, 4, 4, 0)))
+        } else {
+            let size = ring_size(program);
+            EventMap::Ring(self.add_map(service_map("events", MapKind::RingBuf, 0, 0, size)))
+        };
+        self.service.events = Some(events);
+        events
+    }
+
+    /// Gives the map of loss counters.
+    pub(crate) fn counters(&mut self, program: &Program) -> MapId {
+        if let Some(map) = self.service.counters {
+            return map;
+        }
+        let entries = LOST_COUNTERS + program.maps.len() as u32;
+        let spec = service_map("counters", MapKind::PerCpuArray, 4, 8, entries);
+        let map = self.add_map(spec);
+        self.service.counters = Some(map);
+        map
+    }
+
+    /// Gives the map of kernel stacks.
+    pub(crate) fn kernel_stacks(&mut self) -> MapId {
+        if let Some(map) = self.service.kernel_stacks {
+            return map;
+        }
+        let value = STACK_FRAMES * 8;
+        let spec = service_map("kstacks", MapKind::StackTrace, 4, value, STACK_ENTRIES);
+        let map = self.add_map(spec);
+        self.service.kernel_stacks = Some(map);
+        map
+    }
+
+    /// Gives a map whose entry 0 has at least `size` bytes of zero, never written.
+    pub(crate) fn zeros(&mut self, size: u32) -> MapId {
+        match self.zero {
+            Some((map, have)) => {
+                if have < size {
+                    self.maps[map.0 as usize].value_size = size;
+                    self.zero = Some((map, size));
+                }
+                map
+            }
+            None => {
+                let map = self.add_map(service_map("zeros", MapKind::Array, 4, size, 1));
+                self.zero = Some((map, size));
+                map
+            }
+        }
+    }
+
+    /// Gives the map with the search masks of a literal.
+    pub(crate) fn needle(&mut self, needle: &[u8]) -> MapId {
+        if let Some((_, map)) = self.needles.iter().find(|(n, _)| n == needle) {
+            return *map;
+        }
+        let masks = crate::plan::search_masks(needle);
+        let mut spec = service_map("needle", MapKind::Array, 4, masks.len() as u32, 1);
+        spec.flags = READ_ONLY_FOR_PROGRAMS;
+        spec.initial = Some(masks);
+        spec.frozen = true;
+        let map = self.add_map(spec);
+        self.needles.push((needle.to_vec(), map));
+        map
+    }
+
+    /// Gives the map of string options.
+    pub(crate) fn options(&mut self) -> MapId {
+        if let Some(map) = self.service.options {
+            return map;
+        }
+        let mut spec = service_map("options", MapKind::Array, 4, self.options_size.max(8), 1);
+        spec.flags = READ_ONLY_FOR_PROGRAMS;
+        spec.frozen = true;
+        let map = self.add_map(spec);
+        self.service.options = Some(map);
+        map
+    }
+
+    /// Gives the offset of the search masks of a string option in the options map.
+    pub(crate) fn option_masks(&mut self, option: u32) -> u32 {
+        let options = self.options();
+        if let Some(offset) = self.option_masks[option as usize] {
+            return offset;
+        }
+        let offset = self.options_size.next_multiple_of(8);
+        self.options_size = offset + crate::plan::SEARCH_MASK_BYTES;
+        self.maps[options.0 as usize].value_size = self.options_size;
+        self.option_masks[option as usize] = Some(offset);
+        offset
+    }
+
+    fn finish(mut self, program: &Program, programs: Vec<LoweredProgram>) -> Lowered {
+        let maps = program
+            .maps
+            .iter()
+            .enumerate()
+            .map(|(index, map)| MapPlan {
+                name: map.name.clone(),
+                map: self.script_maps[index],
+                key: map.key.as_ref().map(crate::hir::Type::data_type),
+                value: map.value.clone(),
+                per_cpu: maps::is_per_cpu(map),
+            })
+            .collect();
+        let mut probes: Vec<_> = program.probes.iter().map(|p| p.plan.clone()).collect();
+        for (index, probe) in probes.iter_mut().enumerate() {
+            probe.program = ProgramId(index as u32);
+        }
+        let mut options = program.options.clone();
+        for (option, masks) in options.iter_mut().zip(&self.option_masks) {
+            option.masks = *masks;
+        }
+        let plan = Plan {
+            version: PLAN_VERSION,
+            sites: program.sites.clone(),
+            maps,
+            probes,
+            options,
+            config: program.config.clone(),
+            service: self.service.clone(),
+        };
+        if let Some(map) = self.service.options {
+            self.maps[map.0 as usize].initial = Some(plan.options_image(&[], self.options_size));
+        }
+        Lowered {
+            maps: self.maps,
+            late: self.late,
+            programs,
+            plan,
+        }
+    }
+}
+
+/// Gives the number of bytes that the values of string options take.
+fn options_size(program: &Program) -> u32 {
+    let ends = program.options.iter().map(|option| match &option.kind {
+        OptionKind::Str { capacity, .. } => option.offset.saturating_add(*capacity),
+        _ => 0,
+    });
+    ends.max().unwrap_or(0).next_multiple_of(8)
+}
+
+fn ring_size(program: &Program) -> u32 {
+    let pages = program.config.perf_rb_pages;
+    if pages > 0 {
+        return pages.next_power_of_two().saturating_mul(PAGE);
+    }
+    let only_test = program.probes.iter().all(|probe| {
+        let test = probe
+            .plan
+            .attach
+            .iter()
+            .all(|a| matches!(a, Attach::Begin | Attach::End));
+        test || !sends_data(program, probe)
+    });
+    if only_test {
+        SMALL_RING_BYTES
+    } else {
+        RING_BYTES
+    }
+}
+
+/// Says whether the probe has a site other than those that fire once or at a human's pace.
+fn sends_data(program: &Program, probe: &Probe) -> bool {
+    let paced = probe
+        .plan
+        .attach
+        .iter()
+        .all(|a| matches!(a, Attach::Interval { .. }));
+    let mut data = false;
+    function::each_site(&probe.body, &mut |site| {
+        let kind = &program.sites[site.0 as usize].kind;
+        data |= !matches!(kind, SiteKind::Exit);
+    });
+    data && !paced
+}
+
+fn service_map(name: &str, kind: MapKind, key: u32, value: u32, entries: u32) -> MapSpec {
+    MapSpec {
+        name: name.to_owned(),
+        kind,
+        key_size: key,
+        value_size: value,
+        max_entries: entries,
+        flags: 0,
+        initial: None,
+        frozen: false,
+    }
+}
+
+/// Says whether the value is an aggregation.
+fn is_aggregation(value: &MapValueType) -> bool {
+    !matches!(value, MapValueType::Plain(_))
+}
+
+/// Gives the counter of a full map.
+fn map_full(map: MapRef) -> Counter {
+    Counter::MapFull(map.0)
+}

@@ -1,0 +1,127 @@
+//! Events: a record of the site's number and its arguments, written straight into the buffer.
+
+use super::function::{Lower, Place, Result};
+use crate::hir::Expr;
+use crate::ir::{Cond, Pointer, Value};
+use crate::plan::{Counter, EVENT_HEADER, EventMap, SiteId, SiteKind};
+
+const PERF_EVENT_OUTPUT: u32 = 25;
+const RINGBUF_RESERVE: u32 = 131;
+const RINGBUF_SUBMIT: u32 = 132;
+/// `BPF_F_CURRENT_CPU`
+const CURRENT_CPU: i64 = 0xffff_ffff;
+/// `BPF_RB_NO_WAKEUP`: the reader looks by itself; waking it costs microseconds.
+const NO_WAKEUP: i64 = 1;
+/// `BPF_RB_FORCE_WAKEUP`
+const FORCE_WAKEUP: i64 = 2;
+
+/// An argument before it is written.
+enum Argument<'a> {
+    /// A number and its width.
+    Number(Value, u8),
+    /// A memory value, evaluated in place.
+    Memory(&'a Expr),
+    /// A memory value that had to be evaluated before.
+    Copied(Place, u32),
+}
+
+impl Lower<'_> {
+    /// Sends an event.
+    pub(super) fn emit(&mut self, site: SiteId, args: &[Expr]) -> Result<()> {
+        let exits = matches!(self.program.sites[site.0 as usize].kind, SiteKind::Exit);
+        let mut arguments = Vec::with_capacity(args.len());
+        for arg in args {
+            arguments.push(match arg.ty.scalar_int() {
+                Some(int) => Argument::Number(self.scalar(arg)?, int.bytes),
+                None if super::statement::fresh(arg) => Argument::Memory(arg),
+                None => {
+                    let place = self.memory(arg)?;
+                    Argument::Copied(place, arg.ty.size())
+                }
+            });
+        }
+        match self.tables.events(self.program) {
+            EventMap::Ring(map) => {
+                let size = self.site_size(site);
+                let map_value = self.b.map(map);
+                let length = self.b.constant(i64::from(size));
+                let flags = self.b.constant(0);
+                let record = self.b.call_pointer(
+                    RINGBUF_RESERVE,
+                    vec![map_value, length, flags],
+                    Pointer::RecordOrNull(size),
+                );
+                let lost = self.b.block();
+                let room = self.b.block();
+                let end = self.b.block();
+                self.b.branch_null(record, lost, room);
+                self.enter(room);
+                let record = self.b.non_null(record);
+                self.fill(
+                    site,
+                    Place {
+                        base: record,
+                        offset: 0,
+                        align: 8,
+                    },
+                    &arguments,
+                )?;
+                let flags = self
+                    .b
+                    .constant(if exits { FORCE_WAKEUP } else { NO_WAKEUP });
+                self.b.call(RINGBUF_SUBMIT, vec![record, flags]);
+                self.b.jump(end);
+                self.enter(lost);
+                self.count(Counter::LostEvents);
+                self.join(end);
+            }
+            EventMap::Perf(map) => {
+                let size = self.site_size(site);
+                let slot = self.slot(size);
+                let place = self.slot_place(slot);
+                self.zero(place, size);
+                self.fill(site, place, &arguments)?;
+                let ctx = self.b.ctx();
+                let map_value = self.b.map(map);
+                let flags = self.b.constant(CURRENT_CPU);
+                let length = self.b.constant(i64::from(size));
+                let data = self.address(place);
+                let result = self
+                    .b
+                    .call(PERF_EVENT_OUTPUT, vec![ctx, map_value, flags, data, length]);
+                let zero = self.b.constant(0);
+                let lost = self.b.block();
+                let end = self.b.block();
+                self.b.branch(Cond::Eq, result, zero, end, lost);
+                self.enter(lost);
+                self.count(Counter::LostEvents);
+                self.join(end);
+            }
+        }
+        if exits {
+            let exit = self.exit;
+            self.b.jump(exit);
+        }
+        Ok(())
+    }
+
+    fn site_size(&self, site: SiteId) -> u32 {
+        self.program.sites[site.0 as usize].size.max(EVENT_HEADER)
+    }
+
+    fn fill(&mut self, site: SiteId, record: Place, arguments: &[Argument<'_>]) -> Result<()> {
+        let number = self.b.constant(i64::from(site.0));
+        self.b.store(8, record.base, record.offset, number);
+        let program = self.program;
+        let fields = &program.sites[site.0 as usize].fields;
+        for (field, argument) in fields.iter().zip(arguments) {
+            let to = record.at(field.offset);
+            match argument {
+                Argument::Number(value, bytes) => self.store(to, *bytes, *value),
+                Argument::Memory(expr) => self.memory_into(expr, to, false)?,
+                Argument::Copied(place, size) => self.copy(to, *place, *size),
+            }
+        }
+        Ok(())
+    }
+}

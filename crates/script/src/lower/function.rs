@@ -1,0 +1,288 @@
+//! One probe: its variables, its blocks, and how places in memory are reached.
+
+use kscope_spec::{LateKind, MapId};
+
+use super::Tables;
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Context, Expr, Probe, Program, Stmt, StmtKind, Type, VarId};
+use crate::ir::{Block, Builder, Cond, Function, Pointer, SlotId, Value, Variable};
+use crate::plan::{Counter, SiteId};
+
+pub(super) type Result<T> = std::result::Result<T, Diagnostic>;
+
+/// `bpf_map_lookup_elem`
+pub(super) const MAP_LOOKUP: u32 = 1;
+
+/// Lowers one probe.
+pub(super) fn lower_probe(
+    program: &Program,
+    tables: &mut Tables,
+    probe: &Probe,
+    name: &str,
+) -> Result<Function> {
+    let mut lower = Lower {
+        program,
+        tables,
+        context: probe.context,
+        b: Builder::new(name),
+        vars: Vec::new(),
+        loops: Vec::new(),
+        exit: Block(0),
+    };
+    lower.b.at(probe.span);
+    lower.exit = lower.b.block();
+    for var in &probe.vars {
+        let place = lower.declare(&var.ty);
+        lower.vars.push(place);
+    }
+    lower.statements(&probe.body)?;
+    lower.b.at(probe.span);
+    let exit = lower.exit;
+    lower.b.jump(exit);
+    lower.b.seal(exit);
+    lower.b.switch_to(exit);
+    lower.b.ret(0);
+    Ok(lower.b.finish())
+}
+
+/// The state of lowering one probe.
+pub(super) struct Lower<'a> {
+    pub(super) program: &'a Program,
+    pub(super) tables: &'a mut Tables,
+    pub(super) context: Context,
+    pub(super) b: Builder,
+    vars: Vec<VarPlace>,
+    pub(super) loops: Vec<Loop>,
+    /// Where the probe ends.
+    pub(super) exit: Block,
+}
+
+/// Where `break` and `continue` go.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Loop {
+    pub(super) next: Block,
+    pub(super) end: Block,
+}
+
+/// Where a variable lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum VarPlace {
+    /// A 64-bit value.
+    Scalar(Variable),
+    /// Memory.
+    Slot(SlotId),
+}
+
+/// A place in memory: a pointer, an offset in bytes, and what the pointer is aligned to.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) base: Value,
+    pub(super) offset: i32,
+    pub(super) align: u32,
+}
+
+impl Place {
+    /// Gives the place this many bytes further.
+    pub(super) fn at(self, offset: u32) -> Place {
+        Place {
+            offset: self.offset + offset as i32,
+            ..self
+        }
+    }
+
+    /// Gives the widest access, in bytes, that is aligned at the place and at most `len`.
+    pub(super) fn width(self, len: u32) -> u8 {
+        let mut width = 8;
+        while width > len || width > self.align || !self.offset.unsigned_abs().is_multiple_of(width)
+        {
+            width /= 2;
+        }
+        width.max(1) as u8
+    }
+}
+
+impl Lower<'_> {
+    fn declare(&mut self, ty: &Type) -> VarPlace {
+        if ty.is_scalar() {
+            return VarPlace::Scalar(self.b.variable());
+        }
+        let slot = self.slot(ty.size());
+        // A variable that is read before it is written is zero, and the verifiers of old
+        // kernels refuse memory that was never written.
+        let place = self.slot_place(slot);
+        self.b.zero(place.base, 0, self.b.slot_size(slot));
+        VarPlace::Slot(slot)
+    }
+
+    pub(super) fn var(&self, var: VarId) -> VarPlace {
+        self.vars[var.0 as usize]
+    }
+
+    /// Makes a slot of at least `size` bytes, aligned for the widest access.
+    pub(super) fn slot(&mut self, size: u32) -> SlotId {
+        self.b.slot(size.max(1).next_multiple_of(8), 8)
+    }
+
+    /// Gives a slot as a place.
+    pub(super) fn slot_place(&mut self, slot: SlotId) -> Place {
+        Place {
+            base: self.b.slot_addr(slot),
+            offset: 0,
+            align: 8,
+        }
+    }
+
+    /// Gives the value of an array map's only entry as a place.
+    pub(super) fn value_place(&mut self, map: MapId, offset: u32) -> Place {
+        let base = self.b.map_value_addr(map, offset);
+        Place {
+            base,
+            offset: 0,
+            align: if offset.is_multiple_of(8) { 8 } else { 1 },
+        }
+    }
+
+    /// Gives the place as an address for a helper.
+    pub(super) fn address(&mut self, place: Place) -> Value {
+        match u32::try_from(place.offset) {
+            Ok(offset) => self.b.ptr_add(place.base, offset),
+            Err(_) => place.base,
+        }
+    }
+
+    /// Makes a block, and goes on in it after `work` has put jumps to it.
+    pub(super) fn join(&mut self, block: Block) {
+        self.b.jump(block);
+        self.b.seal(block);
+        self.b.switch_to(block);
+    }
+
+    /// Makes a block that is reached by one branch and goes on there.
+    pub(super) fn enter(&mut self, block: Block) {
+        self.b.seal(block);
+        self.b.switch_to(block);
+    }
+
+    /// Looks an entry up and branches; gives the blocks for absent and present, and the maybe-null pointer.
+    /// Neither block is sealed.
+    pub(super) fn lookup(&mut self, map: MapId, key: Place) -> (Block, Block, Value) {
+        let map_value = self.b.map(map);
+        let key = self.address(key);
+        let pointer = Pointer::MapValueOrNull(map);
+        let found = self
+            .b
+            .call_pointer(MAP_LOOKUP, vec![map_value, key], pointer);
+        let absent = self.b.block();
+        let present = self.b.block();
+        self.b.branch_null(found, absent, present);
+        (absent, present, found)
+    }
+
+    /// Puts a constant `u32` key into a slot.
+    pub(super) fn index_key(&mut self, index: u32) -> Place {
+        let slot = self.b.slot(8, 8);
+        let place = self.slot_place(slot);
+        let index = self.b.constant(i64::from(index));
+        self.b.store(8, place.base, 0, index);
+        place
+    }
+
+    /// Counts a loss.
+    pub(super) fn count(&mut self, counter: Counter) {
+        let map = self.tables.counters(self.program);
+        let key = self.index_key(counter.index());
+        let (absent, present, found) = self.lookup(map, key);
+        self.enter(present);
+        let value = self.b.non_null(found);
+        let one = self.b.constant(1);
+        self.add_in_place(
+            Place {
+                base: value,
+                offset: 0,
+                align: 8,
+            },
+            one,
+        );
+        self.join(absent);
+    }
+
+    /// Adds to a `u64` that only this CPU writes.
+    pub(super) fn add_in_place(&mut self, place: Place, value: Value) {
+        let old = self.b.load(8, false, place.base, place.offset);
+        let new = self.b.binary(crate::ir::BinOp::Add, old, value);
+        self.b.store(8, place.base, place.offset, new);
+    }
+
+    /// Runs `work` in a block of its own for each round, with the round as a number that the verifier knows.
+    pub(super) fn rounds(
+        &mut self,
+        rounds: u32,
+        work: impl FnOnce(&mut Self, Value, Loop) -> Result<()>,
+    ) -> Result<()> {
+        let head = self.b.block();
+        let body = self.b.block();
+        let next = self.b.block();
+        let end = self.b.block();
+        let round = self.b.variable();
+        let start = self.b.constant(0);
+        self.b.write(round, start);
+        self.b.jump(head);
+        self.b.switch_to(head);
+        let now = self.b.read(round);
+        let limit = self.b.constant(i64::from(rounds));
+        self.b.branch(Cond::Ult, now, limit, body, end);
+        self.enter(body);
+        let now = self.b.read(round);
+        work(self, now, Loop { next, end })?;
+        self.b.jump(next);
+        self.enter(next);
+        let now = self.b.read(round);
+        let one = self.b.constant(1);
+        let after = self.b.binary(crate::ir::BinOp::Add, now, one);
+        self.b.write(round, after);
+        self.b.jump(head);
+        self.b.seal(head);
+        self.enter(end);
+        Ok(())
+    }
+
+    /// Gives a late value.
+    pub(super) fn late(&mut self, name: &str, kind: &LateKind) -> Value {
+        let id = self.tables.late(name, kind);
+        self.b.late(id)
+    }
+}
+
+/// Makes the finding for what has no eBPF form yet.
+pub(super) fn unsupported(span: Span, what: &str) -> Diagnostic {
+    Diagnostic::error(
+        "unsupported",
+        span,
+        format!("{what} cannot be compiled to eBPF"),
+    )
+}
+
+/// Calls `f` for each site that the statements send events from.
+pub(super) fn each_site(statements: &[Stmt], f: &mut dyn FnMut(SiteId)) {
+    for statement in statements {
+        match &statement.kind {
+            StmtKind::Emit { site, .. } => f(*site),
+            StmtKind::If {
+                then, otherwise, ..
+            } => {
+                each_site(then, f);
+                each_site(otherwise, f);
+            }
+            StmtKind::ForRange { body, .. }
+            | StmtKind::Repeat { body, .. }
+            | StmtKind::While { body, .. } => each_site(body, f),
+            StmtKind::Expr(Expr {
+                kind: crate::hir::ExprKind::Block(body, _),
+                ..
+            }) => {
+                each_site(body, f);
+            }
+            _ => {}
+        }
+    }
+}

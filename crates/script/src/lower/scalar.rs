@@ -1,0 +1,374 @@
+//! Expressions with a scalar value.
+
+use super::function::{Lower, Place, Result, VarPlace, unsupported};
+use crate::hir::{Arithmetic, Expr, ExprKind, Int, Space, Type};
+use crate::ir::{BinOp, Cond, Value};
+
+/// `bpf_probe_read_kernel`, `bpf_probe_read_user`
+const PROBE_READ_KERNEL: u32 = 113;
+const PROBE_READ_USER: u32 = 112;
+
+impl Lower<'_> {
+    /// Evaluates to a number held extended from the width of its type.
+    pub(super) fn scalar(&mut self, expr: &Expr) -> Result<Value> {
+        Ok(match &expr.kind {
+            ExprKind::Int(value) => self.b.constant(*value),
+            ExprKind::Builtin(builtin) => self.builtin(*builtin, expr.span)?,
+            ExprKind::Arg(n) => self.argument(*n, &expr.ty, expr.span)?,
+            ExprKind::Retval => self.return_value(&expr.ty, expr.span)?,
+            ExprKind::Late(id) => self.b.late(*id),
+            ExprKind::Var(var) => match self.var(*var) {
+                VarPlace::Scalar(variable) => self.b.read(variable),
+                VarPlace::Slot(_) => return Err(unsupported(expr.span, "this variable")),
+            },
+            ExprKind::MapGet { map, key } => self.map_get_scalar(*map, key.as_deref(), expr)?,
+            ExprKind::Delete { map, key } => self.delete(*map, key.as_deref(), expr.span)?,
+            ExprKind::CtxLoad { offset, int, bits } => {
+                let value = self.ctx_load(*offset, *int);
+                self.extract(value, *int, *bits)
+            }
+            ExprKind::CtxDataLoc { offset, relative } => {
+                let word = self.ctx_load(
+                    *offset,
+                    Int {
+                        bytes: 4,
+                        signed: false,
+                    },
+                );
+                let low = self.b.extend(2, false, word);
+                let ctx = self.ctx_address();
+                let base = self.b.constant(i64::from(*relative));
+                let start = self.b.binary(BinOp::Add, ctx, base);
+                self.b.binary(BinOp::Add, start, low)
+            }
+            ExprKind::CtxAddress => self.ctx_address(),
+            ExprKind::Load {
+                address,
+                int,
+                space,
+                bits,
+            } => {
+                let address = self.scalar(address)?;
+                let value = self.read_scalar(address, *int, *space);
+                self.extract(value, *int, *bits)
+            }
+            ExprKind::Binary { op, left, right } => {
+                let left = self.scalar(left)?;
+                let right = self.scalar(right)?;
+                self.arithmetic(*op, &expr.ty, left, right)
+            }
+            ExprKind::Neg(inner) => {
+                let value = self.scalar(inner)?;
+                let zero = self.b.constant(0);
+                let value = self.b.binary(BinOp::Sub, zero, value);
+                self.fit(&expr.ty, value)
+            }
+            ExprKind::BitNot(inner) => {
+                let value = self.scalar(inner)?;
+                let ones = self.b.constant(-1);
+                let value = self.b.binary(BinOp::Xor, value, ones);
+                self.fit(&expr.ty, value)
+            }
+            ExprKind::Compare {
+                op,
+                signed,
+                left,
+                right,
+            } => {
+                let cond = super::statement::condition_code(*op, *signed);
+                let left = self.scalar(left)?;
+                let right = self.scalar(right)?;
+                self.b.compare(cond, left, right)
+            }
+            ExprKind::Not(inner) if !is_control(inner) => {
+                let value = self.scalar(inner)?;
+                let zero = self.b.constant(0);
+                self.b.compare(Cond::Eq, value, zero)
+            }
+            ExprKind::Not(_)
+            | ExprKind::Logical { .. }
+            | ExprKind::CompareBytes { .. }
+            | ExprKind::StrContains { .. }
+            | ExprKind::StrPrefix { .. }
+            | ExprKind::HasKey { .. } => self.truth(expr)?,
+            ExprKind::Ternary {
+                condition,
+                then,
+                otherwise,
+            } => {
+                let result = self.b.variable();
+                let then_block = self.b.block();
+                let else_block = self.b.block();
+                let end = self.b.block();
+                self.condition(condition, then_block, else_block)?;
+                for (block, value) in [(then_block, then), (else_block, otherwise)] {
+                    self.enter(block);
+                    let value = self.scalar(value)?;
+                    self.b.write(result, value);
+                    self.b.jump(end);
+                }
+                self.enter(end);
+                self.b.read(result)
+            }
+            ExprKind::Cast(inner) => {
+                let value = self.scalar(inner)?;
+                if expr.ty == Type::Bool && inner.ty != Type::Bool {
+                    let zero = self.b.constant(0);
+                    self.b.compare(Cond::Ne, value, zero)
+                } else if narrows(&inner.ty, &expr.ty) {
+                    self.fit(&expr.ty, value)
+                } else {
+                    value
+                }
+            }
+            ExprKind::Field { base, offset, bits } => {
+                let int = self.stored(expr)?;
+                let place = self.memory(base)?.at(*offset);
+                let value = self.load(place, int);
+                self.extract(value, int, *bits)
+            }
+            ExprKind::Index { base, index } => self.index_scalar(expr, base, index)?,
+            ExprKind::StepVar {
+                var,
+                delta,
+                postfix,
+            } => {
+                let VarPlace::Scalar(variable) = self.var(*var) else {
+                    return Err(unsupported(expr.span, "this step"));
+                };
+                let old = self.b.read(variable);
+                let delta = self.b.constant(*delta);
+                let new = self.b.binary(BinOp::Add, old, delta);
+                let new = self.fit(&expr.ty, new);
+                self.b.write(variable, new);
+                if *postfix { old } else { new }
+            }
+            ExprKind::StepMap {
+                map,
+                key,
+                delta,
+                postfix,
+            } => self.step_map(*map, key.as_deref(), *delta, *postfix, expr.span)?,
+            ExprKind::KernelStack => self.kernel_stack(),
+            ExprKind::ByteSwap(inner) => {
+                let int = self.stored(expr)?;
+                let value = self.scalar(inner)?;
+                let value = self.b.byte_swap(int.bytes, value);
+                self.fit(&expr.ty, value)
+            }
+            ExprKind::Block(statements, value) => {
+                self.statements(statements)?;
+                self.scalar(value)?
+            }
+            ExprKind::Str(_)
+            | ExprKind::OptionStr(_)
+            | ExprKind::CtxBytes { .. }
+            | ExprKind::ReadBytes { .. }
+            | ExprKind::ReadStr { .. }
+            | ExprKind::StrOfBytes(_)
+            | ExprKind::Resize(_)
+            | ExprKind::Fields(_) => return Err(unsupported(expr.span, "this value as a number")),
+        })
+    }
+
+    /// Makes 0 or 1 of a condition that is control flow.
+    fn truth(&mut self, expr: &Expr) -> Result<Value> {
+        let result = self.b.variable();
+        let yes = self.b.block();
+        let no = self.b.block();
+        let end = self.b.block();
+        self.condition(expr, yes, no)?;
+        for (block, value) in [(yes, 1), (no, 0)] {
+            self.enter(block);
+            let value = self.b.constant(value);
+            self.b.write(result, value);
+            self.b.jump(end);
+        }
+        self.enter(end);
+        Ok(self.b.read(result))
+    }
+
+    /// Gives how the value of the expression lies in memory.
+    fn stored(&self, expr: &Expr) -> Result<Int> {
+        expr.ty
+            .scalar_int()
+            .ok_or_else(|| unsupported(expr.span, "this value as a number"))
+    }
+
+    /// Truncates and extends to the width of the type.
+    pub(super) fn fit(&mut self, ty: &Type, value: Value) -> Value {
+        match ty.scalar_int() {
+            Some(int) => self.b.extend(int.bytes, int.signed, value),
+            None => value,
+        }
+    }
+
+    fn arithmetic(&mut self, op: Arithmetic, ty: &Type, left: Value, right: Value) -> Value {
+        let signed = ty.scalar_int().is_some_and(|int| int.signed);
+        let op = match (op, signed) {
+            (Arithmetic::Add, _) => BinOp::Add,
+            (Arithmetic::Sub, _) => BinOp::Sub,
+            (Arithmetic::Mul, _) => BinOp::Mul,
+            (Arithmetic::Div, false) => BinOp::UDiv,
+            (Arithmetic::Div, true) => BinOp::SDiv,
+            (Arithmetic::Mod, false) => BinOp::URem,
+            (Arithmetic::Mod, true) => BinOp::SRem,
+            (Arithmetic::And, _) => BinOp::And,
+            (Arithmetic::Or, _) => BinOp::Or,
+            (Arithmetic::Xor, _) => BinOp::Xor,
+            (Arithmetic::Shl, _) => BinOp::Shl,
+            (Arithmetic::Shr, false) => BinOp::LShr,
+            (Arithmetic::Shr, true) => BinOp::AShr,
+        };
+        let value = self.b.binary(op, left, right);
+        self.fit(ty, value)
+    }
+
+    /// Loads a number from a place, in pieces where it is not aligned.
+    pub(super) fn load(&mut self, place: Place, int: Int) -> Value {
+        let width = place.width(u32::from(int.bytes));
+        if width == int.bytes {
+            return self.b.load(int.bytes, int.signed, place.base, place.offset);
+        }
+        let mut value = None;
+        for at in (0..int.bytes).step_by(usize::from(width)) {
+            let part = self
+                .b
+                .load(width, false, place.base, place.offset + i32::from(at));
+            let shift = self.b.constant(i64::from(at) * 8);
+            let part = self.b.binary(BinOp::Shl, part, shift);
+            value = Some(match value {
+                None => part,
+                Some(sum) => self.b.binary(BinOp::Or, sum, part),
+            });
+        }
+        match value {
+            Some(value) if int.signed => self.b.extend(int.bytes, true, value),
+            Some(value) => value,
+            None => self.b.constant(0),
+        }
+    }
+
+    /// Stores a number to a place, in pieces where it is not aligned.
+    pub(super) fn store(&mut self, place: Place, bytes: u8, value: Value) {
+        let width = place.width(u32::from(bytes));
+        for at in (0..bytes).step_by(usize::from(width)) {
+            let part = if at == 0 {
+                value
+            } else {
+                let shift = self.b.constant(i64::from(at) * 8);
+                self.b.binary(BinOp::LShr, value, shift)
+            };
+            self.b
+                .store(width, place.base, place.offset + i32::from(at), part);
+        }
+    }
+
+    /// Takes a bit-field out of its storage unit.
+    fn extract(&mut self, value: Value, int: Int, bits: Option<kscope_rows::Bits>) -> Value {
+        let Some(bits) = bits else { return value };
+        let width = bits.width.clamp(1, 64);
+        let left = 64u8.saturating_sub(width).saturating_sub(bits.shift);
+        let up = self.b.constant(i64::from(left));
+        let down = self.b.constant(i64::from(64 - width));
+        let value = self.b.binary(BinOp::Shl, value, up);
+        let shift = if int.signed { BinOp::AShr } else { BinOp::LShr };
+        self.b.binary(shift, value, down)
+    }
+
+    /// Reads a number from memory; 0 where it cannot be read.
+    fn read_scalar(&mut self, address: Value, int: Int, space: Space) -> Value {
+        let slot = self.b.slot(8, 8);
+        let place = self.slot_place(slot);
+        self.read_memory(place, u32::from(int.bytes), address, space);
+        self.b.load(int.bytes, int.signed, place.base, 0)
+    }
+
+    /// Reads bytes from memory to a place; zeros where they cannot be read.
+    pub(super) fn read_memory(&mut self, to: Place, len: u32, from: Value, space: Space) {
+        let helper = match space {
+            Space::Kernel => PROBE_READ_KERNEL,
+            Space::User => PROBE_READ_USER,
+        };
+        let to = self.address(to);
+        let len = self.b.constant(i64::from(len));
+        self.b.call(helper, vec![to, len, from]);
+    }
+
+    fn index_scalar(&mut self, expr: &Expr, base: &Expr, index: &Expr) -> Result<Value> {
+        let int = self.stored(expr)?;
+        let place = self.memory(base)?;
+        if let ExprKind::Int(index) = index.kind {
+            let offset = index.checked_mul(i64::from(int.bytes));
+            return Ok(match offset.and_then(|o| u32::try_from(o).ok()) {
+                Some(at) if at + u32::from(int.bytes) <= base.ty.size() => {
+                    self.load(place.at(at), int)
+                }
+                _ => self.b.constant(0),
+            });
+        }
+        let result = self.b.variable();
+        let zero = self.b.constant(0);
+        self.b.write(result, zero);
+        let end = self.b.block();
+        let index = self.scalar(index)?;
+        let element = self.element(place, index, u32::from(int.bytes), base.ty.size(), end);
+        let value = self.load(element, int);
+        self.b.write(result, value);
+        self.b.jump(end);
+        self.enter(end);
+        Ok(self.b.read(result))
+    }
+
+    /// Gives the place of an array's element, or goes to `outside` where there is none.
+    pub(super) fn element(
+        &mut self,
+        array: Place,
+        index: Value,
+        size: u32,
+        array_size: u32,
+        outside: crate::ir::Block,
+    ) -> Place {
+        let len = array_size.checked_div(size).unwrap_or(0);
+        let limit = self.b.constant(i64::from(len));
+        let inside = self.b.block();
+        self.b.branch(Cond::Ult, index, limit, inside, outside);
+        self.enter(inside);
+        let scale = self.b.constant(i64::from(size));
+        let offset = self.b.binary(BinOp::Mul, index, scale);
+        let start = self.address(array);
+        let bound = len.saturating_sub(1).saturating_mul(size);
+        let base = self.b.ptr_add_var(start, offset, bound);
+        let width = array.width(8.min(size.max(1)));
+        let align = u32::from(width).min(1 << size.trailing_zeros().min(3));
+        Place {
+            base,
+            offset: 0,
+            align,
+        }
+    }
+}
+
+/// Says whether a condition is better lowered as control flow than as a number.
+fn is_control(expr: &Expr) -> bool {
+    matches!(
+        expr.kind,
+        ExprKind::Logical { .. }
+            | ExprKind::CompareBytes { .. }
+            | ExprKind::StrContains { .. }
+            | ExprKind::StrPrefix { .. }
+            | ExprKind::HasKey { .. }
+            | ExprKind::Not(_)
+    )
+}
+
+/// Says whether a value of type `from` may be out of the range of type `to`.
+fn narrows(from: &Type, to: &Type) -> bool {
+    match (from.scalar_int(), to.scalar_int()) {
+        (Some(from), Some(to)) => {
+            let grows = from.bytes < to.bytes && (!from.signed || to.signed);
+            !(grows || from == to || to.bytes == 8)
+        }
+        _ => true,
+    }
+}

@@ -1,0 +1,326 @@
+//! Strings: reading, comparing, searching.
+
+use super::function::{Lower, Place, Result, unsupported};
+use crate::hir::{Expr, ExprKind, Space, Type};
+use crate::ir::{BinOp, Block, Cond, Value};
+use crate::plan::SEARCH_LIMIT;
+
+/// `bpf_probe_read_kernel_str`, `bpf_probe_read_user_str`
+const READ_KERNEL_STR: u32 = 115;
+const READ_USER_STR: u32 = 114;
+
+/// Bytes compared in a straight line; more are compared in a loop.
+const STRAIGHT: u32 = 128;
+
+impl Lower<'_> {
+    /// Writes a literal and zeros up to `size`, or (without `pad`) up to the end of its last word.
+    pub(super) fn literal(&mut self, text: &[u8], to: Place, size: u32, pad: bool) {
+        let limit = size.saturating_sub(1) as usize;
+        let text = &text[..text.len().min(limit)];
+        let used = if pad {
+            size
+        } else {
+            size.min(text.len() as u32 + 1)
+        };
+        let mut at = 0;
+        while at < used {
+            if at as usize >= text.len() {
+                self.zero(to.at(at), used - at);
+                break;
+            }
+            let place = to.at(at);
+            let width = place.width(used - at);
+            let word = self.b.constant(word(text, at as usize, width));
+            self.b.store(width, place.base, place.offset, word);
+            at += u32::from(width);
+        }
+    }
+
+    /// Reads a string of at most `size` bytes with its NUL.
+    pub(super) fn read_str(
+        &mut self,
+        to: Place,
+        size: u32,
+        from: Value,
+        space: Space,
+        len: Option<Value>,
+    ) {
+        let helper = match space {
+            Space::Kernel => READ_KERNEL_STR,
+            Space::User => READ_USER_STR,
+        };
+        let most = self.b.constant(i64::from(size));
+        let len = match len {
+            None => most,
+            Some(len) => {
+                let clamped = self.b.variable();
+                self.b.write(clamped, len);
+                let too_long = self.b.block();
+                let end = self.b.block();
+                self.b.branch(Cond::Ugt, len, most, too_long, end);
+                self.enter(too_long);
+                self.b.write(clamped, most);
+                self.join(end);
+                self.b.read(clamped)
+            }
+        };
+        let to = self.address(to);
+        self.b.call(helper, vec![to, len, from]);
+    }
+
+    /// Makes a string of the bytes of an array, which need not end with a NUL.
+    pub(super) fn string_of_bytes(
+        &mut self,
+        bytes: &Expr,
+        to: Place,
+        size: u32,
+        pad: bool,
+    ) -> Result<()> {
+        let room = size.min(bytes.ty.size().saturating_add(1));
+        let (address, space) = match &bytes.kind {
+            ExprKind::ReadBytes { address, space } => (self.scalar(address)?, *space),
+            ExprKind::CtxBytes { offset } => {
+                let ctx = self.ctx_address();
+                let offset = self.b.constant(i64::from(*offset));
+                (self.b.binary(BinOp::Add, ctx, offset), Space::Kernel)
+            }
+            _ => {
+                let place = self.memory(bytes)?;
+                let address = self.address(place);
+                (self.b.ptr_to_int(address), Space::Kernel)
+            }
+        };
+        if pad {
+            self.zero(to, size);
+        }
+        self.read_str(to, room, address, space, None);
+        Ok(())
+    }
+
+    /// Copies a string into one of another capacity; it always ends with a NUL.
+    pub(super) fn resize(&mut self, inner: &Expr, to: Place, size: u32, pad: bool) -> Result<()> {
+        if let ExprKind::Str(text) = &inner.kind {
+            self.literal(text, to, size, pad);
+            return Ok(());
+        }
+        let from = self.memory(inner)?;
+        let have = inner.ty.size();
+        if size >= have {
+            self.copy(to, from, have);
+            self.zero(to.at(have), size - have);
+        } else if size > 0 {
+            self.copy(to, from, size - 1);
+            self.zero(to.at(size - 1), 1);
+        }
+        Ok(())
+    }
+
+    /// Branches on the equality of two memory values.
+    pub(super) fn compare_bytes(
+        &mut self,
+        len: u32,
+        left: &Expr,
+        right: &Expr,
+        equal: Block,
+        different: Block,
+    ) -> Result<()> {
+        let (left, right) = match left.kind {
+            ExprKind::Str(_) => (right, left),
+            _ => (left, right),
+        };
+        let len = len.min(left.ty.size()).min(right.ty.size());
+        let place = self.memory(left)?;
+        if let ExprKind::Str(text) = &right.kind {
+            // Bytes after a NUL are zero, so that whole words may be compared.
+            let len = len.min(text.len() as u32 + 1);
+            self.compare_literal(place, text, len, different);
+            self.b.jump(equal);
+            return Ok(());
+        }
+        let other = self.memory(right)?;
+        let straight = len.min(STRAIGHT);
+        self.compare_straight(place, other, straight, different);
+        if len > straight {
+            let rest = len - straight;
+            self.compare_loop(place.at(straight), other.at(straight), rest, different)?;
+        }
+        self.b.jump(equal);
+        Ok(())
+    }
+
+    fn compare_literal(&mut self, place: Place, text: &[u8], len: u32, different: Block) {
+        let mut at = 0;
+        while at < len {
+            let here = place.at(at);
+            let width = here.width(len - at);
+            let value = self.b.load(width, false, here.base, here.offset);
+            let expected = self.b.constant(word(text, at as usize, width));
+            self.go_on_if_equal(value, expected, different);
+            at += u32::from(width);
+        }
+    }
+
+    fn compare_straight(&mut self, left: Place, right: Place, len: u32, different: Block) {
+        let mut at = 0;
+        while at < len {
+            let (l, r) = (left.at(at), right.at(at));
+            let width = l.width(len - at).min(r.width(len - at));
+            let a = self.b.load(width, false, l.base, l.offset);
+            let b = self.b.load(width, false, r.base, r.offset);
+            self.go_on_if_equal(a, b, different);
+            at += u32::from(width);
+        }
+    }
+
+    fn go_on_if_equal(&mut self, left: Value, right: Value, different: Block) {
+        let next = self.b.block();
+        self.b.branch(Cond::Eq, left, right, next, different);
+        self.enter(next);
+    }
+
+    fn compare_loop(
+        &mut self,
+        left: Place,
+        right: Place,
+        len: u32,
+        different: Block,
+    ) -> Result<()> {
+        let width = left.width(8).min(right.width(8));
+        let rounds = len / u32::from(width);
+        let (a, b) = (self.address(left), self.address(right));
+        self.rounds(rounds, |lower, round, _| {
+            let scale = lower.b.constant(i64::from(width));
+            let offset = lower.b.binary(BinOp::Mul, round, scale);
+            let bound = rounds.saturating_sub(1) * u32::from(width);
+            let a = lower.b.ptr_add_var(a, offset, bound);
+            let b = lower.b.ptr_add_var(b, offset, bound);
+            let a = lower.b.load(width, false, a, 0);
+            let b = lower.b.load(width, false, b, 0);
+            lower.go_on_if_equal(a, b, different);
+            Ok(())
+        })?;
+        let done = rounds * u32::from(width);
+        self.compare_straight(left.at(done), right.at(done), len - done, different);
+        Ok(())
+    }
+
+    /// Branches on whether a string contains another, in one pass (the shift-and method).
+    pub(super) fn contains(
+        &mut self,
+        haystack: &Expr,
+        needle: &Expr,
+        yes: Block,
+        no: Block,
+    ) -> Result<()> {
+        let (masks, last) = match &needle.kind {
+            ExprKind::Str(text) if text.is_empty() => {
+                self.b.jump(yes);
+                return Ok(());
+            }
+            ExprKind::Str(text) if text.len() <= SEARCH_LIMIT => {
+                let map = self.tables.needle(text);
+                let last = self.b.constant(text.len() as i64 - 1);
+                (self.value_place(map, 0), last)
+            }
+            ExprKind::OptionStr(option) => {
+                let length = self.program.options[*option as usize].late;
+                let length = self.b.late(length);
+                let zero = self.b.constant(0);
+                let some = self.b.block();
+                self.b.branch(Cond::Eq, length, zero, yes, some);
+                self.enter(some);
+                let offset = self.tables.option_masks(*option);
+                let map = self.tables.options();
+                let one = self.b.constant(1);
+                let last = self.b.binary(BinOp::Sub, length, one);
+                (self.value_place(map, offset), last)
+            }
+            _ => {
+                let what = "a search for a string that is neither a literal of at most 64 bytes nor an option";
+                return Err(unsupported(needle.span, what));
+            }
+        };
+        let Type::Str { capacity } = haystack.ty else {
+            return Err(unsupported(haystack.span, "a search in this type"));
+        };
+        let place = self.memory(haystack)?;
+        let start = self.address(place);
+        let masks = self.address(masks);
+        let state = self.b.variable();
+        let zero = self.b.constant(0);
+        self.b.write(state, zero);
+        self.rounds(capacity, |lower, round, _| {
+            let at = lower.b.ptr_add_var(start, round, capacity - 1);
+            let byte = lower.b.load(1, false, at, 0);
+            let zero = lower.b.constant(0);
+            let more = lower.b.block();
+            lower.b.branch(Cond::Eq, byte, zero, no, more);
+            lower.enter(more);
+            let three = lower.b.constant(3);
+            let offset = lower.b.binary(BinOp::Shl, byte, three);
+            let entry = lower.b.ptr_add_var(masks, offset, 255 * 8);
+            let mask = lower.b.load(8, false, entry, 0);
+            let one = lower.b.constant(1);
+            let old = lower.b.read(state);
+            let moved = lower.b.binary(BinOp::Shl, old, one);
+            let moved = lower.b.binary(BinOp::Or, moved, one);
+            let new = lower.b.binary(BinOp::And, moved, mask);
+            lower.b.write(state, new);
+            let found = lower.b.binary(BinOp::LShr, new, last);
+            let found = lower.b.binary(BinOp::And, found, one);
+            let on = lower.b.block();
+            lower.b.branch(Cond::Ne, found, zero, yes, on);
+            lower.enter(on);
+            Ok(())
+        })?;
+        self.b.jump(no);
+        Ok(())
+    }
+
+    /// Branches on whether a string starts with another.
+    pub(super) fn starts_with(
+        &mut self,
+        string: &Expr,
+        prefix: &Expr,
+        yes: Block,
+        no: Block,
+    ) -> Result<()> {
+        let place = self.memory(string)?;
+        if let ExprKind::Str(text) = &prefix.kind {
+            let len = text.len() as u32;
+            if len >= string.ty.size() {
+                self.b.jump(no);
+            } else {
+                self.compare_literal(place, text, len, no);
+                self.b.jump(yes);
+            }
+            return Ok(());
+        }
+        let other = self.memory(prefix)?;
+        let capacity = string.ty.size().min(prefix.ty.size());
+        let (start, other) = (self.address(place), self.address(other));
+        self.rounds(capacity, |lower, round, _| {
+            let wanted = lower.b.ptr_add_var(other, round, capacity - 1);
+            let wanted = lower.b.load(1, false, wanted, 0);
+            let zero = lower.b.constant(0);
+            let more = lower.b.block();
+            lower.b.branch(Cond::Eq, wanted, zero, yes, more);
+            lower.enter(more);
+            let have = lower.b.ptr_add_var(start, round, capacity - 1);
+            let have = lower.b.load(1, false, have, 0);
+            lower.go_on_if_equal(have, wanted, no);
+            Ok(())
+        })?;
+        self.b.jump(yes);
+        Ok(())
+    }
+}
+
+/// Gives `width` bytes of `text` from `at` on, zeros after its end, as a number.
+fn word(text: &[u8], at: usize, width: u8) -> i64 {
+    let mut bytes = [0u8; 8];
+    for (i, byte) in bytes.iter_mut().take(usize::from(width)).enumerate() {
+        *byte = text.get(at + i).copied().unwrap_or(0);
+    }
+    i64::from_ne_bytes(bytes)
+}
