@@ -1,0 +1,267 @@
+//! The whole way from source text to Spec and Plan.
+
+use kscope_spec::{FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, SourceFile, Spec};
+
+use crate::bpf::{self, Code, Emit, Scratch};
+use crate::diagnostic::{Diagnostic, Span, has_errors};
+use crate::hir::Program;
+use crate::ir;
+use crate::lower::{self, Lowered, LoweredProgram};
+use crate::plan::Plan;
+use crate::syntax::tree::Script;
+use crate::syntax::{self, Positional};
+use crate::types::{self, Inputs};
+
+/// How code is made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Options {
+    /// Whether the passes over the IR run.
+    pub optimize: bool,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Options { optimize: true }
+    }
+}
+
+/// A script compiled: what to load, and how to read what comes back.
+#[derive(Clone, Debug)]
+pub struct Compiled {
+    /// Programs and maps.
+    pub spec: Spec,
+    /// What is not eBPF.
+    pub plan: Plan,
+}
+
+/// What compiling gave.
+#[derive(Debug)]
+pub struct Compilation {
+    /// The result, where there is no error.
+    pub compiled: Option<Compiled>,
+    /// Findings in the order of the source, warnings included.
+    pub diagnostics: Vec<Diagnostic>,
+}
+
+/// The stages of a compilation, for those who look at them.
+#[derive(Debug)]
+pub struct Stages {
+    /// The tree.
+    pub script: Script,
+    /// The checked program.
+    pub program: Program,
+    /// The functions, after the passes where those were asked for.
+    pub functions: Vec<ir::Function>,
+}
+
+/// Compiles a script. The same inputs give the same result on every machine.
+#[must_use]
+pub fn compile(name: &str, source: &str, inputs: &Inputs<'_>, options: Options) -> Compilation {
+    let (_, compilation) = compile_stages(name, source, inputs, options);
+    compilation
+}
+
+/// Compiles a script and keeps what each stage gave.
+#[must_use]
+pub fn compile_stages(
+    name: &str,
+    source: &str,
+    inputs: &Inputs<'_>,
+    options: Options,
+) -> (Stages, Compilation) {
+    let positional = Positional::new(inputs.positional.clone());
+    let (script, mut diagnostics) = syntax::parse(source, &positional);
+    let (program, findings) = types::check(&script, inputs);
+    diagnostics.extend(findings);
+    let mut stages = Stages {
+        script,
+        program,
+        functions: Vec::new(),
+    };
+    let compiled = if has_errors(&diagnostics) {
+        None
+    } else {
+        match generate(name, source, &mut stages, options) {
+            Ok(compiled) => Some(compiled),
+            Err(findings) => {
+                diagnostics.extend(findings);
+                None
+            }
+        }
+    };
+    diagnostics.sort_by_key(|d| d.span);
+    (
+        stages,
+        Compilation {
+            compiled,
+            diagnostics,
+        },
+    )
+}
+
+fn generate(
+    name: &str,
+    source: &str,
+    stages: &mut Stages,
+    options: Options,
+) -> Result<Compiled, Vec<Diagnostic>> {
+    let mut lowered = lower::lower(&stages.program)?;
+    let scratch_map = MapId(lowered.maps.len() as u32);
+    let mut scratch = ScratchNeed::default();
+    let lines = LineTable::new(source);
+    let mut programs = Vec::with_capacity(lowered.programs.len());
+    let mut findings = Vec::new();
+    for program in &mut lowered.programs {
+        if options.optimize {
+            ir::optimize(&mut program.function);
+        }
+        debug_assert_eq!(ir::verify(&program.function), Ok(()), "{}", program.name);
+        let request = Emit {
+            scratch: Some(Scratch {
+                map: scratch_map,
+                entry: scratch.programs,
+            }),
+        };
+        match bpf::emit(&program.function, &request) {
+            Ok(code) => {
+                scratch.add(code.scratch_size);
+                programs.push(program_spec(program, code, &lines));
+            }
+            Err(error) => findings.push(
+                Diagnostic::error("too-large", program.span, error.to_string())
+                    .hint("split the probe, or lower max_strlen in the config block"),
+            ),
+        }
+        stages.functions.push(program.function.clone());
+    }
+    if !findings.is_empty() {
+        return Err(findings);
+    }
+    let Lowered {
+        mut maps,
+        late,
+        plan,
+        ..
+    } = lowered;
+    if let Some(spec) = scratch.map_spec() {
+        maps.push(spec);
+    }
+    let file = SourceFile {
+        name: name.to_owned(),
+        text: source.to_owned(),
+    };
+    let spec = Spec {
+        maps,
+        programs,
+        late,
+        files: vec![file],
+        license: "GPL".to_owned(),
+    };
+    Ok(Compiled { spec, plan })
+}
+
+/// What the programs need of the per-CPU scratch map: an entry each.
+#[derive(Debug, Default)]
+struct ScratchNeed {
+    programs: u32,
+    bytes: u32,
+}
+
+impl ScratchNeed {
+    fn add(&mut self, bytes: u32) {
+        if bytes > 0 {
+            self.programs += 1;
+            self.bytes = self.bytes.max(bytes);
+        }
+    }
+
+    fn map_spec(&self) -> Option<MapSpec> {
+        (self.bytes > 0).then(|| MapSpec {
+            name: "scratch".to_owned(),
+            kind: MapKind::PerCpuArray,
+            key_size: 4,
+            value_size: self.bytes.next_multiple_of(8),
+            max_entries: self.programs,
+            flags: 0,
+            initial: None,
+            frozen: false,
+        })
+    }
+}
+
+fn program_spec(program: &LoweredProgram, code: Code, lines: &LineTable) -> ProgramSpec {
+    let mut positions: Vec<LineInfo> = Vec::with_capacity(code.lines.len() + 1);
+    for (insn, span) in std::iter::once((0, program.span)).chain(code.lines) {
+        let (line, column) = lines.position(span);
+        let info = LineInfo {
+            insn,
+            file: 0,
+            line,
+            column,
+        };
+        match positions.last_mut() {
+            Some(last) if last.insn == insn => *last = info,
+            Some(last) if (last.line, last.column) == (line, column) => {}
+            _ => positions.push(info),
+        }
+    }
+    ProgramSpec {
+        name: program.name.clone(),
+        kind: program.kind,
+        attach: program.attach.clone(),
+        insns: code.insns,
+        relocs: code.relocs,
+        lines: positions,
+        funcs: vec![FuncInfo {
+            insn: 0,
+            name: program.name.clone(),
+        }],
+        flags: 0,
+    }
+}
+
+/// Where lines start in a source text.
+#[derive(Debug)]
+pub struct LineTable {
+    starts: Vec<u32>,
+}
+
+impl LineTable {
+    /// Finds the starts of lines.
+    #[must_use]
+    pub fn new(source: &str) -> Self {
+        let after = source.bytes().enumerate().filter(|(_, b)| *b == b'\n');
+        let starts = std::iter::once(0)
+            .chain(after.map(|(i, _)| i as u32 + 1))
+            .collect();
+        LineTable { starts }
+    }
+
+    /// Gives line and column (in bytes) of the start of a span, both from 1.
+    #[must_use]
+    pub fn position(&self, span: Span) -> (u32, u32) {
+        let line = self.starts.partition_point(|start| *start <= span.start);
+        let start = line
+            .checked_sub(1)
+            .and_then(|l| self.starts.get(l))
+            .copied()
+            .unwrap_or(0);
+        (line as u32, span.start - start + 1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_from_one() {
+        let table = LineTable::new("ab\n\ncd");
+        let check = |start, expected| assert_eq!(table.position(Span::new(start, start)), expected);
+        check(0, (1, 1));
+        check(2, (1, 3));
+        check(3, (2, 1));
+        check(4, (3, 1));
+        check(5, (3, 2));
+    }
+}
