@@ -1,1 +1,44 @@
 //! The eBPF library's kernel half: maps, programs, links, rings, features and the verifier's log.
+//!
+//! A [`spec::Spec`] is plain data; a [`Loader`] makes an [`Object`] of it on a kernel, whose
+//! programs are then attached as [`Link`]s and whose rings are read through an [`EventReader`].
+//! Everything is held by descriptors: when the process ends, however it ends, nothing stays
+//! attached.
+
+mod denial;
+mod error;
+mod event;
+mod late;
+mod link;
+mod loader;
+mod log;
+mod map;
+mod patch;
+mod perf_buffer;
+mod program;
+mod program_btf;
+mod ring;
+mod snapshot;
+mod stats;
+mod tracefs;
+mod waker;
+
+pub use kscope_btf as btf;
+pub use kscope_spec as spec;
+pub use kscope_sys as sys;
+
+pub use denial::Denial;
+pub use error::Error;
+pub use event::{EventReader, EventRound};
+pub use late::SymbolResolver;
+pub use link::{IterReader, KprobeAt, Link};
+pub use loader::{Loader, Object};
+pub use log::VerifierLog;
+pub use map::{Map, UpdateMode};
+pub use perf_buffer::PerfBuffer;
+pub use program::{Program, ProgramError, ProgramStats, TestInput, TestOutput};
+pub use ring::RingBuffer;
+pub use snapshot::{Entry, Snapshot};
+pub use stats::RunStats;
+pub use tracefs::Tracefs;
+pub use waker::Waker;

@@ -1,1 +1,40 @@
 //! The one door to the kernel, and the only crate with unsafe code.
+//!
+//! Every system call is a [`Call`] given to a [`Kernel`]; [`RealKernel`] performs it, and
+//! [`FakeKernel`] lets a test answer in its place. Callers pass slices and borrowed descriptors,
+//! and get owned ones back; addresses never leave this crate.
+
+mod bpf;
+mod call;
+mod child;
+mod cpu;
+mod errno;
+mod fake;
+mod file;
+mod interrupt;
+mod kernel;
+mod map_fd;
+mod mapping;
+mod perf;
+mod perf_ring;
+mod real;
+mod ring;
+
+pub use bpf::{
+    Batch, Bpf, BtfLoad, LinkCreate, LinkTarget, MapCreate, ProgramInfo, ProgramLoad, TestRun,
+    TestRunOutcome,
+};
+pub use call::{Call, Clock, EpollEvents, FileIdentity, Reply};
+pub use child::{Child, ExitKind, StoppedChild};
+pub use cpu::{CpuSet, parse_cpu_list};
+pub use errno::Errno;
+pub use fake::{FakeCall, FakeKernel};
+pub use file::FileBytes;
+pub use interrupt::Interrupts;
+pub use kernel::{Kernel, SharedKernel};
+pub use map_fd::{MapFd, MapShape};
+pub use mapping::{Mapping, MemoryRequest, page_size};
+pub use perf::{PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling};
+pub use perf_ring::{PerfRecord, PerfRing};
+pub use real::{RealKernel, real_kernel};
+pub use ring::{RingConsumer, RingRound};

@@ -1,0 +1,170 @@
+//! Why the kernel said `EPERM`: found by probing, never guessed.
+
+use std::fmt;
+use std::path::Path;
+
+use kscope_sys::{Errno, Kernel, ProgramLoad};
+
+use crate::error::Error;
+
+/// The cause of an `EPERM` or `EACCES`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Denial {
+    /// The process lacks these capabilities.
+    Capability {
+        /// For example `CAP_BPF`; one of `CAP_SYS_ADMIN` replaces all of them.
+        missing: Vec<&'static str>,
+    },
+    /// The limit on locked memory is used up (kernels before 5.11).
+    Memlock {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The process has the capabilities, but even the smallest program is refused: it runs in a
+    /// user namespace, or a seccomp filter or security module stands in between.
+    Confined,
+    /// The kernel is locked down in this mode, which forbids this.
+    Lockdown {
+        /// `integrity` or `confidentiality`.
+        mode: String,
+    },
+    /// A file of the kernel may not be read or written by this user.
+    File {
+        /// The file or directory.
+        path: String,
+    },
+    /// The kernel allows other programs but refuses this very thing.
+    Kernel,
+}
+
+impl fmt::Display for Denial {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Denial::Capability { missing } => {
+                write!(f, "the process lacks {}", missing.join(" and "))
+            }
+            Denial::Memlock { limit } => {
+                write!(f, "the limit on locked memory ({limit} bytes) is used up")
+            }
+            Denial::Confined => f.write_str(
+                "the capabilities are there, but even an empty program is refused (a user \
+                 namespace, seccomp filter or security module confines the process)",
+            ),
+            Denial::Lockdown { mode } => write!(f, "the kernel is locked down ({mode})"),
+            Denial::File { path } => write!(f, "{path} is closed to this user"),
+            Denial::Kernel => f.write_str("the kernel refuses this to everyone, root included"),
+        }
+    }
+}
+
+/// What a refused call needs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Needs {
+    /// CAP_BPF: maps, and programs that read no kernel memory.
+    Bpf,
+    /// CAP_BPF and CAP_PERFMON: tracing programs and their links.
+    Tracing,
+    /// CAP_PERFMON: perf events.
+    Perf,
+    /// CAP_SYS_ADMIN: mounts, program ids, statistics.
+    Admin,
+    /// CAP_BPF and CAP_NET_ADMIN: programs that see packets.
+    Network,
+}
+
+const NET_ADMIN: u64 = 1 << 12;
+const SYS_ADMIN: u64 = 1 << 21;
+const PERFMON: u64 = 1 << 38;
+const BPF: u64 = 1 << 39;
+
+impl Needs {
+    fn missing(self, have: u64) -> Vec<&'static str> {
+        let wanted: &[(u64, &'static str)] = match self {
+            Needs::Bpf => &[(BPF | SYS_ADMIN, "CAP_BPF")],
+            Needs::Tracing => &[
+                (BPF | SYS_ADMIN, "CAP_BPF"),
+                (PERFMON | SYS_ADMIN, "CAP_PERFMON"),
+            ],
+            Needs::Perf => &[(PERFMON | SYS_ADMIN, "CAP_PERFMON")],
+            Needs::Admin => &[(SYS_ADMIN, "CAP_SYS_ADMIN")],
+            Needs::Network => &[
+                (BPF | SYS_ADMIN, "CAP_BPF"),
+                (NET_ADMIN | SYS_ADMIN, "CAP_NET_ADMIN"),
+            ],
+        };
+        wanted
+            .iter()
+            .filter(|(any, _)| have & any == 0)
+            .map(|&(_, name)| name)
+            .collect()
+    }
+}
+
+/// Loads `r0 = 0; exit` as a socket filter: what every process with CAP_BPF may do.
+pub(crate) fn smallest_program(kernel: &dyn Kernel) -> Result<(), Errno> {
+    const SOCKET_FILTER: u32 = 1;
+    let insns = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
+    let load = ProgramLoad {
+        kind: SOCKET_FILTER,
+        name: "kscope_probe",
+        insns: &insns,
+        license: "GPL",
+        ..ProgramLoad::default()
+    };
+    kernel.program_load(load).map(drop)
+}
+
+/// Reads the lockdown mode in force; `None` for none.
+pub(crate) fn lockdown(kernel: &dyn Kernel) -> Option<String> {
+    let bytes = kernel
+        .read_file(Path::new("/sys/kernel/security/lockdown"))
+        .ok()?;
+    let text = std::str::from_utf8(&bytes).ok()?;
+    let (_, rest) = text.split_once('[')?;
+    let (mode, _) = rest.split_once(']')?;
+    Some(mode.to_owned()).filter(|mode| mode != "none")
+}
+
+/// Finds out why a call that needs `needs` was refused.
+pub(crate) fn cause(kernel: &dyn Kernel, needs: Needs) -> Denial {
+    let missing = needs.missing(kernel.capabilities().unwrap_or(u64::MAX));
+    if !missing.is_empty() {
+        return Denial::Capability { missing };
+    }
+    if smallest_program(kernel).is_err() {
+        return match kernel.memlock() {
+            // Where the limit counts, 64 KiB of it do not suffice for one program and one map.
+            Ok(limit) if limit < 1 << 20 && kernel.raise_memlock().is_err() => {
+                Denial::Memlock { limit }
+            }
+            _ => Denial::Confined,
+        };
+    }
+    // Integrity mode forbids writing user memory only; tracing is what confidentiality forbids.
+    match lockdown(kernel) {
+        Some(mode) if mode == "confidentiality" => Denial::Lockdown { mode },
+        _ => Denial::Kernel,
+    }
+}
+
+/// Makes an error of an error number, looking for the cause where it is a refusal.
+pub(crate) fn explain(
+    kernel: &dyn Kernel,
+    needs: Needs,
+    call: &'static str,
+    errno: Errno,
+    about: impl Into<String>,
+) -> Error {
+    match errno {
+        Errno::PERM | Errno::ACCES => Error::Permission {
+            call,
+            cause: cause(kernel, needs),
+        },
+        Errno::NOSYS => Error::Unsupported {
+            feature: call.to_owned(),
+            since: None,
+        },
+        _ => Error::os(call, errno, about),
+    }
+}

@@ -1,0 +1,132 @@
+//! What can go wrong, as values.
+
+use std::fmt;
+
+use kscope_sys::Errno;
+
+use crate::denial::Denial;
+use crate::log::VerifierLog;
+
+/// An error of the loader, a map, a link or a reader.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Error {
+    /// The kernel has nothing of this name.
+    NotFound {
+        /// What was looked for, for example `tracepoint`.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// The kernel lacks a feature.
+    Unsupported {
+        /// The feature.
+        feature: String,
+        /// The kernel version or build option that brings it.
+        since: Option<&'static str>,
+    },
+    /// The verifier refused a program.
+    Rejected {
+        /// The program.
+        program: String,
+        /// The error number.
+        errno: Errno,
+        /// What the verifier said.
+        log: Box<VerifierLog>,
+    },
+    /// The kernel refused for want of permission.
+    Permission {
+        /// The system call or command.
+        call: &'static str,
+        /// The cause that was found.
+        cause: Denial,
+    },
+    /// Another failure of a system call.
+    Os {
+        /// The system call or command.
+        call: &'static str,
+        /// The error number.
+        errno: Errno,
+        /// What it was about: a map, a program, a path.
+        about: String,
+    },
+    /// What the caller gave makes no sense.
+    Invalid {
+        /// What is wrong with it.
+        why: String,
+    },
+}
+
+impl Error {
+    pub(crate) fn os(call: &'static str, errno: Errno, about: impl Into<String>) -> Error {
+        Error::Os {
+            call,
+            errno,
+            about: about.into(),
+        }
+    }
+
+    pub(crate) fn invalid(why: impl Into<String>) -> Error {
+        Error::Invalid { why: why.into() }
+    }
+
+    pub(crate) fn not_found(what: &'static str, name: impl Into<String>) -> Error {
+        Error::NotFound {
+            what,
+            name: name.into(),
+        }
+    }
+
+    pub(crate) fn unsupported(feature: impl Into<String>, since: &'static str) -> Error {
+        Error::Unsupported {
+            feature: feature.into(),
+            since: Some(since),
+        }
+    }
+
+    /// Gives the error number, where a system call gave one.
+    pub fn errno(&self) -> Option<Errno> {
+        match self {
+            Error::Os { errno, .. } | Error::Rejected { errno, .. } => Some(*errno),
+            Error::Permission { .. } => Some(Errno::PERM),
+            Error::NotFound { .. } | Error::Unsupported { .. } | Error::Invalid { .. } => None,
+        }
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::NotFound { what, name } => write!(f, "there is no {what} {name}"),
+            Error::Unsupported {
+                feature,
+                since: None,
+            } => {
+                write!(f, "this kernel has no {feature}")
+            }
+            Error::Unsupported {
+                feature,
+                since: Some(since),
+            } => {
+                write!(f, "this kernel has no {feature} (it comes with {since})")
+            }
+            Error::Rejected {
+                program,
+                errno,
+                log,
+            } => {
+                write!(f, "the verifier refused program {program}: ")?;
+                match log.telling_line.as_str() {
+                    "" => write!(f, "{errno}"),
+                    line => f.write_str(line),
+                }
+            }
+            Error::Permission { call, cause } => write!(f, "{call} is not permitted: {cause}"),
+            Error::Os { call, errno, about } if about.is_empty() => write!(f, "{call}: {errno}"),
+            Error::Os { call, errno, about } => write!(f, "{call} of {about}: {errno}"),
+            Error::Invalid { why } => f.write_str(why),
+        }
+    }
+}
+
+impl std::error::Error for Error {}

@@ -1,0 +1,80 @@
+//! Reading what programs send, by either kind of buffer.
+
+use std::time::Duration;
+
+use crate::error::Error;
+use crate::perf_buffer::PerfBuffer;
+use crate::ring::RingBuffer;
+use crate::waker::Waker;
+
+/// What one wait or drain met.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EventRound {
+    /// Records given to the callback.
+    pub records: u64,
+    /// Records that programs took back (ring buffer).
+    pub discarded: u64,
+    /// Records that the kernel reports as lost (perf buffer; a ring buffer's programs must count
+    /// their own failures to reserve).
+    pub lost: u64,
+    /// A [`Waker`] ended the wait.
+    pub woken: bool,
+}
+
+impl EventRound {
+    pub(crate) fn add(&mut self, other: EventRound) {
+        self.records += other.records;
+        self.discarded += other.discarded;
+        self.lost += other.lost;
+        self.woken |= other.woken;
+    }
+}
+
+/// A reader of events.
+///
+/// Samples of a perf buffer may end in up to 7 bytes of padding; records must know their length.
+#[derive(Debug)]
+pub enum EventReader {
+    /// Ring buffers, shared by all CPUs.
+    Ring(RingBuffer),
+    /// A perf buffer, one ring for each CPU.
+    Perf(PerfBuffer),
+}
+
+impl EventReader {
+    /// Gives every record that is there now to `each`, without waiting.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] where a ring's content makes no sense.
+    pub fn drain(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<EventRound, Error> {
+        match self {
+            EventReader::Ring(ring) => ring.for_each(each),
+            EventReader::Perf(perf) => perf.for_each(each),
+        }
+    }
+
+    /// Waits until there are records, the time is over or a waker calls, and drains.
+    ///
+    /// # Errors
+    ///
+    /// As [`EventReader::drain`]; `EINTR` after a signal is not an error but an empty round.
+    pub fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<EventRound, Error> {
+        match self {
+            EventReader::Ring(ring) => ring.poll(timeout, each),
+            EventReader::Perf(perf) => perf.poll(timeout, each),
+        }
+    }
+
+    /// Gives a handle that ends a wait from another thread.
+    pub fn waker(&self) -> Waker {
+        match self {
+            EventReader::Ring(ring) => ring.waker(),
+            EventReader::Perf(perf) => perf.waker(),
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Programs on perf events.
+
+use std::os::fd::{AsFd, OwnedFd};
+
+use kscope_spec::ProgramType;
+use kscope_sys::{
+    CpuSet, Errno, LinkCreate, LinkTarget, PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling,
+};
+
+use super::Link;
+use crate::error::Error;
+use crate::program::Program;
+
+/// `BPF_PERF_EVENT`.
+const PERF_EVENT: u32 = 41;
+/// `PERF_COUNT_SW_CPU_CLOCK`.
+const CPU_CLOCK: u64 = 0;
+
+impl Program {
+    /// Runs a [`ProgramType::PerfEvent`] program by the CPU clock, on one CPU or on all that are
+    /// online.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Permission`], or [`Error::Os`] with `EINVAL` for a rate that the kernel forbids
+    /// (`kernel.perf_event_max_sample_rate`).
+    pub fn attach_clock(&self, rate: Sampling, cpu: Option<u32>) -> Result<Link, Error> {
+        self.attach_perf(PerfKind::Software(CPU_CLOCK), rate, cpu, 0)
+    }
+
+    /// Runs a [`ProgramType::PerfEvent`] program by a sampling event, on one CPU or on all that
+    /// are online. A cookie that is not 0 needs Linux 5.15.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_clock`]; [`Error::Os`] with `ENOENT` for an event that the hardware
+    /// does not have.
+    pub fn attach_perf(
+        &self,
+        kind: PerfKind<'_>,
+        rate: Sampling,
+        cpu: Option<u32>,
+        cookie: u64,
+    ) -> Result<Link, Error> {
+        if self.kind != ProgramType::PerfEvent {
+            return Err(self.wrong_kind("a sampling perf event"));
+        }
+        let cpus = match cpu {
+            Some(cpu) => vec![cpu],
+            None => self.online_cpus()?,
+        };
+        let mut fds = Vec::new();
+        for &on in &cpus {
+            let mut event = PerfEvent::new(kind, PerfTarget::Cpu(on));
+            event.sampling = rate;
+            event.disabled = true;
+            match self.kernel.perf_event_open(event) {
+                // It went away since the list was read.
+                Err(Errno::NODEV) if cpu.is_none() => {}
+                Err(errno) => {
+                    let about = format!("a sampling event on CPU {on}");
+                    return Err(self.failed("perf_event_open", errno, &about));
+                }
+                Ok(event) => fds.extend(self.run_on(event, cookie, "a sampling event")?),
+            }
+        }
+        if fds.is_empty() {
+            return Err(Error::not_found("online CPU", "to sample on"));
+        }
+        Ok(Link::new(fds, format!("{kind:?} on {} CPUs", cpus.len())))
+    }
+
+    pub(crate) fn online_cpus(&self) -> Result<Vec<u32>, Error> {
+        let cpus = self.kernel.cpus(CpuSet::Online);
+        cpus.map_err(|e| Error::os("read", e, "the list of online CPUs"))
+    }
+
+    /// Opens an event that fires the program on all CPUs whichever it is opened on, and attaches.
+    pub(crate) fn attach_event(
+        &self,
+        kind: PerfKind<'_>,
+        pid: Option<u32>,
+        cookie: u64,
+        target: &str,
+    ) -> Result<Link, Error> {
+        let place = match pid {
+            Some(pid) => PerfTarget::Task(pid),
+            None => PerfTarget::Cpu(self.online_cpus()?.first().copied().unwrap_or(0)),
+        };
+        let event = self.kernel.perf_event_open(PerfEvent::new(kind, place));
+        let event = event.map_err(|errno| match (errno, kind) {
+            (Errno::NOENT, _) => Error::not_found("attach point", target),
+            (Errno::SRCH, _) => Error::not_found("process", pid.unwrap_or_default().to_string()),
+            (errno, _) => self.failed("perf_event_open", errno, target),
+        })?;
+        Ok(Link::new(self.run_on(event, cookie, target)?, target))
+    }
+
+    /// Makes the program run at an event: by a link if there is a cookie, else by the ioctl that
+    /// all kernels have.
+    fn run_on(&self, event: OwnedFd, cookie: u64, target: &str) -> Result<Vec<OwnedFd>, Error> {
+        let mut fds = Vec::new();
+        if cookie == 0 {
+            let set = self
+                .kernel
+                .perf_ioctl(event.as_fd(), PerfIoctl::SetBpf(self.as_fd()));
+            set.map_err(|errno| match errno {
+                // Not a matter of permission: the program reads past the event's record.
+                Errno::ACCES => Error::os("PERF_EVENT_IOC_SET_BPF", errno, target),
+                errno => self.failed("PERF_EVENT_IOC_SET_BPF", errno, target),
+            })?;
+        } else {
+            let created = self.kernel.link_create(LinkCreate {
+                program: self.as_fd(),
+                attach_type: PERF_EVENT,
+                target: LinkTarget::PerfEvent {
+                    event: event.as_fd(),
+                    cookie,
+                },
+            });
+            fds.push(created.map_err(|errno| match errno {
+                Errno::INVAL | Errno::TOO_BIG => {
+                    Error::unsupported("cookie of perf events", "Linux 5.15")
+                }
+                errno => self.failed("BPF_LINK_CREATE", errno, target),
+            })?);
+        }
+        let enabled = self.kernel.perf_ioctl(event.as_fd(), PerfIoctl::Enable);
+        enabled.map_err(|errno| self.failed("PERF_EVENT_IOC_ENABLE", errno, target))?;
+        fds.push(event);
+        Ok(fds)
+    }
+}

@@ -1,0 +1,81 @@
+//! Raw tracepoints, and what is attached by the BTF type given at load.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+
+use kscope_spec::{AttachKind, ProgramType};
+use kscope_sys::{Errno, LinkCreate, LinkTarget};
+
+use super::Link;
+use crate::error::Error;
+use crate::program::Program;
+
+impl Program {
+    /// Attaches a [`ProgramType::RawTracepoint`] program to a tracepoint by its bare name.
+    ///
+    /// `cookie` is what `bpf_get_attach_cookie` gives the program; one that is not 0 needs
+    /// Linux 6.10.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::Unsupported`] for the cookie.
+    pub fn attach_raw_tracepoint(&self, name: &str, cookie: u64) -> Result<Link, Error> {
+        if self.kind != ProgramType::RawTracepoint {
+            return Err(self.wrong_kind("a raw tracepoint"));
+        }
+        let c_name = CString::new(name).map_err(|_| Error::not_found("raw tracepoint", name))?;
+        let opened = self
+            .kernel
+            .raw_tracepoint_open(self.as_fd(), Some(&c_name), cookie);
+        let fd = opened.map_err(|errno| match errno {
+            Errno::NOENT => Error::not_found("raw tracepoint", name),
+            Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
+                Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
+            }
+            errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
+        })?;
+        Ok(Link::new(vec![fd], format!("rawtracepoint:{name}")))
+    }
+
+    /// Attaches a [`ProgramType::Tracing`] program where it was loaded for: a BTF-typed
+    /// tracepoint, or a function's entry or exit. A cookie that is not 0 needs Linux 5.19.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] where the kernel has no trampolines or no cookies here.
+    pub fn attach_typed(&self, cookie: u64) -> Result<Link, Error> {
+        let (attach_type, target) = match &*self.attach {
+            AttachKind::RawTracepointBtf(name) => (23, format!("tp_btf:{name}")),
+            AttachKind::FunctionEntry(name) => (24, format!("fentry:{name}")),
+            AttachKind::FunctionExit(name) => (25, format!("fexit:{name}")),
+            _ => return Err(self.wrong_kind("what it was loaded for")),
+        };
+        let opened = if cookie == 0 {
+            self.kernel.raw_tracepoint_open(self.as_fd(), None, 0)
+        } else {
+            self.kernel.link_create(LinkCreate {
+                program: self.as_fd(),
+                attach_type,
+                target: LinkTarget::Loaded { cookie },
+            })
+        };
+        let fd = opened.map_err(|errno| match errno {
+            Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
+                Error::unsupported("cookie of BTF-typed programs", "Linux 5.19")
+            }
+            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
+                feature: "BPF trampoline (fentry, fexit)".to_owned(),
+                since: Some("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
+            },
+            errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, &target),
+        })?;
+        Ok(Link::new(vec![fd], target))
+    }
+
+    pub(crate) fn wrong_kind(&self, place: &str) -> Error {
+        let (name, kind) = (&self.name, self.kind);
+        Error::invalid(format!(
+            "program {name} of type {kind:?} cannot be attached to {place}"
+        ))
+    }
+}

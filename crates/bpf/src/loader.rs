@@ -1,0 +1,340 @@
+//! From a spec to objects of a kernel.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use kscope_btf::{Btf, Kind};
+use kscope_spec::{AttachKind, LateId, MapId, ProgramId, ProgramSpec, ProgramType, Spec};
+use kscope_sys::{Errno, ProgramLoad, SharedKernel};
+
+use crate::denial::{Denial, Needs, cause};
+use crate::error::Error;
+use crate::late::{LateSources, SymbolResolver};
+use crate::log::VerifierLog;
+use crate::map::Map;
+use crate::patch::{self, Target};
+use crate::program::{Program, ProgramError};
+use crate::program_btf::{ProgramBtf, Records};
+
+/// First and largest size of the buffer for a verifier's log. Before Linux 6.4 one that is too
+/// small hides the verdict behind `ENOSPC`.
+const LOG_BYTES: usize = 1 << 20;
+const MOST_LOG_BYTES: usize = 1 << 26;
+
+/// One attempt to load a program, with or without room for the verifier's log.
+type Attempt<'a> = dyn Fn(Option<&mut [u8]>) -> Result<OwnedFd, Errno> + 'a;
+
+/// Makes kernel objects of a [`Spec`].
+pub struct Loader<'a> {
+    kernel: SharedKernel,
+    btf: Option<&'a Btf>,
+    symbols: Option<SymbolResolver<'a>>,
+    numbers: HashMap<String, u64>,
+    all_or_nothing: bool,
+}
+
+impl fmt::Debug for Loader<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Loader")
+            .field("numbers", &self.numbers)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<'a> Loader<'a> {
+    /// Makes a loader for a kernel (see [`kscope_sys::real_kernel`]).
+    pub fn new(kernel: SharedKernel) -> Loader<'a> {
+        Loader {
+            kernel,
+            btf: None,
+            symbols: None,
+            numbers: HashMap::new(),
+            all_or_nothing: false,
+        }
+    }
+
+    /// Gives the kernel's types, which typed programs need to find what they attach to.
+    #[must_use]
+    pub fn btf(mut self, btf: Option<&'a Btf>) -> Loader<'a> {
+        self.btf = btf;
+        self
+    }
+
+    /// Gives the addresses of kernel symbols, for late values of that kind.
+    #[must_use]
+    pub fn symbols(mut self, resolve: SymbolResolver<'a>) -> Loader<'a> {
+        self.symbols = Some(resolve);
+        self
+    }
+
+    /// Gives a late value of kind [`kscope_spec::LateKind::Number`].
+    #[must_use]
+    pub fn late(mut self, name: impl Into<String>, value: u64) -> Loader<'a> {
+        self.numbers.insert(name.into(), value);
+        self
+    }
+
+    /// Makes [`Loader::load`] fail with the first program that does.
+    #[must_use]
+    pub fn all_or_nothing(mut self) -> Loader<'a> {
+        self.all_or_nothing = true;
+        self
+    }
+
+    /// Creates the maps and loads the programs, each on its own: one that fails is reported in its
+    /// place in the object and takes no other with it.
+    ///
+    /// # Errors
+    ///
+    /// Where a map cannot be made, or a program if [`Loader::all_or_nothing`] was asked.
+    pub fn load(&self, spec: &Spec) -> Result<Object, Error> {
+        let maps: Vec<Map> = spec
+            .maps
+            .iter()
+            .map(|map| Map::create(&self.kernel, map))
+            .collect::<Result<_, _>>()?;
+        let types = ProgramBtf::build(spec);
+        // Without BTF the programs still load, if they have no callbacks; only the log is poorer.
+        let types_fd = types.load(&*self.kernel).ok();
+        let mut programs = Vec::new();
+        for (index, program) in spec.programs.iter().enumerate() {
+            let info = types_fd.as_ref().zip(types.records(index));
+            let info = info.map(|(fd, records)| (fd.as_fd(), records));
+            let loaded = self.load_program(spec, program, &maps, info);
+            if self.all_or_nothing
+                && let Err(error) = loaded
+            {
+                return Err(error);
+            }
+            programs.push(loaded.map_err(|error| {
+                let place = match &error {
+                    Error::Rejected { log, .. } => log.place(program),
+                    _ => None,
+                };
+                Box::new(ProgramError {
+                    id: ProgramId(u32::try_from(index).unwrap_or(u32::MAX)),
+                    name: program.name.clone(),
+                    error,
+                    place,
+                })
+            }));
+        }
+        Ok(Object { maps, programs })
+    }
+
+    fn load_program(
+        &self,
+        spec: &Spec,
+        program: &ProgramSpec,
+        maps: &[Map],
+        info: Option<(BorrowedFd<'_>, &Records)>,
+    ) -> Result<Program, Error> {
+        let insns = patch::instructions(
+            program,
+            &Filling {
+                loader: self,
+                spec,
+                maps,
+            },
+        )?;
+        let (attach_type, attach_btf_id) = self.attach_target(&program.attach)?;
+        let load = |log: Option<&mut [u8]>| {
+            self.kernel.program_load(ProgramLoad {
+                kind: program.kind as u32,
+                name: &program.name,
+                insns: &insns,
+                license: &spec.license,
+                flags: program.flags,
+                attach_type,
+                attach_btf_id,
+                btf: info.map(|(fd, _)| fd),
+                func_info: info.map_or(&[], |(_, records)| &records.functions),
+                line_info: info.map_or(&[], |(_, records)| &records.lines),
+                log_level: u32::from(log.is_some()),
+                log,
+            })
+        };
+        let fd = match load(None) {
+            // Kernels before 5.11 charge programs to the limit on locked memory.
+            Err(Errno::PERM) if self.kernel.raise_memlock().is_ok() => load(None),
+            other => other,
+        };
+        let fd = fd.map_err(|errno| self.refusal(program, errno, &load))?;
+        Ok(Program {
+            kernel: self.kernel.clone(),
+            fd: Arc::new(fd),
+            name: program.name.as_str().into(),
+            kind: program.kind,
+            attach: Arc::new(program.attach.clone()),
+        })
+    }
+
+    /// Finds out why a program was refused, by loading it again with the verifier's log.
+    fn refusal(&self, program: &ProgramSpec, errno: Errno, load: &Attempt<'_>) -> Error {
+        let needs = match program.kind {
+            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
+            _ => Needs::Tracing,
+        };
+        // The verifier says EACCES, and seldom EPERM, of programs as well.
+        let denial = (errno == Errno::PERM).then(|| cause(&*self.kernel, needs));
+        if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
+            return Error::Permission {
+                call: "BPF_PROG_LOAD",
+                cause,
+            };
+        }
+        let mut size = LOG_BYTES;
+        let mut text = String::new();
+        while size <= MOST_LOG_BYTES {
+            let mut buffer = vec![0; size];
+            let outcome = load(Some(&mut buffer));
+            let end = buffer
+                .iter()
+                .position(|&byte| byte == 0)
+                .unwrap_or(buffer.len());
+            text = String::from_utf8_lossy(buffer.get(..end).unwrap_or_default()).into_owned();
+            match outcome {
+                Err(Errno::NOSPC) => size *= 4,
+                _ => break,
+            }
+        }
+        let log = VerifierLog::parse(&text);
+        match denial {
+            _ if !log.telling_line.is_empty() => Error::Rejected {
+                program: program.name.clone(),
+                errno,
+                log: Box::new(log),
+            },
+            Some(cause) => Error::Permission {
+                call: "BPF_PROG_LOAD",
+                cause,
+            },
+            None => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
+        }
+    }
+
+    /// Gives attach type and BTF type of the attach point.
+    fn attach_target(&self, attach: &AttachKind) -> Result<(u32, u32), Error> {
+        let typed = |what, kind: Kind, name: String, shown: &str| {
+            let btf = self.btf.ok_or_else(|| {
+                Error::unsupported(
+                    format!("BTF, which {what} {shown} needs"),
+                    "the build option CONFIG_DEBUG_INFO_BTF",
+                )
+            })?;
+            let id = btf
+                .find(&name, kind)
+                .ok_or_else(|| Error::not_found(what, shown))?;
+            Ok::<u32, Error>(id.0)
+        };
+        Ok(match attach {
+            AttachKind::None => (0, 0),
+            AttachKind::RawTracepointBtf(name) => {
+                let typedef = format!("btf_trace_{name}");
+                (
+                    23,
+                    typed("BTF-typed tracepoint", Kind::Typedef, typedef, name)?,
+                )
+            }
+            AttachKind::FunctionEntry(name) => (
+                24,
+                typed("kernel function", Kind::Func, name.clone(), name)?,
+            ),
+            AttachKind::FunctionExit(name) => (
+                25,
+                typed("kernel function", Kind::Func, name.clone(), name)?,
+            ),
+            AttachKind::Iterator(name) => (
+                28,
+                typed("BPF iterator", Kind::Func, format!("bpf_iter_{name}"), name)?,
+            ),
+            AttachKind::KprobeMulti => (42, 0),
+            AttachKind::KprobeSession => (56, 0),
+            AttachKind::UprobeMulti => (48, 0),
+        })
+    }
+}
+
+/// What one program's relocations are filled with.
+struct Filling<'a> {
+    loader: &'a Loader<'a>,
+    spec: &'a Spec,
+    maps: &'a [Map],
+}
+
+impl Target for Filling<'_> {
+    fn map(&self, map: MapId) -> Result<i32, Error> {
+        let map = self.maps.get(map.0 as usize);
+        let map = map.ok_or_else(|| Error::invalid("a relocation names a map past the last"))?;
+        Ok(map.as_fd().as_raw_fd())
+    }
+
+    fn late(&self, late: LateId) -> Result<u64, Error> {
+        let late = self.spec.late.get(late.0 as usize);
+        let late = late.ok_or_else(|| Error::invalid("a relocation names no late value"))?;
+        let sources = LateSources {
+            kernel: &*self.loader.kernel,
+            numbers: &self.loader.numbers,
+            symbols: self.loader.symbols,
+        };
+        sources.value(late)
+    }
+}
+
+/// The maps and programs that came of a spec.
+#[derive(Debug)]
+pub struct Object {
+    maps: Vec<Map>,
+    programs: Vec<Result<Program, Box<ProgramError>>>,
+}
+
+impl Object {
+    /// Gives the maps, in the spec's order.
+    pub fn maps(&self) -> &[Map] {
+        &self.maps
+    }
+
+    /// Gives a map of the spec.
+    pub fn map(&self, id: MapId) -> Option<&Map> {
+        self.maps.get(id.0 as usize)
+    }
+
+    /// Finds a map by name.
+    pub fn map_named(&self, name: &str) -> Option<&Map> {
+        self.maps.iter().find(|map| map.name() == name)
+    }
+
+    /// Gives a program of the spec, or why it was not loaded.
+    ///
+    /// # Errors
+    ///
+    /// The program's own error; [`Error::Invalid`] for an id past the last.
+    pub fn program(&self, id: ProgramId) -> Result<&Program, Error> {
+        match self.programs.get(id.0 as usize) {
+            Some(Ok(program)) => Ok(program),
+            Some(Err(failed)) => Err(failed.error.clone()),
+            None => Err(Error::invalid(format!("there is no program {}", id.0))),
+        }
+    }
+
+    /// Finds a loaded program by name.
+    pub fn program_named(&self, name: &str) -> Option<&Program> {
+        self.programs().find(|program| program.name() == name)
+    }
+
+    /// Gives the programs that were loaded.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.programs
+            .iter()
+            .filter_map(|program| program.as_ref().ok())
+    }
+
+    /// Gives the programs that were not, with the reasons.
+    pub fn failures(&self) -> impl Iterator<Item = &ProgramError> {
+        self.programs
+            .iter()
+            .filter_map(|program| program.as_ref().err().map(|error| &**error))
+    }
+}

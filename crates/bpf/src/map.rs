@@ -1,0 +1,337 @@
+//! A map: keys and values as bytes.
+
+use std::os::fd::{AsFd, BorrowedFd};
+use std::sync::Arc;
+
+use kscope_spec::{MapKind, MapSpec};
+use kscope_sys::{CpuSet, Errno, MapCreate, MapFd, MapShape, SharedKernel};
+
+use crate::denial::{Needs, explain};
+use crate::error::Error;
+
+/// What an update does when the key is there already, or is not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum UpdateMode {
+    /// Creates or replaces (`BPF_ANY`).
+    Any,
+    /// Only creates (`BPF_NOEXIST`).
+    Create,
+    /// Only replaces (`BPF_EXIST`).
+    Replace,
+}
+
+/// A map on a kernel. Clones are the same map.
+#[derive(Clone, Debug)]
+pub struct Map {
+    kernel: SharedKernel,
+    fd: Arc<MapFd>,
+    name: Arc<str>,
+    kind: MapKind,
+}
+
+impl Map {
+    /// Creates a map, writes what it starts with, and freezes it if asked.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a kind that the kernel does not have, [`Error::Permission`],
+    /// [`Error::Invalid`] for an initial value that does not fit.
+    pub fn create(kernel: &SharedKernel, spec: &MapSpec) -> Result<Map, Error> {
+        let mut max_entries = spec.max_entries;
+        if spec.kind == MapKind::PerfEventArray && max_entries == 0 {
+            let cpus = kernel.cpus(CpuSet::Possible);
+            let cpus = cpus.map_err(|e| Error::os("read", e, "the list of possible CPUs"))?;
+            // Indexed by CPU number, which may have gaps.
+            max_entries = cpus.last().map_or(1, |&last| last + 1);
+        }
+        let shape = MapShape {
+            kind: spec.kind as u32,
+            key_size: spec.key_size,
+            value_size: spec.value_size,
+            max_entries,
+        };
+        let create = MapCreate {
+            shape,
+            flags: spec.flags,
+            name: &spec.name,
+        };
+        let fd = match kernel.map_create(create) {
+            // Kernels before 5.11 charge maps to the limit on locked memory.
+            Err(Errno::PERM) if kernel.raise_memlock().is_ok() => kernel.map_create(create),
+            other => other,
+        };
+        let fd = fd.map_err(|errno| creation_error(kernel, spec, errno))?;
+        let map = Map {
+            kernel: kernel.clone(),
+            fd: Arc::new(fd),
+            name: spec.name.as_str().into(),
+            kind: spec.kind,
+        };
+        if let Some(initial) = &spec.initial {
+            map.fill(initial)?;
+        }
+        if spec.frozen {
+            kernel
+                .map_freeze(&map.fd)
+                .map_err(|e| map.failed("BPF_MAP_FREEZE", e))?;
+        }
+        Ok(map)
+    }
+
+    /// Writes `initial` to entry 0, zeros after it, for every CPU of a per-CPU array.
+    fn fill(&self, initial: &[u8]) -> Result<(), Error> {
+        let one = self.value_size();
+        if !matches!(self.kind, MapKind::Array | MapKind::PerCpuArray) || initial.len() > one {
+            let why = format!(
+                "map {} of {one}-byte values cannot start with {} bytes",
+                self.name,
+                initial.len()
+            );
+            return Err(Error::Invalid { why });
+        }
+        let mut value = vec![0; self.fd.transfer_size()];
+        for slot in value.chunks_mut(self.stride()) {
+            slot.iter_mut()
+                .zip(initial)
+                .for_each(|(to, from)| *to = *from);
+        }
+        self.update(&0u32.to_ne_bytes(), &value, UpdateMode::Any)
+    }
+
+    /// Gives the name of the spec.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the kind.
+    pub fn kind(&self) -> MapKind {
+        self.kind
+    }
+
+    /// Gives the key's size in bytes.
+    pub fn key_size(&self) -> usize {
+        self.fd.shape().key_size as usize
+    }
+
+    /// Gives the size in bytes of one value, of one CPU for per-CPU kinds.
+    pub fn value_size(&self) -> usize {
+        self.fd.shape().value_size as usize
+    }
+
+    /// Gives the number of entries there is room for.
+    pub fn max_entries(&self) -> u32 {
+        self.fd.shape().max_entries
+    }
+
+    /// Tells whether each CPU has its own values.
+    pub fn is_per_cpu(&self) -> bool {
+        self.fd.shape().is_per_cpu()
+    }
+
+    /// Gives the size in bytes of what [`Map::lookup`] returns: a value, or one for each possible
+    /// CPU, each rounded up to 8 bytes.
+    pub fn transfer_size(&self) -> usize {
+        self.fd.transfer_size()
+    }
+
+    /// Gives the distance in bytes between two CPUs' values in one lookup.
+    pub fn stride(&self) -> usize {
+        if self.is_per_cpu() {
+            self.value_size().next_multiple_of(8).max(8)
+        } else {
+            self.transfer_size().max(1)
+        }
+    }
+
+    /// Gives the descriptor with its sizes.
+    pub fn fd(&self) -> &MapFd {
+        &self.fd
+    }
+
+    /// Gives the kernel the map lives on.
+    pub fn kernel(&self) -> &SharedKernel {
+        &self.kernel
+    }
+
+    pub(crate) fn failed(&self, call: &'static str, errno: Errno) -> Error {
+        explain(
+            &*self.kernel,
+            Needs::Bpf,
+            call,
+            errno,
+            format!("map {}", self.name),
+        )
+    }
+
+    fn check(&self, key: &[u8]) -> Result<(), Error> {
+        if key.len() == self.key_size() {
+            return Ok(());
+        }
+        let (is, wanted) = (key.len(), self.key_size());
+        Err(Error::Invalid {
+            why: format!("map {}: a key of {is} bytes, not {wanted}", self.name),
+        })
+    }
+
+    /// Looks up a key into `value`, which must be [`Map::transfer_size`] long; `false` if the key
+    /// is not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for wrong sizes, else what the kernel says.
+    pub fn lookup_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Error> {
+        self.check(key)?;
+        match self.kernel.map_lookup(&self.fd, key, value) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.failed("BPF_MAP_LOOKUP_ELEM", errno)),
+        }
+    }
+
+    /// Looks up a key; `None` if it is not there. Per-CPU kinds: see [`Map::transfer_size`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Map::lookup_into`].
+    pub fn lookup(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Error> {
+        let mut value = vec![0; self.transfer_size()];
+        Ok(self.lookup_into(key, &mut value)?.then_some(value))
+    }
+
+    /// Writes a value of [`Map::transfer_size`] bytes; for per-CPU kinds one of
+    /// [`Map::value_size`] is taken for every CPU as well.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EEXIST` or `ENOENT` where the mode forbids, `E2BIG` where the map is
+    /// full.
+    pub fn update(&self, key: &[u8], value: &[u8], mode: UpdateMode) -> Result<(), Error> {
+        self.check(key)?;
+        let spread;
+        let value = if self.is_per_cpu()
+            && value.len() == self.value_size()
+            && value.len() != self.transfer_size()
+        {
+            let mut all = vec![0; self.transfer_size()];
+            for slot in all.chunks_mut(self.stride()) {
+                slot.iter_mut()
+                    .zip(value)
+                    .for_each(|(to, from)| *to = *from);
+            }
+            spread = all;
+            spread.as_slice()
+        } else {
+            value
+        };
+        self.kernel
+            .map_update(&self.fd, key, value, mode as u64)
+            .map_err(|errno| self.failed("BPF_MAP_UPDATE_ELEM", errno))
+    }
+
+    /// Stores a descriptor: a program in a [`MapKind::ProgArray`], a perf event in a
+    /// [`MapKind::PerfEventArray`].
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn update_fd(&self, index: u32, fd: BorrowedFd<'_>) -> Result<(), Error> {
+        self.kernel
+            .map_update_fd(&self.fd, &index.to_ne_bytes(), fd)
+            .map_err(|errno| self.failed("BPF_MAP_UPDATE_ELEM", errno))
+    }
+
+    /// Deletes a key; `false` if it was not there.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EINVAL` for arrays, whose entries cannot be deleted.
+    pub fn delete(&self, key: &[u8]) -> Result<bool, Error> {
+        self.check(key)?;
+        match self.kernel.map_delete(&self.fd, key) {
+            Ok(()) => Ok(true),
+            Err(Errno::NOENT) => Ok(false),
+            Err(errno) => Err(self.failed("BPF_MAP_DELETE_ELEM", errno)),
+        }
+    }
+
+    /// Finds the key after `key`; `None` at the end. `None` gives the first key.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn next_key(&self, key: Option<&[u8]>) -> Result<Option<Vec<u8>>, Error> {
+        if let Some(key) = key {
+            self.check(key)?;
+        }
+        let mut next = vec![0; self.key_size()];
+        match self.kernel.map_next_key(&self.fd, key, &mut next) {
+            Ok(()) => Ok(Some(next)),
+            Err(Errno::NOENT) => Ok(None),
+            Err(errno) => Err(self.failed("BPF_MAP_GET_NEXT_KEY", errno)),
+        }
+    }
+
+    /// Empties the map: hash kinds lose their entries, arrays are set to zero.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn clear(&self) -> Result<(), Error> {
+        if matches!(self.kind, MapKind::Array | MapKind::PerCpuArray) {
+            let zero = vec![0; self.transfer_size()];
+            for index in 0..self.max_entries() {
+                self.update(&index.to_ne_bytes(), &zero, UpdateMode::Any)?;
+            }
+            return Ok(());
+        }
+        for entry in self.snapshot()?.entries() {
+            self.delete(entry.key)?;
+        }
+        Ok(())
+    }
+}
+
+impl AsFd for Map {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}
+
+/// The version that brought a kind, of those younger than the oldest kernel supported or nearly so.
+fn since(kind: MapKind) -> Option<&'static str> {
+    match kind {
+        MapKind::RingBuf => Some("Linux 5.8"),
+        _ => None,
+    }
+}
+
+fn creation_error(kernel: &SharedKernel, spec: &MapSpec, errno: Errno) -> Error {
+    // A kind unknown to the kernel is EINVAL, like a wrong size; tell them apart by a map of that
+    // kind that is surely right.
+    if errno == Errno::INVAL && spec.kind == MapKind::RingBuf {
+        let shape = MapShape {
+            kind: spec.kind as u32,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 65536,
+        };
+        let probe = kernel.map_create(MapCreate {
+            shape,
+            flags: 0,
+            name: "probe",
+        });
+        if matches!(probe, Err(Errno::INVAL)) {
+            return Error::Unsupported {
+                feature: format!("map type {:?}", spec.kind),
+                since: since(spec.kind),
+            };
+        }
+    }
+    explain(
+        &**kernel,
+        Needs::Bpf,
+        "BPF_MAP_CREATE",
+        errno,
+        format!("map {}", spec.name),
+    )
+}

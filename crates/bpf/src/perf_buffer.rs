@@ -1,0 +1,142 @@
+//! Reading a perf buffer: one ring for each CPU that is online.
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::time::Duration;
+
+use kscope_sys::{CpuSet, Errno, PerfEvent, PerfRecord, PerfRing, SharedKernel, page_size};
+
+use crate::denial::{Needs, explain};
+use crate::error::Error;
+use crate::event::EventRound;
+use crate::map::Map;
+use crate::waker::Waker;
+
+/// Token of the waker among those of the CPUs.
+const WAKER: u64 = u64::MAX;
+
+/// The reader of a perf event array map.
+#[derive(Debug)]
+pub struct PerfBuffer {
+    kernel: SharedKernel,
+    rings: Vec<PerfRing>,
+    epoll: OwnedFd,
+    waker: Waker,
+    lost: u64,
+    name: String,
+}
+
+impl PerfBuffer {
+    /// Opens a ring of at least `bytes_per_cpu` bytes on each online CPU and stores it in the map.
+    /// A reader is woken after `watermark` bytes, or at each sample where that is 0.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Permission`], or [`Error::Os`] where memory may not be locked.
+    pub fn new(map: &Map, bytes_per_cpu: usize, watermark: u32) -> Result<PerfBuffer, Error> {
+        let kernel = map.kernel().clone();
+        let pages = bytes_per_cpu.div_ceil(page_size()).max(1);
+        let pages = pages
+            .checked_next_power_of_two()
+            .filter(|&pages| pages <= 1 << 20);
+        let pages = pages.ok_or_else(|| Error::invalid("a perf buffer of 4 GiB or more"))?;
+        let cpus = kernel.cpus(CpuSet::Online);
+        let cpus = cpus.map_err(|e| Error::os("read", e, "the list of online CPUs"))?;
+        let epoll = kernel
+            .epoll_create()
+            .map_err(|e| Error::os("epoll_create1", e, ""))?;
+        let waker = Waker::new(&kernel)?;
+        let watch = |fd: BorrowedFd<'_>, token: u64| {
+            let added = kernel.epoll_add(epoll.as_fd(), fd, token);
+            added.map_err(|e| Error::os("epoll_ctl", e, "a perf buffer"))
+        };
+        watch(waker.event().as_fd(), WAKER)?;
+        let mut rings = Vec::new();
+        for &cpu in &cpus {
+            let event = match kernel.perf_event_open(PerfEvent::bpf_output(cpu, watermark)) {
+                // The CPU went away since the list was read.
+                Err(Errno::NODEV) => continue,
+                event => event.map_err(|errno| {
+                    let about = format!("a perf buffer on CPU {cpu}");
+                    explain(&*kernel, Needs::Perf, "perf_event_open", errno, about)
+                })?,
+            };
+            let ring = PerfRing::new(&*kernel, event, pages).map_err(|errno| {
+                let about = format!("{pages} pages of perf buffer on CPU {cpu}");
+                Error::os("mmap", errno, about)
+            })?;
+            map.update_fd(cpu, ring.as_fd())?;
+            watch(ring.as_fd(), u64::from(cpu))?;
+            rings.push(ring);
+        }
+        let name = map.name().to_owned();
+        Ok(PerfBuffer {
+            kernel: kernel.clone(),
+            rings,
+            epoll,
+            waker,
+            lost: 0,
+            name,
+        })
+    }
+
+    /// Gives each sample that is there now to `each`, CPU by CPU.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EIO` where a ring's content makes no sense.
+    pub fn for_each(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<EventRound, Error> {
+        let mut round = EventRound::default();
+        for ring in &mut self.rings {
+            let met = ring.consume(|record| match record {
+                PerfRecord::Sample(bytes) => {
+                    round.records += 1;
+                    each(bytes);
+                }
+                PerfRecord::Lost(count) => round.lost += count,
+            });
+            met.map_err(|e| Error::os("reading", e, format!("map {}", self.name)))?;
+        }
+        self.lost += round.lost;
+        Ok(round)
+    }
+
+    /// Waits for samples, the time-out or a waker, then gives each sample to `each`.
+    ///
+    /// # Errors
+    ///
+    /// As [`PerfBuffer::for_each`].
+    pub fn poll(
+        &mut self,
+        timeout: Option<Duration>,
+        each: &mut dyn FnMut(&[u8]),
+    ) -> Result<EventRound, Error> {
+        let mut round = EventRound::default();
+        match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
+            Ok(ready) if ready.tokens().contains(&WAKER) => {
+                self.waker.clear();
+                round.woken = true;
+            }
+            Ok(_) | Err(Errno::INTR) => {}
+            Err(errno) => return Err(Error::os("epoll_wait", errno, "")),
+        }
+        round.add(self.for_each(each)?);
+        Ok(round)
+    }
+
+    /// Gives how many samples the kernel has reported as lost so far.
+    pub fn lost(&self) -> u64 {
+        self.lost
+    }
+
+    /// Gives a handle that ends a wait from another thread.
+    pub fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl AsFd for PerfBuffer {
+    /// Gives a descriptor that is readable when a ring is, or the waker called.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}

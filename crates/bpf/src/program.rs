@@ -1,0 +1,188 @@
+//! A loaded program.
+
+use std::fmt;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
+
+use kscope_spec::{AttachKind, LineInfo, ProgramId, ProgramType};
+use kscope_sys::{Errno, ProgramInfo, SharedKernel, TestRun};
+
+use crate::denial::{Needs, explain};
+use crate::error::Error;
+
+/// A program that the verifier accepted. Clones are the same program.
+#[derive(Clone, Debug)]
+pub struct Program {
+    pub(crate) kernel: SharedKernel,
+    pub(crate) fd: Arc<OwnedFd>,
+    pub(crate) name: Arc<str>,
+    pub(crate) kind: ProgramType,
+    pub(crate) attach: Arc<AttachKind>,
+}
+
+/// A program that could not be loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProgramError {
+    /// Which program of the spec.
+    pub id: ProgramId,
+    /// Its name.
+    pub name: String,
+    /// Why.
+    pub error: Error,
+    /// The place in the source that the verifier complains about.
+    pub place: Option<LineInfo>,
+}
+
+impl fmt::Display for ProgramError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "program {}: {}", self.name, self.error)
+    }
+}
+
+impl std::error::Error for ProgramError {}
+
+/// What a program is given in a trial run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestInput<'a> {
+    /// The context; for raw tracepoints an array of 64-bit arguments.
+    pub context: &'a [u8],
+    /// The packet, for types that see one (at least 14 bytes).
+    pub data: &'a [u8],
+    /// Runs; 0 and 1 are one run.
+    pub repeat: u32,
+    /// CPU to run on, raw tracepoints only.
+    pub cpu: Option<u32>,
+}
+
+/// What a trial run gave.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct TestOutput {
+    /// The program's return value.
+    pub result: u32,
+    /// Mean nanoseconds of a run, where the type measures it.
+    pub duration: u32,
+    /// The packet afterwards.
+    pub data: Vec<u8>,
+}
+
+/// What the kernel knows of a loaded program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct ProgramStats {
+    /// Id, unique while the program lives.
+    pub id: u32,
+    /// Nanoseconds spent in it while statistics were on (see [`crate::RunStats`]).
+    pub run_time: u64,
+    /// Runs while statistics were on.
+    pub runs: u64,
+    /// Runs left out because the program already ran on that CPU.
+    pub recursion_misses: u64,
+    /// Size in bytes of the code after verification.
+    pub translated_bytes: u32,
+    /// Size in bytes of the machine code.
+    pub jited_bytes: u32,
+    /// Instructions the verifier walked through; 0 before Linux 5.16.
+    pub verified_insns: u32,
+}
+
+impl From<ProgramInfo> for ProgramStats {
+    fn from(info: ProgramInfo) -> ProgramStats {
+        ProgramStats {
+            id: info.id,
+            run_time: info.run_time,
+            runs: info.runs,
+            recursion_misses: info.recursion_misses,
+            translated_bytes: info.translated_bytes,
+            jited_bytes: info.jited_bytes,
+            verified_insns: info.verified_insns,
+        }
+    }
+}
+
+impl Program {
+    /// Gives the name of the spec.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Gives the type.
+    pub fn kind(&self) -> ProgramType {
+        self.kind
+    }
+
+    /// Gives what it was loaded to attach to.
+    pub fn attach_kind(&self) -> &AttachKind {
+        &self.attach
+    }
+
+    pub(crate) fn needs(&self) -> Needs {
+        match self.kind {
+            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
+            ProgramType::Syscall => Needs::Bpf,
+            ProgramType::Kprobe
+            | ProgramType::Tracepoint
+            | ProgramType::PerfEvent
+            | ProgramType::RawTracepoint
+            | ProgramType::Tracing => Needs::Tracing,
+        }
+    }
+
+    pub(crate) fn failed(&self, call: &'static str, errno: Errno, about: &str) -> Error {
+        explain(&*self.kernel, self.needs(), call, errno, about)
+    }
+
+    /// Runs the program once, or `repeat` times, without its attach point.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for types that cannot be run so (kprobe, tracepoint, perf event).
+    pub fn test_run(&self, input: &TestInput<'_>) -> Result<TestOutput, Error> {
+        // A packet may grow by what bpf_xdp_adjust_head and the like allow.
+        let mut data = vec![
+            0;
+            if input.data.is_empty() {
+                0
+            } else {
+                input.data.len() + 256
+            }
+        ];
+        let run = TestRun {
+            program: Some(self.fd.as_fd()),
+            data_in: input.data,
+            data_out: &mut data,
+            context_in: input.context,
+            context_out: &mut [],
+            repeat: input.repeat,
+            cpu: input.cpu,
+        };
+        let outcome = self.kernel.test_run(run).map_err(|errno| match errno {
+            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
+                feature: format!("trial run of {:?} programs", self.kind),
+                since: None,
+            },
+            errno => self.failed("BPF_PROG_TEST_RUN", errno, &self.name),
+        })?;
+        data.truncate(outcome.data_size as usize);
+        Ok(TestOutput {
+            result: outcome.result,
+            duration: outcome.duration,
+            data,
+        })
+    }
+
+    /// Gives run counts and sizes.
+    ///
+    /// # Errors
+    ///
+    /// What the kernel says.
+    pub fn info(&self) -> Result<ProgramStats, Error> {
+        let info = self.kernel.program_info(self.fd.as_fd());
+        info.map(ProgramStats::from)
+            .map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, &self.name))
+    }
+}
+
+impl AsFd for Program {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

@@ -1,0 +1,192 @@
+//! The BTF that goes with programs: their functions, and where each instruction came from.
+
+use std::os::fd::OwnedFd;
+
+use kscope_btf::write::{Builder, FuncInfo, LineInfo};
+use kscope_btf::{Encoding, Endian, Linkage};
+use kscope_spec::{ProgramSpec, Spec};
+use kscope_sys::{BtfLoad, Kernel};
+
+use crate::error::Error;
+
+/// One blob for a whole object, and for each program the records that point into it.
+#[derive(Debug)]
+pub(crate) struct ProgramBtf {
+    blob: Vec<u8>,
+    records: Vec<Records>,
+}
+
+/// Records of one program as the kernel reads them.
+#[derive(Debug, Default)]
+pub(crate) struct Records {
+    pub(crate) functions: Vec<u8>,
+    pub(crate) lines: Vec<u8>,
+}
+
+impl ProgramBtf {
+    /// Builds the blob. The verifier quotes source lines from it, and needs the functions of
+    /// programs with callbacks.
+    pub(crate) fn build(spec: &Spec) -> ProgramBtf {
+        let endian = if cfg!(target_endian = "big") {
+            Endian::Big
+        } else {
+            Endian::Little
+        };
+        let mut builder = Builder::with_endian(endian);
+        let int = builder.add_int("int", 4, Encoding::Signed);
+        let proto = builder.add_func_proto(int, &[]);
+        let files: Vec<File<'_>> = spec
+            .files
+            .iter()
+            .map(|file| File {
+                name: builder.add_string(&file.name),
+                text: &file.text,
+                lines: line_starts(&file.text),
+            })
+            .collect();
+        let mut records = Vec::new();
+        for program in &spec.programs {
+            let mut functions = Vec::new();
+            let main = [kscope_spec::FuncInfo {
+                insn: 0,
+                name: program.name.clone(),
+            }];
+            let given = if program.funcs.is_empty() {
+                &main[..]
+            } else {
+                &program.funcs
+            };
+            for function in given {
+                let name = identifier(&function.name);
+                let type_id = builder.add_func(&name, proto, Linkage::Static);
+                functions.push(FuncInfo {
+                    insn: function.insn,
+                    type_id,
+                });
+            }
+            let lines = lines(program, &functions, &files, &mut builder);
+            records.push(Records {
+                functions: FuncInfo::records(&functions, endian),
+                lines: LineInfo::records(&lines, endian),
+            });
+        }
+        ProgramBtf {
+            blob: builder.finish(),
+            records,
+        }
+    }
+
+    /// Gives the records of the program with this index.
+    pub(crate) fn records(&self, program: usize) -> Option<&Records> {
+        self.records.get(program)
+    }
+
+    /// Loads the blob.
+    pub(crate) fn load(&self, kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
+        let load = BtfLoad {
+            bytes: &self.blob,
+            log: None,
+        };
+        kernel.btf_load(load).map_err(|errno| {
+            let mut log = vec![0; 1 << 16];
+            let again = BtfLoad {
+                bytes: &self.blob,
+                log: Some(&mut log),
+            };
+            // Only for what it says.
+            let _ = kernel.btf_load(again);
+            let text = String::from_utf8_lossy(&log);
+            let said = text
+                .trim_end_matches('\0')
+                .lines()
+                .last()
+                .unwrap_or_default()
+                .to_owned();
+            Error::os("BPF_BTF_LOAD", errno, format!("the object's types: {said}"))
+        })
+    }
+}
+
+struct File<'a> {
+    name: u32,
+    text: &'a str,
+    lines: Vec<usize>,
+}
+
+impl File<'_> {
+    /// Gives the text of a line, counted from 1, without its end.
+    fn line(&self, number: u32) -> &str {
+        let index = (number as usize).saturating_sub(1);
+        let rest = self
+            .lines
+            .get(index)
+            .and_then(|&start| self.text.get(start..));
+        rest.and_then(|rest| rest.lines().next())
+            .unwrap_or_default()
+    }
+}
+
+fn line_starts(text: &str) -> Vec<usize> {
+    [0].into_iter()
+        .chain(text.match_indices('\n').map(|(at, _)| at + 1))
+        .collect()
+}
+
+/// Gives the lines of a program, with one at the start of each function, which the kernel demands.
+fn lines(
+    program: &ProgramSpec,
+    functions: &[FuncInfo],
+    files: &[File<'_>],
+    builder: &mut Builder,
+) -> Vec<LineInfo> {
+    let mut out: Vec<LineInfo> = Vec::new();
+    let mut push = |insn: u32, at: &kscope_spec::LineInfo| {
+        let Some(file) = files.get(at.file as usize) else {
+            return;
+        };
+        // Strictly ascending, or the kernel refuses the program.
+        if out.last().is_some_and(|last: &LineInfo| last.insn >= insn) {
+            return;
+        }
+        let text = builder.add_string(file.line(at.line));
+        out.push(LineInfo {
+            insn,
+            file: file.name,
+            text,
+            line: at.line,
+            column: at.column,
+        });
+    };
+    let Some(first) = program.lines.first() else {
+        return out;
+    };
+    let mut starts = functions.iter().map(|function| function.insn).peekable();
+    let mut before = first;
+    for line in &program.lines {
+        while let Some(start) = starts.next_if(|&start| start <= line.insn) {
+            if start < line.insn {
+                push(start, before);
+            }
+        }
+        push(line.insn, line);
+        before = line;
+    }
+    starts.for_each(|start| push(start, before));
+    out
+}
+
+/// Makes a C identifier, as the kernel demands of functions' names.
+fn identifier(name: &str) -> String {
+    let fits = |c: char| {
+        if c.is_ascii_alphanumeric() || c == '_' {
+            c
+        } else {
+            '_'
+        }
+    };
+    let mut out: String = name.chars().take(127).map(fits).collect();
+    if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
+        out.insert(0, '_');
+    }
+    out
+}

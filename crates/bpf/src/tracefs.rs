@@ -1,0 +1,117 @@
+//! Where the kernel lists its tracepoints.
+
+use std::path::{Path, PathBuf};
+
+use kscope_sys::{Errno, Kernel};
+
+use crate::denial::{Denial, Needs, cause};
+use crate::error::Error;
+
+/// Where tracefs is mounted by custom: on its own, and below debugfs.
+const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
+
+/// The mounted tracefs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tracefs {
+    root: PathBuf,
+}
+
+impl Tracefs {
+    /// Finds where tracefs is mounted.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] where it is not mounted, [`Error::Permission`] where it is closed to
+    /// this user.
+    pub fn find(kernel: &dyn Kernel) -> Result<Tracefs, Error> {
+        let mut denied = None;
+        for place in PLACES {
+            match kernel.identity(&Path::new(place).join("events")) {
+                Ok(_) => return Ok(Tracefs { root: place.into() }),
+                Err(Errno::ACCES | Errno::PERM) => denied = denied.or(Some(place)),
+                Err(_) => {}
+            }
+        }
+        Err(match denied {
+            Some(place) => Error::Permission {
+                call: "open",
+                cause: Denial::File {
+                    path: place.to_owned(),
+                },
+            },
+            None => Error::not_found(
+                "tracefs mounted (mount it: mount -t tracefs tracefs /sys/kernel/tracing) at",
+                PLACES.join(" or "),
+            ),
+        })
+    }
+
+    /// Finds tracefs, or mounts it at `/sys/kernel/tracing`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Tracefs::find`]; [`Error::Unsupported`] for a kernel built without tracing.
+    pub fn find_or_mount(kernel: &dyn Kernel) -> Result<Tracefs, Error> {
+        let error = match Tracefs::find(kernel) {
+            Err(error @ Error::NotFound { .. }) => error,
+            other => return other,
+        };
+        let [place, _] = PLACES;
+        match kernel.mount("tracefs", Path::new(place)) {
+            Ok(()) => Tracefs::find(kernel),
+            Err(Errno::NODEV) => Err(Error::unsupported("tracefs", "CONFIG_TRACING")),
+            Err(Errno::PERM | Errno::ACCES) => Err(Error::Permission {
+                call: "mount",
+                cause: cause(kernel, Needs::Admin),
+            }),
+            Err(_) => Err(error),
+        }
+    }
+
+    /// Gives the directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Gives the id of a tracepoint, by which perf events name it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for a tracepoint that is not there.
+    pub fn tracepoint_id(
+        &self,
+        kernel: &dyn Kernel,
+        category: &str,
+        name: &str,
+    ) -> Result<u64, Error> {
+        let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']) && part != "..";
+        let missing = || Error::not_found("tracepoint", format!("{category}:{name}"));
+        if !plain(category) || !plain(name) {
+            return Err(missing());
+        }
+        let path = self
+            .root
+            .join("events")
+            .join(category)
+            .join(name)
+            .join("id");
+        let bytes = kernel.read_file(&path).map_err(|errno| match errno {
+            Errno::NOENT | Errno::NOTDIR => missing(),
+            Errno::ACCES | Errno::PERM => Error::Permission {
+                call: "open",
+                cause: Denial::File {
+                    path: path.display().to_string(),
+                },
+            },
+            errno => Error::os("read", errno, path.display().to_string()),
+        })?;
+        let text = String::from_utf8_lossy(&bytes);
+        text.trim().parse().map_err(|_| {
+            Error::os(
+                "read",
+                Errno::IO,
+                format!("{} (not a number)", path.display()),
+            )
+        })
+    }
+}

@@ -1,0 +1,129 @@
+//! SIGINT, SIGTERM and SIGHUP as a descriptor that becomes readable.
+
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicI32, AtomicU32, Ordering};
+
+use crate::errno::Errno;
+use crate::kernel::Kernel;
+use crate::real::RealKernel;
+
+static WAKE: AtomicI32 = AtomicI32::new(-1);
+static COUNT: AtomicU32 = AtomicU32::new(0);
+static LAST: AtomicI32 = AtomicI32::new(0);
+/// Kept for the life of the process, because the handler writes to it at any time.
+static EVENT: OnceLock<OwnedFd> = OnceLock::new();
+
+/// The process's wish to end, as counted signals.
+#[derive(Clone, Copy, Debug)]
+pub struct Interrupts {
+    event: BorrowedFd<'static>,
+}
+
+impl Interrupts {
+    /// Catches SIGINT and SIGTERM, and SIGHUP unless it is ignored, from now on.
+    ///
+    /// Blocking calls of the thread that gets the signal return `EINTR`. May be called again.
+    ///
+    /// # Errors
+    ///
+    /// Where no event descriptor can be made.
+    pub fn install() -> Result<Interrupts, Errno> {
+        let kernel: &dyn Kernel = &RealKernel;
+        let event = match EVENT.get() {
+            Some(event) => event,
+            None => {
+                let fresh = kernel.eventfd()?;
+                EVENT.get_or_init(|| fresh)
+            }
+        };
+        WAKE.store(event.as_raw_fd(), Ordering::Release);
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            catch(signal)?;
+        }
+        Ok(Interrupts {
+            event: event.as_fd(),
+        })
+    }
+
+    /// Gives how many signals came; 2 means that the user is impatient.
+    pub fn count(&self) -> u32 {
+        COUNT.load(Ordering::Acquire)
+    }
+
+    /// Gives the number of the last signal.
+    pub fn last_signal(&self) -> Option<i32> {
+        Some(LAST.load(Ordering::Acquire)).filter(|&signal| signal != 0)
+    }
+}
+
+impl AsFd for Interrupts {
+    /// Gives a descriptor that is readable once a signal came, and stays so.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.event
+    }
+}
+
+fn catch(signal: i32) -> Result<(), Errno> {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    if signal == libc::SIGHUP {
+        let mut old = MaybeUninit::<libc::sigaction>::zeroed();
+        // SAFETY: asks only; the kernel writes one sigaction, which starts zeroed.
+        let old = unsafe {
+            libc::sigaction(signal, std::ptr::null(), old.as_mut_ptr());
+            old.assume_init()
+        };
+        if old.sa_sigaction == libc::SIG_IGN {
+            return Ok(());
+        }
+    }
+    // SAFETY: zeroes are a valid sigaction (no flags, empty mask); the handler only does what is
+    // allowed in one: atomics and write(2).
+    let failed = unsafe {
+        (*action.as_mut_ptr()).sa_sigaction = on_signal as *const () as usize;
+        libc::sigaction(signal, action.as_ptr(), std::ptr::null_mut()) < 0
+    };
+    if failed { Err(Errno::last()) } else { Ok(()) }
+}
+
+extern "C" fn on_signal(signal: i32) {
+    COUNT.fetch_add(1, Ordering::AcqRel);
+    LAST.store(signal, Ordering::Release);
+    let one = 1u64.to_ne_bytes();
+    // SAFETY: write(2) is async-signal-safe; the descriptor is -1 or one that is never closed;
+    // errno is restored, as the interrupted code may be about to read it.
+    unsafe {
+        let errno = *libc::__errno_location();
+        libc::write(WAKE.load(Ordering::Acquire), one.as_ptr().cast(), one.len());
+        *libc::__errno_location() = errno;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_counted_and_makes_the_descriptor_readable() {
+        let interrupts = Interrupts::install().expect("an event descriptor");
+        assert_eq!(interrupts.count(), 0);
+        // SAFETY: sends a signal that was just given a handler to this thread.
+        unsafe { libc::raise(libc::SIGTERM) };
+        assert_eq!(interrupts.count(), 1);
+        assert_eq!(interrupts.last_signal(), Some(libc::SIGTERM));
+        let kernel: &dyn Kernel = &RealKernel;
+        let epoll = kernel.epoll_create().expect("epoll");
+        kernel
+            .epoll_add(epoll.as_fd(), interrupts.as_fd(), 7)
+            .expect("watched");
+        let now = Some(std::time::Duration::ZERO);
+        assert_eq!(
+            kernel
+                .epoll_wait(epoll.as_fd(), now)
+                .expect("ready")
+                .tokens(),
+            [7]
+        );
+    }
+}

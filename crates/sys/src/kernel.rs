@@ -1,0 +1,303 @@
+//! The door itself, and its typed handles.
+
+use std::ffi::CStr;
+use std::fmt;
+use std::os::fd::{BorrowedFd, OwnedFd};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use crate::bpf::{
+    Batch, Bpf, BtfLoad, LinkCreate, MapCreate, ProgramInfo, ProgramLoad, TestRun, TestRunOutcome,
+};
+use crate::call::{Call, Clock, EpollEvents, FileIdentity, Reply};
+use crate::errno::Errno;
+use crate::map_fd::MapFd;
+use crate::mapping::{Mapping, MemoryRequest};
+use crate::perf::{PerfEvent, PerfIoctl};
+
+/// A kernel that several owners call.
+pub type SharedKernel = Arc<dyn Kernel>;
+
+mod sealed {
+    /// Keeps the trait to this crate: a third implementation could bind a map's descriptor to
+    /// wrong sizes.
+    pub trait Sealed {}
+    impl Sealed for crate::real::RealKernel {}
+    impl Sealed for crate::fake::FakeKernel {}
+}
+
+/// Who answers system calls: the running kernel, or a test in its place.
+pub trait Kernel: sealed::Sealed + Send + Sync {
+    /// Performs one call.
+    ///
+    /// # Errors
+    ///
+    /// The error number that the kernel gave; `EINVAL` too where a buffer does not fit its map.
+    fn call(&self, call: Call<'_>) -> Result<Reply, Errno>;
+}
+
+impl fmt::Debug for dyn Kernel + '_ {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Kernel")
+    }
+}
+
+macro_rules! answer {
+    ($reply:expr, $kind:ident) => {
+        match $reply {
+            Ok(Reply::$kind(value)) => Ok(value),
+            Ok(_) => Err(Errno::IO),
+            Err(errno) => Err(errno),
+        }
+    };
+}
+
+#[allow(
+    clippy::missing_errors_doc,
+    reason = "each gives the error number of the call it names"
+)]
+impl dyn Kernel + '_ {
+    fn done(&self, call: Call<'_>) -> Result<(), Errno> {
+        self.call(call).map(drop)
+    }
+
+    fn fd(&self, call: Call<'_>) -> Result<OwnedFd, Errno> {
+        answer!(self.call(call), Fd)
+    }
+
+    /// Creates a BPF map.
+    pub fn map_create(&self, map: MapCreate<'_>) -> Result<MapFd, Errno> {
+        answer!(self.call(Call::Bpf(Bpf::MapCreate(map))), Map)
+    }
+
+    /// Looks up a key; `value` must be [`MapFd::transfer_size`] long.
+    pub fn map_lookup(&self, map: &MapFd, key: &[u8], value: &mut [u8]) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapLookup { map, key, value }))
+    }
+
+    /// Looks up a key and deletes it in one step.
+    pub fn map_take(&self, map: &MapFd, key: &[u8], value: &mut [u8]) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapTake { map, key, value }))
+    }
+
+    /// Writes a value.
+    pub fn map_update(
+        &self,
+        map: &MapFd,
+        key: &[u8],
+        value: &[u8],
+        flags: u64,
+    ) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapUpdate {
+            map,
+            key,
+            value,
+            flags,
+        }))
+    }
+
+    /// Writes a descriptor into a map of programs or perf events.
+    pub fn map_update_fd(
+        &self,
+        map: &MapFd,
+        key: &[u8],
+        value: BorrowedFd<'_>,
+    ) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapUpdateFd { map, key, value }))
+    }
+
+    /// Deletes a key.
+    pub fn map_delete(&self, map: &MapFd, key: &[u8]) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapDelete { map, key }))
+    }
+
+    /// Finds the key after `key`, or the first.
+    pub fn map_next_key(
+        &self,
+        map: &MapFd,
+        key: Option<&[u8]>,
+        next: &mut [u8],
+    ) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapNextKey { map, key, next }))
+    }
+
+    /// Reads many entries at once; gives how many, and whether that was the end.
+    pub fn map_batch(&self, batch: Batch<'_>) -> Result<(u32, bool), Errno> {
+        match self.call(Call::Bpf(Bpf::MapBatch(batch)))? {
+            Reply::Batch { count, ended } => Ok((count, ended)),
+            _ => Err(Errno::IO),
+        }
+    }
+
+    /// Makes a map read-only for system calls, for good.
+    pub fn map_freeze(&self, map: &MapFd) -> Result<(), Errno> {
+        self.done(Call::Bpf(Bpf::MapFreeze { map }))
+    }
+
+    /// Loads a program.
+    pub fn program_load(&self, load: ProgramLoad<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::ProgramLoad(load)))
+    }
+
+    /// Runs a program once or more without its attach point.
+    pub fn test_run(&self, run: TestRun<'_>) -> Result<TestRunOutcome, Errno> {
+        answer!(self.call(Call::Bpf(Bpf::TestRun(run))), TestRun)
+    }
+
+    /// Describes a loaded program.
+    pub fn program_info(&self, program: BorrowedFd<'_>) -> Result<ProgramInfo, Errno> {
+        let mut bytes = [0; ProgramInfo::SIZE];
+        self.done(Call::Bpf(Bpf::ProgramInfo {
+            program,
+            into: &mut bytes,
+        }))?;
+        Ok(ProgramInfo::decode(&bytes))
+    }
+
+    /// Attaches a raw tracepoint by name, or a BTF-typed program where it was loaded for.
+    pub fn raw_tracepoint_open(
+        &self,
+        program: BorrowedFd<'_>,
+        name: Option<&CStr>,
+        cookie: u64,
+    ) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::RawTracepointOpen {
+            program,
+            name,
+            cookie,
+        }))
+    }
+
+    /// Loads a BTF blob.
+    pub fn btf_load(&self, load: BtfLoad<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::BtfLoad(load)))
+    }
+
+    /// Creates a link.
+    pub fn link_create(&self, link: LinkCreate<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::LinkCreate(link)))
+    }
+
+    /// Makes a readable file of an iterator link.
+    pub fn iter_create(&self, link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::IterCreate { link }))
+    }
+
+    /// Counts run time of all programs while the descriptor lives.
+    pub fn enable_stats(&self) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::EnableStats))
+    }
+
+    /// Opens a perf event.
+    pub fn perf_event_open(&self, event: PerfEvent<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::PerfEventOpen(event))
+    }
+
+    /// Performs an ioctl on a perf event.
+    pub fn perf_ioctl(&self, event: BorrowedFd<'_>, ioctl: PerfIoctl<'_>) -> Result<(), Errno> {
+        self.done(Call::PerfIoctl(event, ioctl))
+    }
+
+    /// Maps memory of a descriptor.
+    pub fn mmap(&self, request: MemoryRequest<'_>) -> Result<Mapping, Errno> {
+        answer!(self.call(Call::Mmap(request)), Mapping)
+    }
+
+    /// Creates an epoll descriptor.
+    pub fn epoll_create(&self) -> Result<OwnedFd, Errno> {
+        self.fd(Call::EpollCreate)
+    }
+
+    /// Watches a descriptor for being readable.
+    pub fn epoll_add(
+        &self,
+        epoll: BorrowedFd<'_>,
+        fd: BorrowedFd<'_>,
+        token: u64,
+    ) -> Result<(), Errno> {
+        self.done(Call::EpollAdd { epoll, fd, token })
+    }
+
+    /// Waits for a watched descriptor; no tokens at time-out, `EINTR` after a signal.
+    pub fn epoll_wait(
+        &self,
+        epoll: BorrowedFd<'_>,
+        timeout: Option<Duration>,
+    ) -> Result<EpollEvents, Errno> {
+        answer!(self.call(Call::EpollWait { epoll, timeout }), Tokens)
+    }
+
+    /// Creates an event counter to wake a waiting thread with.
+    pub fn eventfd(&self) -> Result<OwnedFd, Errno> {
+        self.fd(Call::EventFd)
+    }
+
+    /// Reads from a descriptor; 0 is the end.
+    pub fn read(&self, fd: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Errno> {
+        let count = answer!(self.call(Call::Read { fd, into }), Number)?;
+        usize::try_from(count).map_err(|_| Errno::IO)
+    }
+
+    /// Writes to a descriptor; gives how many bytes were taken.
+    pub fn write(&self, fd: BorrowedFd<'_>, bytes: &[u8]) -> Result<usize, Errno> {
+        let count = answer!(self.call(Call::Write { fd, bytes }), Number)?;
+        usize::try_from(count).map_err(|_| Errno::IO)
+    }
+
+    /// Reads a small file whole.
+    pub fn read_file(&self, path: &Path) -> Result<Vec<u8>, Errno> {
+        answer!(self.call(Call::ReadFile(path)), Bytes)
+    }
+
+    /// Appends to an existing file in one write.
+    pub fn append_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Errno> {
+        self.done(Call::AppendFile { path, bytes })
+    }
+
+    /// Tells which file a path names.
+    pub fn identity(&self, path: &Path) -> Result<FileIdentity, Errno> {
+        answer!(self.call(Call::Identity(path)), Identity)
+    }
+
+    /// Mounts a kernel file system.
+    pub fn mount(&self, kind: &str, target: &Path) -> Result<(), Errno> {
+        self.done(Call::Mount { kind, target })
+    }
+
+    /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to.
+    pub fn raise_memlock(&self) -> Result<(), Errno> {
+        self.done(Call::RaiseMemlock)
+    }
+
+    /// Gives the limit on locked memory in bytes; `u64::MAX` is none.
+    pub fn memlock(&self) -> Result<u64, Errno> {
+        answer!(self.call(Call::Memlock), Number)
+    }
+
+    /// Gives the effective capabilities as a bit mask.
+    pub fn capabilities(&self) -> Result<u64, Errno> {
+        answer!(self.call(Call::Capabilities), Number)
+    }
+
+    /// Reads a clock, in nanoseconds.
+    pub fn clock(&self, clock: Clock) -> Result<u64, Errno> {
+        answer!(self.call(Call::Clock(clock)), Number)
+    }
+
+    /// Tells on which CPU the caller runs.
+    pub fn current_cpu(&self) -> Result<u32, Errno> {
+        let cpu = answer!(self.call(Call::CurrentCpu), Number)?;
+        u32::try_from(cpu).map_err(|_| Errno::IO)
+    }
+
+    /// Binds the calling thread to one CPU.
+    pub fn pin_to_cpu(&self, cpu: u32) -> Result<(), Errno> {
+        self.done(Call::PinToCpu(cpu))
+    }
+
+    /// Lists the CPUs that the calling thread may run on.
+    pub fn affinity(&self) -> Result<Vec<u32>, Errno> {
+        answer!(self.call(Call::Affinity), Cpus)
+    }
+}

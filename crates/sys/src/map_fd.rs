@@ -1,0 +1,90 @@
+//! A BPF map's descriptor together with its sizes, so that no buffer can be too short for it.
+
+use std::fs::File;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use crate::errno::Errno;
+
+/// Type and sizes of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapShape {
+    /// The kernel's `enum bpf_map_type`.
+    pub kind: u32,
+    /// Key size in bytes; 0 for ring buffers.
+    pub key_size: u32,
+    /// Value size in bytes as given at creation.
+    pub value_size: u32,
+    /// Number of entries (bytes for ring buffers).
+    pub max_entries: u32,
+}
+
+impl MapShape {
+    /// Tells whether a lookup gives one value for each possible CPU.
+    pub fn is_per_cpu(&self) -> bool {
+        // PERCPU_HASH, PERCPU_ARRAY, LRU_PERCPU_HASH, PERCPU_CGROUP_STORAGE.
+        matches!(self.kind, 5 | 6 | 10 | 21)
+    }
+}
+
+/// A map's descriptor with the sizes that the kernel reads and writes through it.
+#[derive(Debug)]
+pub struct MapFd {
+    fd: OwnedFd,
+    shape: MapShape,
+    transfer: usize,
+    consumed: AtomicBool,
+}
+
+impl MapFd {
+    /// Binds a descriptor that the kernel made with exactly this shape.
+    ///
+    /// Only the real kernel calls this: the sizes are what makes lookups sound.
+    pub(crate) fn new(fd: OwnedFd, shape: MapShape, possible_cpus: usize) -> MapFd {
+        let one = shape.value_size as usize;
+        let transfer = if shape.is_per_cpu() {
+            one.next_multiple_of(8).saturating_mul(possible_cpus)
+        } else {
+            one
+        };
+        MapFd {
+            fd,
+            shape,
+            transfer,
+            consumed: AtomicBool::new(false),
+        }
+    }
+
+    /// Makes a map that is none, for tests with a fake kernel.
+    ///
+    /// # Errors
+    ///
+    /// Where `/dev/null` cannot be opened.
+    pub fn fake(shape: MapShape, possible_cpus: usize) -> Result<MapFd, Errno> {
+        let null = File::open("/dev/null").map_err(|e| Errno::from_io(&e))?;
+        Ok(MapFd::new(null.into(), shape, possible_cpus))
+    }
+
+    /// Takes the right to consume a ring buffer; `false` if it was taken before. Never given back,
+    /// so that records lent out by the one consumer cannot be overwritten on another's account.
+    pub(crate) fn claim_consumer(&self) -> bool {
+        !self.consumed.swap(true, Ordering::AcqRel)
+    }
+
+    /// Gives type and sizes.
+    pub fn shape(&self) -> &MapShape {
+        &self.shape
+    }
+
+    /// Gives the number of bytes one lookup copies: the value, or for per-CPU kinds all CPUs'
+    /// values, each rounded up to 8 bytes.
+    pub fn transfer_size(&self) -> usize {
+        self.transfer
+    }
+}
+
+impl AsFd for MapFd {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
+    }
+}

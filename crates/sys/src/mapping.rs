@@ -1,0 +1,140 @@
+//! Memory shared with the kernel.
+
+use std::os::fd::BorrowedFd;
+use std::ptr::NonNull;
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+
+/// Gives the size of a page in bytes.
+pub fn page_size() -> usize {
+    // SAFETY: sysconf reads no memory of ours.
+    let size = unsafe { libc::sysconf(libc::_SC_PAGESIZE) };
+    usize::try_from(size)
+        .ok()
+        .filter(|size| size.is_power_of_two())
+        .unwrap_or(4096)
+}
+
+/// What is to be mapped, shared, from a descriptor.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryRequest<'a> {
+    /// What to map.
+    pub fd: BorrowedFd<'a>,
+    /// Offset in bytes, a multiple of the page size.
+    pub offset: u64,
+    /// Length in bytes, not 0.
+    pub length: usize,
+    /// Whether this side writes too.
+    pub writable: bool,
+}
+
+/// Mapped memory, unmapped when dropped.
+///
+/// The kernel may write to it at any time, so the public reads are single atomic loads.
+#[derive(Debug)]
+pub struct Mapping {
+    start: NonNull<u8>,
+    length: usize,
+    writable: bool,
+    immutable: bool,
+}
+
+// SAFETY: the memory belongs to the process, not to a thread, and is only reached by atomic
+// accesses or through the two exclusive owners (ring consumers) that this crate defines.
+unsafe impl Send for Mapping {}
+// SAFETY: as for Send; every method that takes `&self` reads or writes atomically, or is unsafe.
+unsafe impl Sync for Mapping {}
+
+impl Mapping {
+    /// Takes over mapped memory.
+    ///
+    /// # Safety
+    ///
+    /// `start` and `length` are exactly what mmap(2) gave, nobody else unmaps them, the pages can
+    /// be read and, if `writable`, written. `immutable` memory is never written by anybody.
+    pub(crate) unsafe fn from_raw(
+        start: NonNull<u8>,
+        length: usize,
+        writable: bool,
+        immutable: bool,
+    ) -> Mapping {
+        Mapping {
+            start,
+            length,
+            writable,
+            immutable,
+        }
+    }
+
+    /// Gives the length in bytes.
+    pub fn len(&self) -> usize {
+        self.length
+    }
+
+    /// Tells whether the length is 0, which never happens.
+    pub fn is_empty(&self) -> bool {
+        self.length == 0
+    }
+
+    /// Tells whether nobody can write to this memory.
+    pub(crate) fn is_immutable(&self) -> bool {
+        self.immutable
+    }
+
+    fn address(&self, offset: usize, size: usize, align: usize) -> Option<*mut u8> {
+        let end = offset.checked_add(size)?;
+        if end > self.length || !offset.is_multiple_of(align) {
+            return None;
+        }
+        // SAFETY: offset < length, so the pointer stays inside the one mapping.
+        Some(unsafe { self.start.as_ptr().add(offset) })
+    }
+
+    /// Loads 4 bytes with acquire order; `None` outside the memory or off alignment.
+    pub fn load_u32(&self, offset: usize) -> Option<u32> {
+        let at = self.address(offset, 4, 4)?.cast();
+        // SAFETY: inside the mapping and aligned (mappings start on a page); only atomics touch
+        // words that change.
+        Some(unsafe { AtomicU32::from_ptr(at) }.load(Ordering::Acquire))
+    }
+
+    /// Loads 8 bytes with acquire order; `None` outside the memory or off alignment.
+    pub fn load_u64(&self, offset: usize) -> Option<u64> {
+        let at = self.address(offset, 8, 8)?.cast();
+        // SAFETY: as in load_u32.
+        Some(unsafe { AtomicU64::from_ptr(at) }.load(Ordering::Acquire))
+    }
+
+    /// Stores 8 bytes with release order; `None` if read-only, outside, or off alignment.
+    ///
+    /// Not public: a stray store into a ring's position would let the kernel overwrite records
+    /// that are lent out.
+    pub(crate) fn store_u64(&self, offset: usize, value: u64) -> Option<()> {
+        if !self.writable {
+            return None;
+        }
+        let at = self.address(offset, 8, 8)?.cast();
+        // SAFETY: inside a writable mapping and aligned; only atomics touch words that change.
+        unsafe { AtomicU64::from_ptr(at) }.store(value, Ordering::Release);
+        Some(())
+    }
+
+    /// Lends bytes; `None` outside the memory.
+    ///
+    /// # Safety
+    ///
+    /// Nobody, the kernel included, writes to these bytes while they are lent.
+    pub(crate) unsafe fn bytes(&self, offset: usize, size: usize) -> Option<&[u8]> {
+        let at = self.address(offset, size, 1)?;
+        // SAFETY: inside the mapping; the caller vouches that the bytes stand still.
+        Some(unsafe { std::slice::from_raw_parts(at, size) })
+    }
+}
+
+impl Drop for Mapping {
+    fn drop(&mut self) {
+        // SAFETY: this is the only owner of the mapping (from_raw), and no borrow outlives it.
+        unsafe {
+            libc::munmap(self.start.as_ptr().cast(), self.length);
+        }
+    }
+}
