@@ -1,1 +1,3 @@
 //! Independent writers and engines for tests: BTF, an eBPF interpreter.
+
+pub mod btf;

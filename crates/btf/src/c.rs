@@ -1,5 +1,6 @@
 //! C: types written as C, and C type names read.
 
+mod layout;
 mod parse;
 mod print;
 

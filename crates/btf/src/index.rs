@@ -13,53 +13,52 @@ pub(crate) struct NameIndex {
 const SEED: u32 = 0x811c_9dc5;
 const PRIME: u32 = 0x0100_0193;
 
+/// Gives the hash of a name, never 0.
 fn hash(name: &[u8]) -> u32 {
-    name.iter()
-        .take_while(|&&b| b != 0)
-        .fold(SEED, |h, &b| (h ^ u32::from(b)).wrapping_mul(PRIME))
+    let step = |h: u32, &b: &u8| (h ^ u32::from(b)).wrapping_mul(PRIME);
+    name.iter().take_while(|&&b| b != 0).fold(SEED, step).max(1)
 }
 
 impl NameIndex {
-    fn new(entries: &[(u32, u32)]) -> NameIndex {
+    /// Builds the table from hashes and ids, ascending by id.
+    fn new(entries: impl DoubleEndedIterator<Item = (u32, u32)> + Clone) -> NameIndex {
+        let count = entries.clone().count();
         // One or two names a bucket; the high bits of FNV are its better ones.
-        let bits = entries.len().max(2).ilog2().min(24);
+        let bits = count.max(2).ilog2().min(24);
         let bucket = |h: u32| (h >> (32 - bits)) as usize;
         let mut starts = vec![0u32; (1 << bits) + 1];
-        for &(h, _) in entries {
-            starts[bucket(h) + 1] += 1;
+        for (h, _) in entries.clone() {
+            starts[bucket(h)] += 1;
         }
         let mut sum = 0;
         for start in &mut starts {
             sum += *start;
             *start = sum;
         }
-        let mut ids = vec![0; entries.len()];
-        // Filling from behind keeps the order and turns ends into starts.
-        for &(h, id) in entries.iter().rev() {
-            let end = &mut starts[bucket(h) + 1];
+        let mut ids = vec![0; count];
+        // Filling from behind keeps the order and turns the ends of the buckets into starts.
+        for (h, id) in entries.rev() {
+            let end = &mut starts[bucket(h)];
             *end -= 1;
             ids[*end as usize] = id;
         }
-        // Each entry b + 1 now holds the start of bucket b.
-        starts.remove(0);
-        starts.push(entries.len() as u32);
         NameIndex { starts, ids }
     }
 
     /// Indexes the own types of `btf` that have a name. Tags are left out: their names are texts
     /// that thousands of types share.
     pub(crate) fn of_types(btf: &Btf) -> NameIndex {
-        let mut entries = Vec::with_capacity(btf.own_ids().size_hint().0);
-        for id in btf.own_ids() {
-            let Some(raw) = btf.raw(id) else { continue };
+        let hash_of = |id| {
+            let raw = btf.raw(id)?;
             if raw.name == 0 || matches!(raw.kind(), Kind::DeclTag | Kind::TypeTag) {
-                continue;
+                return None;
             }
-            if let Some(name) = btf.string_bytes(raw.name) {
-                entries.push((hash(name), id.0));
-            }
-        }
-        NameIndex::new(&entries)
+            btf.string_bytes(raw.name).map(hash)
+        };
+        // Half the size of pairs: 0 stands for "not in the index".
+        let hashes: Vec<u32> = btf.own_ids().map(|id| hash_of(id).unwrap_or(0)).collect();
+        let ids = btf.inner.first_id..btf.type_count();
+        NameIndex::new(hashes.iter().copied().zip(ids).filter(|&(h, _)| h != 0))
     }
 
     /// Indexes the constants of the own enumerations of `btf`.
@@ -73,7 +72,7 @@ impl NameIndex {
                 entries.extend(e.enumerators().map(|e| (hash(e.name.as_bytes()), id.0)));
             }
         }
-        NameIndex::new(&entries)
+        NameIndex::new(entries.iter().copied())
     }
 
     /// Gives the ids whose name may be `name`, ascending.
@@ -128,7 +127,7 @@ mod tests {
                 .zip(1..)
                 .map(|(s, i)| (hash(s.as_bytes()), i))
                 .collect();
-            let index = NameIndex::new(&entries);
+            let index = NameIndex::new(entries.iter().copied());
             for (name, id) in names.iter().zip(1..) {
                 let found = index.candidates(name);
                 assert!(found.contains(&id), "{name} of {n}");

@@ -7,8 +7,8 @@ use crate::types::Kind;
 
 /// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
 ///
-/// Near is: equal but for case, within an edit distance of a third of the length (at most 3, a
-/// swap of neighbours counting as one), or beginning with `name`.
+/// Near is: within an edit distance of a third of the length (at most 3, a swap of neighbours
+/// counting as one, case as nothing), or beginning with `name`.
 pub fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -20,9 +20,7 @@ pub fn nearest<'a>(
         return Vec::new();
     }
     for candidate in candidates {
-        let score = if candidate.eq_ignore_ascii_case(name) {
-            0
-        } else if let Some(d) = distance(name.as_bytes(), candidate.as_bytes(), bound) {
+        let score = if let Some(d) = distance(name.as_bytes(), candidate.as_bytes(), bound) {
             d
         } else if name.len() >= 3 && candidate.starts_with(name) {
             // After every near spelling, the shortest first.
@@ -42,6 +40,7 @@ pub fn nearest<'a>(
 /// `bound`. Names of more than 128 bytes have none.
 fn distance(a: &[u8], b: &[u8], bound: usize) -> Option<usize> {
     const MAX: usize = 128;
+    let same = |x: u8, y: u8| x.eq_ignore_ascii_case(&y);
     if a.len().abs_diff(b.len()) > bound || a.len() > MAX || b.len() > MAX {
         return None;
     }
@@ -52,9 +51,9 @@ fn distance(a: &[u8], b: &[u8], bound: usize) -> Option<usize> {
         row[0] = i;
         let mut least = i;
         for j in 1..=b.len() {
-            let cost = usize::from(a[i - 1] != b[j - 1]);
+            let cost = usize::from(!same(a[i - 1], b[j - 1]));
             let mut d = (last[j - 1] + cost).min(last[j] + 1).min(row[j - 1] + 1);
-            if i > 1 && j > 1 && a[i - 1] == b[j - 2] && a[i - 2] == b[j - 1] {
+            if i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]) {
                 d = d.min(before[j - 2] + 1);
             }
             row[j] = d;

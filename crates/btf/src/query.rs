@@ -8,8 +8,8 @@ use crate::types::{Array, Composite, Encoding, Int, Kind, Type};
 pub(crate) const CHAIN: usize = 64;
 /// Deepest nesting of anonymous structures opened.
 const NESTING: usize = 16;
-/// Members looked at in one search; the kernel's largest type has some thousands.
-const SEARCHED: usize = 1 << 20;
+/// Members looked at in one search; the kernel's largest type has some hundreds.
+const SEARCHED: usize = 1 << 16;
 /// Size in bytes of a pointer: the kernels and programs read here are 64-bit.
 pub(crate) const POINTER: u32 = 8;
 
@@ -63,7 +63,7 @@ impl Btf {
         for _ in 0..CHAIN {
             match self.kind(id)? {
                 Kind::Typedef | Kind::Const | Kind::Volatile | Kind::Restrict | Kind::TypeTag => {
-                    id = TypeId(self.raw(id)?.size_or_type)
+                    id = TypeId(self.raw(id)?.size_or_type);
                 }
                 _ => return Some(id),
             }

@@ -87,6 +87,7 @@ impl Kind {
 
 /// A decoded type. Elements (members, parameters …) are decoded by the iterators.
 #[derive(Clone, Copy, Debug)]
+#[allow(clippy::enum_variant_names, reason = "the names are the format's")]
 pub enum Type<'a> {
     /// `void`.
     Void,

@@ -98,7 +98,7 @@ impl Builder {
             Encoding::Bool => 4,
         };
         let id = self.add(name, Kind::Int, false, 0, size);
-        self.word(flags << 24 | size * 8);
+        self.word((flags << 24) | (size.saturating_mul(8) & 0xff));
         id
     }
 
@@ -243,7 +243,7 @@ impl Builder {
     fn add(&mut self, name: &str, kind: Kind, flag: bool, count: usize, last: u32) -> TypeId {
         let name = self.add_string(name);
         let count = count.min(0x00ff_ffff) as u32;
-        let info = u32::from(flag) << 31 | u32::from(kind as u8) << 24 | count;
+        let info = (u32::from(flag) << 31) | (u32::from(kind as u8) << 24) | count;
         self.words(&[name, info, last]);
         self.count += 1;
         TypeId(self.count)
@@ -327,7 +327,7 @@ impl LineInfo {
         infos
             .iter()
             .flat_map(|i| {
-                let place = i.line.min((1 << 22) - 1) << 10 | i.column.min(1023);
+                let place = (i.line.min((1 << 22) - 1) << 10) | i.column.min(1023);
                 [i.insn, i.file, i.text, place]
             })
             .flat_map(|w| endian.put_u32(w))

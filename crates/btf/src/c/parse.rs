@@ -184,6 +184,7 @@ impl<'a> Parser<'a> {
 
     fn base(&mut self, btf: Option<&Btf>) -> Result<CBase, CTypeError> {
         let mut words = IntWords::default();
+        let first = self.at;
         loop {
             let start = self.at;
             match self.peek_word() {
@@ -197,7 +198,7 @@ impl<'a> Parser<'a> {
                     self.word();
                     return self.named(w, btf);
                 }
-                _ if words.any => return words.base().ok_or(CTypeError::Syntax(start)),
+                _ if words.any => return words.base().ok_or(CTypeError::Syntax(first)),
                 _ => return Err(CTypeError::Syntax(start)),
             }
         }
@@ -295,30 +296,46 @@ fn is_ignored(word: &str) -> bool {
     )
 }
 
-/// The words that make up one of C's integers, in any order.
+/// The words that make up one of C's numbers, in any order.
 #[derive(Default)]
 struct IntWords {
     any: bool,
     signed: Option<bool>,
+    int: bool,
     long: u8,
     core: Option<&'static str>,
+    /// Two words that do not go together.
+    clash: bool,
 }
 
 impl IntWords {
-    /// Takes a word; false where it is no part of an integer's or float's name.
+    /// Takes a word; false where it is no part of a number's name.
     fn add(&mut self, word: &str) -> bool {
-        match word {
-            "unsigned" => self.signed = Some(false),
-            "signed" | "__signed__" => self.signed = Some(true),
-            "long" => self.long += 1,
-            "int" => self.core = self.core.or(Some("int")),
-            "short" => self.core = Some("short"),
-            "char" => self.core = Some("char"),
-            "_Bool" | "bool" => self.core = Some("bool"),
-            "float" => self.core = Some("float"),
-            "double" => self.core = Some("double"),
-            "__int128" => self.core = Some("__int128"),
+        let core = match word {
+            "unsigned" | "signed" | "__signed__" => {
+                self.clash |= self.signed.replace(word != "unsigned").is_some();
+                None
+            }
+            "long" => {
+                self.long = self.long.saturating_add(1);
+                None
+            }
+            "int" => {
+                self.clash |= self.int;
+                self.int = true;
+                None
+            }
+            "short" => Some("short"),
+            "char" => Some("char"),
+            "_Bool" | "bool" => Some("bool"),
+            "float" => Some("float"),
+            "double" => Some("double"),
+            "__int128" => Some("__int128"),
             _ => return false,
+        };
+        if core.is_some() {
+            self.clash |= self.core.is_some();
+            self.core = core;
         }
         self.any = true;
         true
@@ -327,9 +344,13 @@ impl IntWords {
     fn base(&self) -> Option<CBase> {
         let int = |size, signed: bool| CBase::Int(shape(size, signed));
         let signed = self.signed.unwrap_or(true);
+        if self.clash || (self.int && !matches!(self.core, None | Some("short"))) {
+            return None;
+        }
+        let plain = self.signed.is_none();
         Some(match (self.core, self.long) {
-            (None | Some("int"), 0) => int(4, signed),
-            (None | Some("int"), 1 | 2) => int(8, signed),
+            (None, 0) => int(4, signed),
+            (None, 1 | 2) => int(8, signed),
             (Some("short"), 0) => int(2, signed),
             (Some("char"), 0) => {
                 let encoding = match self.signed {
@@ -344,10 +365,10 @@ impl IntWords {
                     encoding,
                 })
             }
-            (Some("bool"), 0) if self.signed.is_none() => CBase::Int(BOOL),
-            (Some("float"), 0) if self.signed.is_none() => CBase::Float(4),
-            (Some("double"), 0) if self.signed.is_none() => CBase::Float(8),
-            (Some("double"), 1) if self.signed.is_none() => CBase::Float(16),
+            (Some("bool"), 0) if plain => CBase::Int(BOOL),
+            (Some("float"), 0) if plain => CBase::Float(4),
+            (Some("double"), 0) if plain => CBase::Float(8),
+            (Some("double"), 1) if plain => CBase::Float(16),
             (Some("__int128"), 0) => int(16, signed),
             _ => return None,
         })

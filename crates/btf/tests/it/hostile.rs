@@ -1,0 +1,222 @@
+//! Blobs that no compiler wrote: errors with their place, and no panic or endless loop whatever
+//! is asked.
+
+use kscope_btf::{Btf, Error, Kind, Type, TypeId};
+use kscope_testkit::btf::{BtfWriter, Order};
+
+use crate::sample::{btf, writer};
+
+/// Asks everything there is to ask.
+fn ask_everything(btf: &Btf) {
+    let _ = btf.validate();
+    for id in btf
+        .ids()
+        .chain([TypeId(btf.type_count()), TypeId(u32::MAX)])
+    {
+        let _ = btf.name(id).map(|name| btf.find_all(name).count());
+        let _ = (
+            btf.size_of(id),
+            btf.resolve(id),
+            btf.int_shape(id),
+            btf.pointee(id),
+        );
+        let _ = (
+            btf.member(id, "high"),
+            btf.member(id, "no such member"),
+            btf.fields(id).len(),
+        );
+        let _ = btf.prototype(id).map(|p| p.params().count());
+        let _ = (btf.print_c(id), btf.declaration(id, "x"));
+        match btf.get(id) {
+            Some(Type::Enum(e)) => drop((e.enumerators().count(), e.name_of(5))),
+            Some(Type::DataSec(d)) => drop(d.vars().count()),
+            Some(Type::Struct(s) | Type::Union(s)) => drop(s.member(s.len() + 1)),
+            _ => {}
+        }
+    }
+    let _ = (
+        btf.enumerator("GREEN"),
+        btf.near_names("taks", Kind::Struct, 3),
+    );
+    let _ = (
+        btf.find_c_type("struct task *"),
+        btf.string(u32::MAX),
+        btf.string(1),
+    );
+}
+
+/// A small generator of numbers, the same in every run.
+struct Numbers(u64);
+
+impl Numbers {
+    fn below(&mut self, n: usize) -> usize {
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
+        ((self.0 >> 33) as usize) % n
+    }
+}
+
+#[test]
+fn mutated_blobs() {
+    let mut numbers = Numbers(1);
+    let (mut read, mut refused) = (0, 0);
+    for round in 0..2000 {
+        let order = if round % 2 == 0 {
+            Order::Little
+        } else {
+            Order::Big
+        };
+        let mut blob = writer(order).blob();
+        for _ in 0..=numbers.below(6) {
+            let at = numbers.below(blob.len());
+            match numbers.below(6) {
+                0 => blob.truncate(at.max(1)),
+                1 => blob[at] = 0,
+                2 => blob[at] = 0xff,
+                3 => blob[at] ^= 1 << numbers.below(8),
+                4 => blob[at] = numbers.below(64) as u8,
+                _ => blob.insert(at, numbers.below(256) as u8),
+            }
+        }
+        match Btf::parse(blob.clone()) {
+            Ok(btf) => {
+                read += 1;
+                ask_everything(&btf);
+                if let Ok(split) = Btf::parse_split(blob, &btf) {
+                    ask_everything(&split);
+                }
+            }
+            Err(error) => {
+                refused += 1;
+                assert!(!error.to_string().is_empty());
+            }
+        }
+    }
+    // Both outcomes have to be common, else the test looks at nothing.
+    assert!(
+        read > 300 && refused > 300,
+        "{read} read, {refused} refused"
+    );
+}
+
+#[test]
+fn every_truncation() {
+    let blob = writer(Order::Little).blob();
+    for len in 0..blob.len() {
+        assert!(Btf::parse(blob[..len].to_vec()).is_err(), "{len} bytes");
+    }
+    assert!(Btf::parse(blob).is_ok());
+}
+
+#[test]
+fn faults_and_their_place() {
+    fn check<T>(build: impl Fn(&mut BtfWriter) -> T, expected: &str) {
+        let mut w = BtfWriter::new(Order::Little);
+        build(&mut w);
+        let error = Btf::parse(w.blob()).and_then(|b| b.validate()).unwrap_err();
+        assert_eq!(error.to_string(), expected);
+    }
+    let kind_21 = "BTF type of unknown kind 21 at byte 24";
+    check(|w| w.header(0, 21, false, 0, 0), kind_21);
+    check(
+        |w| w.header(0, 0, false, 0, 0),
+        "BTF type of unknown kind 0 at byte 24",
+    );
+    check(
+        |w| w.header(0, 4, false, 1, 4),
+        "malformed BTF: type at byte 24",
+    );
+    check(
+        |w| w.header(0, 1, false, 0, 4),
+        "malformed BTF: type at byte 24",
+    );
+    check(|w| w.words(&[1]), "malformed BTF: type at byte 24");
+    check(
+        |w| w.header(99, 2, false, 0, 0),
+        "malformed BTF: name of a type at byte 24",
+    );
+    check(
+        |w| {
+            w.int("int", 4, 1);
+            w.header(0, 4, false, 1, 4);
+            w.words(&[4000, 1, 0]);
+        },
+        "malformed BTF: name of a member at byte 40",
+    );
+    check(
+        |w| w.ptr(2),
+        "BTF type 1 refers to type 2, which does not exist",
+    );
+    check(
+        |w| w.structure("s", 4, &[("a", 77, 0, 0)]),
+        "BTF type 1 refers to type 77, which does not exist",
+    );
+    check(
+        |w| {
+            let f = w.forward("f", false);
+            w.function("g", f, 0);
+        },
+        "malformed BTF: prototype of a function at byte 36",
+    );
+    check(
+        |w| w.typedef("t", 1),
+        "BTF type 1 begins a chain without end",
+    );
+    check(
+        |w| w.array(1, 1, 2),
+        "BTF type 1 begins a chain without end",
+    );
+}
+
+#[test]
+fn headers_refused() {
+    fn check(change: impl Fn(&mut Vec<u8>), expected: &Error) {
+        let mut blob = writer(Order::Little).blob();
+        change(&mut blob);
+        assert_eq!(Btf::parse(blob).err().as_ref(), Some(expected));
+    }
+    let malformed = |what, offset| Error::Malformed { what, offset };
+    check(Vec::clear, &Error::NotBtf);
+    check(|b| b[0] = 0x7f, &Error::NotBtf);
+    check(|b| b[2] = 2, &Error::Version(2));
+    check(|b| b.truncate(6), &malformed("header", 4));
+    check(|b| b[4] = 23, &malformed("length of the header", 4));
+    check(|b| b[7] = 1, &malformed("length of the header", 4));
+    check(|b| b[11] = 0xff, &malformed("place of the types", 8));
+    check(|b| b[15] = 0xff, &malformed("place of the types", 8));
+    check(|b| b[19] = 0xff, &malformed("place of the strings", 16));
+    let end = writer(Order::Little).blob().len();
+    check(
+        |b| *b.last_mut().unwrap() = b'x',
+        &malformed("end of strings", end),
+    );
+    let base = btf(Order::Little);
+    let split = BtfWriter::split(&writer(Order::Big)).blob();
+    assert_eq!(
+        Btf::parse_split(split, &base).err(),
+        Some(Error::EndianOfBase)
+    );
+}
+
+#[test]
+fn endless_types_end() {
+    let mut w = BtfWriter::new(Order::Little);
+    // A structure whose anonymous members are itself, twice; a pointer, a typedef, an array and a
+    // prototype of themselves.
+    let s = w.structure("s", 8, &[("", 1, 0, 0), ("", 1, 0, 0), ("x", 1, 0, 0)]);
+    let p = w.ptr(2);
+    let t = w.typedef("t", 3);
+    let a = w.array(4, 4, 3);
+    let f = w.prototype(5, &[("f", 5), ("g", 5)]);
+    let n = w.structure("", 8, &[("", 6, 0, 0), ("a", 6, 64, 0), ("b", 6, 0, 0)]);
+    let btf = Btf::parse(w.blob()).unwrap();
+    ask_everything(&btf);
+    assert_eq!(btf.size_of(TypeId(a)), None);
+    assert_eq!(btf.resolve(TypeId(t)), None);
+    assert_eq!(btf.member(TypeId(s), "x").map(|f| f.bit_offset), Some(0));
+    for id in [p, f, n] {
+        assert!(btf.print_c(TypeId(id)).contains('…'), "{}", id);
+    }
+}
