@@ -8,7 +8,11 @@ mod decode;
 mod format;
 mod histogram;
 mod merge;
+mod order;
+mod output;
 mod resolve;
+mod schema;
+pub mod time;
 mod type_name;
 mod value;
 
@@ -19,5 +23,10 @@ pub use format::{
     MAX_WIDTH, Piece,
 };
 pub use merge::{average, decode_map_value};
+pub use order::{divide, sort_entries};
+pub use output::{
+    HelperFailure, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,
+};
 pub use resolve::{Resolve, Unresolved};
+pub use schema::{Column, Row, Schema};
 pub use value::{Bucket, Frame, Histogram, Scale, Stack, Value};

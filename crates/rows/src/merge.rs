@@ -38,9 +38,15 @@ pub fn decode_map_value(ty: &MapValueType, bytes: &[u8], resolve: &dyn Resolve) 
         }
         MapValueType::Stats { signed } => {
             let (total, count) = total_and_count(parts());
+            let average = match average(total, count, *signed) {
+                Value::Uint(average) => average.cast_signed(),
+                Value::Int(average) => average,
+                _ => 0,
+            };
             Value::Stats {
                 count,
                 total: total.cast_signed(),
+                average,
                 signed: *signed,
             }
         }

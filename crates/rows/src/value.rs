@@ -42,9 +42,12 @@ pub enum Value {
     Stats {
         /// Number of values.
         count: u64,
-        /// Their sum.
+        /// Their sum; the bits of a `u64` unless `signed`.
         total: i64,
-        /// Whether the sum is signed.
+        /// Their average cut towards zero, divided by what `print` was told to divide by;
+        /// the bits of a `u64` unless `signed`.
+        average: i64,
+        /// Whether sum and average are signed.
         signed: bool,
     },
     /// `hist()` or `lhist()`.

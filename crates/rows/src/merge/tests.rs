@@ -21,9 +21,10 @@ fn check(ty: &MapValueType, parts: &[i64], expected: Value) {
 #[test]
 fn aggregations() {
     use MapValueType::{Avg, Count, Max, Min, Stats, Sum};
-    let stats = |count, total, signed| Value::Stats {
+    let stats = |count, total, average, signed| Value::Stats {
         count,
         total,
+        average,
         signed,
     };
     check(&Count, &[1, 2, 3], Value::Uint(6));
@@ -45,7 +46,16 @@ fn aggregations() {
     check(&Avg { signed: true }, &[-7, 2], Value::Int(-3));
     check(&Avg { signed: false }, &[7, 2], Value::Uint(3));
     check(&Avg { signed: true }, &[0, 0], Value::Int(0));
-    check(&Stats { signed: true }, &[2, 1, 10, 1], stats(2, 12, true));
+    check(
+        &Stats { signed: true },
+        &[2, 1, 10, 1],
+        stats(2, 12, 6, true),
+    );
+    check(
+        &Stats { signed: false },
+        &[-2, 2],
+        stats(2, -2, i64::MAX, false),
+    );
 }
 
 #[test]

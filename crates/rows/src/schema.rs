@@ -1,0 +1,148 @@
+//! Rows and what their columns mean.
+
+use crate::data_type::DataType;
+use crate::value::Value;
+
+/// The columns of rows that a tool prints.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Schema {
+    /// Name of what prints the rows: that of the tool, or `script`.
+    pub name: String,
+    /// Grows when a column changes its meaning or goes away.
+    pub version: u32,
+    /// The columns in order.
+    pub columns: Vec<Column>,
+}
+
+/// A column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name as in the script's record.
+    pub name: String,
+    /// Type of its values.
+    pub ty: DataType,
+    /// Unit of its values, `ns` for example.
+    pub unit: Option<String>,
+    /// One sentence on what it is; may be empty.
+    pub doc: String,
+}
+
+/// A row: one value for each column of its schema.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub struct Row {
+    /// The values.
+    pub values: Vec<Value>,
+}
+
+/// Endings of column names that tell the unit.
+const UNITS: [(&str, &str); 10] = [
+    ("_ns", "ns"),
+    ("_us", "us"),
+    ("_ms", "ms"),
+    ("_s", "s"),
+    ("_bytes", "bytes"),
+    ("_kb", "KiB"),
+    ("_mb", "MiB"),
+    ("_pages", "pages"),
+    ("_hz", "Hz"),
+    ("_pct", "%"),
+];
+
+impl Schema {
+    /// Makes the schema of a record; none for another type.
+    ///
+    /// A column's unit follows from the ending of its name (`lat_us`).
+    #[must_use]
+    pub fn of_record(name: &str, version: u32, ty: &DataType) -> Option<Schema> {
+        let DataType::Record { fields, .. } = ty else {
+            return None;
+        };
+        let columns = fields.iter().map(|field| {
+            let unit = UNITS
+                .iter()
+                .find(|(ending, _)| field.name.ends_with(ending));
+            Column {
+                name: field.name.clone(),
+                ty: field.ty.clone(),
+                unit: unit.map(|(_, unit)| (*unit).to_owned()),
+                doc: String::new(),
+            }
+        });
+        Some(Schema {
+            name: name.to_owned(),
+            version,
+            columns: columns.collect(),
+        })
+    }
+
+    /// Gives a column its sentence, and its unit where one is given.
+    #[must_use]
+    pub fn describe(mut self, column: &str, doc: &str, unit: Option<&str>) -> Schema {
+        for found in self.columns.iter_mut().filter(|found| found.name == column) {
+            doc.clone_into(&mut found.doc);
+            if let Some(unit) = unit {
+                found.unit = Some(unit.to_owned());
+            }
+        }
+        self
+    }
+}
+
+impl Row {
+    /// Makes a row of a record's values; none for another value.
+    #[must_use]
+    pub fn of_record(value: Value) -> Option<Row> {
+        match value {
+            Value::Record(fields) => Some(Row {
+                values: fields.into_iter().map(|(_, value)| value).collect(),
+            }),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_come_from_the_record() {
+        let int = DataType::Int {
+            bytes: 8,
+            signed: false,
+        };
+        let names = ["pid", "lat_us", "status", "size_bytes"];
+        let parts = names.map(|name| (name.to_owned(), int.clone())).to_vec();
+        let (fields, size) = DataType::lay_out(parts);
+        let record = DataType::Record {
+            name: "".into(),
+            fields,
+            size,
+        };
+        let schema = Schema::of_record("t", 2, &record)
+            .expect("a record")
+            .describe("pid", "The process.", None)
+            .describe("status", "How full.", Some("%"));
+        let found: Vec<String> = schema
+            .columns
+            .iter()
+            .map(|c| format!("{} {} {:?} {}", c.name, c.ty, c.unit.as_deref(), c.doc))
+            .collect();
+        let expected = [
+            "pid uint64 None The process.",
+            "lat_us uint64 Some(\"us\") ",
+            "status uint64 Some(\"%\") How full.",
+            "size_bytes uint64 Some(\"bytes\") ",
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(Schema::of_record("t", 1, &int), None);
+        let row = Row::of_record(Value::Record(vec![("a".into(), Value::Int(1))]));
+        assert_eq!(
+            row,
+            Some(Row {
+                values: vec![Value::Int(1)]
+            })
+        );
+        assert_eq!(Row::of_record(Value::Int(1)), None);
+    }
+}
