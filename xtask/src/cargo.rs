@@ -139,10 +139,15 @@ fn executables(command: &mut Command) -> Result<Vec<TestExecutable>, String> {
         return Err("the tests do not build".to_string());
     }
     let text = String::from_utf8_lossy(&output.stdout);
-    Ok(text
+    let messages = text
         .lines()
-        .filter_map(|line| executable(&serde_json::from_str(line).ok()?))
-        .collect())
+        .filter_map(|line| serde_json::from_str(line).ok());
+    let mut found: Vec<TestExecutable> = messages
+        .filter_map(|message| executable(&message))
+        .collect();
+    // Cargo tells them in the order in which they were built.
+    found.sort_by(|a, b| (&a.package, &a.target).cmp(&(&b.package, &b.target)));
+    Ok(found)
 }
 
 /// Reads cargo's message about one compiled target, when that is an executable of tests.

@@ -1,5 +1,6 @@
 //! `cargo xtask test` and `cargo xtask ci`: every suite within its budget, then a table and the sum.
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
@@ -41,7 +42,7 @@ struct Line {
     name: String,
     budget: Duration,
     time: Duration,
-    sum: Sum,
+    outcomes: Vec<Outcome>,
 }
 
 struct Session {
@@ -89,6 +90,7 @@ impl Session {
     }
 
     fn run(mut self) -> bool {
+        let whole = Instant::now();
         for (name, seconds) in SUITES {
             if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
                 continue;
@@ -104,7 +106,7 @@ impl Session {
             let outcomes = match name {
                 "format" => vec![command(
                     name,
-                    cargo::cargo(&["fmt", "--all", "--check"]),
+                    cargo::cargo(&["fmt", "--all", "--", "--check", "-l"]),
                     limit,
                 )],
                 "clippy" => vec![clippy(limit)],
@@ -116,34 +118,17 @@ impl Session {
             };
             // Guests add a line for each kernel themselves.
             if name != "guests" {
-                let sum = Sum::of(&outcomes);
+                let (name, time) = (name.to_string(), started.elapsed());
                 self.lines.push(Line {
-                    name: name.to_string(),
+                    name,
                     budget,
-                    time: started.elapsed(),
-                    sum,
+                    time,
+                    outcomes,
                 });
             }
         }
-        let mut sum = Sum::default();
-        println!("\nsuite         seconds  budget  passed  failed  skipped");
-        for line in &self.lines {
-            let late = if line.time > line.budget {
-                "  over its budget"
-            } else {
-                ""
-            };
-            println!(
-                "{:12} {:8.1} {:7} {:7} {:7} {:8}{late}",
-                line.name,
-                line.time.as_secs_f64(),
-                line.budget.as_secs(),
-                line.sum.passed,
-                line.sum.failed,
-                line.sum.skipped
-            );
-            sum += line.sum;
-        }
+        recap(&self.lines);
+        let sum = table(&self.lines, whole.elapsed());
         println!("{sum}");
         sum.failed == 0
     }
@@ -227,13 +212,13 @@ impl Session {
                 time: Duration::ZERO,
             }],
         };
-        for (run, kernel) in runs.iter().zip(vm::USUAL) {
+        for (run, kernel) in runs.into_iter().zip(vm::USUAL) {
             let name = format!("guest {kernel}");
             self.lines.push(Line {
                 name,
                 budget,
                 time: run.time,
-                sum: Sum::of(&run.outcomes),
+                outcomes: run.outcomes,
             });
         }
         Vec::new()
@@ -289,6 +274,54 @@ impl Session {
             TEST_LIMIT
         }
     }
+}
+
+/// Says again what failed, and how often tests were skipped for which reason.
+fn recap(lines: &[Line]) {
+    println!();
+    let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
+    for outcome in lines.iter().flat_map(|line| &line.outcomes) {
+        match &outcome.verdict {
+            Verdict::Failed(how) => println!("FAILED {}: {how}", outcome.name),
+            Verdict::Skipped(reason) => *skipped.entry(reason).or_default() += 1,
+            Verdict::Passed => {}
+        }
+    }
+    for (reason, count) in skipped {
+        println!("skipped {count}: {reason}");
+    }
+}
+
+/// Prints the seconds, budget and sum of each suite and gives the sum of all.
+fn table(lines: &[Line], whole: Duration) -> Sum {
+    let row = |name: &str, time: Duration, budget: u64, sum: Sum| {
+        let Sum {
+            passed,
+            failed,
+            skipped,
+        } = sum;
+        let late = if time.as_secs() >= budget {
+            "  over its budget"
+        } else {
+            ""
+        };
+        let seconds = time.as_secs_f64();
+        println!("{name:12} {seconds:8.1} {budget:7} {passed:7} {failed:7} {skipped:8}{late}");
+    };
+    let mut all = Sum::default();
+    println!("\nsuite         seconds  budget  passed  failed  skipped");
+    for line in lines {
+        let sum = Sum::of(&line.outcomes);
+        row(&line.name, line.time, line.budget.as_secs(), sum);
+        all += sum;
+    }
+    row(
+        "all",
+        whole,
+        SUITES.iter().map(|(_, budget)| budget).sum(),
+        all,
+    );
+    all
 }
 
 fn clippy(limit: Duration) -> Outcome {

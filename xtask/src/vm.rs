@@ -2,14 +2,13 @@
 
 mod apt;
 mod boot;
+mod guest;
 mod initramfs;
 mod kernel;
 mod modules;
 mod report;
 
-use std::fs::File;
-use std::io::{BufWriter, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -18,19 +17,10 @@ use crate::arguments::Arguments;
 use crate::cargo::{self, Profile};
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
-use boot::Machine;
-use initramfs::Initramfs;
-use kernel::Kernel;
 pub(crate) use kernel::USUAL;
-
-/// The guest's PID 1.
-const INIT: &[u8] = include_bytes!("../../tests/vm/init.sh");
 
 /// Starts of the names of the test files that run in guests; `bpf_` and `run_` ones run on the host as well.
 const IN_GUESTS: [&str; 3] = ["bpf_", "run_", "guest_"];
-
-/// What every supported kernel has in a guest, where root owns the machine: a test skipped for want of it fails.
-const MUST: &str = "kprobe,tracepoint,btf,ringbuf,root";
 
 /// What to run in guests, and how.
 #[derive(Clone, Debug)]
@@ -124,6 +114,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
             USUAL.join(", ")
         ));
     }
+    kernels
+        .iter()
+        .try_for_each(|name| kernel::check_name(name))?;
     boot::emulator()?;
     let payload = prepare(&options)?;
     let mut sum = Sum::default();
@@ -282,7 +275,7 @@ fn boot_one(name: &str, payload: &Payload, options: &Options) -> (String, Vec<Ou
             return (title.clone(), vec![Outcome::new(title, verdict)]);
         }
     };
-    match boot_kernel(&kernel, payload, options) {
+    match guest::run(&kernel, payload, options) {
         Ok((release, mut outcomes)) => {
             for outcome in &mut outcomes {
                 outcome.name = format!("{name} {}", outcome.name);
@@ -294,157 +287,6 @@ fn boot_one(name: &str, payload: &Payload, options: &Options) -> (String, Vec<Ou
             vec![Outcome::new(title, Verdict::Failed(why))],
         ),
     }
-}
-
-fn boot_kernel(
-    kernel: &Kernel,
-    payload: &Payload,
-    options: &Options,
-) -> Result<(String, Vec<Outcome>), String> {
-    let base = kernel.name.replace('/', "_");
-    let logs = cargo::scratch_dir()?.join(format!("guest-{}-{base}.log", std::process::id()));
-    let initramfs = logs.with_extension("cpio");
-    let written = pack(kernel, payload, options, &initramfs);
-    let ended = written.and_then(|()| {
-        boot::boot(&Machine {
-            image: &kernel.image,
-            initramfs: &initramfs,
-            memory: options.memory,
-            limit: options.limit,
-            logs: &logs,
-        })
-    });
-    let _ = std::fs::remove_file(&initramfs);
-    let ended = ended?;
-    let report = report::read(&ended.report, options.test_limit);
-    let release = match &report.release {
-        Some((release, uptime)) => format!(
-            "{release}, booted in {uptime} s, up for {:.1} s",
-            ended.time.as_secs_f64()
-        ),
-        None => "did not boot".to_string(),
-    };
-    let mut outcomes = report.outcomes;
-    for module in report.unloaded {
-        outcomes.push(Outcome::new(
-            format!("module {module}"),
-            Verdict::Failed("did not load".to_string()),
-        ));
-    }
-    if !report.done {
-        let why = ended
-            .killed
-            .unwrap_or_else(|| "the guest ended early".to_string());
-        let (name, printed) = report
-            .unfinished
-            .unwrap_or_else(|| ("boot".to_string(), String::new()));
-        let console = std::fs::read(&ended.console).unwrap_or_default();
-        let mut outcome = Outcome::new(
-            name,
-            Verdict::Failed(format!("{why} (console: {})", ended.console.display())),
-        );
-        outcome.output = format!("{printed}{}", tail(&String::from_utf8_lossy(&console), 40));
-        outcomes.push(outcome);
-        let missing = payload
-            .cases
-            .iter()
-            .map(Case::name)
-            .filter(|name| !outcomes.iter().any(|outcome| outcome.name == *name));
-        let missing: Vec<Outcome> = missing
-            .map(|name| {
-                Outcome::new(
-                    name,
-                    Verdict::Failed("not run: the guest ended before".to_string()),
-                )
-            })
-            .collect();
-        outcomes.extend(missing);
-    }
-    if Sum::of(&outcomes).failed == 0 {
-        for kind in ["console", "report", "emulator"] {
-            let _ = std::fs::remove_file(logs.with_extension(kind));
-        }
-    }
-    Ok((release, outcomes))
-}
-
-/// Writes the initramfs of a kernel.
-fn pack(kernel: &Kernel, payload: &Payload, options: &Options, path: &Path) -> Result<(), String> {
-    let modules = match &kernel.modules {
-        Some(folder) => modules::in_order(folder, &payload.modules)?,
-        None => Vec::new(),
-    };
-    let read =
-        |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
-    let mut programs = vec![("bin/busybox".to_string(), read(&payload.busybox)?)];
-    programs.push(("bin/kscope".to_string(), read(&payload.kscope)?));
-    for file in &options.programs {
-        let name = file
-            .file_name()
-            .ok_or_else(|| format!("{}: no file name", file.display()))?;
-        programs.push((format!("bin/{}", name.display()), read(file)?));
-    }
-    let mut packed: Vec<&str> = Vec::new();
-    for case in &payload.cases {
-        if !packed.contains(&case.suite.as_str()) {
-            packed.push(&case.suite);
-            programs.push((format!("tests/{}", case.suite), read(&case.path)?));
-        }
-    }
-    let lines = |lines: Vec<String>| {
-        lines
-            .into_iter()
-            .map(|line| line + "\n")
-            .collect::<String>()
-    };
-    let tests = lines(
-        payload
-            .cases
-            .iter()
-            .map(|case| format!("{} {}", case.suite, case.test))
-            .collect(),
-    );
-    let order = lines(modules.iter().map(|module| module.file.clone()).collect());
-    let settings = format!(
-        "GUEST_SECONDS={}\nTEST_SECONDS={}\n",
-        options.limit.as_secs(),
-        options.test_limit.as_secs()
-    );
-    let environment =
-        format!("KSCOPE_BIN=/bin/kscope\nKSCOPE_MUST={MUST}\nKSCOPE_GUEST=1\nRUST_BACKTRACE=0\n");
-
-    let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
-    let write = || -> std::io::Result<()> {
-        let mut archive = Initramfs::new(BufWriter::new(file));
-        for name in ["bin", "etc", "guest", "modules", "root", "tests", "usr"] {
-            archive.folder(name)?;
-        }
-        archive.link("sbin", "bin")?;
-        archive.link("usr/bin", "../bin")?;
-        archive.link("usr/sbin", "../bin")?;
-        archive.program("init", INIT)?;
-        archive.file(
-            "etc/passwd",
-            b"root:x:0:0:root:/root:/bin/sh\nnobody:x:65534:65534:nobody:/:/bin/sh\n",
-        )?;
-        archive.file("etc/group", b"root:x:0:\nnogroup:x:65534:\n")?;
-        for (name, text) in [
-            ("settings", &settings),
-            ("environment", &environment),
-            ("tests", &tests),
-            ("modules", &order),
-        ] {
-            archive.file(&format!("guest/{name}"), text.as_bytes())?;
-        }
-        for module in &modules {
-            archive.file(&format!("modules/{}", module.file), &module.bytes)?;
-        }
-        for (name, bytes) in &programs {
-            archive.program(name, bytes)?;
-        }
-        archive.finish()?.flush()
-    };
-    write().map_err(|error| format!("{}: {error}", path.display()))
 }
 
 /// The names of the files of tests/tests.
@@ -462,9 +304,4 @@ pub(crate) fn suite_names() -> Result<Vec<String>, String> {
 
 fn suite_source(name: &str) -> PathBuf {
     cargo::root().join("tests/tests").join(format!("{name}.rs"))
-}
-
-fn tail(text: &str, count: usize) -> String {
-    let lines: Vec<&str> = text.lines().collect();
-    lines[lines.len().saturating_sub(count)..].join("\n")
 }

@@ -217,7 +217,7 @@ impl Archive {
         if output.status.success() {
             Ok(())
         } else {
-            Err(last_line(&output.stderr, "dpkg-deb failed"))
+            Err(cause(&output.stderr, "dpkg-deb failed"))
         }
     }
 
@@ -260,19 +260,19 @@ impl Archive {
         Err(format!(
             "{program} {}: {}",
             words.join(" "),
-            last_line(&output.stderr, "failed")
+            cause(&output.stderr, "failed")
         ))
     }
 }
 
-/// The last line of an error output that says something.
-fn last_line(stderr: &[u8], otherwise: &str) -> String {
+/// The line of an error output that tells the cause: apt sums up after it.
+fn cause(stderr: &[u8], otherwise: &str) -> String {
     let text = String::from_utf8_lossy(stderr);
-    text.lines()
-        .rev()
-        .find(|line| !line.trim().is_empty())
+    let mut lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+    let first = lines.clone().find_map(|line| line.strip_prefix("E: "));
+    first
+        .or_else(|| lines.next_back())
         .unwrap_or(otherwise)
-        .trim()
         .to_string()
 }
 

@@ -27,7 +27,6 @@ pub(crate) struct Ended {
     pub(crate) report: String,
     /// The kernel's console.
     pub(crate) console: PathBuf,
-    pub(crate) time: Duration,
     /// Why it did not end by itself.
     pub(crate) killed: Option<String>,
 }
@@ -54,7 +53,7 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
     }
     let words =
         File::create(&emulator).map_err(|error| format!("{}: {error}", emulator.display()))?;
-    let started = Instant::now();
+    let until = Instant::now() + machine.limit;
     // Emulation, not virtualisation: it works everywhere. QEMU 7.2 with `-cpu max` on several threads corrupts guests of
     // 6.12, and cmpxchg16b is what it gets wrong, so the CPU is one without.
     let mut child = Command::new(EMULATOR)
@@ -92,7 +91,6 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         .stderr(words)
         .spawn()
         .map_err(|error| format!("{EMULATOR}: {error}"))?;
-    let until = started + machine.limit;
     let mut killed = None;
     loop {
         let look = (Instant::now() + Duration::from_millis(500)).min(until);
@@ -134,7 +132,6 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
     Ok(Ended {
         report,
         console,
-        time: started.elapsed(),
         killed,
     })
 }

@@ -76,15 +76,20 @@ pub(crate) fn busybox() -> Result<PathBuf, String> {
     Ok(cached)
 }
 
-fn by_path(name: &str) -> Result<Kernel, String> {
-    let image = PathBuf::from(name);
-    if !image.is_file() {
-        let known: Vec<&str> = NAMED.iter().map(|(known, _)| *known).collect();
-        return Err(format!(
-            "{name} is neither a file nor one of {}",
-            known.join(", ")
-        ));
+/// Refuses what is neither a known name nor a file.
+pub(crate) fn check_name(name: &str) -> Result<(), String> {
+    let mut known = NAMED.iter().map(|(known, _)| *known);
+    if Path::new(name).is_file() || known.clone().any(|known| known == name) {
+        return Ok(());
     }
+    let first = known.next().unwrap_or_default();
+    let names = known.fold(first.to_string(), |names, name| names + ", " + name);
+    Err(format!("{name} is neither a file nor one of {names}"))
+}
+
+fn by_path(name: &str) -> Result<Kernel, String> {
+    check_name(name)?;
+    let image = PathBuf::from(name);
     Ok(Kernel {
         name: name.to_string(),
         image,
