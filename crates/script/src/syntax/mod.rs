@@ -1,3 +1,96 @@
 //! Source text to a tree. The parser never fails: it always gives a tree and a list of findings.
+//!
+//! The grammar is bpftrace's of 0.27, with what 0.17 wrote otherwise accepted beside it. Where
+//! the two differ, or where bpftrace is stricter than its documentation, the wider reading wins.
 
+mod attach;
+mod cursor;
+mod definition;
+pub mod dump;
+mod expression;
+mod lexer;
+mod literal;
+mod preprocess;
+mod primary;
+mod program;
+mod statement;
+#[cfg(test)]
+mod tests;
 pub mod tree;
+mod type_name;
+
+use crate::diagnostic::{Diagnostic, Span};
+
+/// Longest source that is parsed, in bytes.
+pub const MAX_SOURCE: usize = 1 << 20;
+
+/// How deep expressions, blocks and types may nest in the source, and how long a chain of
+/// operators may be. A tree is at most twice as high, so that recursion over it is safe.
+pub const MAX_DEPTH: u32 = 256;
+
+/// Most findings one run reports; after them the parser stops.
+pub const MAX_FINDINGS: usize = 100;
+
+/// Types of probes with their short names, as attach points begin with them.
+pub const PROBE_TYPES: &[(&str, &str)] = &[
+    ("begin", "BEGIN"),
+    ("end", "END"),
+    ("kprobe", "k"),
+    ("kretprobe", "kr"),
+    ("fentry", "f"),
+    ("fexit", "fr"),
+    ("kfunc", "kfunc"),
+    ("kretfunc", "kretfunc"),
+    ("tracepoint", "t"),
+    ("rawtracepoint", "rt"),
+    ("interval", "i"),
+    ("profile", "p"),
+    ("software", "s"),
+    ("hardware", "h"),
+    ("uprobe", "u"),
+    ("uretprobe", "ur"),
+    ("usdt", "U"),
+    ("iter", "it"),
+    ("watchpoint", "w"),
+    ("asyncwatchpoint", "aw"),
+    ("self", "self"),
+    ("test", "test"),
+    ("bench", "bench"),
+];
+
+/// The values of `$1`, `$2` and so on, as attach points need them while parsing.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Positional {
+    /// The values in order, `$1` first.
+    pub values: Vec<String>,
+}
+
+impl Positional {
+    /// Makes positional parameters of their values.
+    #[must_use]
+    pub fn new(values: Vec<String>) -> Self {
+        Positional { values }
+    }
+
+    /// Gives the value of `$number`, which counts from 1.
+    #[must_use]
+    pub fn get(&self, number: u32) -> Option<&str> {
+        let index = usize::try_from(number).ok()?.checked_sub(1)?;
+        self.values.get(index).map(String::as_str)
+    }
+}
+
+/// Parses a script. Never fails: what cannot be understood is reported and left out of the tree.
+///
+/// Spans are offsets in `source`; what a `#define` brought in has the span of its use.
+#[must_use]
+pub fn parse(source: &str, inputs: &Positional) -> (tree::Script, Vec<Diagnostic>) {
+    if source.len() > MAX_SOURCE {
+        let message = format!("the script is longer than {MAX_SOURCE} bytes");
+        let found = Diagnostic::error("too-large", Span::new(0, 0), message);
+        return (tree::Script::default(), vec![found]);
+    }
+    let mut parser = cursor::Parser::new(source, inputs);
+    let script = parser.script();
+    (script, parser.finish())
+}

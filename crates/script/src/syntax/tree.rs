@@ -40,10 +40,14 @@ pub struct ConfigEntry {
 pub struct Definition {
     /// `struct`, `union` or `enum`.
     pub keyword: AggregateKeyword,
-    /// The tag.
+    /// The tag; empty for an enumeration without one.
     pub name: Name,
     /// What stands between the braces.
     pub body: DefinitionBody,
+    /// Whether an attribute says `packed`.
+    pub packed: bool,
+    /// What an attribute `aligned(n)` says, in bytes.
+    pub align: Option<u64>,
     /// All of it.
     pub span: Span,
 }
@@ -69,9 +73,11 @@ pub enum DefinitionBody {
 /// One member of a C structure.
 #[derive(Clone, Debug, PartialEq)]
 pub struct MemberDecl {
-    /// The type, array dimensions included.
+    /// The type, array dimensions included. A structure defined inside another is a definition of
+    /// its own before the outer one; without a tag it is named `outer::N`.
     pub ty: TypeName,
-    /// The name.
+    /// The name; empty for an anonymous structure, whose members belong to the outer one, and
+    /// for padding bits.
     pub name: Name,
     /// Width of a bit-field.
     pub bits: Option<u32>,
