@@ -6,8 +6,8 @@ use super::state::{FRAME, State, Value};
 use super::{Problem, ProblemKind};
 use crate::helper::HelperId;
 use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
-use crate::object::{MapId, ProgramSpec, RelocKind, Spec};
-use std::collections::BTreeMap;
+use crate::object::{MapId, ProgramSpec, ProgramType, RelocKind, Spec};
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Reports the problems of values in every function of the program.
 pub(super) fn follow(
@@ -17,15 +17,30 @@ pub(super) fn follow(
     problems: &mut Vec<Problem>,
 ) {
     let mut depths = BTreeMap::new();
+    let mut across = Across::default();
+    let walker = |start: usize, across: &Across| Walker {
+        spec,
+        program,
+        shape,
+        start,
+        across: across.clone(),
+        deepest: 0,
+        problems: None,
+    };
+    // Each round that changes something adds a register of a function; there are six of each.
+    for _ in 0..shape.starts.len().saturating_mul(6) {
+        let before = across.clone();
+        for start in &shape.starts {
+            let mut walker = walker(*start, &across);
+            let _ = walker.fix(*start);
+            across = walker.across;
+        }
+        if across == before {
+            break;
+        }
+    }
     for start in &shape.starts {
-        let mut walker = Walker {
-            spec,
-            program,
-            shape,
-            main: *start == 0,
-            deepest: 0,
-            problems: None,
-        };
+        let mut walker = walker(*start, &across);
         let states = walker.fix(*start);
         walker.problems = Some(Vec::new());
         for (leader, state) in states {
@@ -87,12 +102,22 @@ fn depth(
     }
 }
 
+/// What functions know of each other.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Across {
+    /// Starts of functions that may return without writing `r0`.
+    voids: BTreeSet<usize>,
+    /// Starts of functions with arguments that some call leaves unwritten.
+    missing: BTreeSet<(usize, Reg)>,
+}
+
 struct Walker<'a> {
     spec: &'a Spec,
     program: &'a ProgramSpec,
     shape: &'a Shape,
-    /// Whether this is the program itself and not a subprogram.
-    main: bool,
+    /// Where the function starts; 0 is the program itself.
+    start: usize,
+    across: Across,
     /// Bytes of stack used, rounded as the kernel does.
     deepest: u32,
     /// Where problems go; none while states are not final.
@@ -103,9 +128,19 @@ struct Walker<'a> {
 type Exits = Vec<(usize, State)>;
 
 impl Walker<'_> {
+    fn is_main(&self) -> bool {
+        self.start == 0
+    }
+
     /// Gives the final state at the start of each block.
     fn fix(&mut self, start: usize) -> BTreeMap<usize, State> {
-        let entry = State::entry(if self.main { 1 } else { 5 });
+        let mut entry = State::entry(if self.is_main() { 1 } else { 5 });
+        if self.is_main() {
+            entry.set(Reg::R1, Value::Context);
+        }
+        for (_, reg) in self.across.missing.iter().filter(|(to, _)| *to == start) {
+            entry.set(*reg, Value::Unwritten);
+        }
         let mut states = BTreeMap::from([(start, entry)]);
         let mut open = vec![start];
         while let Some(leader) = open.pop() {
@@ -284,13 +319,28 @@ impl Walker<'_> {
                 let _ = self.read_operand(slot, state, src);
             }
             Op::Call(Callee::Helper(id)) => self.call(slot, state, id),
-            Op::Call(Callee::Local(_) | Callee::Kfunc { .. }) => {
+            Op::Call(Callee::Local(distance)) => {
+                let to = shape::target(slot, distance).unwrap_or(usize::MAX);
+                for reg in (1..=5).map(Reg) {
+                    if state.get(reg) == Value::Unwritten {
+                        self.across.missing.insert((to, reg));
+                    }
+                }
+                self.written_by_stranger(state);
+                clobber(state);
+                if self.across.voids.contains(&to) {
+                    state.set(Reg::R0, Value::Unwritten);
+                }
+            }
+            Op::Call(Callee::Kfunc { .. }) => {
                 self.written_by_stranger(state);
                 clobber(state);
             }
             Op::Exit => {
-                if self.main {
+                if self.is_main() {
                     let _ = self.read(slot, state, Reg::R0);
+                } else if state.get(Reg::R0) == Value::Unwritten {
+                    self.across.voids.insert(self.start);
                 }
             }
         }
@@ -325,7 +375,7 @@ impl Walker<'_> {
                 self.report(slot, ProblemKind::MaybeNull(base));
                 None
             }
-            Value::Any | Value::SomeFrame | Value::Unwritten => None,
+            Value::Any | Value::Context | Value::SomeFrame | Value::Unwritten => None,
         }
     }
 
@@ -393,7 +443,11 @@ impl Walker<'_> {
                             match value {
                                 Value::Map(id) => map = Some(id),
                                 Value::Any | Value::Unwritten => {}
-                                _ => self.argument(slot, id, reg, "a map"),
+                                Value::MaybeNull(_)
+                                | Value::Const(_)
+                                | Value::Context
+                                | Value::Frame(_)
+                                | Value::SomeFrame => self.argument(slot, id, reg, "a map"),
                             }
                             continue;
                         }
@@ -456,7 +510,10 @@ impl Walker<'_> {
             Value::MaybeNull(_) => self.report(slot, ProblemKind::MaybeNull(reg)),
             // Null with size 0 is allowed for some.
             Value::Const(0) => {}
-            Value::Const(_) | Value::Map(_) => self.argument(slot, helper, reg, "memory"),
+            Value::Context if self.program.kind == ProgramType::Syscall => {}
+            Value::Const(_) | Value::Map(_) | Value::Context => {
+                self.argument(slot, helper, reg, "memory");
+            }
             Value::Any | Value::SomeFrame | Value::Unwritten => {}
         }
     }

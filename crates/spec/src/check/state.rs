@@ -10,6 +10,8 @@ pub(super) enum Value {
     Unwritten,
     /// Something.
     Any,
+    /// The context.
+    Context,
     /// This number.
     Const(i64),
     /// The frame pointer plus so many bytes.

@@ -87,7 +87,8 @@ fn sound_programs() {
     );
     check("r1 = map_value(array) + 0 ll / r0 = *(u64 *)(r1 + 0) / exit");
     check("r1 = 1 / r0 = 2 / r0 <<= 63 / w0 <<= 31 / r0 /= r1 / exit");
-    check("call f / exit / f: r0 = r5 / exit");
+    check("r5 = 1 / call f / exit / f: r0 = r5 / exit");
+    check("r5 = 1 / call f / exit / f: call g / r0 = 1 / exit / g: r0 = r5 / exit");
     check(
         "r1 = 5 / r2 = func(f) ll / r3 = r10 / r3 += -8 / r4 = 0 / call loop / r0 = *(u64 *)(r10 - 8) / exit / f: r0 = 0 / exit",
     );
@@ -203,6 +204,18 @@ fn registers() {
     check(
         "if r1 == 0 goto a / r0 = 0 / a: exit",
         "instruction 2: reads r0, which may be unwritten",
+    );
+    check(
+        "call f / exit / f: r0 = r5 / exit",
+        "instruction 2: reads r5, which may be unwritten",
+    );
+    check(
+        "r5 = 1 / call f / call f / exit / f: call g / exit / g: r0 = r5 / exit",
+        "instruction 6: reads r5, which may be unwritten",
+    );
+    check(
+        "call f / exit / f: call g / exit / g: if r1 == 0 goto out / r0 = 1 / out: exit",
+        "instruction 1: reads r0, which may be unwritten",
     );
     check(
         "r0 = 0 / loop: r0 += r6 / r6 = 1 / if r0 != 5 goto loop / exit",
