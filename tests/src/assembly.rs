@@ -1,0 +1,204 @@
+//! Small objects written in assembler, for tests that meet a kernel.
+
+use std::sync::OnceLock;
+
+use kscope_bpf::btf::Btf;
+use kscope_bpf::spec::{
+    AttachKind, FuncInfo, LateKind, LateValue, LineInfo, MapKind, MapSpec, ProgramSpec,
+    ProgramType, SourceFile, Spec, asm,
+};
+use kscope_bpf::sys::{FileBytes, SharedKernel, real_kernel};
+use kscope_bpf::{Error, Loader, Object};
+
+/// Gives the kernel, or why this process may not load programs into it.
+///
+/// # Errors
+///
+/// The reason to skip.
+pub fn privileged() -> Result<SharedKernel, String> {
+    const SYS_ADMIN: u64 = 1 << 21;
+    let kernel = real_kernel();
+    match kernel.capabilities() {
+        Ok(have) if have & SYS_ADMIN != 0 => Ok(kernel),
+        _ => Err("needs root".to_owned()),
+    }
+}
+
+/// Gives the kernel to a test, or skips it.
+#[macro_export]
+macro_rules! kernel_or_skip {
+    () => {
+        match $crate::assembly::privileged() {
+            Ok(kernel) => kernel,
+            Err(reason) => $crate::skip!("root", "{reason}"),
+        }
+    };
+}
+
+/// Gives the kernel's types, read once; `None` for a kernel without.
+pub fn kernel_types() -> Option<&'static Btf> {
+    static TYPES: OnceLock<Option<Btf>> = OnceLock::new();
+    let types = TYPES.get_or_init(|| {
+        let bytes = FileBytes::open("/sys/kernel/btf/vmlinux").ok()?;
+        Btf::parse(bytes).ok()
+    });
+    types.as_ref()
+}
+
+/// An object in the making.
+#[derive(Clone, Debug)]
+pub struct Assembly {
+    /// What has been described so far.
+    pub spec: Spec,
+}
+
+impl Default for Assembly {
+    fn default() -> Assembly {
+        Assembly::new()
+    }
+}
+
+impl Assembly {
+    /// Begins an empty object.
+    pub fn new() -> Assembly {
+        let spec = Spec {
+            license: "GPL".to_owned(),
+            ..Spec::default()
+        };
+        Assembly { spec }
+    }
+
+    /// Adds a map.
+    #[must_use]
+    pub fn map(mut self, name: &str, kind: MapKind, sizes: (u32, u32), entries: u32) -> Assembly {
+        self.spec.maps.push(MapSpec {
+            name: name.to_owned(),
+            kind,
+            key_size: sizes.0,
+            value_size: sizes.1,
+            max_entries: entries,
+            flags: 0,
+            initial: None,
+            frozen: false,
+        });
+        self
+    }
+
+    /// Adds a late value.
+    #[must_use]
+    pub fn late(mut self, name: &str, kind: LateKind) -> Assembly {
+        self.spec.late.push(LateValue {
+            name: name.to_owned(),
+            kind,
+        });
+        self
+    }
+
+    /// Adds a program, whose text is its source as well. Labels that begin with `fn_` are
+    /// functions.
+    ///
+    /// # Panics
+    ///
+    /// If the text cannot be assembled.
+    #[must_use]
+    pub fn program(
+        mut self,
+        name: &str,
+        kind: ProgramType,
+        attach: AttachKind,
+        text: &str,
+    ) -> Assembly {
+        let done = match asm::assemble(text, &self.spec) {
+            Ok(done) => done,
+            Err(error) => panic!("program {name}: {error}"),
+        };
+        let file = self.spec.files.len() as u32;
+        self.spec.files.push(SourceFile {
+            name: format!("{name}.s"),
+            text: text.to_owned(),
+        });
+        let mut funcs = vec![FuncInfo {
+            insn: 0,
+            name: name.to_owned(),
+        }];
+        let labels = done
+            .labels
+            .iter()
+            .filter(|(label, _)| label.starts_with("fn_"));
+        funcs.extend(labels.map(|(label, &insn)| FuncInfo {
+            insn,
+            name: label.clone(),
+        }));
+        funcs.sort_by_key(|function| function.insn);
+        self.spec.programs.push(ProgramSpec {
+            name: name.to_owned(),
+            kind,
+            attach,
+            insns: done.insns,
+            relocs: done.relocs,
+            lines: lines(text, file),
+            funcs,
+            flags: 0,
+        });
+        self
+    }
+
+    /// Adds a raw tracepoint program, the type that can be run by itself on every kernel.
+    #[must_use]
+    pub fn raw(self, name: &str, text: &str) -> Assembly {
+        self.program(name, ProgramType::RawTracepoint, AttachKind::None, text)
+    }
+
+    /// Loads the object with the kernel's types.
+    ///
+    /// # Errors
+    ///
+    /// What the loader says.
+    pub fn load(&self, kernel: &SharedKernel) -> Result<Object, Error> {
+        Loader::new(kernel.clone())
+            .btf(kernel_types())
+            .load(&self.spec)
+    }
+
+    /// Loads the object, every program of it.
+    ///
+    /// # Panics
+    ///
+    /// If anything cannot be loaded.
+    pub fn load_all(&self, kernel: &SharedKernel) -> Object {
+        let object = self.load(kernel).unwrap_or_else(|error| panic!("{error}"));
+        if let Some(failed) = object.failures().next() {
+            if let Error::Rejected { log, .. } = &failed.error {
+                eprintln!("{log}");
+            }
+            panic!("{failed}");
+        }
+        object
+    }
+}
+
+/// One instruction a line: counts slots, since `ll` takes two.
+fn lines(text: &str, file: u32) -> Vec<LineInfo> {
+    let mut insn = 0;
+    let mut lines = Vec::new();
+    for (line, content) in (1..).zip(text.lines()) {
+        let mut code = content.trim();
+        while let Some((label, rest)) = code.split_once(':') {
+            if label.contains(' ') {
+                break;
+            }
+            code = rest.trim();
+        }
+        if code.is_empty() || code.starts_with(';') {
+            continue;
+        }
+        lines.push(LineInfo {
+            insn,
+            file,
+            line,
+            column: 1,
+        });
+        insn += if code.ends_with(" ll") { 2 } else { 1 };
+    }
+    lines
+}
