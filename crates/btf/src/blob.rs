@@ -6,7 +6,8 @@ use std::sync::{Arc, OnceLock};
 use crate::Error;
 use crate::bytes::{Endian, c_string};
 use crate::index::NameIndex;
-use crate::types::{Kind, Type};
+use crate::kind::Kind;
+use crate::types::Type;
 
 /// Number of a type; 0 is `void`. Types of split BTF continue their base's numbers.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

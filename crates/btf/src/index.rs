@@ -1,7 +1,8 @@
 //! Names to types: a table of buckets, two words per name and no copy of any name.
 
 use crate::blob::{Btf, TypeId};
-use crate::types::{Kind, Type};
+use crate::kind::Kind;
+use crate::types::Type;
 
 /// Ids by the hash of their name. Bucket `b` is `ids[starts[b]..starts[b + 1]]`, ascending.
 pub(crate) struct NameIndex {

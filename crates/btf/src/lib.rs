@@ -23,6 +23,7 @@ mod bytes;
 mod c;
 mod error;
 mod index;
+mod kind;
 mod near;
 mod query;
 mod types;
@@ -33,10 +34,11 @@ pub use blob::{Btf, TypeId};
 pub use bytes::Endian;
 pub use c::{CBase, CType, CTypeError};
 pub use error::Error;
+pub use kind::Kind;
 pub use near::nearest;
 pub use query::{EnumConstant, Field, IntShape};
 pub use types::{
-    Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Kind, Linkage, Member,
-    Param, Type, VarInfo,
+    Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Linkage, Member, Param,
+    Type, VarInfo,
 };
 pub use write::NewMember;

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use crate::blob::Btf;
-use crate::types::Kind;
+use crate::kind::Kind;
 
 /// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
 ///

@@ -2,7 +2,8 @@
 
 use crate::blob::{Btf, TypeId};
 use crate::index::NameIndex;
-use crate::types::{Array, Composite, Encoding, Int, Kind, Type};
+use crate::kind::Kind;
+use crate::types::{Array, Composite, Encoding, Int, Type};
 
 /// Longest chain of typedefs and qualifiers followed; C code has fewer than ten.
 pub(crate) const CHAIN: usize = 64;

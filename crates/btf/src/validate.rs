@@ -1,7 +1,8 @@
 //! A check of everything in a blob, for BTF that comes from a person.
 
 use crate::blob::{Btf, TypeId};
-use crate::types::{Kind, Type};
+use crate::kind::Kind;
+use crate::types::Type;
 use crate::{Error, query::CHAIN};
 
 impl Btf {

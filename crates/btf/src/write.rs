@@ -4,7 +4,8 @@ use std::collections::HashMap;
 
 use crate::blob::TypeId;
 use crate::bytes::Endian;
-use crate::types::{Encoding, Kind, Linkage};
+use crate::kind::Kind;
+use crate::types::{Encoding, Linkage};
 
 /// A blob in the making. Types are numbered in the order they are added, from 1; references to
 /// types that come later are allowed.

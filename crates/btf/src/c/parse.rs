@@ -3,8 +3,9 @@
 use core::fmt;
 
 use crate::blob::{Btf, TypeId};
+use crate::kind::Kind;
 use crate::query::{IntShape, POINTER};
-use crate::types::{Encoding, Kind, Type};
+use crate::types::{Encoding, Type};
 
 /// A C type as its name describes it: a base, pointers to it, arrays of those.
 ///
