@@ -1,1 +1,87 @@
-//! bpf
+//! Code generation: a function of the intermediate representation becomes eBPF instructions.
+//!
+//! ```text
+//! ir ─▶ select (lir, virtual registers) ─▶ live + color + spill ─▶ assemble (instructions)
+//! ```
+//!
+//! Only instruction set v3 is emitted, in the shapes that the verifiers of Linux 5.10 to 7.x
+//! accept: no signed division, no sign-extending moves or loads, null checks against an
+//! immediate, naturally aligned stack and context accesses, no unreachable instruction, spills
+//! of whole 8-byte slots after the checks that bound a value.
+
+mod address;
+mod arith;
+mod assemble;
+mod bulk;
+mod color;
+mod error;
+mod facts;
+mod lir;
+mod live;
+mod moves;
+mod select;
+mod spill;
+
+pub use error::EmitError;
+
+use kscope_spec::{Insn, MapId, Reloc};
+
+use crate::diagnostic::Span;
+use crate::ir::Function;
+
+/// Size in bytes of the frame that the kernel gives a program.
+pub const FRAME_SIZE: u32 = 512;
+
+/// Largest value in bytes of a per-CPU array on every supported kernel.
+pub const SCRATCH_LIMIT: u32 = 32 * 1024;
+
+/// Where slots go that do not fit the frame.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scratch {
+    /// A per-CPU array; its value size is the largest [`Code::scratch_size`] of its programs.
+    pub map: MapId,
+    /// The entry of this program: programs that can interrupt each other need their own.
+    pub entry: u32,
+}
+
+/// What the caller decides about the code.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Emit {
+    /// Where slots go that do not fit the frame; without it they are an error.
+    pub scratch: Option<Scratch>,
+}
+
+/// The code of one program.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Code {
+    /// Instructions before relocation.
+    pub insns: Vec<Insn>,
+    /// What the loader patches, in ascending order of instruction.
+    pub relocs: Vec<Reloc>,
+    /// Where the source position changes: instruction and position, ascending; never on the
+    /// second slot of `ld_imm64`.
+    pub lines: Vec<(u32, Span)>,
+    /// Bytes of [`Emit::scratch`] that the program uses; 0 if it does not touch the map.
+    pub scratch_size: u32,
+}
+
+/// Emits the code of a function.
+///
+/// # Errors
+/// [`EmitError`] says which limit of the target the function exceeds.
+pub fn emit(function: &Function, request: &Emit) -> Result<Code, EmitError> {
+    // Spills come first in the frame; where they take more than the slots leave, slots move out.
+    let mut last = None;
+    for budget in [320, 256, 128, 0] {
+        let mut code = select::select(function, request, budget)?;
+        let allocation = spill::allocate(&mut code)?;
+        match assemble::assemble(&code, &allocation) {
+            Err(error @ EmitError::Frame { .. }) => last = Some(error),
+            done => return done,
+        }
+    }
+    Err(last.unwrap_or(EmitError::Frame { need: 0 }))
+}
+
+#[cfg(test)]
+mod tests;

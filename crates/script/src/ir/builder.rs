@@ -143,7 +143,10 @@ impl Builder {
         }
         let value = if !self.sealed[block.index()] {
             let param = self.param(block, Ty::I64);
-            self.incomplete.entry(block).or_default().push((variable, param));
+            self.incomplete
+                .entry(block)
+                .or_default()
+                .push((variable, param));
             param
         } else {
             match self.predecessors[block.index()].as_slice() {
@@ -166,7 +169,11 @@ impl Builder {
 
     fn zero_at_start(&mut self, block: Block) -> Value {
         let value = self.value(Ty::I64);
-        let inst = Inst { result: Some(value), op: Op::Const(0), span: self.span };
+        let inst = Inst {
+            result: Some(value),
+            op: Op::Const(0),
+            span: self.span,
+        };
         self.function.blocks[block.index()].insts.insert(0, inst);
         value
     }
@@ -208,7 +215,11 @@ impl Builder {
     fn push(&mut self, op: Op, ty: Option<Ty>) -> Option<Value> {
         let result = ty.map(|ty| self.value(ty));
         if !self.is_ended() {
-            let inst = Inst { result, op, span: self.span };
+            let inst = Inst {
+                result,
+                op,
+                span: self.span,
+            };
             self.function.blocks[self.current.index()].insts.push(inst);
         }
         result
@@ -217,7 +228,11 @@ impl Builder {
     fn define(&mut self, op: Op, ty: Ty) -> Value {
         let value = self.value(ty);
         if !self.is_ended() {
-            let inst = Inst { result: Some(value), op, span: self.span };
+            let inst = Inst {
+                result: Some(value),
+                op,
+                span: self.span,
+            };
             self.function.blocks[self.current.index()].insts.push(inst);
         }
         value
@@ -250,7 +265,10 @@ impl Builder {
 
     /// Gives the address of a byte of entry 0 of an array map.
     pub fn map_value_addr(&mut self, map: MapId, offset: u32) -> Value {
-        self.define(Op::MapValueAddr { map, offset }, Ty::Ptr(Pointer::MapValue(map)))
+        self.define(
+            Op::MapValueAddr { map, offset },
+            Ty::Ptr(Pointer::MapValue(map)),
+        )
     }
 
     /// Adds a constant to a pointer.
@@ -260,13 +278,27 @@ impl Builder {
         }
         let ty = self.ty(base);
         let amount = self.constant(i64::from(offset));
-        self.define(Op::PtrAdd { base, offset: amount, bound: offset }, ty)
+        self.define(
+            Op::PtrAdd {
+                base,
+                offset: amount,
+                bound: offset,
+            },
+            ty,
+        )
     }
 
     /// Adds a variable number of bytes, checked to be at most `bound`, to a pointer.
     pub fn ptr_add_var(&mut self, base: Value, offset: Value, bound: u32) -> Value {
         let ty = self.ty(base);
-        self.define(Op::PtrAdd { base, offset, bound }, ty)
+        self.define(
+            Op::PtrAdd {
+                base,
+                offset,
+                bound,
+            },
+            ty,
+        )
     }
 
     /// Gives the pointer behind a maybe-null one.
@@ -299,7 +331,14 @@ impl Builder {
         if bytes == 8 {
             return value;
         }
-        self.define(Op::Extend { bytes, signed, value }, Ty::I64)
+        self.define(
+            Op::Extend {
+                bytes,
+                signed,
+                value,
+            },
+            Ty::I64,
+        )
     }
 
     /// Swaps bytes; 1 byte is the value itself.
@@ -312,17 +351,41 @@ impl Builder {
 
     /// Loads a number.
     pub fn load(&mut self, bytes: u8, signed: bool, base: Value, offset: i32) -> Value {
-        self.define(Op::Load { bytes, signed, base, offset }, Ty::I64)
+        self.define(
+            Op::Load {
+                bytes,
+                signed,
+                base,
+                offset,
+            },
+            Ty::I64,
+        )
     }
 
     /// Stores a number.
     pub fn store(&mut self, bytes: u8, base: Value, offset: i32, value: Value) {
-        self.push(Op::Store { bytes, base, offset, value }, None);
+        self.push(
+            Op::Store {
+                bytes,
+                base,
+                offset,
+                value,
+            },
+            None,
+        );
     }
 
     /// Adds atomically.
     pub fn atomic_add(&mut self, bytes: u8, base: Value, offset: i32, value: Value) {
-        self.push(Op::AtomicAdd { bytes, base, offset, value }, None);
+        self.push(
+            Op::AtomicAdd {
+                bytes,
+                base,
+                offset,
+                value,
+            },
+            None,
+        );
     }
 
     /// Zeroes bytes.
@@ -337,7 +400,16 @@ impl Builder {
         if len > 0 {
             let (to, to_offset) = to;
             let (from, from_offset) = from;
-            self.push(Op::Copy { to, to_offset, from, from_offset, len }, None);
+            self.push(
+                Op::Copy {
+                    to,
+                    to_offset,
+                    from,
+                    from_offset,
+                    len,
+                },
+                None,
+            );
         }
     }
 
@@ -377,16 +449,38 @@ impl Builder {
 
     /// Ends the block with a comparison.
     pub fn branch(&mut self, cond: Cond, left: Value, right: Value, then: Block, otherwise: Block) {
-        let then = Target { block: then, args: Vec::new() };
-        let otherwise = Target { block: otherwise, args: Vec::new() };
-        self.end(Terminator::Branch { cond, left, right, then, otherwise });
+        let then = Target {
+            block: then,
+            args: Vec::new(),
+        };
+        let otherwise = Target {
+            block: otherwise,
+            args: Vec::new(),
+        };
+        self.end(Terminator::Branch {
+            cond,
+            left,
+            right,
+            then,
+            otherwise,
+        });
     }
 
     /// Ends the block with a test for null.
     pub fn branch_null(&mut self, pointer: Value, null: Block, present: Block) {
-        let null = Target { block: null, args: Vec::new() };
-        let present = Target { block: present, args: Vec::new() };
-        self.end(Terminator::BranchNull { pointer, null, present });
+        let null = Target {
+            block: null,
+            args: Vec::new(),
+        };
+        let present = Target {
+            block: present,
+            args: Vec::new(),
+        };
+        self.end(Terminator::BranchNull {
+            pointer,
+            null,
+            present,
+        });
     }
 
     /// Ends the program.
@@ -406,7 +500,12 @@ impl Builder {
                 continue;
             }
             debug_assert!(self.ended[block.index()], "{block:?} has no end");
-            work.extend(self.function.blocks[block.index()].end.targets().map(|t| t.block));
+            work.extend(
+                self.function.blocks[block.index()]
+                    .end
+                    .targets()
+                    .map(|t| t.block),
+            );
         }
         let mut renamed = vec![Block(0); reached.len()];
         let mut next = 0;
@@ -431,8 +530,12 @@ impl Builder {
 
     /// Completes the arguments of jumps: explicit ones in order, those of variables by name.
     fn fill_jumps(&mut self) {
-        let params: Vec<Vec<Value>> =
-            self.function.blocks.iter().map(|block| block.params.clone()).collect();
+        let params: Vec<Vec<Value>> = self
+            .function
+            .blocks
+            .iter()
+            .map(|block| block.params.clone())
+            .collect();
         for (index, block) in self.function.blocks.iter_mut().enumerate() {
             let from = Block(index as u32);
             for target in block.end.targets_mut() {

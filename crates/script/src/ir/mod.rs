@@ -6,8 +6,12 @@
 //! values, event records or the context, and are reached through pointers. Narrow integers are
 //! held extended to 64 bits; narrowing is an explicit [`Op::Extend`].
 
+mod arith;
 mod builder;
+pub mod effect;
+mod operands;
 
+pub(crate) use arith::extend;
 pub use builder::{Builder, Variable};
 
 use kscope_spec::{LateId, MapId};
@@ -318,7 +322,9 @@ impl Terminator {
     pub fn targets(&self) -> impl Iterator<Item = &Target> {
         let (a, b) = match self {
             Terminator::Jump(t) => (Some(t), None),
-            Terminator::Branch { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            Terminator::Branch {
+                then, otherwise, ..
+            } => (Some(then), Some(otherwise)),
             Terminator::BranchNull { null, present, .. } => (Some(null), Some(present)),
             Terminator::Return(_) => (None, None),
         };
@@ -329,7 +335,9 @@ impl Terminator {
     pub fn targets_mut(&mut self) -> impl Iterator<Item = &mut Target> {
         let (a, b) = match self {
             Terminator::Jump(t) => (Some(t), None),
-            Terminator::Branch { then, otherwise, .. } => (Some(then), Some(otherwise)),
+            Terminator::Branch {
+                then, otherwise, ..
+            } => (Some(then), Some(otherwise)),
             Terminator::BranchNull { null, present, .. } => (Some(null), Some(present)),
             Terminator::Return(_) => (None, None),
         };

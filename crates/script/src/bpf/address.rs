@@ -1,0 +1,202 @@
+//! Loads and stores: addresses, and the alignment that the verifier asks for.
+
+use kscope_spec::insn::{AluOp, Size};
+
+use super::EmitError;
+use super::lir::{Base, Ins, Operand, Source, V};
+use super::select::{Home, Select};
+use crate::ir::{self, Op, Pointer, Ty, Value};
+
+/// The place of an access.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Place {
+    pub(super) base: Base,
+    pub(super) offset: i16,
+    /// The alignment that is known where the verifier asks for natural alignment (the frame and
+    /// the context); 8 where it does not ask.
+    pub(super) align: u32,
+}
+
+impl Place {
+    /// Gives the largest access at `at` bytes from the place that takes at most `len` bytes.
+    pub(super) fn widest(self, at: u32, len: u32) -> u32 {
+        let mut bytes = 8;
+        while bytes > 1 && (bytes > len || !self.allows(at, bytes)) {
+            bytes /= 2;
+        }
+        bytes
+    }
+
+    fn allows(self, at: u32, bytes: u32) -> bool {
+        self.align == 0 || (self.align.is_multiple_of(bytes) && at.is_multiple_of(bytes))
+    }
+
+    /// Gives the offset `at` bytes further.
+    pub(super) fn plus(self, at: u32) -> Result<i16, EmitError> {
+        let offset = i64::from(self.offset) + i64::from(at);
+        i16::try_from(offset).map_err(|_| EmitError::Offset(offset))
+    }
+}
+
+pub(super) fn size(bytes: u32) -> Result<Size, EmitError> {
+    Size::from_bytes(bytes as usize).ok_or(EmitError::Malformed("bytes of an access"))
+}
+
+impl Select<'_> {
+    /// Gives the place `offset` bytes from a pointer.
+    pub(super) fn place(&mut self, base: Value, offset: i32) -> Result<Place, EmitError> {
+        self.place_with_room(base, offset, 8)
+    }
+
+    /// Gives the place of `len` bytes, all of which an instruction's offset can reach.
+    pub(super) fn place_with_room(
+        &mut self,
+        base: Value,
+        offset: i32,
+        len: u32,
+    ) -> Result<Place, EmitError> {
+        let (root, inner) = match self.source(base)? {
+            Source::Reg(v) => (Base::Reg(v), 0),
+            Source::Sum(v, k) => (Base::Reg(v), i64::from(k)),
+            Source::Frame(slot, k) => (Base::Frame(slot), i64::from(k)),
+            Source::MapValue(map, k) => {
+                (Base::Reg(self.hold(Source::MapValue(map, 0))), i64::from(k))
+            }
+            Source::Const(_) | Source::Late(_) | Source::Map(_) => {
+                return Err(EmitError::Malformed("access through what is no pointer"));
+            }
+        };
+        let total = inner + i64::from(offset);
+        let align = self.strict_align(base, offset);
+        let fits = i16::try_from(total).is_ok() && i16::try_from(total + i64::from(len)).is_ok();
+        match (root, i16::try_from(total)) {
+            (Base::Frame(_), Ok(offset)) => Ok(Place {
+                base: root,
+                offset,
+                align,
+            }),
+            (Base::Reg(_), Ok(offset)) if fits => Ok(Place {
+                base: root,
+                offset,
+                align,
+            }),
+            (Base::Reg(v), _) => {
+                let sum = i32::try_from(total).map_err(|_| EmitError::Offset(total))?;
+                let base = Base::Reg(self.hold(Source::Sum(v, sum)));
+                Ok(Place {
+                    base,
+                    offset: 0,
+                    align,
+                })
+            }
+            (Base::Frame(_), Err(_)) => Err(EmitError::Offset(total)),
+        }
+    }
+
+    /// Gives the known alignment of an access where the verifier asks, 0 where it does not.
+    fn strict_align(&self, base: Value, offset: i32) -> u32 {
+        let strict = match self.function.values[base.index()] {
+            Ty::Ptr(Pointer::Ctx) => true,
+            Ty::Ptr(Pointer::Slot(slot)) => matches!(self.homes[slot.index()], Home::Frame(_)),
+            _ => false,
+        };
+        if !strict {
+            return 0;
+        }
+        let mut align = 8_u32;
+        let mut add = |zeros: u32| align = align.min(1 << zeros.min(3));
+        add(offset.trailing_zeros());
+        let mut value = base;
+        loop {
+            match self.defs[value.index()] {
+                Some(Op::PtrAdd { base, offset, .. }) => {
+                    add(self.facts[offset.index()].zeros);
+                    value = *base;
+                }
+                Some(Op::SlotAddr(_) | Op::Ctx) => return align,
+                _ => return 1,
+            }
+        }
+    }
+
+    pub(super) fn load(
+        &mut self,
+        bytes: u8,
+        signed: bool,
+        dst: V,
+        base: Value,
+        offset: i32,
+    ) -> Result<(), EmitError> {
+        let place = self.place(base, offset)?;
+        let bytes = u32::from(bytes);
+        let piece = place.widest(0, bytes);
+        if !bytes.is_multiple_of(piece) {
+            return Err(EmitError::Malformed("bytes of a load"));
+        }
+        let unit = size(piece)?;
+        self.put(Ins::Load {
+            size: unit,
+            dst,
+            base: place.base,
+            offset: place.plus(0)?,
+        });
+        for at in (piece..bytes).step_by(piece as usize) {
+            let part = self.code.register();
+            self.put(Ins::Load {
+                size: unit,
+                dst: part,
+                base: place.base,
+                offset: place.plus(at)?,
+            });
+            self.alu(AluOp::Lsh, part, Operand::Imm(8 * at as i32));
+            self.alu(AluOp::Or, dst, Operand::Reg(part));
+        }
+        if signed && bytes < 8 {
+            let shift = Operand::Imm(64 - 8 * bytes as i32);
+            self.alu(AluOp::Lsh, dst, shift);
+            self.alu(AluOp::Arsh, dst, shift);
+        }
+        Ok(())
+    }
+
+    pub(super) fn store(
+        &mut self,
+        bytes: u8,
+        base: Value,
+        offset: i32,
+        value: Value,
+    ) -> Result<(), EmitError> {
+        let place = self.place(base, offset)?;
+        let bytes = u32::from(bytes);
+        let piece = place.widest(0, bytes);
+        if !bytes.is_multiple_of(piece) {
+            return Err(EmitError::Malformed("bytes of a store"));
+        }
+        let unit = size(piece)?;
+        for at in (0..bytes).step_by(piece as usize) {
+            let src = match self.constant(value) {
+                Some(c) => {
+                    let part = ir::extend(piece as u8, true, c >> (8 * at));
+                    match i32::try_from(part) {
+                        Ok(imm) => Operand::Imm(imm),
+                        Err(_) => Operand::Reg(self.hold(Source::Const(part))),
+                    }
+                }
+                None if at == 0 => Operand::Reg(self.reg(value)?),
+                None => {
+                    let source = self.source(value)?;
+                    let part = self.copy_of(source);
+                    self.alu(AluOp::Rsh, part, Operand::Imm(8 * at as i32));
+                    Operand::Reg(part)
+                }
+            };
+            self.put(Ins::Store {
+                size: unit,
+                base: place.base,
+                offset: place.plus(at)?,
+                src,
+            });
+        }
+        Ok(())
+    }
+}

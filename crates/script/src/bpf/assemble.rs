@@ -1,0 +1,455 @@
+//! The last step: machine instructions, the order of blocks, jumps.
+
+use kscope_spec::insn::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg};
+use kscope_spec::insn::{Size, Width};
+use kscope_spec::{HelperId, Reloc, RelocKind};
+
+use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
+use super::live;
+use super::moves::{From, Location};
+use super::spill::Allocation;
+use super::{Code, EmitError, FRAME_SIZE};
+use crate::diagnostic::Span;
+
+/// Emits the allocated code.
+pub(super) fn assemble(code: &lir::Code, allocation: &Allocation) -> Result<Code, EmitError> {
+    let done = attempt(code, allocation, 0)?;
+    match done {
+        Some(done) => Ok(done),
+        // Some moves need memory of their own.
+        None => attempt(code, allocation, 2)?.ok_or(EmitError::Registers),
+    }
+}
+
+fn attempt(
+    code: &lir::Code,
+    allocation: &Allocation,
+    reserve: u32,
+) -> Result<Option<Code>, EmitError> {
+    let mut offset = 8 * (allocation.slot_count + reserve);
+    let mut frame = Vec::new();
+    for size in &code.frame {
+        offset = offset.saturating_add(size.next_multiple_of(8));
+        frame.push(-i32::try_from(offset).unwrap_or(i32::MAX));
+    }
+    if offset > FRAME_SIZE {
+        return Err(EmitError::Frame { need: offset });
+    }
+    let mut out = Output {
+        allocation,
+        frame,
+        reserve,
+        reserve_used: false,
+        body: Vec::new(),
+        span: Span::default(),
+        error: None,
+    };
+    let mut bodies = Vec::with_capacity(code.blocks.len());
+    for (index, block) in code.blocks.iter().enumerate() {
+        for (ins, span) in &block.ins {
+            out.span = *span;
+            out.instruction(ins, &allocation.live_out[index]);
+        }
+        out.span = block.span;
+        if let End::Exit(source) = &block.end {
+            out.exit(source);
+        }
+        bodies.push(std::mem::take(&mut out.body));
+    }
+    if let Some(error) = out.error {
+        return Err(error);
+    }
+    if out.reserve_used && reserve == 0 {
+        return Ok(None);
+    }
+    link(code, &bodies, &out).map(Some)
+}
+
+/// One machine instruction (or the two slots of `ld_imm64`) before linking.
+struct Piece {
+    slots: [Option<Insn>; 2],
+    reloc: Option<RelocKind>,
+    span: Span,
+}
+
+/// The state of emission.
+pub(super) struct Output<'a> {
+    allocation: &'a Allocation,
+    frame: Vec<i32>,
+    reserve: u32,
+    reserve_used: bool,
+    body: Vec<Piece>,
+    span: Span,
+    error: Option<EmitError>,
+}
+
+impl Output<'_> {
+    pub(super) fn push(&mut self, insn: Insn) {
+        self.body.push(Piece {
+            slots: [Some(insn), None],
+            reloc: None,
+            span: self.span,
+        });
+    }
+
+    fn push_wide(&mut self, [low, high]: [Insn; 2], reloc: Option<RelocKind>) {
+        self.body.push(Piece {
+            slots: [Some(low), Some(high)],
+            reloc,
+            span: self.span,
+        });
+    }
+
+    /// Gives a slot for moves that find no register.
+    pub(super) fn reserve(&mut self, index: u32) -> Location {
+        self.reserve_used = true;
+        Location::Slot(self.allocation.slot_count + index.min(self.reserve.saturating_sub(1)))
+    }
+
+    pub(super) fn slot_offset(&self, slot: u32) -> i16 {
+        (-8 * (slot as i32 + 1)) as i16
+    }
+
+    pub(super) fn load_slot(&mut self, to: Reg, slot: u32) {
+        let offset = self.slot_offset(slot);
+        self.push(Insn::ldx(Size::DW, to, Reg::FP, offset));
+    }
+
+    pub(super) fn store_slot(&mut self, slot: u32, from: Reg) {
+        let offset = self.slot_offset(slot);
+        self.push(Insn::stx(Size::DW, Reg::FP, offset, from));
+    }
+
+    fn location(&mut self, v: V) -> Location {
+        match (
+            self.allocation.registers[v.index()],
+            self.allocation.slots[v.index()],
+        ) {
+            (Some(r), _) => Location::Register(r),
+            (None, Some(slot)) => Location::Slot(slot),
+            (None, None) => {
+                self.error = Some(EmitError::Malformed("a value is used before it is defined"));
+                Location::Register(0)
+            }
+        }
+    }
+
+    fn reg(&mut self, v: V) -> Reg {
+        match self.location(v) {
+            Location::Register(r) => Reg(r),
+            Location::Slot(_) => {
+                self.error = Some(EmitError::Registers);
+                Reg::R0
+            }
+        }
+    }
+
+    fn frame_offset(&mut self, slot: FrameSlot, add: i32) -> i32 {
+        self.frame
+            .get(slot.0 as usize)
+            .map_or(0, |offset| offset + add)
+    }
+
+    /// Gives the machine's base and offset of an access.
+    fn base(&mut self, base: Base, offset: i16) -> (Reg, i16) {
+        match base {
+            Base::Reg(v) => (self.reg(v), offset),
+            Base::Frame(slot) => {
+                let offset = self.frame_offset(slot, i32::from(offset));
+                match i16::try_from(offset) {
+                    Ok(offset) => (Reg::FP, offset),
+                    Err(_) => {
+                        self.error = Some(EmitError::Offset(i64::from(offset)));
+                        (Reg::FP, 0)
+                    }
+                }
+            }
+        }
+    }
+
+    /// Loads what is neither register nor slot.
+    pub(super) fn load_source(&mut self, to: Reg, source: Source) {
+        match source {
+            Source::Const(c) => match (i32::try_from(c), u32::try_from(c)) {
+                (Ok(imm), _) => self.push(Insn::mov64_imm(to, imm)),
+                (_, Ok(imm)) => self.push(Insn::mov32_imm(to, imm as i32)),
+                _ => self.push_wide(Insn::ld_imm64(to, c as u64), None),
+            },
+            Source::Late(id) => {
+                self.push_wide(Insn::ld_imm64(to, 0), Some(RelocKind::Late(id)));
+            }
+            Source::Map(map) => {
+                let insns = Insn::ld_pseudo(to, Pseudo::MapFd, 0, 0);
+                self.push_wide(insns, Some(RelocKind::Map(map)));
+            }
+            Source::MapValue(map, offset) => {
+                let insns = Insn::ld_pseudo(to, Pseudo::MapValue, 0, offset as i32);
+                self.push_wide(insns, Some(RelocKind::MapValue { map, offset }));
+            }
+            Source::Frame(slot, add) => {
+                let offset = self.frame_offset(slot, add);
+                self.push(Insn::mov64(to, Reg::FP));
+                self.push(Insn::alu64_imm(AluOp::Add, to, offset));
+            }
+            Source::Reg(v) => {
+                let from = self.location(v);
+                self.move_to(to, from);
+            }
+            Source::Sum(v, add) => {
+                let from = self.location(v);
+                self.move_to(to, from);
+                self.push(Insn::alu64_imm(AluOp::Add, to, add));
+            }
+        }
+    }
+
+    fn move_to(&mut self, to: Reg, from: Location) {
+        match from {
+            Location::Register(r) if r == to.0 => {}
+            Location::Register(r) => self.push(Insn::mov64(to, Reg(r))),
+            Location::Slot(slot) => self.load_slot(to, slot),
+        }
+    }
+
+    fn instruction(&mut self, ins: &Ins, live_out: &live::Set) {
+        match ins {
+            Ins::Move { dst, src } => match (self.location(*dst), *src) {
+                (Location::Register(r), src) => self.load_source(Reg(r), src),
+                (Location::Slot(slot), Source::Const(c)) => {
+                    let offset = self.slot_offset(slot);
+                    match i32::try_from(c) {
+                        Ok(imm) => self.push(Insn::st(Size::DW, Reg::FP, offset, imm)),
+                        Err(_) => self.error = Some(EmitError::Registers),
+                    }
+                }
+                (Location::Slot(slot), Source::Reg(v)) => {
+                    let from = self.reg(v);
+                    self.store_slot(slot, from);
+                }
+                (Location::Slot(_), _) => self.error = Some(EmitError::Registers),
+            },
+            Ins::Mov32 { dst, src } => {
+                let insn = Insn::mov32(self.reg(*dst), self.reg(*src));
+                self.push(insn);
+            }
+            Ins::Alu {
+                width,
+                op,
+                dst,
+                src,
+            } => {
+                let dst = self.reg(*dst);
+                let insn = match (width, src) {
+                    (Width::W64, Operand::Reg(v)) => Insn::alu64(*op, dst, self.reg(*v)),
+                    (Width::W64, Operand::Imm(imm)) => Insn::alu64_imm(*op, dst, *imm),
+                    (Width::W32, Operand::Reg(v)) => Insn::alu32(*op, dst, self.reg(*v)),
+                    (Width::W32, Operand::Imm(imm)) => Insn::alu32_imm(*op, dst, *imm),
+                };
+                self.push(insn);
+            }
+            Ins::Neg { dst } => {
+                let insn = Insn::neg64(self.reg(*dst));
+                self.push(insn);
+            }
+            Ins::Swap { bits, dst } => {
+                // On a little-endian target the conversion to big-endian swaps.
+                let insn = Insn::to_be(self.reg(*dst), *bits);
+                self.push(insn);
+            }
+            Ins::Load {
+                size,
+                dst,
+                base,
+                offset,
+            } => {
+                let (base, offset) = self.base(*base, *offset);
+                let insn = Insn::ldx(*size, self.reg(*dst), base, offset);
+                self.push(insn);
+            }
+            Ins::Store {
+                size,
+                base,
+                offset,
+                src,
+            } => {
+                let (base, offset) = self.base(*base, *offset);
+                let insn = match src {
+                    Operand::Reg(v) => Insn::stx(*size, base, offset, self.reg(*v)),
+                    Operand::Imm(imm) => Insn::st(*size, base, offset, *imm),
+                };
+                self.push(insn);
+            }
+            Ins::Atomic {
+                size,
+                base,
+                offset,
+                src,
+            } => {
+                let (base, offset) = self.base(*base, *offset);
+                let src = self.reg(*src);
+                self.push(Insn::atomic(*size, AtomicOp::Add, base, offset, src));
+            }
+            Ins::Call {
+                helper,
+                args,
+                result,
+            } => {
+                let moves: Vec<(Location, From)> = args
+                    .iter()
+                    .enumerate()
+                    .map(|(index, arg)| (Location::Register(index as u8 + 1), self.from(*arg)))
+                    .collect();
+                // r0 is free once it has been moved away: nothing lives in it across a call.
+                self.parallel(&moves, 1);
+                self.push(Insn::call(HelperId(*helper)));
+                if let Some(v) = result {
+                    match self.location(*v) {
+                        Location::Register(0) => {}
+                        Location::Register(r) => self.push(Insn::mov64(Reg(r), Reg::R0)),
+                        Location::Slot(slot) => self.store_slot(slot, Reg::R0),
+                    }
+                }
+            }
+            Ins::Parallel(pairs) => {
+                let moves: Vec<(Location, From)> = pairs
+                    .iter()
+                    .map(|(to, src)| (self.location(*to), self.from(*src)))
+                    .collect();
+                let mut taken = 0_u16;
+                for v in live_out.iter() {
+                    if let Some(r) = self.allocation.registers[v.index()] {
+                        taken |= 1 << r;
+                    }
+                }
+                self.parallel(&moves, !taken & 0x3ff);
+            }
+            Ins::Ctx { dst } => match self.location(*dst) {
+                Location::Register(1) => {}
+                Location::Register(r) => self.push(Insn::mov64(Reg(r), Reg::R1)),
+                Location::Slot(slot) => self.store_slot(slot, Reg::R1),
+            },
+        }
+    }
+
+    fn from(&mut self, source: Source) -> From {
+        match source {
+            Source::Reg(v) => From::At(self.location(v)),
+            Source::Sum(v, add) => From::Sum(self.location(v), add),
+            other => From::Other(other),
+        }
+    }
+
+    fn exit(&mut self, source: &Source) {
+        self.load_source(Reg::R0, *source);
+        self.push(Insn::exit());
+    }
+}
+
+/// Follows blocks that only jump on.
+fn thread(code: &lir::Code, bodies: &[Vec<Piece>], from: B) -> B {
+    let mut b = from;
+    for _ in 0..bodies.len() {
+        match code.blocks[b.index()].end {
+            End::Jump(next) if bodies[b.index()].is_empty() => b = next,
+            _ => break,
+        }
+    }
+    b
+}
+
+/// Orders the blocks and resolves the jumps.
+fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Code, EmitError> {
+    let mut blocks = code.blocks.clone();
+    for block in &mut blocks {
+        let go = |b: &mut B| *b = thread(code, bodies, *b);
+        match &mut block.end {
+            End::Jump(target) => go(target),
+            End::Branch {
+                then, otherwise, ..
+            } => {
+                go(then);
+                go(otherwise);
+                if then == otherwise {
+                    block.end = End::Jump(*then);
+                }
+            }
+            End::Exit(_) => {}
+        }
+    }
+    let order = live::order(&blocks);
+    let mut result = Code {
+        scratch_size: code.scratch_size,
+        ..Code::default()
+    };
+    let mut starts = vec![0_usize; blocks.len()];
+    let mut jumps: Vec<(usize, B)> = Vec::new();
+    for (position, b) in order.iter().enumerate() {
+        let block = &blocks[b.index()];
+        starts[b.index()] = result.insns.len();
+        for piece in &bodies[b.index()] {
+            line(&mut result, piece.span);
+            if let Some(kind) = &piece.reloc {
+                let insn = result.insns.len() as u32;
+                result.relocs.push(Reloc {
+                    insn,
+                    kind: kind.clone(),
+                });
+            }
+            result.insns.extend(piece.slots.iter().flatten());
+        }
+        let next = order.get(position + 1).copied();
+        match &block.end {
+            End::Exit(_) => {}
+            End::Jump(target) if Some(*target) == next => {}
+            End::Jump(target) => {
+                line(&mut result, block.span);
+                jumps.push((result.insns.len(), *target));
+                result.insns.push(Insn::ja(0));
+            }
+            End::Branch {
+                cond,
+                left,
+                right,
+                then,
+                otherwise,
+            } => {
+                line(&mut result, block.span);
+                let (cond, target, other) = match cond.negated() {
+                    Some(negated) if Some(*then) == next => (negated, *otherwise, None),
+                    _ if Some(*otherwise) == next => (*cond, *then, None),
+                    _ => (*cond, *then, Some(*otherwise)),
+                };
+                jumps.push((result.insns.len(), target));
+                result.insns.push(branch(out, cond, *left, *right)?);
+                if let Some(other) = other {
+                    jumps.push((result.insns.len(), other));
+                    result.insns.push(Insn::ja(0));
+                }
+            }
+        }
+    }
+    let insns = result.insns.len();
+    for (at, target) in jumps {
+        let distance = starts[target.index()] as i64 - at as i64 - 1;
+        result.insns[at].off = i16::try_from(distance).map_err(|_| EmitError::TooLong { insns })?;
+    }
+    Ok(result)
+}
+
+fn branch(out: &Output<'_>, cond: Cond, left: V, right: Operand) -> Result<Insn, EmitError> {
+    let reg = |v: V| {
+        out.allocation.registers[v.index()]
+            .map(Reg)
+            .ok_or(EmitError::Registers)
+    };
+    Ok(match right {
+        Operand::Reg(right) => Insn::jmp64(cond, reg(left)?, reg(right)?, 0),
+        Operand::Imm(imm) => Insn::jmp64_imm(cond, reg(left)?, imm, 0),
+    })
+}
+
+fn line(code: &mut Code, span: Span) {
+    if code.lines.last().is_none_or(|(_, last)| *last != span) {
+        code.lines.push((code.insns.len() as u32, span));
+    }
+}
