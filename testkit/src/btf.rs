@@ -1,6 +1,10 @@
 //! A writer of BTF that shares nothing with the reader it tests: it takes numbers as the format
 //! document names them, and lets a test write what no compiler would.
 
+mod walk;
+
+pub use walk::ask_everything;
+
 /// Byte order of a written blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Order {

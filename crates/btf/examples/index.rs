@@ -43,6 +43,7 @@ fn measure(blob: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
     // The kernel counts CPU time by ticks: one figure is the mean of many runs.
     const RUNS: u32 = 100;
     let copies = vec![blob.to_vec(); RUNS as usize];
+    let before = resident();
     let start = cpu();
     let parsed = copies
         .into_iter()
@@ -55,6 +56,7 @@ fn measure(blob: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
         .filter(|b| b.find("task_struct", Kind::Struct).is_some())
         .count();
     let names = cpu() - start;
+    let kept = resident().saturating_sub(before) / RUNS as usize;
     let start = cpu();
     let constants = parsed
         .iter()
@@ -62,6 +64,7 @@ fn measure(blob: &[u8]) -> Result<(), Box<dyn std::error::Error>> {
         .count();
     let enumerators = cpu() - start;
     println!("{} types; CPU time, mean of {RUNS}", parsed[0].type_count());
+    println!("memory       {kept} kB added by layout and names");
     println!("layout       {:.2?}", layout / RUNS);
     println!(
         "names        {:.2?} ({found} found task_struct)",
@@ -81,4 +84,12 @@ fn cpu() -> Duration {
         .ok()
         .and_then(|s| s.split(' ').next()?.parse().ok());
     nanoseconds.map_or_else(|| START.with(Instant::elapsed), Duration::from_nanos)
+}
+
+/// Gives the resident memory of this process in kB.
+fn resident() -> usize {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|l| l.strip_prefix("VmRSS:"));
+    line.and_then(|l| l.split_whitespace().next()?.parse().ok())
+        .unwrap_or(0)
 }

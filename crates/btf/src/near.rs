@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use crate::blob::Btf;
 use crate::kind::Kind;
+use crate::types::Type;
 
 /// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
 ///
@@ -77,6 +78,17 @@ impl Btf {
             .filter(|&id| self.is_kind(id, kind))
             .filter_map(|id| self.name(id));
         nearest(name, names.filter(|n| !n.is_empty()), limit)
+    }
+
+    /// Gives up to `limit` names of constants of enumerations that are near to `name`, the nearest
+    /// first.
+    #[must_use]
+    pub fn near_enumerators(&self, name: &str, limit: usize) -> Vec<&str> {
+        let names = self.ids().filter_map(|id| match self.get(id) {
+            Some(Type::Enum(e)) => Some(e.enumerators().map(|c| c.name)),
+            _ => None,
+        });
+        nearest(name, names.flatten(), limit)
     }
 
     /// Gives up to `limit` names of members of a structure that are near to `name`, the nearest

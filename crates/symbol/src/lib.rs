@@ -1,1 +1,12 @@
-//! Addresses to names, for the kernel and for user space.
+//! Addresses to names, for the kernel and for user space; user ids to names.
+//!
+//! Files are read when the first name is asked for, never before: writing `/proc/kallsyms` takes
+//! the kernel some 30 ms.
+
+mod error;
+mod kernel;
+mod users;
+
+pub use error::Error;
+pub use kernel::{KernelSymbolizer, Symbol};
+pub use users::UserNames;

@@ -1,49 +1,10 @@
 //! Blobs that no compiler wrote: errors with their place, and no panic or endless loop whatever
 //! is asked.
 
-use kscope_btf::{Btf, Error, Kind, Type, TypeId};
-use kscope_testkit::btf::{BtfWriter, Order};
+use kscope_btf::{Btf, Error, TypeId};
+use kscope_testkit::btf::{BtfWriter, Order, ask_everything};
 
 use crate::sample::{btf, writer};
-
-/// Asks everything there is to ask.
-fn ask_everything(btf: &Btf) {
-    let _ = btf.validate();
-    for id in btf
-        .ids()
-        .chain([TypeId(btf.type_count()), TypeId(u32::MAX)])
-    {
-        let _ = btf.name(id).map(|name| btf.find_all(name).count());
-        let _ = (
-            btf.size_of(id),
-            btf.resolve(id),
-            btf.int_shape(id),
-            btf.pointee(id),
-        );
-        let _ = (
-            btf.member(id, "high"),
-            btf.member(id, "no such member"),
-            btf.fields(id).len(),
-        );
-        let _ = btf.prototype(id).map(|p| p.params().count());
-        let _ = (btf.print_c(id), btf.declaration(id, "x"));
-        match btf.get(id) {
-            Some(Type::Enum(e)) => drop((e.enumerators().count(), e.name_of(5))),
-            Some(Type::DataSec(d)) => drop(d.vars().count()),
-            Some(Type::Struct(s) | Type::Union(s)) => drop(s.member(s.len() + 1)),
-            _ => {}
-        }
-    }
-    let _ = (
-        btf.enumerator("GREEN"),
-        btf.near_names("taks", Kind::Struct, 3),
-    );
-    let _ = (
-        btf.find_c_type("struct task *"),
-        btf.string(u32::MAX),
-        btf.string(1),
-    );
-}
 
 /// A small generator of numbers, the same in every run.
 struct Numbers(u64);

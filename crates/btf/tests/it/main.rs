@@ -4,5 +4,6 @@ mod c_names;
 mod hostile;
 mod printing;
 mod reading;
+mod running_kernel;
 mod sample;
 mod writing;

@@ -47,6 +47,7 @@ fn members_that_are_not_there() {
     assert_eq!(btf.member(TypeId(9999), "pid"), None);
     assert_eq!(btf.near_members(id(&btf, "task"), "hihg", 2), ["high"]);
     assert_eq!(btf.near_names("taks", Kind::Struct, 3), ["task"]);
+    assert_eq!(btf.near_enumerators("GREN", 3), ["GREEN"]);
 }
 
 #[test]
