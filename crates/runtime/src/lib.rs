@@ -1,1 +1,23 @@
 //! Runs a Spec and its Plan on a kernel and gives typed rows.
+//!
+//! [`Session::load`] makes kernel objects, [`Session::run`] attaches and drains them until the
+//! script exits, a stop is asked for or the traced command ends, and [`Session::finish`] runs
+//! `end` and gives the maps. What comes out are [`kscope_rows::Output`]s with all names
+//! resolved; nothing is rendered here.
+
+mod attach;
+mod catalogue;
+mod clock;
+mod error;
+mod event;
+mod maps;
+mod options;
+mod resolve;
+mod session;
+mod target;
+
+pub use catalogue::LiveCatalogue;
+pub use error::Error;
+pub use options::{OptionValue, Options};
+pub use session::{Request, Session, Stop, Summary};
+pub use target::Target;

@@ -179,6 +179,20 @@ pub struct ProbePlan {
     pub name: String,
     /// What to attach to; several after a wildcard that shares one program.
     pub attach: Vec<Attach>,
+    /// Conditions on options alone that its predicate begins with: where one does not hold, the
+    /// program is neither loaded nor attached. Set by lowering.
+    pub when: Vec<OptionCondition>,
+}
+
+/// `getopt("name") == "value"`, known before anything is loaded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct OptionCondition {
+    /// Index in [`Plan::options`].
+    pub option: u32,
+    /// The value as text; `true` and `false` of a bool.
+    pub value: String,
+    /// True for `!=`.
+    pub negated: bool,
 }
 
 /// An attach point.

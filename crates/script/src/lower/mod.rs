@@ -1,5 +1,6 @@
 //! The checked program to IR: one function per probe, the kernel's maps, and the Plan.
 
+mod condition;
 mod context;
 mod emit;
 mod function;
@@ -291,6 +292,7 @@ impl Tables {
         let mut probes: Vec<_> = program.probes.iter().map(|p| p.plan.clone()).collect();
         for (index, probe) in probes.iter_mut().enumerate() {
             probe.program = ProgramId(index as u32);
+            probe.when = condition::conditions(program, &program.probes[index]);
         }
         let mut options = program.options.clone();
         for (option, masks) in options.iter_mut().zip(&self.option_masks) {

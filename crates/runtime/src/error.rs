@@ -1,0 +1,75 @@
+//! What can keep a script from running.
+
+use std::fmt;
+use std::io;
+
+use kscope_spec::LineInfo;
+
+/// An error of a run.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Error {
+    /// The loader, a map, a link or a reader failed.
+    Kernel(kscope_bpf::Error),
+    /// A program was not loaded.
+    Program {
+        /// The probe it belongs to, as the plan names it.
+        probe: String,
+        /// Where in the script, where the verifier told.
+        place: Option<LineInfo>,
+        /// Why.
+        error: kscope_bpf::Error,
+    },
+    /// A probe was not attached.
+    Attach {
+        /// The probe as the plan names it.
+        probe: String,
+        /// Why.
+        error: kscope_bpf::Error,
+    },
+    /// The kernel's types cannot be read.
+    Types {
+        /// Where they were looked for.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// An option's value makes no sense.
+    BadOption {
+        /// The option's name.
+        name: String,
+        /// What is wrong.
+        why: String,
+    },
+    /// The receiver of the output failed.
+    Output(io::Error),
+    /// The plan was made by a newer version.
+    NewerPlan {
+        /// Its version.
+        version: u32,
+    },
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Error::Kernel(error) => error.fmt(f),
+            Error::Program { probe, error, .. } => write!(f, "cannot load {probe}: {error}"),
+            Error::Attach { probe, error } => write!(f, "cannot attach {probe}: {error}"),
+            Error::Types { path, why } => write!(f, "cannot read kernel types from {path}: {why}"),
+            Error::BadOption { name, why } => write!(f, "option --{name}: {why}"),
+            Error::Output(error) => write!(f, "cannot write the output: {error}"),
+            Error::NewerPlan { version } => {
+                write!(f, "the program was built by a newer kscope (plan version {version})")
+            }
+        }
+    }
+}
+
+impl std::error::Error for Error {}
+
+impl From<kscope_bpf::Error> for Error {
+    fn from(error: kscope_bpf::Error) -> Self {
+        Error::Kernel(error)
+    }
+}

@@ -1,0 +1,164 @@
+//! Events as programs send them: the number of a site, then its arguments.
+
+use std::sync::Arc;
+
+use kscope_rows::{
+    DataType, Field, Format, MapOutput, Output, Place, Resolve, Row, Schema, Severity, Value,
+    decode_field, decode_map_value,
+};
+use kscope_script::compile::LineTable;
+use kscope_script::plan::{Plan, Site, SiteKind};
+use kscope_spec::Spec;
+
+/// What an event asks for.
+pub(crate) enum Event {
+    /// To be rendered.
+    Output(Output),
+    /// The end of the run.
+    Exit(i32),
+    /// The time, in this format.
+    Time(Arc<str>),
+    /// A map to be printed.
+    PrintMap { map: u32, top: u32, div: u64 },
+    /// A map to be emptied.
+    Clear { map: u32 },
+    /// A map whose values are to become zero.
+    Zero { map: u32 },
+    /// Not an event of this script.
+    Unknown,
+}
+
+/// The sites of a plan, with what decoding needs of each made once.
+#[derive(Debug)]
+pub(crate) struct Sites {
+    sites: Vec<Prepared>,
+    maps: Vec<(Arc<str>, kscope_rows::MapValueType)>,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    site: Site,
+    format: Option<Arc<Format>>,
+    schema: Option<Arc<Schema>>,
+    place: Arc<Place>,
+}
+
+impl Sites {
+    pub(crate) fn new(plan: &Plan, name: &str, spec: &Spec, source: &str) -> Sites {
+        let lines = LineTable::new(source);
+        let file = spec.files.first().map_or("stdin", |file| file.name.as_str());
+        let sites = plan.sites.iter().map(|site| prepare(site, name, file, &lines)).collect();
+        let maps = plan.maps.iter().map(|map| (format!("@{}", map.name).into(), map.value.clone()));
+        Sites { sites, maps: maps.collect() }
+    }
+
+    /// Decodes one event. Bytes that are no event of the script give [`Event::Unknown`].
+    pub(crate) fn decode(&self, bytes: &[u8], resolve: &dyn Resolve) -> Event {
+        let number = bytes.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok());
+        let number = number.map(u32::from_ne_bytes);
+        let Some(prepared) = number.and_then(|n| self.sites.get(n as usize)) else {
+            return Event::Unknown;
+        };
+        let Prepared { site, format, schema, place } = prepared;
+        if bytes.len() < site.size as usize {
+            return Event::Unknown;
+        }
+        let values = || site.fields.iter().map(|f| decode_field(f, bytes, resolve)).collect();
+        match &site.kind {
+            SiteKind::Printf { .. } => match format {
+                Some(format) => {
+                    Event::Output(Output::Printf { format: format.clone(), values: values() })
+                }
+                None => Event::Unknown,
+            },
+            SiteKind::Message { error, .. } => match format {
+                Some(format) => Event::Output(Output::Message {
+                    severity: if *error { Severity::Error } else { Severity::Warning },
+                    place: place.clone(),
+                    format: format.clone(),
+                    values: values(),
+                }),
+                None => Event::Unknown,
+            },
+            SiteKind::Print => match site.fields.first() {
+                Some(field) => Event::Output(print(field, schema.as_ref(), bytes, resolve)),
+                None => Event::Unknown,
+            },
+            SiteKind::PrintEntry { map } => self.entry(*map, site, bytes, resolve),
+            SiteKind::PrintMap { map, top, div } => {
+                Event::PrintMap { map: *map, top: *top, div: *div }
+            }
+            SiteKind::Clear { map } => Event::Clear { map: *map },
+            SiteKind::Zero { map } => Event::Zero { map: *map },
+            SiteKind::Time { format } => Event::Time(format.clone()),
+            SiteKind::Exit => {
+                let code = site.fields.first().map(|f| decode_field(f, bytes, resolve));
+                Event::Exit(match code {
+                    Some(Value::Int(code)) => code as i32,
+                    Some(Value::Uint(code)) => code as i32,
+                    _ => 0,
+                })
+            }
+            // The compiler refuses these as long as nothing runs them.
+            SiteKind::Cat { .. } | SiteKind::System { .. } => Event::Unknown,
+        }
+    }
+
+    fn entry(&self, map: u32, site: &Site, bytes: &[u8], resolve: &dyn Resolve) -> Event {
+        let (Some((name, ty)), [key, value]) = (self.maps.get(map as usize), site.fields.as_slice())
+        else {
+            return Event::Unknown;
+        };
+        let key = decode_field(key, bytes, resolve);
+        let value = match ty {
+            kscope_rows::MapValueType::Plain(_) => decode_field(value, bytes, resolve),
+            _ => {
+                let start = value.offset as usize;
+                decode_map_value(ty, bytes.get(start..).unwrap_or_default(), resolve)
+            }
+        };
+        let entries = vec![(key, value)];
+        Event::Output(Output::Map(MapOutput::keyed(name.clone(), ty, entries, 0, 0)))
+    }
+}
+
+fn print(
+    field: &Field,
+    schema: Option<&Arc<Schema>>,
+    bytes: &[u8],
+    resolve: &dyn Resolve,
+) -> Output {
+    let value = decode_field(field, bytes, resolve);
+    let Some(schema) = schema else { return Output::Value(value) };
+    match Row::of_record(value.clone()) {
+        Some(row) => Output::Row { schema: schema.clone(), row },
+        None => Output::Value(value),
+    }
+}
+
+fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
+    let format = match &site.kind {
+        SiteKind::Printf { format } | SiteKind::Message { format, .. } => {
+            Format::parse(format).ok().map(Arc::new)
+        }
+        _ => None,
+    };
+    let schema = match (&site.kind, site.fields.as_slice()) {
+        // A record of the script has no name; a C structure is a value like others.
+        (SiteKind::Print, [Field { ty: ty @ DataType::Record { name: tag, .. }, .. }])
+            if tag.is_empty() =>
+        {
+            Schema::of_record(name, 1, ty).map(Arc::new)
+        }
+        _ => None,
+    };
+    let (line, column) = lines.position(site.span);
+    let place = Place {
+        file: file.to_owned(),
+        line,
+        column,
+        text: format!("{file}:{line}:{column}"),
+        context: Vec::new(),
+    };
+    Prepared { site: site.clone(), format, schema, place: Arc::new(place) }
+}

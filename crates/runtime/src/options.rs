@@ -1,0 +1,160 @@
+//! Options given to a script, and which of its probes they leave.
+
+use kscope_script::plan::{OptionDecl, OptionKind, Plan, ProbePlan};
+use kscope_spec::Spec;
+
+use crate::error::Error;
+
+/// The value of an option.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OptionValue {
+    /// `--name` or `--name=false`.
+    Bool(bool),
+    /// `--name=1`.
+    Int(i64),
+    /// `--name=text`.
+    Text(String),
+}
+
+/// The values of all options of a plan, defaults where nothing was given.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    values: Vec<OptionValue>,
+}
+
+impl Options {
+    /// Reads values as written on a command line; an option may be given without a value.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::BadOption`] for an unknown option or a value of the wrong type.
+    pub fn parse(plan: &Plan, given: &[(String, Option<String>)]) -> Result<Options, Error> {
+        let mut values: Vec<OptionValue> =
+            plan.options.iter().map(|option| default(&option.kind)).collect();
+        for (name, text) in given {
+            let Some(index) = plan.options.iter().position(|option| option.name == *name) else {
+                let names: Vec<&str> = plan.options.iter().map(|o| o.name.as_str()).collect();
+                let why = match names.as_slice() {
+                    [] => "the script has no options".to_owned(),
+                    names => format!("the script has no such option (it has: {})", names.join(", ")),
+                };
+                return Err(Error::BadOption { name: name.clone(), why });
+            };
+            values[index] = parse(&plan.options[index], text.as_deref())
+                .map_err(|why| Error::BadOption { name: name.clone(), why })?;
+        }
+        Ok(Options { values })
+    }
+
+    /// Gives the value of an option by its index in the plan.
+    #[must_use]
+    pub fn get(&self, index: usize) -> Option<&OptionValue> {
+        self.values.get(index)
+    }
+
+    /// Gives the strings by option name, as the options map wants them.
+    pub(crate) fn texts(&self, plan: &Plan) -> Vec<(String, String)> {
+        let pairs = plan.options.iter().zip(&self.values);
+        pairs
+            .filter_map(|(option, value)| match value {
+                OptionValue::Text(text) => Some((option.name.clone(), text.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    /// Gives the numbers by the name of their late value; a string counts as its length.
+    pub(crate) fn numbers<'a>(
+        &'a self,
+        plan: &'a Plan,
+        spec: &'a Spec,
+    ) -> impl Iterator<Item = (&'a str, u64)> {
+        let pairs = plan.options.iter().zip(&self.values);
+        pairs.filter_map(|(option, value)| {
+            let late = spec.late.get(option.late.0 as usize)?;
+            let number = match value {
+                OptionValue::Bool(value) => u64::from(*value),
+                OptionValue::Int(value) => value.cast_unsigned(),
+                OptionValue::Text(text) => text.len() as u64,
+            };
+            Some((late.name.as_str(), number))
+        })
+    }
+
+    /// Says whether the options leave a probe to be run.
+    pub(crate) fn keep(&self, probe: &ProbePlan) -> bool {
+        probe.when.iter().all(|condition| {
+            let equal = match self.get(condition.option as usize) {
+                Some(OptionValue::Text(text)) => *text == condition.value,
+                Some(OptionValue::Bool(value)) => value.to_string() == condition.value,
+                Some(OptionValue::Int(value)) => value.to_string() == condition.value,
+                None => false,
+            };
+            equal != condition.negated
+        })
+    }
+}
+
+fn default(kind: &OptionKind) -> OptionValue {
+    match kind {
+        OptionKind::Bool(value) => OptionValue::Bool(*value),
+        OptionKind::Int(value) => OptionValue::Int(*value),
+        OptionKind::Str { default, .. } => OptionValue::Text(default.clone()),
+    }
+}
+
+fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String> {
+    match (&option.kind, text) {
+        (OptionKind::Bool(_), None | Some("true" | "1" | "yes")) => Ok(OptionValue::Bool(true)),
+        (OptionKind::Bool(_), Some("false" | "0" | "no")) => Ok(OptionValue::Bool(false)),
+        (OptionKind::Bool(_), Some(text)) => {
+            Err(format!("`{text}` is neither true nor false"))
+        }
+        (OptionKind::Int(_), Some(text)) => number(text).map(OptionValue::Int),
+        (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
+        (OptionKind::Str { capacity, .. }, Some(text)) => {
+            let room = capacity.saturating_sub(1) as usize;
+            if text.len() > room {
+                return Err(format!("the text has {} bytes, at most {room} fit", text.len()));
+            }
+            Ok(OptionValue::Text(text.to_owned()))
+        }
+        (OptionKind::Str { .. }, None) => Err("it needs a text: --name=text".to_owned()),
+    }
+}
+
+/// Reads a decimal, hexadecimal or octal number.
+fn number(text: &str) -> Result<i64, String> {
+    let bad = || format!("`{text}` is not a number");
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        u64::from_str_radix(hex, 16).map(u64::cast_signed).map_err(|_| bad())?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        i64::from_str_radix(digits, 8).map_err(|_| bad())?
+    } else {
+        digits.parse().map_err(|_| bad())?
+    };
+    Ok(if negative { value.wrapping_neg() } else { value })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::number;
+
+    #[test]
+    fn numbers() {
+        let check = |text, expected: Option<i64>| assert_eq!(number(text).ok(), expected, "{text}");
+        check("0", Some(0));
+        check("12", Some(12));
+        check("-12", Some(-12));
+        check("0x1f", Some(31));
+        check("017", Some(15));
+        check("", None);
+        check("-", None);
+        check("1x", None);
+        check("99999999999999999999", None);
+    }
+}

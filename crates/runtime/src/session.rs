@@ -1,0 +1,443 @@
+//! A script on a kernel, from loading to its last map.
+
+use std::io;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kscope_bpf::{EventReader, Link, Loader, Map, Object, PerfBuffer, RingBuffer, TestInput};
+use kscope_btf::Btf;
+use kscope_rows::time::{Dialect, format_time};
+use kscope_rows::{MapContent, Output};
+use kscope_script::Compiled;
+use kscope_script::lower::START_TIME;
+use kscope_script::plan::{Attach, Counter, EventMap, PLAN_VERSION, Plan, ProbePlan};
+use kscope_spec::{LateKind, MapId, ProgramId, Spec};
+use kscope_symbol::UserNames;
+use kscope_sys::{Child, Clock, ExitKind};
+
+use crate::attach;
+use crate::clock::WallClock;
+use crate::error::Error;
+use crate::event::{Event, Sites};
+use crate::maps;
+use crate::options::Options;
+use crate::resolve::Resolver;
+use crate::target::Target;
+
+/// How long the reader sleeps: between busy looks, and at most when nothing comes.
+const BUSY_WAIT: Duration = Duration::from_millis(5);
+const IDLE_WAIT: Duration = Duration::from_millis(50);
+/// How often losses are looked for.
+const LOSS_PERIOD: Duration = Duration::from_secs(1);
+/// Bytes of a CPU's perf buffer where the script does not say.
+const PERF_BUFFER_BYTES: usize = 4 << 20;
+const PAGE: usize = 4096;
+
+/// What to run and how.
+#[derive(Debug)]
+pub struct Request {
+    /// The compiled script.
+    pub compiled: Compiled,
+    /// The values of its options.
+    pub options: Options,
+    /// Name of what prints rows: that of the tool, or `script`.
+    pub name: String,
+    /// The script's source, for the places of messages.
+    pub source: String,
+}
+
+/// Why a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Stop {
+    /// The script called `exit`.
+    Exit(i32),
+    /// The caller asked for it.
+    Asked,
+    /// The traced command ended.
+    Child(ExitKind),
+}
+
+/// What a finished run has to report beside its output.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Events that found no room.
+    pub lost_events: u64,
+    /// Stacks that the kernel could not keep.
+    pub lost_stacks: u64,
+    /// Maps that were full, by name, with the number of refused updates.
+    pub full_maps: Vec<(String, u64)>,
+}
+
+/// A script loaded on a kernel.
+#[derive(Debug)]
+pub struct Session {
+    target: Target,
+    plan: Arc<Plan>,
+    object: Object,
+    reader: Option<EventReader>,
+    sites: Sites,
+    clock: WallClock,
+    users: UserNames,
+    links: Vec<Link>,
+    exit: Option<i32>,
+    lost_reported: u64,
+    probes: u64,
+}
+
+/// Receives the output of a run.
+pub type Sink<'a> = dyn FnMut(Output) -> io::Result<()> + 'a;
+
+impl Session {
+    /// Creates the maps and loads the programs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`] for the first program that the kernel refuses, unless the script may do
+    /// without its probe.
+    pub fn load(target: &Target, btf: Option<&Btf>, request: Request) -> Result<Session, Error> {
+        let Request { compiled, options, name, source } = request;
+        let Compiled { mut spec, mut plan } = compiled;
+        if plan.version > PLAN_VERSION {
+            return Err(Error::NewerPlan { version: plan.version });
+        }
+        drop_unused(&mut spec, &mut plan, &options);
+        if let Some(map) = plan.service.options {
+            if let Some(map) = spec.maps.get_mut(map.0 as usize) {
+                let texts = options.texts(&plan);
+                map.initial = Some(plan.options_image(&texts, map.value_size));
+            }
+        }
+        let kernel = target.kernel();
+        let start = kernel.clock(Clock::Boottime).unwrap_or(0);
+        let symbols = target.symbols().clone();
+        let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
+        let mut loader = Loader::new(kernel.clone()).btf(btf).symbols(&resolve);
+        for late in spec.late.iter().filter(|late| late.kind == LateKind::Number) {
+            loader = loader.late(late.name.clone(), 0);
+        }
+        loader = loader.late(START_TIME, start);
+        for (name, value) in options.numbers(&plan, &spec) {
+            loader = loader.late(name, value);
+        }
+        let object = loader.load(&spec)?;
+        let reader = reader(&plan, &object)?;
+        let clock = WallClock::new(&**kernel);
+        let sites = Sites::new(&plan, &name, &spec, &source);
+        let probes = plan.probes.iter().map(|probe| probe.attach.len() as u64).sum();
+        let session = Session {
+            target: target.clone(),
+            plan: Arc::new(plan),
+            object,
+            reader,
+            sites,
+            clock,
+            users: UserNames::new(),
+            links: Vec::new(),
+            exit: None,
+            lost_reported: 0,
+            probes,
+        };
+        session.require_programs()?;
+        Ok(session)
+    }
+
+    /// Fails with the first program that the kernel refused.
+    fn require_programs(&self) -> Result<(), Error> {
+        for probe in &self.plan.probes {
+            attach::program(probe, &self.object)?;
+        }
+        Ok(())
+    }
+
+    /// Gives the loaded programs and maps.
+    #[must_use]
+    pub fn object(&self) -> &Object {
+        &self.object
+    }
+
+    /// Gives the number of attach points.
+    #[must_use]
+    pub fn probes(&self) -> u64 {
+        self.probes
+    }
+
+    /// Runs `begin`, then attaches all other probes. Gives the attach points that are missing where
+    /// the script asks for a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Attach`] for the first probe that cannot be attached.
+    pub fn start(&mut self, sink: &mut Sink<'_>) -> Result<Vec<Error>, Error> {
+        self.run_once(&Attach::Begin)?;
+        self.drain(sink)?;
+        if self.exit.is_some() {
+            return Ok(Vec::new());
+        }
+        let attached = attach::attach_all(&self.plan, &self.object)?;
+        self.links = attached.links;
+        Ok(attached.missing)
+    }
+
+    /// Gives out events until the script exits, `stop` says so or the command ends.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Output`] where the sink fails, [`Error::Kernel`] where a buffer cannot be read.
+    pub fn run(
+        &mut self,
+        sink: &mut Sink<'_>,
+        stop: &dyn Fn() -> bool,
+        mut child: Option<&mut Child>,
+    ) -> Result<Stop, Error> {
+        let mut wait = BUSY_WAIT;
+        let mut losses = Instant::now();
+        loop {
+            if let Some(code) = self.exit {
+                return Ok(Stop::Exit(code));
+            }
+            if stop() {
+                return Ok(Stop::Asked);
+            }
+            if let Some(child) = child.as_deref_mut() {
+                if let Ok(Some(kind)) = child.poll() {
+                    return Ok(Stop::Child(kind));
+                }
+            }
+            let seen = self.drain(sink)?;
+            wait = if seen > 0 { BUSY_WAIT } else { (wait * 2).min(IDLE_WAIT) };
+            if losses.elapsed() >= LOSS_PERIOD {
+                losses = Instant::now();
+                self.report_losses(sink)?;
+            }
+            if self.exit.is_none() && !stop() {
+                let seen = self.wait(wait, sink)?;
+                if seen > 0 {
+                    wait = BUSY_WAIT;
+                }
+            }
+        }
+    }
+
+    /// Detaches, gives out what is still in the buffers, runs `end`, and gives the maps.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::run`].
+    pub fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Summary, Error> {
+        self.links.clear();
+        self.drain(sink)?;
+        self.run_once(&Attach::End)?;
+        self.drain(sink)?;
+        self.report_losses(sink)?;
+        sink(Output::End).map_err(Error::Output)?;
+        if self.plan.config.print_maps_on_exit {
+            self.print_maps(sink)?;
+        }
+        self.summary()
+    }
+
+    fn print_maps(&self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        let resolver = self.resolver();
+        let mut order: Vec<_> = self.plan.maps.iter().collect();
+        order.sort_by(|left, right| left.name.cmp(&right.name));
+        for plan in order {
+            let Some(map) = self.object.map(plan.map) else { continue };
+            let output = maps::read(plan, map, 0, 0, &resolver)?;
+            if let Some(output) = output.filter(has_entries) {
+                sink(Output::Map(output)).map_err(Error::Output)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs the programs of `begin` or `end`, in order.
+    fn run_once(&self, which: &Attach) -> Result<(), Error> {
+        for probe in self.plan.probes.iter().filter(|probe| probe.attach.contains(which)) {
+            let program = attach::program(probe, &self.object)?;
+            // A raw tracepoint program takes its arguments from here; it has none.
+            let context = [0u8; 16];
+            let input = TestInput { context: &context, ..TestInput::default() };
+            let ran = program.test_run(&input);
+            ran.map_err(|error| Error::Attach { probe: probe.name.clone(), error })?;
+        }
+        Ok(())
+    }
+
+    fn resolver(&self) -> Resolver<'_> {
+        Resolver {
+            symbols: self.target.symbols(),
+            users: &self.users,
+            clock: &self.clock,
+            kernel_stacks: self.plan.service.kernel_stacks.and_then(|id| self.object.map(id)),
+            trailer: &self.plan.config.str_trunc_trailer,
+        }
+    }
+
+    /// Handles what is in the buffers now; gives the number of events.
+    fn drain(&mut self, sink: &mut Sink<'_>) -> Result<u64, Error> {
+        self.read(None, sink)
+    }
+
+    /// Waits for events, at most this long, and handles them.
+    fn wait(&mut self, time: Duration, sink: &mut Sink<'_>) -> Result<u64, Error> {
+        if self.reader.is_none() {
+            std::thread::sleep(time);
+            return Ok(0);
+        }
+        self.read(Some(time), sink)
+    }
+
+    fn read(&mut self, time: Option<Duration>, sink: &mut Sink<'_>) -> Result<u64, Error> {
+        let Some(mut reader) = self.reader.take() else { return Ok(0) };
+        let mut failed = None;
+        let mut exit = self.exit;
+        let mut each = |bytes: &[u8]| {
+            if failed.is_some() {
+                return;
+            }
+            match self.handle(bytes, sink) {
+                Ok(Some(code)) => exit = exit.or(Some(code)),
+                Ok(None) => {}
+                Err(error) => failed = Some(error),
+            }
+        };
+        let round = match time {
+            None => reader.drain(&mut each),
+            Some(time) => reader.poll(Some(time), &mut each),
+        };
+        self.exit = exit;
+        self.reader = Some(reader);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(round?.records),
+        }
+    }
+
+    /// Handles one event; gives the code of an `exit`.
+    fn handle(&self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<Option<i32>, Error> {
+        let resolver = self.resolver();
+        let output = match self.sites.decode(bytes, &resolver) {
+            Event::Output(output) => output,
+            Event::Exit(code) => return Ok(Some(code)),
+            Event::Time(format) => {
+                let now = self.clock.now(&**self.target.kernel());
+                Output::Time(format_time(&format, &now, Dialect::Time))
+            }
+            Event::PrintMap { map, top, div } => {
+                let (plan, map) = self.map(map)?;
+                match maps::read(plan, map, top, div, &resolver)? {
+                    Some(output) => Output::Map(output),
+                    None => return Ok(None),
+                }
+            }
+            Event::Clear { map } => {
+                maps::clear(self.map(map)?.1)?;
+                return Ok(None);
+            }
+            Event::Zero { map } => {
+                maps::zero(self.map(map)?.1)?;
+                return Ok(None);
+            }
+            // A torn or foreign record cannot be counted as an event of the script.
+            Event::Unknown => return Ok(None),
+        };
+        sink(output).map_err(Error::Output)?;
+        Ok(None)
+    }
+
+    fn map(&self, index: u32) -> Result<(&kscope_script::plan::MapPlan, &Map), Error> {
+        let missing = || Error::Kernel(kscope_bpf::Error::NotFound {
+            what: "map number",
+            name: index.to_string(),
+        });
+        let plan = self.plan.maps.get(index as usize).ok_or_else(missing)?;
+        let map = self.object.map(plan.map).ok_or_else(missing)?;
+        Ok((plan, map))
+    }
+
+    fn counter(&self, counter: Counter) -> Result<u64, Error> {
+        let map: Option<MapId> = self.plan.service.counters;
+        let Some(map) = map.and_then(|id| self.object.map(id)) else { return Ok(0) };
+        let Some(bytes) = map.lookup(&counter.index().to_ne_bytes())? else { return Ok(0) };
+        Ok(bytes
+            .chunks_exact(8)
+            .map(|word| word.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
+            .sum())
+    }
+
+    fn report_losses(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+        let lost = self.counter(Counter::LostEvents)?;
+        let new = lost.saturating_sub(self.lost_reported);
+        if new > 0 {
+            self.lost_reported = lost;
+            sink(Output::Lost(new)).map_err(Error::Output)?;
+        }
+        Ok(())
+    }
+
+    fn summary(&self) -> Result<Summary, Error> {
+        let mut full_maps = Vec::new();
+        for (index, map) in self.plan.maps.iter().enumerate() {
+            let refused = self.counter(Counter::MapFull(index as u32))?;
+            if refused > 0 {
+                full_maps.push((format!("@{}", map.name), refused));
+            }
+        }
+        Ok(Summary {
+            lost_events: self.counter(Counter::LostEvents)?,
+            lost_stacks: self.counter(Counter::LostStacks)?,
+            full_maps,
+        })
+    }
+}
+
+/// Says whether a map has anything to print at the end.
+fn has_entries(output: &kscope_rows::MapOutput) -> bool {
+    !matches!(&output.content, MapContent::Keyed(entries) if entries.is_empty())
+}
+
+/// Opens the buffer that events come through.
+fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
+    let map = |id: MapId| {
+        object.map(id).ok_or_else(|| {
+            Error::Kernel(kscope_bpf::Error::NotFound { what: "map", name: "events".to_owned() })
+        })
+    };
+    Ok(match plan.service.events {
+        None => None,
+        Some(EventMap::Ring(id)) => Some(EventReader::Ring(RingBuffer::new(&[map(id)?])?)),
+        Some(EventMap::Perf(id)) => {
+            let bytes = match plan.config.perf_rb_pages as usize {
+                0 => PERF_BUFFER_BYTES,
+                pages => pages.saturating_mul(PAGE),
+            };
+            // The reader looks by itself; it is woken only when a buffer fills up.
+            let watermark = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
+            Some(EventReader::Perf(PerfBuffer::new(map(id)?, bytes, watermark)?))
+        }
+    })
+}
+
+/// Takes out the probes that the options leave nothing to do.
+fn drop_unused(spec: &mut Spec, plan: &mut Plan, options: &Options) {
+    let keep: Vec<bool> = plan.probes.iter().map(|probe| options.keep(probe)).collect();
+    let used = |id: usize| {
+        let runs = |(probe, keep): (&ProbePlan, &bool)| *keep && probe.program.0 as usize == id;
+        plan.probes.iter().zip(&keep).any(runs)
+    };
+    let used: Vec<bool> = (0..spec.programs.len()).map(used).collect();
+    let mut index = 0;
+    spec.programs.retain(|_| {
+        index += 1;
+        used[index - 1]
+    });
+    let mut index = 0;
+    plan.probes.retain(|_| {
+        index += 1;
+        keep[index - 1]
+    });
+    for probe in &mut plan.probes {
+        let before = used.iter().take(probe.program.0 as usize).filter(|used| **used).count();
+        probe.program = ProgramId(before as u32);
+    }
+}

@@ -1,0 +1,70 @@
+//! The kernel that scripts run on: its door, its types, its symbols.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kscope_btf::Btf;
+use kscope_symbol::KernelSymbolizer;
+use kscope_sys::{SharedKernel, real_kernel};
+
+use crate::error::Error;
+
+/// Where the kernel shows its own types.
+const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
+
+/// The running kernel.
+#[derive(Clone, Debug)]
+pub struct Target {
+    kernel: SharedKernel,
+    btf_path: PathBuf,
+    symbols: Arc<KernelSymbolizer>,
+}
+
+impl Target {
+    /// Gives the running kernel with the types it shows itself.
+    #[must_use]
+    pub fn live() -> Target {
+        Target {
+            kernel: real_kernel(),
+            btf_path: PathBuf::from(VMLINUX_BTF),
+            symbols: Arc::new(KernelSymbolizer::new()),
+        }
+    }
+
+    /// Takes the types from another file.
+    #[must_use]
+    pub fn with_btf(mut self, path: impl Into<PathBuf>) -> Target {
+        self.btf_path = path.into();
+        self
+    }
+
+    /// Gives the door to the kernel.
+    #[must_use]
+    pub fn kernel(&self) -> &SharedKernel {
+        &self.kernel
+    }
+
+    /// Gives where the types are read from.
+    #[must_use]
+    pub fn btf_path(&self) -> &Path {
+        &self.btf_path
+    }
+
+    /// Gives the kernel's symbols, read when first asked for.
+    #[must_use]
+    pub fn symbols(&self) -> &Arc<KernelSymbolizer> {
+        &self.symbols
+    }
+
+    /// Reads the kernel's types; mapped, not copied, where the kernel allows that.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Types`] where the file is not there, closed or malformed.
+    pub fn btf(&self) -> Result<Btf, Error> {
+        let failed = |why: String| Error::Types { path: self.btf_path.display().to_string(), why };
+        let bytes =
+            self.kernel.file_bytes(&self.btf_path).map_err(|errno| failed(errno.to_string()))?;
+        Btf::parse(bytes).map_err(|error| failed(error.to_string()))
+    }
+}
