@@ -4,6 +4,7 @@ use kscope_btf::{Btf, Kind, Type};
 
 #[allow(
     clippy::disallowed_methods,
+    clippy::disallowed_macros,
     reason = "a test reads the file, the library does not"
 )]
 fn running() -> Option<Btf> {
