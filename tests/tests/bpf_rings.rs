@@ -128,7 +128,7 @@ fn several_rings_have_one_reader() {
     send(two.program(ProgramId(0)).expect("loaded"), 10..30, 0);
     let mut sum = 0;
     let met = reader.poll(Some(Duration::from_secs(5)), &mut |record| {
-        sum += number(record)
+        sum += number(record);
     });
     assert_eq!(met.expect("readable").records, 30);
     assert_eq!(sum, (0..30).sum());
@@ -173,7 +173,7 @@ fn waiting(mut reader: EventReader, program: &Program) {
         });
         let mut seen = Vec::new();
         let met = reader.poll(Some(Duration::from_secs(60)), &mut |record| {
-            seen.push(number(record))
+            seen.push(number(record));
         });
         let met = met.expect("readable");
         assert_eq!((seen.as_slice(), met.woken), (&[5][..], false));
