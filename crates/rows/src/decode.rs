@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::data_type::{Bits, DataType, Field, StackMode};
+use crate::data_type::{Bits, DataType, Field};
 use crate::resolve::Resolve;
 use crate::value::{Stack, Value};
 
@@ -87,12 +87,22 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
         }
         DataType::KernelStack { mode, limit } => {
             let id = signed(bytes, 8)?;
-            stack(id, *mode, *limit, || resolve.kernel_stack(id))
+            let found = stack(id, *limit, || resolve.kernel_stack(id));
+            Value::Stack(Stack {
+                mode: *mode,
+                user: false,
+                ..found
+            })
         }
         DataType::UserStack { mode, limit } => {
             let id = signed(bytes, 8)?;
             let pid = process(bytes)?;
-            stack(id, *mode, *limit, || resolve.user_stack(id, pid))
+            let found = stack(id, *limit, || resolve.user_stack(id, pid));
+            Value::Stack(Stack {
+                mode: *mode,
+                user: true,
+                ..found
+            })
         }
         DataType::KernelSymbol => {
             let address = unsigned(bytes, 8)?;
@@ -184,7 +194,7 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
     Value::Str(text)
 }
 
-fn stack(id: i64, mode: StackMode, limit: u32, frames: impl FnOnce() -> Stack) -> Value {
+fn stack(id: i64, limit: u32, frames: impl FnOnce() -> Stack) -> Stack {
     let mut stack = if id < 0 {
         let errno = i32::try_from(id.unsigned_abs()).unwrap_or(i32::MAX);
         Stack {
@@ -195,8 +205,7 @@ fn stack(id: i64, mode: StackMode, limit: u32, frames: impl FnOnce() -> Stack) -
         frames()
     };
     stack.frames.truncate(limit as usize);
-    stack.mode = mode;
-    Value::Stack(stack)
+    stack
 }
 
 fn symbol(address: u64, name: Option<Arc<str>>) -> Value {

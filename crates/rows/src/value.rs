@@ -63,6 +63,8 @@ pub struct Stack {
     pub lost: Option<i32>,
     /// How the script asked for it to be printed.
     pub mode: StackMode,
+    /// Whether it is a stack of a process rather than of the kernel.
+    pub user: bool,
 }
 
 /// One frame of a stack.

@@ -1,4 +1,5 @@
 use super::*;
+use crate::data_type::StackMode;
 use crate::resolve::Unresolved;
 use crate::value::Frame;
 
@@ -269,7 +270,10 @@ fn names() {
     let Value::Stack(found) = decode(&stack, &with_pid(1, 42), &Names) else {
         panic!("no stack");
     };
-    assert_eq!((found.frames[0].address, found.mode), (42, StackMode::Raw));
+    assert_eq!(
+        (found.frames[0].address, found.mode, found.user),
+        (42, StackMode::Raw, true)
+    );
 }
 
 /// A small generator of pseudo-random numbers, so that a failure repeats.

@@ -1,0 +1,125 @@
+//! Text as bpftrace 0.27 prints it.
+
+use std::io::{self, Write};
+
+use kscope_rows::{
+    HelperFailure, MapContent, MapOutput, Output, Place, RuntimeFailure, Severity, Value,
+};
+
+use crate::printf::render;
+use crate::text_value::{write_display, write_record, write_value};
+
+/// Prints outputs as bpftrace does.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TextView;
+
+impl TextView {
+    /// Writes an output: data to `out`, what is said about the run to `err`.
+    ///
+    /// # Errors
+    /// Fails when writing fails.
+    pub fn write(
+        &mut self,
+        output: &Output,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
+        let mut data = Vec::new();
+        match output {
+            Output::AttachedProbes(count) => {
+                let plural = if *count == 1 { "" } else { "s" };
+                return writeln!(err, "Attached {count} probe{plural}");
+            }
+            Output::Lost(count) => return writeln!(err, "Lost {count} events"),
+            Output::Message {
+                severity,
+                place,
+                format,
+                values,
+            } => {
+                let severity = match severity {
+                    Severity::Warning => "WARNING",
+                    Severity::Error => "ERROR",
+                };
+                write_message(&mut data, place, severity, &render(format, values));
+                return err.write_all(&data);
+            }
+            Output::Failure(failure) => {
+                write_failure(&mut data, failure);
+                return err.write_all(&data);
+            }
+            Output::Printf { format, values } => data = render(format, values),
+            Output::Value(value) => {
+                write_value(&mut data, value);
+                data.push(b'\n');
+            }
+            Output::Row { schema, row } => {
+                let names = schema.columns.iter().map(|column| column.name.as_str());
+                write_record(&mut data, names.zip(&row.values));
+                data.push(b'\n');
+            }
+            Output::Map(map) => write_map(&mut data, map),
+            Output::Time(text) => data.extend_from_slice(text.as_bytes()),
+            Output::Cat(bytes) => data.extend_from_slice(bytes),
+            Output::Join(bytes) | Output::System(bytes) => {
+                data.extend_from_slice(bytes);
+                data.push(b'\n');
+            }
+            Output::End => data.extend_from_slice(b"\n\n"),
+        }
+        out.write_all(&data)
+    }
+}
+
+fn write_message(data: &mut Vec<u8>, place: &Place, severity: &str, message: &[u8]) {
+    write_display(data, &format_args!("{}: {severity}: ", place.text));
+    data.extend_from_slice(message.strip_suffix(b"\n").unwrap_or(message));
+    data.push(b'\n');
+}
+
+fn write_failure(data: &mut Vec<u8>, failure: &RuntimeFailure) {
+    let mut message = failure.message.clone();
+    if let Some(HelperFailure { name, code }) = &failure.helper {
+        message += &format!("\nAdditional Info - helper: {name}, retcode: {code}");
+    }
+    write_message(data, &failure.place, "WARNING", message.as_bytes());
+    for line in &failure.place.context {
+        write_display(data, &format_args!("{line}\n"));
+    }
+}
+
+fn write_map(data: &mut Vec<u8>, map: &MapOutput) {
+    match &map.content {
+        MapContent::Scalar(value) => {
+            let lines = matches!(value, Value::Histogram(_));
+            let between = if lines { ":\n" } else { ": " };
+            write_display(data, &format_args!("{}{between}", map.name));
+            write_value(data, value);
+            data.push(b'\n');
+        }
+        MapContent::Keyed(entries) => {
+            for (key, value) in entries {
+                let lines = matches!(value, Value::Histogram(_));
+                write_display(data, &format_args!("{}[", map.name));
+                data.extend_from_slice(&key_text(key));
+                data.extend_from_slice(if lines { b"]:\n" } else { b"]: " });
+                write_value(data, value);
+                data.push(b'\n');
+            }
+        }
+    }
+}
+
+/// Gives a key as it stands between brackets: without the parentheses of a tuple.
+pub(crate) fn key_text(key: &Value) -> Vec<u8> {
+    let mut text = Vec::new();
+    write_value(&mut text, key);
+    if text.len() >= 2 && text.starts_with(b"(") && text.ends_with(b")") {
+        text.pop();
+        text.remove(0);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests;
