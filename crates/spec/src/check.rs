@@ -58,6 +58,10 @@ pub enum ProblemKind {
     NotAPointer(Reg),
     /// An access through, or arithmetic on, the result of a helper not yet compared with null.
     MaybeNull(Reg),
+    /// Arithmetic on a pointer that kernels refuse.
+    PointerMath(Reg),
+    /// A part of a pointer is stored to the stack or loaded from there.
+    PartOfPointer,
     /// A stack access below -512 or above the frame.
     StackRange {
         /// Offset from the frame pointer.
@@ -123,6 +127,10 @@ impl fmt::Display for ProblemKind {
             ProblemKind::MaybeNull(reg) => {
                 write!(f, "uses r{} without a comparison with null", reg.0)
             }
+            ProblemKind::PointerMath(reg) => {
+                write!(f, "does arithmetic in r{} that pointers do not have", reg.0)
+            }
+            ProblemKind::PartOfPointer => write!(f, "moves a part of a pointer"),
             ProblemKind::StackRange { off, size } => {
                 write!(f, "accesses {size} bytes at r10{off:+}, outside the stack")
             }

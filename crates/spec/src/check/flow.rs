@@ -232,6 +232,8 @@ impl Walker<'_> {
                     let left = self.read(slot, state, dst);
                     if let Value::MaybeNull(_) = left {
                         self.report(slot, ProblemKind::MaybeNull(dst));
+                    } else if !allowed(width, op, left, right) {
+                        self.report(slot, ProblemKind::PointerMath(dst));
                     }
                     arithmetic(width, op, left, right)
                 };
@@ -258,6 +260,8 @@ impl Walker<'_> {
                     self.demand_written(slot, state, at, size.bytes() as i64);
                     if size == Size::DW && !signed {
                         value = state.fill(at);
+                    } else if state.fill(at).is_pointer() {
+                        self.report(slot, ProblemKind::PartOfPointer);
                     }
                 }
                 state.set(dst, value);
@@ -271,7 +275,12 @@ impl Walker<'_> {
                 let value = self.read_operand(slot, state, src);
                 match self.access(slot, state, base, off, size) {
                     Some(at) if size == Size::DW => state.spill(at, value),
-                    Some(at) => state.write(at, size.bytes() as i64),
+                    Some(at) => {
+                        if value.is_pointer() {
+                            self.report(slot, ProblemKind::PartOfPointer);
+                        }
+                        state.write(at, size.bytes() as i64);
+                    }
                     None if state.get(base) == Value::SomeFrame => state.forget_all(),
                     None => {}
                 }
@@ -532,6 +541,26 @@ fn moved(width: Width, value: Value) -> Value {
         (Width::W64, value) => value,
         (Width::W32, Value::Const(number)) => Value::Const(i64::from(number as u32)),
         (Width::W32, _) => Value::Any,
+    }
+}
+
+/// Tells whether arithmetic on pointers is one that kernels let a program do.
+fn allowed(width: Width, op: AluOp, left: Value, right: Value) -> bool {
+    match (left.is_pointer(), right.is_pointer()) {
+        (false, false) => true,
+        _ if width == Width::W32 => false,
+        (true, true) => op == AluOp::Sub,
+        (true, false) => matches!(op, AluOp::Add | AluOp::Sub) && moves(left, right),
+        (false, true) => op == AluOp::Add && moves(right, left),
+    }
+}
+
+/// Tells whether a pointer may be moved by so much.
+fn moves(pointer: Value, by: Value) -> bool {
+    match pointer {
+        Value::Context => matches!(by, Value::Const(_)),
+        Value::Map(_) | Value::MaybeNull(_) => false,
+        _ => true,
     }
 }
 

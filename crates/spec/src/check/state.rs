@@ -25,6 +25,18 @@ pub(super) enum Value {
 }
 
 impl Value {
+    /// Tells whether it is known to be a pointer.
+    pub(super) fn is_pointer(self) -> bool {
+        match self {
+            Value::Context
+            | Value::Frame(_)
+            | Value::SomeFrame
+            | Value::Map(_)
+            | Value::MaybeNull(_) => true,
+            Value::Unwritten | Value::Any | Value::Const(_) => false,
+        }
+    }
+
     fn join(self, other: Value) -> Value {
         match (self, other) {
             _ if self == other => self,

@@ -236,6 +236,49 @@ fn registers() {
 }
 
 #[test]
+fn pointers() {
+    let math = |text: &str| {
+        let text = format!("r2 = 8 / r6 = *(u64 *)(r1 + 0) / {text} / r0 = 0 / exit");
+        check(
+            &text,
+            "instruction 2: does arithmetic in r1 that pointers do not have",
+        );
+    };
+    math("w1 += 8");
+    math("r1 *= 8");
+    math("r1 &= -8");
+    math("r1 += r6");
+    math("r1 += r10");
+    let fine = |text: &str| check(&format!("{text} / r0 = 0 / exit"), "");
+    fine("r1 += 8");
+    fine("r1 -= r10");
+    fine("r2 = 16 / r2 += r1");
+    fine("r2 = r10 / r6 = *(u64 *)(r1 + 0) / r6 &= 7 / r2 -= r6");
+    fine("w2 = w1");
+    let check = |text: &str, expected: &str| check(&format!("{text} / r0 = 0 / exit"), expected);
+    check(
+        "r6 = 8 / r6 -= r1",
+        "instruction 1: does arithmetic in r6 that pointers do not have",
+    );
+    check(
+        "r6 = map(array) ll / r6 += 8",
+        "instruction 2: does arithmetic in r6 that pointers do not have",
+    );
+    check(
+        "*(u32 *)(r10 - 8) = r1",
+        "instruction 0: moves a part of a pointer",
+    );
+    check(
+        "*(u64 *)(r10 - 8) = r1 / r2 = *(u32 *)(r10 - 8)",
+        "instruction 1: moves a part of a pointer",
+    );
+    check(
+        "*(u64 *)(r10 - 8) = r1 / *(u32 *)(r10 - 8) = 0 / r2 = *(u32 *)(r10 - 8)",
+        "",
+    );
+}
+
+#[test]
 fn stack() {
     check(
         "r0 = *(u64 *)(r10 + 0) / exit",
