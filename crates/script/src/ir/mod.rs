@@ -10,6 +10,7 @@ mod arith;
 mod builder;
 pub mod effect;
 mod operands;
+pub mod text;
 
 pub(crate) use arith::extend;
 pub use builder::{Builder, Variable};
