@@ -54,7 +54,7 @@ pub enum ProblemKind {
     FrameWritten,
     /// A register is read that some path leaves unwritten (by a call, if it is `r1` to `r5`).
     Unwritten(Reg),
-    /// An access through a register that holds a constant.
+    /// An access through a register that holds a number or a map.
     NotAPointer(Reg),
     /// An access through, or arithmetic on, the result of a helper not yet compared with null.
     MaybeNull(Reg),
@@ -62,6 +62,17 @@ pub enum ProblemKind {
     PointerMath(Reg),
     /// A part of a pointer is stored to the stack or loaded from there.
     PartOfPointer,
+    /// An access outside a map's value or a ring buffer record.
+    ObjectRange {
+        /// Offset into it.
+        off: i64,
+        /// Size of the access in bytes.
+        size: i64,
+        /// Size of the whole in bytes.
+        of: i64,
+    },
+    /// The program can end with a ring buffer record neither submitted nor discarded.
+    LeakedRecord,
     /// A stack access below -512 or above the frame.
     StackRange {
         /// Offset from the frame pointer.
@@ -122,7 +133,7 @@ impl fmt::Display for ProblemKind {
             ProblemKind::FrameWritten => write!(f, "writes r10"),
             ProblemKind::Unwritten(reg) => write!(f, "reads r{}, which may be unwritten", reg.0),
             ProblemKind::NotAPointer(reg) => {
-                write!(f, "accesses memory through the constant in r{}", reg.0)
+                write!(f, "accesses memory through the number in r{}", reg.0)
             }
             ProblemKind::MaybeNull(reg) => {
                 write!(f, "uses r{} without a comparison with null", reg.0)
@@ -131,6 +142,15 @@ impl fmt::Display for ProblemKind {
                 write!(f, "does arithmetic in r{} that pointers do not have", reg.0)
             }
             ProblemKind::PartOfPointer => write!(f, "moves a part of a pointer"),
+            ProblemKind::ObjectRange { off, size, of } => {
+                write!(f, "accesses {size} bytes at {off} of an object of {of}")
+            }
+            ProblemKind::LeakedRecord => {
+                write!(
+                    f,
+                    "ends with a ring buffer record neither submitted nor discarded"
+                )
+            }
             ProblemKind::StackRange { off, size } => {
                 write!(f, "accesses {size} bytes at r10{off:+}, outside the stack")
             }

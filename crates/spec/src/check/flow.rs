@@ -4,7 +4,7 @@ use super::calls::{self, Arg};
 use super::shape::{self, Shape};
 use super::state::{FRAME, State, Value};
 use super::{Problem, ProblemKind};
-use crate::helper::HelperId;
+use crate::helper::{self, HelperId};
 use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
 use crate::object::{MapId, ProgramSpec, ProgramType, RelocKind, Spec};
 use std::collections::{BTreeMap, BTreeSet};
@@ -230,7 +230,7 @@ impl Walker<'_> {
                     moved(width, right)
                 } else {
                     let left = self.read(slot, state, dst);
-                    if let Value::MaybeNull(_) = left {
+                    if let Value::MaybeNull { .. } = left {
                         self.report(slot, ProblemKind::MaybeNull(dst));
                     } else if !allowed(width, op, left, right) {
                         self.report(slot, ProblemKind::PointerMath(dst));
@@ -348,6 +348,9 @@ impl Walker<'_> {
             Op::Exit => {
                 if self.is_main() {
                     let _ = self.read(slot, state, Reg::R0);
+                    if state.has_records() {
+                        self.report(slot, ProblemKind::LeakedRecord);
+                    }
                 } else if state.get(Reg::R0) == Value::Unwritten {
                     self.across.voids.insert(self.start);
                 }
@@ -376,15 +379,28 @@ impl Walker<'_> {
                 }
                 Some(at)
             }
-            Value::Const(_) | Value::Map(_) => {
+            Value::Number | Value::Const(_) | Value::Map(_) => {
                 self.report(slot, ProblemKind::NotAPointer(base));
                 None
             }
-            Value::MaybeNull(_) => {
+            Value::MaybeNull { .. } => {
                 self.report(slot, ProblemKind::MaybeNull(base));
                 None
             }
+            Value::Object {
+                size: of, off: at, ..
+            } => {
+                let at = at.saturating_add(i64::from(off));
+                self.in_object(slot, at, size.bytes() as i64, of);
+                None
+            }
             Value::Any | Value::Context | Value::SomeFrame | Value::Unwritten => None,
+        }
+    }
+
+    fn in_object(&mut self, slot: usize, off: i64, size: i64, of: i64) {
+        if off < 0 || off.saturating_add(size) > of {
+            self.report(slot, ProblemKind::ObjectRange { off, size, of });
         }
     }
 
@@ -413,6 +429,13 @@ impl Walker<'_> {
             .find(|reloc| usize::try_from(reloc.insn) == Ok(slot));
         match (reloc.map(|reloc| &reloc.kind), kind) {
             (Some(RelocKind::Map(id)), _) => Value::Map(*id),
+            (Some(RelocKind::MapValue { map, offset }), _) => Value::Object {
+                call: slot,
+                size: self
+                    .size_of(Some(*map), |map| map.value_size)
+                    .unwrap_or(i64::MAX),
+                off: i64::from(*offset),
+            },
             (Some(_), _) => Value::Any,
             (None, Pseudo::Value) => {
                 let high = self.program.insns.get(slot.saturating_add(1));
@@ -452,7 +475,9 @@ impl Walker<'_> {
                             match value {
                                 Value::Map(id) => map = Some(id),
                                 Value::Any | Value::Unwritten => {}
-                                Value::MaybeNull(_)
+                                Value::MaybeNull { .. }
+                                | Value::Object { .. }
+                                | Value::Number
                                 | Value::Const(_)
                                 | Value::Context
                                 | Value::Frame(_)
@@ -474,10 +499,34 @@ impl Walker<'_> {
                 }
             }
         }
+        let size = self.size_of_result(state, id);
+        if matches!(id, helper::RINGBUF_SUBMIT | helper::RINGBUF_DISCARD) {
+            match state.get(Reg::R1) {
+                Value::Object { call, off: 0, .. } if state.release(call) => {}
+                Value::MaybeNull { .. } => self.report(slot, ProblemKind::MaybeNull(Reg::R1)),
+                Value::Any | Value::Unwritten => state.release_any(),
+                _ => self.argument(slot, id, Reg::R1, "a reserved record"),
+            }
+        }
         clobber(state);
         if calls::may_be_null(id) {
-            state.set(Reg::R0, Value::MaybeNull(slot));
+            state.set(Reg::R0, Value::MaybeNull { call: slot, size });
         }
+        if id == helper::RINGBUF_RESERVE {
+            state.reserve(slot);
+        }
+    }
+
+    /// Gives the size of what a call gives a pointer to; the largest number if nobody knows.
+    fn size_of_result(&self, state: &State, id: HelperId) -> i64 {
+        let known = match (id, state.get(Reg::R1), state.get(Reg::R2)) {
+            (helper::RINGBUF_RESERVE, _, Value::Const(size)) => Some(size),
+            (helper::MAP_LOOKUP_ELEM | helper::MAP_LOOKUP_PERCPU_ELEM, Value::Map(id), _) => {
+                self.size_of(Some(id), |map| map.value_size)
+            }
+            _ => None,
+        };
+        known.unwrap_or(i64::MAX)
     }
 
     fn size_of(&self, map: Option<MapId>, size: fn(&crate::MapSpec) -> u32) -> Option<i64> {
@@ -516,11 +565,16 @@ impl Walker<'_> {
                 }
             }
             Value::SomeFrame if arg == Arg::Out => state.forget_all(),
-            Value::MaybeNull(_) => self.report(slot, ProblemKind::MaybeNull(reg)),
+            Value::Object { size: of, off, .. } => {
+                if let Some(size) = size {
+                    self.in_object(slot, off, size, of);
+                }
+            }
+            Value::MaybeNull { .. } => self.report(slot, ProblemKind::MaybeNull(reg)),
             // Null with size 0 is allowed for some.
             Value::Const(0) => {}
             Value::Context if self.program.kind == ProgramType::Syscall => {}
-            Value::Const(_) | Value::Map(_) | Value::Context => {
+            Value::Number | Value::Const(_) | Value::Map(_) | Value::Context => {
                 self.argument(slot, helper, reg, "memory");
             }
             Value::Any | Value::SomeFrame | Value::Unwritten => {}
@@ -559,7 +613,7 @@ fn allowed(width: Width, op: AluOp, left: Value, right: Value) -> bool {
 fn moves(pointer: Value, by: Value) -> bool {
     match pointer {
         Value::Context => matches!(by, Value::Const(_)),
-        Value::Map(_) | Value::MaybeNull(_) => false,
+        Value::Map(_) | Value::MaybeNull { .. } => false,
         _ => true,
     }
 }
@@ -571,6 +625,14 @@ fn arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Value {
             AluOp::Sub => Value::Frame(from.saturating_sub(by)),
             _ => Value::Any,
         },
+        (Value::Object { call, size, off }, Value::Const(by)) if width == Width::W64 => {
+            let off = match op {
+                AluOp::Add => off.saturating_add(by),
+                AluOp::Sub => off.saturating_sub(by),
+                _ => return Value::Any,
+            };
+            Value::Object { call, size, off }
+        }
         (Value::Const(by), Value::Frame(from)) if width == Width::W64 && op == AluOp::Add => {
             Value::Frame(from.saturating_add(by))
         }
@@ -610,7 +672,7 @@ fn compare_null(op: Op, taken: &mut State, not_taken: &mut State) {
     else {
         return;
     };
-    let Value::MaybeNull(call) = taken.get(dst) else {
+    let Value::MaybeNull { call, .. } = taken.get(dst) else {
         return;
     };
     let (null, pointer) = match cond {
@@ -618,6 +680,6 @@ fn compare_null(op: Op, taken: &mut State, not_taken: &mut State) {
         Cond::Ne => (not_taken, taken),
         _ => return,
     };
-    null.settle(call, Value::Const(0));
-    pointer.settle(call, Value::Any);
+    null.settle(call, true);
+    pointer.settle(call, false);
 }

@@ -2,6 +2,7 @@
 
 use crate::insn::Reg;
 use crate::object::MapId;
+use std::collections::BTreeSet;
 
 /// What a register or a spilled slot holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -12,6 +13,8 @@ pub(super) enum Value {
     Any,
     /// The context.
     Context,
+    /// A number and no pointer: what is left of a record given back.
+    Number,
     /// This number.
     Const(i64),
     /// The frame pointer plus so many bytes.
@@ -20,8 +23,22 @@ pub(super) enum Value {
     SomeFrame,
     /// A map.
     Map(MapId),
-    /// What the call at this slot gave, not yet compared with null.
-    MaybeNull(usize),
+    /// What the call at this slot gave, not yet compared with null: so many bytes, or null.
+    MaybeNull {
+        /// The call.
+        call: usize,
+        /// Size in bytes.
+        size: i64,
+    },
+    /// A map's value or a ring buffer record.
+    Object {
+        /// The slot that gave it.
+        call: usize,
+        /// Size in bytes.
+        size: i64,
+        /// Offset into it.
+        off: i64,
+    },
 }
 
 impl Value {
@@ -32,8 +49,9 @@ impl Value {
             | Value::Frame(_)
             | Value::SomeFrame
             | Value::Map(_)
-            | Value::MaybeNull(_) => true,
-            Value::Unwritten | Value::Any | Value::Const(_) => false,
+            | Value::MaybeNull { .. }
+            | Value::Object { .. } => true,
+            Value::Unwritten | Value::Any | Value::Number | Value::Const(_) => false,
         }
     }
 
@@ -61,6 +79,8 @@ pub(super) struct State {
     written: [u8; SLOTS],
     /// What each aligned slot of 8 bytes holds, where a register was stored there whole.
     spilled: [Value; SLOTS],
+    /// Calls whose ring buffer records some path has neither submitted nor discarded.
+    records: BTreeSet<usize>,
 }
 
 impl State {
@@ -70,6 +90,7 @@ impl State {
             regs: [Value::Unwritten; 11],
             written: [0; SLOTS],
             spilled: [Value::Any; SLOTS],
+            records: BTreeSet::new(),
         };
         for number in 1..=arguments {
             state.set(Reg(number), Value::Any);
@@ -90,6 +111,7 @@ impl State {
         for (mine, theirs) in self.spilled.iter_mut().zip(other.spilled) {
             *mine = mine.join(theirs);
         }
+        self.records.extend(&other.records);
         *self != before
     }
 
@@ -104,13 +126,48 @@ impl State {
         }
     }
 
-    /// Replaces every copy of the result of the call at `call`.
-    pub(super) fn settle(&mut self, call: usize, value: Value) {
+    /// Settles that the result of a call is null, or is not.
+    pub(super) fn settle(&mut self, of: usize, null: bool) {
         for slot in self.regs.iter_mut().chain(&mut self.spilled) {
-            if *slot == Value::MaybeNull(call) {
-                *slot = value;
+            match *slot {
+                Value::MaybeNull { call, size } if call == of => {
+                    *slot = if null {
+                        Value::Const(0)
+                    } else {
+                        Value::Object { call, size, off: 0 }
+                    };
+                }
+                _ => {}
             }
         }
+        if null {
+            self.records.remove(&of);
+        }
+    }
+
+    /// Notes that a call gave a ring buffer record, perhaps.
+    pub(super) fn reserve(&mut self, call: usize) {
+        self.records.insert(call);
+    }
+
+    /// Forgets every copy of a pointer to a record given back; tells whether it was out.
+    pub(super) fn release(&mut self, record: usize) -> bool {
+        for slot in self.regs.iter_mut().chain(&mut self.spilled) {
+            match *slot {
+                Value::Object { call, .. } if call == record => *slot = Value::Number,
+                _ => {}
+            }
+        }
+        self.records.remove(&record)
+    }
+
+    /// Forgets which records are out: one that nobody followed was given back.
+    pub(super) fn release_any(&mut self) {
+        self.records.clear();
+    }
+
+    pub(super) fn has_records(&self) -> bool {
+        !self.records.is_empty()
     }
 
     /// Gives the offset of the first unwritten byte of a range inside the frame.

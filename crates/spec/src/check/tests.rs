@@ -227,11 +227,11 @@ fn registers() {
     );
     check(
         "r0 = 5 / r0 = *(u64 *)(r0 + 0) / exit",
-        "instruction 1: accesses memory through the constant in r0",
+        "instruction 1: accesses memory through the number in r0",
     );
     check(
         "r1 = map(array) ll / r0 = *(u64 *)(r1 + 0) / exit",
-        "instruction 2: accesses memory through the constant in r1",
+        "instruction 2: accesses memory through the number in r1",
     );
 }
 
@@ -274,6 +274,83 @@ fn pointers() {
     );
     check(
         "*(u64 *)(r10 - 8) = r1 / *(u32 *)(r10 - 8) = 0 / r2 = *(u32 *)(r10 - 8)",
+        "",
+    );
+}
+
+#[test]
+fn objects() {
+    let reserve = "r1 = map(ring) ll / r2 = 16 / r3 = 0 / call ringbuf_reserve / if r0 == 0 goto out / r6 = r0";
+    let submit = "r1 = r6 / r2 = 0 / call ringbuf_submit / out: r0 = 0 / exit";
+    let record = |line: &str, expected: &str| {
+        check(&format!("{reserve} / {line} / {submit}"), expected);
+    };
+    record("*(u64 *)(r6 + 8) = 1", "");
+    record(
+        "*(u64 *)(r6 + 16) = 1",
+        "instruction 7: accesses 8 bytes at 16 of an object of 16",
+    );
+    record(
+        "*(u8 *)(r6 - 1) = 1",
+        "instruction 7: accesses 1 bytes at -1 of an object of 16",
+    );
+    record("r7 = r6 / r7 += 12 / *(u32 *)(r7 + 0) = 1", "");
+    record(
+        "r7 = r6 / r7 += 12 / *(u64 *)(r7 + 0) = 1",
+        "instruction 9: accesses 8 bytes at 12 of an object of 16",
+    );
+    record(
+        "r1 = r6 / r1 += 8 / r2 = 16 / call get_current_comm",
+        "instruction 10: accesses 16 bytes at 8 of an object of 16",
+    );
+    record(
+        "r6 += 8",
+        "instruction 10: passes in r1 of bpf_ringbuf_submit something other than a reserved record; instruction 12: ends with a ring buffer record neither submitted nor discarded",
+    );
+    record(
+        "if r7 == 0 goto +3",
+        "instruction 7: reads r7, which may be unwritten; instruction 12: ends with a ring buffer record neither submitted nor discarded",
+    );
+    // Kept on the stack over other calls.
+    record(
+        "*(u64 *)(r10 - 8) = r6 / call 14 / r6 = *(u64 *)(r10 - 8)",
+        "",
+    );
+    check(
+        &format!("{reserve} / out: r0 = 0 / exit"),
+        "instruction 8: ends with a ring buffer record neither submitted nor discarded",
+    );
+    check(
+        &format!(
+            "{reserve} / {}",
+            submit.replace("r2 = 0", "r2 = 0 / call ringbuf_discard / r1 = r6 / r2 = 0")
+        ),
+        "instruction 12: passes in r1 of bpf_ringbuf_submit something other than a reserved record",
+    );
+    let after = submit.replace("out:", "r0 = *(u8 *)(r6 + 0) / out:");
+    check(
+        &format!("{reserve} / {after}"),
+        "instruction 10: accesses memory through the number in r6",
+    );
+    check(
+        "r1 = map_value(array) + 4 ll / r0 = *(u32 *)(r1 + 0) / exit",
+        "",
+    );
+    check(
+        "r1 = map_value(array) + 4 ll / r0 = *(u64 *)(r1 + 0) / exit",
+        "instruction 2: accesses 8 bytes at 4 of an object of 8",
+    );
+    let lookup = "*(u32 *)(r10 - 4) = 0 / r1 = map(array) ll / r2 = r10 / r2 += -4 / call 1 / if r0 == 0 goto out";
+    check(&format!("{lookup} / r0 = *(u64 *)(r0 + 0) / out: exit"), "");
+    check(
+        &format!("{lookup} / r0 = *(u64 *)(r0 + 1) / out: exit"),
+        "instruction 7: accesses 8 bytes at 1 of an object of 8",
+    );
+    // What is added may be anything: not followed.
+    check(
+        &format!(
+            "r6 = *(u64 *)(r1 + 0) / {lookup} / r6 &= 7 / r0 += r6 / r0 = *(u8 *)(r0 + 0) / out: exit"
+        ),
         "",
     );
 }
@@ -354,7 +431,7 @@ fn calls() {
     );
     check(
         "r1 = map(ring) ll / r2 = 8 / r3 = 0 / call 131 / if r0 == 0 goto a / exit / a: *(u64 *)(r0 + 0) = 1 / exit",
-        "instruction 7: accesses memory through the constant in r0",
+        "instruction 6: ends with a ring buffer record neither submitted nor discarded; instruction 7: accesses memory through the number in r0",
     );
     check(
         "r1 = r10 / r1 += -8 / r2 = 16 / call 16 / r0 = 0 / exit",
