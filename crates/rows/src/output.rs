@@ -131,7 +131,8 @@ pub enum MapKind {
 pub enum MapContent {
     /// A map without keys.
     Scalar(Value),
-    /// Keys and values in order.
+    /// Keys and values in order. At the end of the run a map without keys that nothing was
+    /// stored in is one of these, without entries.
     Keyed(Vec<(Value, Value)>),
 }
 

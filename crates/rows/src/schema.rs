@@ -1,6 +1,8 @@
 //! Rows and what their columns mean.
 
 use crate::data_type::DataType;
+use crate::decode::decode_field;
+use crate::resolve::Resolve;
 use crate::value::Value;
 
 /// The columns of rows that a tool prints.
@@ -89,6 +91,23 @@ impl Schema {
 }
 
 impl Row {
+    /// Decodes the fields of a record or a tuple; none for another type. Cheaper than
+    /// [`decode`](crate::decode), as no names are made.
+    #[must_use]
+    pub fn decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Row> {
+        match ty {
+            DataType::Record { fields, .. } | DataType::Tuple(fields) => {
+                let values = fields
+                    .iter()
+                    .map(|field| decode_field(field, bytes, resolve));
+                Some(Row {
+                    values: values.collect(),
+                })
+            }
+            _ => None,
+        }
+    }
+
     /// Makes a row of a record's values; none for another value.
     #[must_use]
     pub fn of_record(value: Value) -> Option<Row> {
@@ -104,6 +123,47 @@ impl Row {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::resolve::Unresolved;
+
+    #[test]
+    fn rows_are_decoded_without_names() {
+        let byte = DataType::Int {
+            bytes: 1,
+            signed: false,
+        };
+        let (fields, size) = DataType::lay_out(vec![
+            ("a".to_owned(), byte.clone()),
+            (
+                "b".to_owned(),
+                DataType::Int {
+                    bytes: 2,
+                    signed: true,
+                },
+            ),
+        ]);
+        let record = DataType::Record {
+            name: "".into(),
+            fields,
+            size,
+        };
+        let mut bytes = vec![7, 0];
+        bytes.extend((-2i16).to_ne_bytes());
+        let row = Row::decode(&record, &bytes, &Unresolved);
+        assert_eq!(
+            row,
+            Some(Row {
+                values: vec![Value::Uint(7), Value::Int(-2)]
+            })
+        );
+        let short = Row::decode(&record, &bytes[..2], &Unresolved);
+        assert_eq!(
+            short,
+            Some(Row {
+                values: vec![Value::Uint(7), Value::None]
+            })
+        );
+        assert_eq!(Row::decode(&byte, &bytes, &Unresolved), None);
+    }
 
     #[test]
     fn columns_come_from_the_record() {

@@ -16,7 +16,7 @@ mod text_value;
 
 pub use json::JsonView;
 pub use json_schema::json_schema;
-pub use printf::render;
+pub use printf::{render, render_into};
 pub use row_json::RowJsonView;
 pub use table::TableView;
 pub use text::TextView;

@@ -1,6 +1,6 @@
 //! `printf`: a format and its values to bytes.
 
-use kscope_rows::{Conversion, ConversionKind, Format, Length, Piece, Value};
+use kscope_rows::{Conversion, ConversionKind, Flags, Format, Length, Piece, Value};
 
 use crate::text_value::{write_buffer, write_display, write_value};
 
@@ -10,18 +10,46 @@ use crate::text_value::{write_buffer, write_display, write_value};
 #[must_use]
 pub fn render(format: &Format, values: &[Value]) -> Vec<u8> {
     let mut out = Vec::new();
+    render_into(&mut out, format, values);
+    out
+}
+
+/// Renders as [`render`] does, at the end of `out`.
+pub fn render_into(out: &mut Vec<u8>, format: &Format, values: &[Value]) {
     let mut values = values.iter();
     for piece in &format.pieces {
         match piece {
             Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
             Piece::Conversion(conversion) => {
-                if let Some(value) = values.next() {
-                    convert(&mut out, conversion, value);
+                if let Some(value) = values.next()
+                    && !convert_bare(out, conversion, value)
+                {
+                    convert(out, conversion, value);
                 }
             }
         }
     }
-    out
+}
+
+/// Writes what needs no padding, the most frequent case; false for all else.
+fn convert_bare(out: &mut Vec<u8>, conversion: &Conversion, value: &Value) -> bool {
+    if conversion.width != 0
+        || conversion.precision.is_some()
+        || conversion.flags != Flags::default()
+    {
+        return false;
+    }
+    let length = conversion.length;
+    match (conversion.kind, number(value)) {
+        (ConversionKind::Text, _) => write_value(out, value),
+        (ConversionKind::Signed, Some(bits)) => write_display(out, &cut_signed(bits, length)),
+        (ConversionKind::Unsigned, Some(bits)) => write_display(out, &cut_unsigned(bits, length)),
+        (ConversionKind::Hex, Some(bits)) => {
+            write_display(out, &format_args!("{:x}", cut_unsigned(bits, length)));
+        }
+        _ => return false,
+    }
+    true
 }
 
 fn convert(out: &mut Vec<u8>, conversion: &Conversion, value: &Value) {
@@ -108,6 +136,9 @@ fn pad(out: &mut Vec<u8>, conversion: &Conversion, text: &[u8], counted: usize) 
 fn convert_number(out: &mut Vec<u8>, conversion: &Conversion, bits: u64) {
     let flags = conversion.flags;
     let mut prefix = "";
+    let mut least = conversion
+        .precision
+        .map_or(1, |precision| precision as usize);
     let digits = match conversion.kind {
         ConversionKind::Char => {
             return pad(out, conversion, &[bits.to_le_bytes()[0]], 1);
@@ -131,8 +162,12 @@ fn convert_number(out: &mut Vec<u8>, conversion: &Conversion, bits: u64) {
             let alternate = flags.alternate && number != 0;
             match kind {
                 ConversionKind::Octal => {
-                    prefix = if alternate { "0" } else { "" };
-                    format!("{number:o}")
+                    let digits = format!("{number:o}");
+                    if flags.alternate {
+                        // The first digit is to be a zero.
+                        least = least.max(digits.len() + usize::from(number != 0));
+                    }
+                    digits
                 }
                 ConversionKind::Hex => {
                     prefix = if alternate { "0x" } else { "" };
@@ -146,9 +181,6 @@ fn convert_number(out: &mut Vec<u8>, conversion: &Conversion, bits: u64) {
             }
         }
     };
-    let least = conversion
-        .precision
-        .map_or(1, |precision| precision as usize);
     let digits = if least == 0 && digits == "0" {
         ""
     } else {

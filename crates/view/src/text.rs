@@ -6,12 +6,15 @@ use kscope_rows::{
     HelperFailure, MapContent, MapOutput, Output, Place, RuntimeFailure, Severity, Value,
 };
 
-use crate::printf::render;
+use crate::printf::{render, render_into};
 use crate::text_value::{write_display, write_record, write_value};
 
 /// Prints outputs as bpftrace does.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TextView;
+#[derive(Clone, Debug, Default)]
+pub struct TextView {
+    /// What is being written, kept for its capacity.
+    data: Vec<u8>,
+}
 
 impl TextView {
     /// Writes an output: data to `out`, what is said about the run to `err`.
@@ -24,8 +27,27 @@ impl TextView {
         out: &mut dyn Write,
         err: &mut dyn Write,
     ) -> io::Result<()> {
-        let mut data = Vec::new();
+        self.data.clear();
+        let data = &mut self.data;
         match output {
+            Output::Printf { format, values } => render_into(data, format, values),
+            Output::Value(value) => {
+                write_value(data, value);
+                data.push(b'\n');
+            }
+            Output::Row { schema, row } => {
+                let names = schema.columns.iter().map(|column| column.name.as_str());
+                write_record(data, names.zip(&row.values));
+                data.push(b'\n');
+            }
+            Output::Map(map) => write_map(data, map),
+            Output::Time(text) => data.extend_from_slice(text.as_bytes()),
+            Output::Cat(bytes) => data.extend_from_slice(bytes),
+            Output::Join(bytes) | Output::System(bytes) => {
+                data.extend_from_slice(bytes);
+                data.push(b'\n');
+            }
+            Output::End => data.extend_from_slice(b"\n\n"),
             Output::AttachedProbes(count) => {
                 let plural = if *count == 1 { "" } else { "s" };
                 return writeln!(err, "Attached {count} probe{plural}");
@@ -41,33 +63,15 @@ impl TextView {
                     Severity::Warning => "WARNING",
                     Severity::Error => "ERROR",
                 };
-                write_message(&mut data, place, severity, &render(format, values));
-                return err.write_all(&data);
+                write_message(data, place, severity, &render(format, values));
+                return err.write_all(data);
             }
             Output::Failure(failure) => {
-                write_failure(&mut data, failure);
-                return err.write_all(&data);
+                write_failure(data, failure);
+                return err.write_all(data);
             }
-            Output::Printf { format, values } => data = render(format, values),
-            Output::Value(value) => {
-                write_value(&mut data, value);
-                data.push(b'\n');
-            }
-            Output::Row { schema, row } => {
-                let names = schema.columns.iter().map(|column| column.name.as_str());
-                write_record(&mut data, names.zip(&row.values));
-                data.push(b'\n');
-            }
-            Output::Map(map) => write_map(&mut data, map),
-            Output::Time(text) => data.extend_from_slice(text.as_bytes()),
-            Output::Cat(bytes) => data.extend_from_slice(bytes),
-            Output::Join(bytes) | Output::System(bytes) => {
-                data.extend_from_slice(bytes);
-                data.push(b'\n');
-            }
-            Output::End => data.extend_from_slice(b"\n\n"),
         }
-        out.write_all(&data)
+        out.write_all(data)
     }
 }
 

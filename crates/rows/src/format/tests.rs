@@ -193,3 +193,33 @@ fn checks_types() {
         assert_eq!(messages, expected, "{format:?}");
     }
 }
+
+#[test]
+fn any_text_parses_or_is_refused() {
+    let letters: Vec<char> = "%%%%-+ #0159.*hlLjztdiouxXcsprgefné".chars().collect();
+    let mut state = 88_172_645_463_325_252u64;
+    let mut conversions = 0;
+    for _ in 0..50_000 {
+        let mut text = String::new();
+        for _ in 0..12 {
+            state ^= state << 13;
+            state ^= state >> 7;
+            state ^= state << 17;
+            text.push(letters[usize::try_from(state % letters.len() as u64).expect("small")]);
+        }
+        match Format::parse(&text) {
+            Ok(format) => {
+                for conversion in format.conversions() {
+                    let span = &text[conversion.at..conversion.at + conversion.len];
+                    assert!(span.starts_with('%'), "{text:?}");
+                    conversions += 1;
+                }
+            }
+            Err(error) => {
+                let span = &text[error.at..error.at + error.len];
+                assert!(span.starts_with('%'), "{text:?}");
+            }
+        }
+    }
+    assert!(conversions > 10_000, "only {conversions} conversions");
+}

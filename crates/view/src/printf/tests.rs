@@ -14,7 +14,7 @@ fn check(template: &str, values: &[Value], expected: &str) {
 
 #[test]
 fn integers() {
-    let cases: [(&str, Value, &str); 42] = [
+    let cases: [(&str, Value, &str); 44] = [
         ("%d", int(5), "5"),
         ("%i", int(-5), "-5"),
         ("%d", Value::Uint(u64::MAX), "-1"),
@@ -35,6 +35,8 @@ fn integers() {
         ("%#x", int(255), "0xff"),
         ("%#X", int(255), "0XFF"),
         ("%#o", int(8), "010"),
+        ("%#.4o", int(42), "0052"),
+        ("%#.0o", int(0), "0"),
         ("%#x", int(0), "0"),
         ("%#06x", int(31), "0x001f"),
         ("%5d|", int(42), "   42|"),

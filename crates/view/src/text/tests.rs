@@ -8,7 +8,7 @@ use crate::test_values::{
 /// Renders an output and gives what went to standard output and to standard error.
 fn render_both(output: &Output) -> (String, String) {
     let (mut out, mut err) = (Vec::new(), Vec::new());
-    TextView
+    TextView::default()
         .write(output, &mut out, &mut err)
         .expect("vectors take all");
     (
