@@ -3,7 +3,7 @@
 
 mod walk;
 
-pub use walk::ask_everything;
+pub use walk::{ask_everything, read_any};
 
 /// Byte order of a written blob.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -41,3 +41,16 @@ pub fn ask_everything(btf: &Btf) {
         btf.string(1),
     );
 }
+
+/// Reads any bytes as BTF, and as BTF that continues itself, and asks everything of what is
+/// accepted: the body of a fuzz target. Gives whether the bytes were accepted.
+pub fn read_any(bytes: &[u8]) -> bool {
+    let Ok(btf) = Btf::parse(bytes.to_vec()) else {
+        return false;
+    };
+    ask_everything(&btf);
+    if let Ok(split) = Btf::parse_split(bytes.to_vec(), &btf) {
+        ask_everything(&split);
+    }
+    true
+}

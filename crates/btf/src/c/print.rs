@@ -13,11 +13,11 @@ const ALIGNED: usize = 1 << 16;
 /// Deepest nesting of anonymous structures and prototypes written.
 const NESTING: usize = 16;
 /// What is written where a limit is reached or a reference is dangling.
-const LEFT_OUT: &str = "/* … */";
+const LEFT_OUT: &str = "/* ... */";
 
 impl Btf {
     /// Gives the type's name on one line, for example `struct task_struct *` or `char[16]`. The
-    /// members of an anonymous structure are left out: `struct {…}`.
+    /// members of an anonymous structure are left out: `struct {...}`.
     #[must_use]
     pub fn type_name(&self, id: TypeId) -> String {
         self.declaration(id, "")
@@ -30,7 +30,7 @@ impl Btf {
         Printer::new(self, false).declare(id, name, 0)
     }
 
-    /// Gives the declaration of the type itself: `struct foo {…};` with its members on lines of
+    /// Gives the declaration of the type itself: `struct foo {...};` with its members on lines of
     /// their own, `typedef int pid_t;`, `int f(int x);`.
     #[must_use]
     pub fn print_c(&self, id: TypeId) -> String {
@@ -194,7 +194,7 @@ impl<'a> Printer<'a> {
     fn composite(&mut self, word: &str, c: &Composite<'_>, id: TypeId, indent: usize) -> String {
         let mut text = head(word, c.name);
         if !self.bodies {
-            return text + "{…}";
+            return text + "{...}";
         }
         if indent >= NESTING {
             return text + "{ " + LEFT_OUT + " }";
@@ -240,7 +240,7 @@ impl<'a> Printer<'a> {
     fn enumeration(&mut self, e: &Enum<'_>, indent: usize) -> String {
         let mut text = head("enum", e.name);
         if !self.bodies {
-            return text + "{…}";
+            return text + "{...}";
         }
         if e.is_empty() {
             // C has no empty enumeration: it is one that is declared only.

@@ -2,7 +2,7 @@
 //! is asked.
 
 use kscope_btf::{Btf, Error, TypeId};
-use kscope_testkit::btf::{BtfWriter, Order, ask_everything};
+use kscope_testkit::btf::{BtfWriter, Order, ask_everything, read_any};
 
 use crate::sample::{btf, writer};
 
@@ -42,12 +42,9 @@ fn mutated_blobs() {
             }
         }
         match Btf::parse(blob.clone()) {
-            Ok(btf) => {
+            Ok(_) => {
                 read += 1;
-                ask_everything(&btf);
-                if let Ok(split) = Btf::parse_split(blob, &btf) {
-                    ask_everything(&split);
-                }
+                assert!(read_any(&blob));
             }
             Err(error) => {
                 refused += 1;
@@ -178,6 +175,6 @@ fn endless_types_end() {
     assert_eq!(btf.resolve(TypeId(t)), None);
     assert_eq!(btf.member(TypeId(s), "x").map(|f| f.bit_offset), Some(0));
     for id in [p, f, n] {
-        assert!(btf.print_c(TypeId(id)).contains('…'), "{}", id);
+        assert!(btf.print_c(TypeId(id)).contains("/* ... */"), "{}", id);
     }
 }

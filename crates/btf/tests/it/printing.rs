@@ -187,11 +187,11 @@ fn declarators() {
             let s = w.structure("", 4, &[("a", int, 0, 0)]);
             w.ptr(s)
         },
-        "struct {…} *x",
+        "struct {...} *x",
     );
     check(
         |w, _| w.enumeration("", 4, false, &[("A", 1)]),
-        "enum {…} x",
+        "enum {...} x",
     );
 }
 
