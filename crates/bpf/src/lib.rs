@@ -8,6 +8,7 @@
 mod denial;
 mod error;
 mod event;
+mod features;
 mod late;
 mod link;
 mod loader;
@@ -30,6 +31,7 @@ pub use kscope_sys as sys;
 pub use denial::Denial;
 pub use error::Error;
 pub use event::{EventReader, EventRound};
+pub use features::{Features, Support};
 pub use late::SymbolResolver;
 pub use link::{IterReader, KprobeAt, Link};
 pub use loader::{Loader, Object};

@@ -13,6 +13,7 @@ use std::os::fd::OwnedFd;
 
 pub use iter::IterReader;
 pub use probe::KprobeAt;
+pub(crate) use probe::ProbeSource;
 
 /// A program attached; dropping it detaches.
 #[derive(Debug)]

@@ -1,0 +1,192 @@
+//! The attempts by which features are found out.
+
+use std::os::fd::AsFd;
+
+use kscope_btf::{Btf, Kind};
+use kscope_spec::{
+    AttachKind, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType, Spec,
+};
+use kscope_sys::{Errno, LinkCreate, LinkTarget, ProgramLoad, SharedKernel};
+
+use super::Support;
+use crate::denial::{Needs, cause};
+use crate::error::Error;
+use crate::loader::Loader;
+use crate::map::Map;
+use crate::program::Program;
+
+/// Name of a function that no kernel has.
+const NO_FUNCTION: &str = "kscope_no_such_function";
+
+/// Loads a program that returns 0.
+pub(super) fn load(
+    kernel: &SharedKernel,
+    btf: Option<&Btf>,
+    kind: ProgramType,
+    attach: AttachKind,
+) -> Result<Program, Error> {
+    let insns = [
+        Insn {
+            code: 0xb7,
+            imm: 0,
+            ..Insn::default()
+        },
+        Insn {
+            code: 0x95,
+            ..Insn::default()
+        },
+    ];
+    let program = ProgramSpec {
+        name: "kscope_probe".to_owned(),
+        kind,
+        attach,
+        insns: insns.to_vec(),
+        relocs: Vec::new(),
+        lines: Vec::new(),
+        funcs: Vec::new(),
+        flags: flags(kind),
+    };
+    let spec = Spec {
+        programs: vec![program],
+        license: "GPL".to_owned(),
+        ..Spec::default()
+    };
+    let object = Loader::new(kernel.clone()).btf(btf).load(&spec)?;
+    object.program(ProgramId(0)).cloned()
+}
+
+/// `BPF_TRACE_RAW_TP`.
+const TRACE_RAW_TP: u32 = 23;
+
+/// Gives `BPF_F_SLEEPABLE` to programs of type syscall, which must have it.
+fn flags(kind: ProgramType) -> u32 {
+    if kind == ProgramType::Syscall {
+        1 << 4
+    } else {
+        0
+    }
+}
+
+pub(super) fn map(kernel: &SharedKernel, kind: MapKind) -> Support {
+    let (key_size, value_size, max_entries) = match kind {
+        MapKind::RingBuf => (0, 0, 65_536),
+        MapKind::StackTrace => (4, 8 * 16, 1),
+        _ => (4, 4, 1),
+    };
+    let spec = MapSpec {
+        name: "kscope_probe".to_owned(),
+        kind,
+        key_size,
+        value_size,
+        max_entries,
+        flags: 0,
+        initial: None,
+        frozen: false,
+    };
+    Support::of(
+        Map::create(kernel, &spec),
+        &format!("map type {kind:?}"),
+        None,
+    )
+}
+
+/// Loads a program that calls the helper without arguments: a kernel that has it complains about
+/// the arguments, or about nothing; one that has not about the helper.
+pub(super) fn helper(
+    kernel: &SharedKernel,
+    btf: Option<&Btf>,
+    kind: ProgramType,
+    helper: HelperId,
+) -> Support {
+    let call = Insn {
+        code: 0x85,
+        imm: helper.0.cast_signed(),
+        ..Insn::default()
+    };
+    let insns = [
+        call,
+        Insn {
+            code: 0xb7,
+            ..Insn::default()
+        },
+        Insn {
+            code: 0x95,
+            ..Insn::default()
+        },
+    ];
+    let insns: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
+    let mut log = vec![0; 1 << 16];
+    let tracing = kind == ProgramType::Tracing;
+    let tracepoint = btf.and_then(|btf| btf.find("btf_trace_sched_switch", Kind::Typedef));
+    let load = ProgramLoad {
+        kind: kind as u32,
+        attach_type: if tracing { TRACE_RAW_TP } else { 0 },
+        attach_btf_id: tracepoint.filter(|_| tracing).map_or(0, |id| id.0),
+        flags: flags(kind),
+        name: "kscope_probe",
+        insns: &insns,
+        license: "GPL",
+        log_level: 1,
+        log: Some(&mut log),
+        ..ProgramLoad::default()
+    };
+    let outcome = kernel.program_load(load);
+    let text = String::from_utf8_lossy(&log);
+    let missing = || Support::missing(format!("helper {} for {kind:?}", helper.0), None);
+    match outcome {
+        Ok(_) => Support::Available,
+        // The words before and since Linux 6.14.
+        Err(_)
+            if ["invalid func ", "unknown func ", "cannot use helper"]
+                .iter()
+                .any(|words| text.contains(words)) =>
+        {
+            missing()
+        }
+        Err(Errno::PERM) => Support::Refused {
+            why: cause(&**kernel, Needs::Tracing),
+        },
+        // The verifier came to the helper's arguments.
+        Err(_) if text.starts_with("0: ") || text.contains("\n0: ") || text.contains("R1 ") => {
+            Support::Available
+        }
+        Err(_) => missing(),
+    }
+}
+
+/// Attaches to a function that is not there: `ESRCH` means that it was looked for.
+pub(super) fn kprobe_multi(
+    kernel: &SharedKernel,
+    attach: AttachKind,
+    feature: &'static str,
+) -> Support {
+    let loaded = load(kernel, None, ProgramType::Kprobe, attach);
+    let attached =
+        loaded.and_then(|program| program.attach_kprobe_multi(&[NO_FUNCTION], false, &[]));
+    match attached {
+        Err(Error::NotFound { .. }) => Support::Available,
+        other => Support::of(other, feature, Some("CONFIG_FPROBE")),
+    }
+}
+
+/// Gives a link a descriptor that is no perf event: `EBADF` means that a link was wanted.
+pub(super) fn perf_cookie(kernel: &SharedKernel) -> Support {
+    const SINCE: Option<&str> = Some("Linux 5.15");
+    const FEATURE: &str = "attach cookies";
+    let program = match load(kernel, None, ProgramType::Tracepoint, AttachKind::None) {
+        Ok(program) => program,
+        Err(error) => return Support::of::<()>(Err(error), FEATURE, SINCE),
+    };
+    let created = kernel.link_create(LinkCreate {
+        program: program.as_fd(),
+        attach_type: 41,
+        target: LinkTarget::PerfEvent {
+            event: program.as_fd(),
+            cookie: 1,
+        },
+    });
+    match created {
+        Err(Errno::BADF) => Support::Available,
+        _ => Support::missing(FEATURE, SINCE),
+    }
+}
