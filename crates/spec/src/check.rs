@@ -4,7 +4,9 @@
 //! there. It joins paths where they meet, so a register or stack byte counts as initialised only
 //! when every path to it wrote it.
 
+mod arithmetic;
 mod calls;
+mod depth;
 mod flow;
 mod shape;
 mod state;

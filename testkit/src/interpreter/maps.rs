@@ -254,41 +254,44 @@ impl<'a> MapView<'a> {
         MapView { map, memory }
     }
 
-    /// Gives the number of entries written so far.
+    /// Gives the number of entries touched so far (of an array, entry 0 is from the start).
     #[must_use]
     pub fn len(&self) -> usize {
         self.map.entries.len()
     }
 
-    /// Tells whether no entry was written so far.
+    /// Tells whether no entry was touched so far.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.map.entries.is_empty()
     }
 
     /// Gives the value of a key: one CPU after the other on the per-CPU kinds.
-    ///
-    /// Entries of arrays that nobody touched are not there.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Vec<u8>> {
-        let values = self.map.entries.get(key)?;
-        Some(
-            values
-                .iter()
-                .flat_map(|value| self.memory.whole(*value))
-                .copied()
-                .collect(),
-        )
+        let cpus = if self.map.is_per_cpu() {
+            self.map.cpus
+        } else {
+            1
+        };
+        let values: Option<Vec<Vec<u8>>> = (0..cpus).map(|cpu| self.get_cpu(key, cpu)).collect();
+        Some(values?.concat())
     }
 
-    /// Gives the value of a key on one CPU.
+    /// Gives the value of a key on one CPU; the kinds with one value have it on CPU 0.
     #[must_use]
     pub fn get_cpu(&self, key: &[u8], cpu: u32) -> Option<Vec<u8>> {
-        let value = self.map.entries.get(key)?.get(cpu as usize)?;
-        Some(self.memory.whole(*value).to_vec())
+        if let Some(values) = self.map.entries.get(key) {
+            let value = values.get(cpu as usize)?;
+            return Some(self.memory.whole(*value).to_vec());
+        }
+        // An entry of an array that nobody touched.
+        let index = u32::from_le_bytes(key.try_into().ok()?);
+        let there = self.map.is_array() && index < self.map.max_entries;
+        there.then(|| vec![0; self.map.value_size as usize])
     }
 
-    /// Gives the entries written so far, ascending by the bytes of the key.
+    /// Gives the entries touched so far, ascending by the bytes of the key.
     #[must_use]
     pub fn entries(&self) -> Vec<(Vec<u8>, Vec<u8>)> {
         let keys = self.map.entries.keys();

@@ -443,6 +443,10 @@ fn arrays_and_cpus() {
     assert_eq!(map.get_cpu(&[0; 4], 2), Some(counts[2].to_vec()));
     assert_eq!(map.entries(), [(vec![0; 4], counts.concat())]);
     assert_eq!(machine.run(ProgramId(1), &mut []), Ok(2));
+    let array = machine.map_named("array").expect("it is there");
+    assert_eq!(array.get(&2_u32.to_le_bytes()), Some(vec![0; 16]));
+    assert_eq!(array.get(&3_u32.to_le_bytes()), None);
+    assert_eq!(array.get(&[0; 3]), None);
     // User space writes every CPU's value, a program its own.
     let hash = MapId(3);
     assert!(machine.set_entry(hash, &[1; 8], &[7; 8]));

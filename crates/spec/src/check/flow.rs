@@ -1,11 +1,13 @@
 //! Follows values along every path to a fixed point, then reports.
 
+use super::arithmetic::{allowed, arithmetic, compare_null, moved};
 use super::calls::{self, Arg};
+use super::depth;
 use super::shape::{self, Shape};
 use super::state::{FRAME, State, Value};
 use super::{Problem, ProblemKind};
 use crate::helper::{self, HelperId};
-use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
+use crate::insn::{AluOp, AtomicOp, Callee, Insn, Op, Operand, Pseudo, Reg, Size};
 use crate::object::{MapId, ProgramSpec, ProgramType, RelocKind, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,57 +51,7 @@ pub(super) fn follow(
         problems.extend(walker.problems.into_iter().flatten());
         depths.insert(*start, walker.deepest);
     }
-    depth(program, shape, &depths, problems);
-}
-
-/// Adds up the stack of chains of calls.
-fn depth(
-    program: &ProgramSpec,
-    shape: &Shape,
-    depths: &BTreeMap<usize, u32>,
-    problems: &mut Vec<Problem>,
-) {
-    // The kernel allows eight frames; a longer chain is cut here with a report.
-    const FRAMES: usize = 8;
-    let mut calls: BTreeMap<usize, Vec<(usize, usize)>> = BTreeMap::new();
-    for (slot, op) in shape.ops.iter().enumerate() {
-        let Some(op) = op else { continue };
-        let to = match op {
-            Op::Call(Callee::Local(distance)) => shape::target(slot, *distance),
-            _ => shape::func_reference(program, slot, *op).and_then(|to| usize::try_from(to).ok()),
-        };
-        if let Some(to) = to {
-            let from = calls.entry(shape.start_of(slot)).or_default();
-            from.push((slot, to));
-        }
-    }
-    let mut open = vec![(vec![0_usize], depths.get(&0).copied().unwrap_or(0))];
-    let mut steps = 0;
-    while let Some((chain, bytes)) = open.pop() {
-        steps += 1;
-        if steps > 10_000 {
-            return;
-        }
-        let Some(last) = chain.last() else { continue };
-        for (slot, to) in calls.get(last).into_iter().flatten() {
-            let insn = u32::try_from(*slot).unwrap_or(u32::MAX);
-            let sum = bytes.saturating_add(depths.get(to).copied().unwrap_or(0));
-            let kind = if chain.contains(to) || chain.len() >= FRAMES {
-                ProblemKind::Recursion
-            } else if sum > FRAME as u32 {
-                ProblemKind::StackDepth(sum)
-            } else {
-                let mut longer = chain.clone();
-                longer.push(*to);
-                open.push((longer, sum));
-                continue;
-            };
-            let problem = Problem { insn, kind };
-            if !problems.contains(&problem) {
-                problems.push(problem);
-            }
-        }
-    }
+    depth::report(program, shape, &depths, problems);
 }
 
 /// What functions know of each other.
@@ -588,98 +540,4 @@ fn clobber(state: &mut State) {
     for number in 1..=5 {
         state.set(Reg(number), Value::Unwritten);
     }
-}
-
-fn moved(width: Width, value: Value) -> Value {
-    match (width, value) {
-        (Width::W64, value) => value,
-        (Width::W32, Value::Const(number)) => Value::Const(i64::from(number as u32)),
-        (Width::W32, _) => Value::Any,
-    }
-}
-
-/// Tells whether arithmetic on pointers is one that kernels let a program do.
-fn allowed(width: Width, op: AluOp, left: Value, right: Value) -> bool {
-    match (left.is_pointer(), right.is_pointer()) {
-        (false, false) => true,
-        _ if width == Width::W32 => false,
-        (true, true) => op == AluOp::Sub,
-        (true, false) => matches!(op, AluOp::Add | AluOp::Sub) && moves(left, right),
-        (false, true) => op == AluOp::Add && moves(right, left),
-    }
-}
-
-/// Tells whether a pointer may be moved by so much.
-fn moves(pointer: Value, by: Value) -> bool {
-    match pointer {
-        Value::Context => matches!(by, Value::Const(_)),
-        Value::Map(_) | Value::MaybeNull { .. } => false,
-        _ => true,
-    }
-}
-
-fn arithmetic(width: Width, op: AluOp, left: Value, right: Value) -> Value {
-    match (left, right) {
-        (Value::Frame(from), Value::Const(by)) if width == Width::W64 => match op {
-            AluOp::Add => Value::Frame(from.saturating_add(by)),
-            AluOp::Sub => Value::Frame(from.saturating_sub(by)),
-            _ => Value::Any,
-        },
-        (Value::Object { call, size, off }, Value::Const(by)) if width == Width::W64 => {
-            let off = match op {
-                AluOp::Add => off.saturating_add(by),
-                AluOp::Sub => off.saturating_sub(by),
-                _ => return Value::Any,
-            };
-            Value::Object { call, size, off }
-        }
-        (Value::Const(by), Value::Frame(from)) if width == Width::W64 && op == AluOp::Add => {
-            Value::Frame(from.saturating_add(by))
-        }
-        (Value::Frame(_) | Value::SomeFrame, Value::Frame(_) | Value::SomeFrame) => Value::Any,
-        (Value::Frame(_) | Value::SomeFrame, _) if matches!(op, AluOp::Add | AluOp::Sub) => {
-            Value::SomeFrame
-        }
-        (_, Value::Frame(_) | Value::SomeFrame) if op == AluOp::Add => Value::SomeFrame,
-        (Value::Const(left), Value::Const(right)) => constant(width, op, left, right),
-        _ => Value::Any,
-    }
-}
-
-/// Computes what compilers leave of constants; the rest is not followed.
-fn constant(width: Width, op: AluOp, left: i64, right: i64) -> Value {
-    let value = match op {
-        AluOp::Add => left.wrapping_add(right),
-        AluOp::Sub => left.wrapping_sub(right),
-        AluOp::Mul => left.wrapping_mul(right),
-        AluOp::And => left & right,
-        AluOp::Or => left | right,
-        AluOp::Xor => left ^ right,
-        _ => return Value::Any,
-    };
-    moved(width, Value::Const(value))
-}
-
-/// Splits what is known of a helper's result when it is compared with null.
-fn compare_null(op: Op, taken: &mut State, not_taken: &mut State) {
-    let Op::Branch {
-        width: Width::W64,
-        cond,
-        dst,
-        src: Operand::Imm(0),
-        ..
-    } = op
-    else {
-        return;
-    };
-    let Value::MaybeNull { call, .. } = taken.get(dst) else {
-        return;
-    };
-    let (null, pointer) = match cond {
-        Cond::Eq => (taken, not_taken),
-        Cond::Ne => (not_taken, taken),
-        _ => return,
-    };
-    null.settle(call, true);
-    pointer.settle(call, false);
 }
