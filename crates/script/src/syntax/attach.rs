@@ -41,7 +41,12 @@ impl Parser<'_> {
     fn attach_point(&mut self) -> Option<AttachPoint> {
         let start = self.offset();
         let end = end_of_attach_point(self.bytes(), start);
-        if self.at_end() || end == start || self.kind() == TokenKind::OpenComment {
+        let begins = match self.kind() {
+            TokenKind::Punct(punct) => matches!(punct, Punct::Mul | Punct::Dot | Punct::Colon),
+            TokenKind::End | TokenKind::OpenComment => false,
+            _ => end > start,
+        };
+        if !begins {
             self.missing("an attach point, for example `kprobe:vfs_read`");
             return None;
         }
@@ -51,7 +56,11 @@ impl Parser<'_> {
         let span = to_span(&(start..end));
         self.jump(end);
         for fault in split.faults {
-            self.report(fault);
+            if fault.id == "unterminated-string" {
+                self.fail(fault);
+            } else {
+                self.report(fault);
+            }
         }
         Some(AttachPoint {
             text: split.text,
@@ -74,7 +83,7 @@ fn end_of_attach_point(text: &[u8], start: usize) -> usize {
             }
             b':' if path.is_none() => {
                 let kind = std::str::from_utf8(&text[start..at]).unwrap_or_default();
-                path = Some(WITH_PATH.contains(&kind));
+                path = Some(WITH_PATH.contains(&kind) || !super::is_probe_type(kind));
             }
             b'/' if path != Some(true) => break,
             byte if lexer::is_space(byte) => break,
@@ -160,7 +169,7 @@ impl Split {
         };
         let Some(value) = parser.inputs().get(number) else {
             let message = format!("positional parameter ${number} was not given");
-            let found = Diagnostic::error("missing-positional", span, message)
+            let found = Diagnostic::warning("missing-positional", span, message)
                 .hint("parameters follow the script on the command line");
             self.faults.push(found);
             return;

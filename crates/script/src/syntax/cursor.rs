@@ -54,7 +54,7 @@ pub(super) struct State {
 /// The parser.
 pub(super) struct Parser<'a> {
     source: &'a str,
-    pre: Preprocessed,
+    pre: Preprocessed<'a>,
     inputs: &'a Positional,
     state: State,
     found: Vec<Diagnostic>,
@@ -235,9 +235,12 @@ impl<'a> Parser<'a> {
         })
     }
 
-    /// Gives where the last token that was taken ends.
-    pub(super) fn previous_end(&self) -> u32 {
-        self.state.previous
+    /// Gives the span of the last character of the last token that was taken.
+    pub(super) fn previous_character(&self) -> Span {
+        let end = self.state.previous;
+        let before = self.source.get(..end as usize).unwrap_or_default();
+        let last = before.chars().next_back().map_or(0, char::len_utf8);
+        to_span(&(before.len() - last..before.len()))
     }
 
     /// Says whether the current token is on another line than the one before it.
@@ -390,6 +393,11 @@ impl<'a> Parser<'a> {
             self.report(found);
             self.state.lost = true;
         }
+    }
+
+    /// Gives the identifier of the last finding.
+    pub(super) fn last_id(&self) -> Option<&'static str> {
+        self.found.last().map(|found| found.id)
     }
 
     /// Says whether an error was met after which the parser does not know where it is.

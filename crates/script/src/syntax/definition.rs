@@ -60,16 +60,12 @@ impl Parser<'_> {
                 span: start,
             },
         };
+        self.attributes(&mut attributes);
         // A declaration without a body says nothing that is needed.
         if self.eat(Punct::Semicolon) {
             return;
         }
         self.definition_body(all, keyword, name, attributes);
-        if self.kind() == TokenKind::Ident {
-            let message = "variables cannot be declared in the C part";
-            let found = Diagnostic::error("unsupported", self.span(), message);
-            return self.fail(found);
-        }
         self.eat(Punct::Semicolon);
     }
 
@@ -140,6 +136,9 @@ impl Parser<'_> {
     /// Parses one declaration of members; a structure inside gets a name made of the outer one's.
     fn member(&mut self, all: &mut Vec<Definition>, outer: &Name, members: &mut Vec<MemberDecl>) {
         self.attributes(&mut Attributes::default());
+        if self.is_word("typeof") {
+            return self.missing("the type of a member");
+        }
         let start = self.span();
         let base = match self.inner_definition(all, outer) {
             Some(base) => base,
@@ -195,6 +194,7 @@ impl Parser<'_> {
             self.text().clone_into(&mut name.text);
             self.bump();
         }
+        self.attributes(&mut attributes);
         if !self.is(Punct::LeftBrace) {
             self.restore(before);
             return None;

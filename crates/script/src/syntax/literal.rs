@@ -158,7 +158,8 @@ pub(super) fn string(inner: &[u8]) -> (Vec<u8>, Vec<Fault>) {
                 match number(&inner[at..end], 16) {
                     Some(value) => bytes.push(value),
                     None => {
-                        faults.push(Fault::new(start..end, "no hexadecimal digits after `\\x`"))
+                        let message = "no hexadecimal digits after `\\x`";
+                        faults.push(Fault::new(start..end, message));
                     }
                 }
                 at = end;

@@ -13,6 +13,8 @@ mod literal;
 mod preprocess;
 mod primary;
 mod program;
+#[cfg(test)]
+mod robust_tests;
 mod statement;
 #[cfg(test)]
 mod tests;
@@ -93,4 +95,11 @@ pub fn parse(source: &str, inputs: &Positional) -> (tree::Script, Vec<Diagnostic
     let mut parser = cursor::Parser::new(source, inputs);
     let script = parser.script();
     (script, parser.finish())
+}
+
+/// Says whether a word is a type of probe, long or short.
+fn is_probe_type(word: &str) -> bool {
+    PROBE_TYPES
+        .iter()
+        .any(|(long, short)| *long == word || *short == word)
 }

@@ -13,8 +13,8 @@ use crate::near::near;
 use super::lexer::{self, TokenKind};
 use super::literal;
 
-/// How deep conditionals may nest.
-const MAX_CONDITIONALS: usize = 64;
+/// Most findings of the preprocessor.
+const MAX_FINDINGS: usize = 50;
 
 /// Symbols that are defined before the first line, with the value 1.
 const PREDEFINED: &[&str] = &["BPFTRACE_HAVE_BTF"];
@@ -26,11 +26,11 @@ const DIRECTIVES: &[&str] = &[
 ];
 
 /// What the preprocessor makes of a source.
-pub(super) struct Preprocessed {
+pub(super) struct Preprocessed<'a> {
     /// The source with directives and excluded parts as spaces; newlines stay.
     pub(super) text: Vec<u8>,
     /// The source as it came: replacements of macros are read from it.
-    pub(super) original: Vec<u8>,
+    pub(super) original: &'a [u8],
     /// Macros by name; a name may be defined again further down.
     pub(super) macros: HashMap<String, Vec<Definition>>,
     /// Findings.
@@ -46,7 +46,7 @@ pub(super) struct Definition {
     replacement: Option<Range<usize>>,
 }
 
-impl Preprocessed {
+impl Preprocessed<'_> {
     /// Gives the replacement of a name that is used at an offset.
     pub(super) fn replacement(&self, name: &str, at: usize) -> Option<Range<usize>> {
         let definitions = self.macros.get(name)?;
@@ -68,11 +68,11 @@ struct Conditional {
 }
 
 /// Runs the preprocessor over a source.
-pub(super) fn preprocess(source: &str) -> Preprocessed {
+pub(super) fn preprocess(source: &str) -> Preprocessed<'_> {
     let mut run = Run {
         out: Preprocessed {
             text: source.as_bytes().to_vec(),
-            original: source.as_bytes().to_vec(),
+            original: source.as_bytes(),
             macros: HashMap::new(),
             diagnostics: Vec::new(),
         },
@@ -91,14 +91,14 @@ pub(super) fn preprocess(source: &str) -> Preprocessed {
 }
 
 /// The state of one run.
-struct Run {
-    out: Preprocessed,
+struct Run<'a> {
+    out: Preprocessed<'a>,
     open: Vec<Conditional>,
     /// Cleared once a comment without an end was met, so that none is searched for again.
     comments_end: bool,
 }
 
-impl Run {
+impl Run<'_> {
     fn all(&mut self) {
         let length = self.out.original.len();
         let mut at = 0;
@@ -112,7 +112,7 @@ impl Run {
             at = end;
         }
         while at < length {
-            let first = lexer::run(&self.out.original, at, |byte| {
+            let first = lexer::run(self.out.original, at, |byte| {
                 lexer::is_space(byte) && byte != b'\n'
             });
             if self.out.original.get(first) == Some(&b'#') {
@@ -128,14 +128,14 @@ impl Run {
                 at = end;
             }
         }
-        for open in std::mem::take(&mut self.open) {
+        if let Some(open) = self.open.pop() {
             self.report(open.span, "this `#if` has no `#endif`");
         }
     }
 
     /// Gives the offset of the first line that begins outside comments and strings after `at`.
     fn end_of_text(&mut self, mut at: usize) -> usize {
-        let text = &self.out.original;
+        let text = self.out.original;
         while let Some(byte) = text.get(at) {
             let before = at
                 .checked_sub(1)
@@ -169,12 +169,12 @@ impl Run {
 
     /// Gives the end of a line, before its newline.
     fn end_of_line(&self, at: usize) -> usize {
-        lexer::run(&self.out.original, at, |byte| byte != b'\n')
+        lexer::run(self.out.original, at, |byte| byte != b'\n')
     }
 
     /// Gives the end of a directive: its line and those that a `\` or a comment joins to it.
     fn end_of_directive(&self, start: usize) -> usize {
-        let text = &self.out.original;
+        let text = self.out.original;
         let mut at = start;
         while let Some(byte) = text.get(at) {
             match byte {
@@ -208,16 +208,23 @@ impl Run {
         }
     }
 
+    fn push(&mut self, found: Diagnostic) {
+        if self.out.diagnostics.len() < MAX_FINDINGS {
+            self.out.diagnostics.push(found);
+        }
+    }
+
     fn report(&mut self, span: Span, message: impl Into<String>) {
         let found = Diagnostic::error("preprocessor", span, message);
-        self.out.diagnostics.push(found);
+        self.push(found);
     }
 
     /// Obeys the directive between `start`, where its `#` stands, and `end`.
     fn directive(&mut self, start: usize, end: usize) {
-        let line = self.out.original[..end].to_vec();
+        let original = self.out.original;
+        let line = &original[..end];
         let span = span(start..end);
-        let (kind, word) = lexer::token(&line, start + 1);
+        let (kind, word) = lexer::token(line, start + 1);
         if kind != TokenKind::Ident {
             if kind != TokenKind::End && self.active() {
                 self.report(span, "expected a preprocessor directive after `#`");
@@ -227,12 +234,12 @@ impl Run {
         let name = String::from_utf8_lossy(&line[word.clone()]).into_owned();
         let rest = word.end;
         match name.as_str() {
-            "if" | "ifdef" | "ifndef" => self.begin(&name, &line, rest, span),
-            "elif" | "else" | "endif" => self.go_on(&name, &line, rest, span),
+            "if" | "ifdef" | "ifndef" => self.begin(&name, line, rest, span),
+            "elif" | "else" | "endif" => self.go_on(&name, line, rest, span),
             _ if !self.active() => {}
-            "define" => self.define(&line, rest, span),
+            "define" => self.define(line, rest, span),
             "undef" => {
-                if let Some(symbol) = self.symbol(&line, rest, span) {
+                if let Some(symbol) = self.symbol(line, rest, span) {
                     let definition = Definition {
                         from: end,
                         replacement: None,
@@ -248,23 +255,19 @@ impl Run {
                     self.report(span, text);
                 } else {
                     let found = Diagnostic::warning("preprocessor", span, text);
-                    self.out.diagnostics.push(found);
+                    self.push(found);
                 }
             }
             _ => {
                 let message = format!("unknown preprocessor directive `#{name}`");
                 let mut found = Diagnostic::error("preprocessor", span, message);
                 found.hint = near(&name, DIRECTIVES).map(|n| format!("did you mean `#{n}`?"));
-                self.out.diagnostics.push(found);
+                self.push(found);
             }
         }
     }
 
     fn begin(&mut self, name: &str, line: &[u8], rest: usize, span: Span) {
-        if self.open.len() >= MAX_CONDITIONALS {
-            self.report(span, "conditionals nest too deep");
-            return;
-        }
         let outer = self.active();
         let holds = outer
             && match name {
@@ -312,7 +315,7 @@ impl Run {
             let message = format!("macro `{symbol}` with parameters is not supported");
             let hint = format!("write `macro {symbol}(…) {{ … }}`");
             let found = Diagnostic::error("preprocessor", span, message).hint(hint);
-            self.out.diagnostics.push(found);
+            self.push(found);
             return;
         }
         let definition = Definition {

@@ -1,5 +1,7 @@
 //! Expressions without operators: literals, names, calls, parentheses of all meanings, `if`.
 
+use std::collections::HashMap;
+
 use super::cursor::Parser;
 use super::lexer::{Punct, TokenKind};
 use super::literal::{self, Fault};
@@ -217,6 +219,9 @@ impl Parser<'_> {
         }
         let mut first = self.expression();
         if !self.is(Punct::Comma) {
+            if self.is(Punct::Assign) && !self.is_lost() {
+                return self.compare_instead("`)`");
+            }
             self.expect(Punct::RightParen);
             // The parentheses belong to the place, though the tree does not keep them.
             first.span = self.since(start);
@@ -239,6 +244,7 @@ impl Parser<'_> {
 
     fn record(&mut self, start: Span) -> Expr {
         let mut fields: Vec<(Name, Expr)> = Vec::new();
+        let mut seen: HashMap<String, Span> = HashMap::new();
         let mut height = 0;
         while let Some(name) = self.expect_name("the name of a field") {
             if !self.expect(Punct::Assign) {
@@ -246,10 +252,10 @@ impl Parser<'_> {
             }
             let value = self.expression();
             height = height.max(self.height);
-            if let Some((other, _)) = fields.iter().find(|(other, _)| other.text == name.text) {
+            if let Some(other) = seen.insert(name.text.clone(), name.span) {
                 let message = format!("the record has a field `{}` already", name.text);
                 let found = Diagnostic::error("duplicate-field", name.span, message)
-                    .note(other.span, "it is here");
+                    .note(other, "it is here");
                 self.report(found);
             }
             fields.push((name, value));

@@ -103,7 +103,8 @@ impl Parser<'_> {
         let (next, _) = self.peek();
         match text {
             "config" => next == TokenKind::Punct(Punct::Assign),
-            "macro" | "fn" => next == TokenKind::Ident,
+            "import" => matches!(next, TokenKind::Str | TokenKind::OpenStr),
+            "macro" | "fn" | "struct" | "union" | "enum" | "typedef" => next == TokenKind::Ident,
             "let" => next == TokenKind::Map,
             "begin" | "BEGIN" | "end" | "END" => {
                 matches!(
@@ -111,7 +112,7 @@ impl Parser<'_> {
                     TokenKind::Punct(Punct::LeftBrace | Punct::Comma | Punct::Div)
                 )
             }
-            _ => next == TokenKind::Punct(Punct::Colon) && is_probe_type(text),
+            _ => next == TokenKind::Punct(Punct::Colon) && super::is_probe_type(text),
         }
     }
 
@@ -284,6 +285,9 @@ impl Parser<'_> {
         let start = self.span();
         let label = self.label();
         let attach_points = self.attach_points()?;
+        if self.is_lost() {
+            return None;
+        }
         self.set_expand(true);
         let predicate = self.predicate();
         if !self.is(Punct::LeftBrace) {
@@ -336,11 +340,4 @@ impl Parser<'_> {
         }
         Some(predicate)
     }
-}
-
-/// Says whether a word is a type of probe, long or short.
-fn is_probe_type(word: &str) -> bool {
-    super::PROBE_TYPES
-        .iter()
-        .any(|(long, short)| *long == word || *short == word)
 }

@@ -111,7 +111,11 @@ impl Parser<'_> {
             }
         }
         self.found_way();
-        if !self.eat(Punct::RightBrace) {
+        // A string without an end has taken the rest of its line, with what closes the block.
+        let unterminated = ["unterminated-string", "unterminated-comment"].map(Some);
+        let excused =
+            (self.starts_item_line() || self.at_end()) && unterminated.contains(&self.last_id());
+        if !excused && !self.eat(Punct::RightBrace) {
             let found = self.missing_here("`}`").note(open, "the block begins here");
             self.fail(found);
         }
@@ -219,8 +223,7 @@ impl Parser<'_> {
         let fresh = self.on_new_line() || self.at_end();
         let mut found = self.missing_here("`;`");
         if fresh && found.id == "expected" {
-            let end = self.previous_end();
-            found.span = Span::new(end.saturating_sub(1), end);
+            found.span = self.previous_character();
             found.message = "expected `;` after this".to_owned();
         }
         let keyword = word.and_then(|word| near(word, KEYWORDS));

@@ -158,7 +158,7 @@ impl Parser<'_> {
         if text == "typeof" || self.aggregate_keyword().is_some() {
             let ty = self.deeper(Self::type_name).flatten();
             self.height += 1;
-            return Some(ty.map_or_else(|| self.error_expr(), |ty| type_expr(ty)));
+            return Some(ty.map_or_else(|| self.error_expr(), type_expr));
         }
         let known = is_type_word(text);
         if super::expression::is_builtin(text) {
