@@ -39,7 +39,7 @@ impl Size {
     /// Every size, ascending.
     pub const ALL: [Size; 4] = [Size::B, Size::H, Size::W, Size::DW];
 
-    /// Gives the bits of [`Insn::code`].
+    /// Gives the bits of [`super::Insn::code`].
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -135,7 +135,7 @@ impl AluOp {
         AluOp::SMod,
     ];
 
-    /// Gives the bits of [`Insn::code`].
+    /// Gives the bits of [`super::Insn::code`].
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -154,7 +154,7 @@ impl AluOp {
         }
     }
 
-    /// Gives [`Insn::off`], which tells signed division from unsigned.
+    /// Gives [`super::Insn::off`], which tells signed division from unsigned.
     #[must_use]
     pub const fn off(self) -> i16 {
         match self {
@@ -228,7 +228,7 @@ impl Cond {
         Cond::Set,
     ];
 
-    /// Gives the bits of [`Insn::code`].
+    /// Gives the bits of [`super::Insn::code`].
     #[must_use]
     pub const fn code(self) -> u8 {
         match self {
@@ -340,7 +340,7 @@ impl AtomicOp {
         AtomicOp::Cmpxchg,
     ];
 
-    /// Gives [`Insn::imm`].
+    /// Gives [`super::Insn::imm`].
     #[must_use]
     pub const fn imm(self) -> i32 {
         match self {
@@ -406,7 +406,7 @@ impl Pseudo {
         Pseudo::MapIndexValue,
     ];
 
-    /// Gives [`Insn::src`].
+    /// Gives [`super::Insn::src`].
     #[must_use]
     pub const fn src(self) -> u8 {
         match self {
@@ -435,7 +435,7 @@ impl Pseudo {
     }
 }
 
-/// Which byte order [`Op::Swap`] makes.
+/// Which byte order [`super::Op::Swap`] makes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum SwapOrder {
     /// Between host and little-endian order.
