@@ -23,4 +23,6 @@ pub use text::TextView;
 pub use text_value::value_text;
 
 #[cfg(test)]
+mod any_values;
+#[cfg(test)]
 mod test_values;

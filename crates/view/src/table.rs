@@ -78,7 +78,7 @@ impl TableView {
 
 impl Table {
     fn new(schema: &Arc<Schema>) -> Table {
-        let width = |column: &Column| header(column).len().max(least_width(&column.ty));
+        let width = |column: &Column| header(column).chars().count().max(least_width(&column.ty));
         Table {
             schema: Arc::clone(schema),
             widths: schema.columns.iter().map(width).collect(),
@@ -123,7 +123,7 @@ impl Table {
 
 /// Gives a column's header: its name in capitals, with the unit where the name lacks it.
 fn header(column: &Column) -> String {
-    let name = column.name.to_uppercase();
+    let name = printable(column.name.to_uppercase().as_bytes());
     match &column.unit {
         Some(unit) if !name.ends_with(&format!("_{}", unit.to_uppercase())) => {
             format!("{name}({unit})")
@@ -163,13 +163,17 @@ fn least_width(ty: &DataType) -> usize {
     }
 }
 
-/// Gives a value as it stands in a cell: on one line, without characters that move the cursor.
+/// Gives a value as it stands in a cell.
 fn cell(value: &Value) -> String {
-    let text = match value {
-        Value::None => return "-".to_owned(),
-        Value::Stack(_) => return String::new(),
-        other => value_text(other),
-    };
+    match value {
+        Value::None => "-".to_owned(),
+        Value::Stack(_) => String::new(),
+        other => printable(&value_text(other)),
+    }
+}
+
+/// Gives text on one line, without characters that move the cursor.
+fn printable(text: &[u8]) -> String {
     let mut out = String::with_capacity(text.len());
     for chunk in text.utf8_chunks() {
         for character in chunk.valid().chars() {
