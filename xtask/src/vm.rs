@@ -38,7 +38,10 @@ pub(crate) struct Options {
     /// Boots at a time.
     pub(crate) jobs: usize,
     pub(crate) ignored: bool,
+    /// Whether what passing tests printed is shown.
     pub(crate) output: bool,
+    /// Whether passing tests are left out.
+    pub(crate) brief: bool,
     pub(crate) refresh: bool,
     /// Parts of the names of the tests to run; all when empty.
     pub(crate) filters: Vec<String>,
@@ -57,6 +60,7 @@ impl Default for Options {
             jobs: 2,
             ignored: false,
             output: false,
+            brief: false,
             refresh: false,
             filters: Vec::new(),
         }
@@ -242,9 +246,11 @@ pub(crate) fn boot_all(kernels: &[String], payload: &Payload, options: &Options)
                             run.time.as_secs_f64(),
                             Sum::of(&run.outcomes)
                         );
-                        run.outcomes
-                            .iter()
-                            .for_each(|outcome| outcome.print(options.output));
+                        for outcome in &run.outcomes {
+                            if !options.brief || outcome.verdict != Verdict::Passed {
+                                outcome.print(options.output);
+                            }
+                        }
                         runs.push((index, run));
                     }
                     runs

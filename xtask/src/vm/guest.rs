@@ -18,7 +18,7 @@ use crate::runner::Case;
 const INIT: &[u8] = include_bytes!("../../../tests/vm/init.sh");
 
 /// What every supported kernel has in a guest, where root owns the machine: a test skipped for want of it fails.
-const MUST: &str = "kprobe,tracepoint,btf,ringbuf,root";
+const MUST: &str = "kprobe,tracepoint,uprobe,fentry,btf,ringbuf,root";
 
 /// How often a kernel is booted when tests bring it down.
 const BOOTS: usize = 4;
