@@ -1,6 +1,13 @@
 //! What probes a kernel has, as the compiler is told.
 
+pub mod syscalls;
+mod text;
+mod tracefs;
+
 use std::fmt;
+
+pub use text::{TextCatalogue, TextError};
+pub use tracefs::parse_format;
 
 /// What a look-up in a catalogue gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -63,4 +70,65 @@ pub trait Catalogue {
 
     /// Gives the kernel functions that can be probed and match a pattern, sorted.
     fn functions(&self, pattern: &str) -> Lookup<Vec<String>>;
+}
+
+/// Says whether a name in an attach point is a pattern.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
+    name.contains(['*', '?', '['])
+}
+
+/// Says whether a name matches a pattern: `*` is any text, `?` any one character, and `[abc]`,
+/// `[a-z]` one of those.
+#[must_use]
+pub fn matches(pattern: &str, name: &str) -> bool {
+    let (pattern, name) = (pattern.as_bytes(), name.as_bytes());
+    let (mut p, mut n) = (0, 0);
+    // Where to go on after a mismatch: behind the last `*`, one character later.
+    let mut retry: Option<(usize, usize)> = None;
+    while n < name.len() {
+        let step = match pattern.get(p) {
+            Some(b'*') => {
+                retry = Some((p + 1, n));
+                p += 1;
+                continue;
+            }
+            Some(b'?') => Some(1),
+            Some(b'[') => class_len(&pattern[p..], name[n]),
+            Some(c) if *c == name[n] => Some(1),
+            _ => None,
+        };
+        match (step, retry) {
+            (Some(step), _) => {
+                p += step;
+                n += 1;
+            }
+            (None, Some((behind, at))) => {
+                retry = Some((behind, at + 1));
+                (p, n) = (behind, at + 1);
+            }
+            (None, None) => return false,
+        }
+    }
+    pattern[p.min(pattern.len())..].iter().all(|c| *c == b'*')
+}
+
+/// Gives the length of a class such as `[a-z]` where it has the character.
+fn class_len(pattern: &[u8], c: u8) -> Option<usize> {
+    let end = pattern.iter().position(|b| *b == b']')?;
+    let mut inside = pattern.get(1..end)?;
+    let mut found = false;
+    while let [first, rest @ ..] = inside {
+        inside = match rest {
+            [b'-', last, rest @ ..] => {
+                found |= (*first..=*last).contains(&c);
+                rest
+            }
+            _ => {
+                found |= *first == c;
+                rest
+            }
+        };
+    }
+    found.then_some(end + 1)
 }

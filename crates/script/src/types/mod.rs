@@ -1,3 +1,286 @@
 //! The tree to a checked program: names, types, layouts.
+//!
+//! One walk makes the checked program from the tree, with what is known of variables and maps so
+//! far. As long as a walk learns something it is done again; what the last one found is kept.
 
+mod aggregate;
+mod args;
+mod builtin;
+mod call;
+mod cast;
+mod config;
+mod convert;
+mod ctype;
+mod definition;
+mod expr;
+mod field;
+mod infer;
 mod layout;
+mod lvalue;
+mod macros;
+mod map;
+mod name;
+mod names;
+mod operator;
+mod options;
+mod output;
+mod probe;
+mod provider;
+mod scope;
+mod statement;
+
+use kscope_btf::Btf;
+use kscope_rows::MapValueType;
+use kscope_spec::{LateKind, LateValue};
+
+use crate::catalogue::Catalogue;
+use crate::diagnostic::{Diagnostic, Severity, Span, has_errors};
+use crate::hir::{Expr, ExprKind, Map, Program, Type};
+use crate::plan::{Config, OptionDecl, Site};
+use crate::syntax::tree::Script;
+use ctype::Definitions;
+use infer::{Env, MapContents};
+use probe::Unit;
+use scope::Scope;
+
+/// Walks over the script at most before its types are said not to settle.
+const PASSES: usize = 64;
+/// Deepest nesting of expressions and blocks.
+const DEPTH: u32 = 520;
+
+/// What a script is compiled for.
+pub struct Inputs<'a> {
+    /// The kernel's types.
+    pub btf: Option<&'a Btf>,
+    /// The kernel's probes.
+    pub catalogue: &'a dyn Catalogue,
+    /// Values of `$1`, `$2`, …
+    pub positional: Vec<String>,
+    /// Configuration from the environment: keys (with or without `BPFTRACE_`) and values.
+    pub environment: Vec<(String, String)>,
+    /// Names that `getopt` may not declare.
+    pub reserved_options: Vec<String>,
+}
+
+impl<'a> Inputs<'a> {
+    /// Makes inputs without types, parameters and environment.
+    #[must_use]
+    pub fn new(catalogue: &'a dyn Catalogue) -> Inputs<'a> {
+        Inputs {
+            btf: None,
+            catalogue,
+            positional: Vec::new(),
+            environment: Vec::new(),
+            reserved_options: Vec::new(),
+        }
+    }
+}
+
+/// Checks a script. The program is whole only where no finding is an error.
+#[must_use]
+pub fn check(script: &Script, inputs: &Inputs<'_>) -> (Program, Vec<Diagnostic>) {
+    let mut checker = Checker::new(script, inputs);
+    checker.configure();
+    checker.define();
+    let units = checker.expand_probes();
+    let fixed = std::mem::take(&mut checker.diagnostics);
+    let mut program = Program::default();
+    let mut settled = false;
+    for _ in 0..PASSES {
+        checker.begin_pass();
+        program = checker.walk(&units);
+        if checker.env.changed {
+            continue;
+        }
+        if checker.env.default_numbers() {
+            continue;
+        }
+        settled = true;
+        break;
+    }
+    let mut diagnostics = fixed;
+    diagnostics.append(&mut checker.diagnostics);
+    if !settled && !has_errors(&diagnostics) {
+        let span = script.probes.first().map_or(Span::default(), |p| p.span);
+        diagnostics.push(Diagnostic::error(
+            "type-loop",
+            span,
+            "the types of variables and maps depend on each other without end",
+        ));
+    }
+    if !has_errors(&diagnostics) {
+        diagnostics.append(&mut checker.unresolved);
+    }
+    (program, tidy(diagnostics))
+}
+
+/// Sorts findings by place and drops repeated ones: a body is checked once per attach point.
+fn tidy(diagnostics: Vec<Diagnostic>) -> Vec<Diagnostic> {
+    let mut kept: Vec<Diagnostic> = Vec::with_capacity(diagnostics.len());
+    for d in diagnostics {
+        let known = |k: &Diagnostic| k.id == d.id && k.span == d.span && k.message == d.message;
+        if !kept.iter().any(known) {
+            kept.push(d);
+        }
+    }
+    kept.sort_by_key(|d| d.span);
+    kept
+}
+
+/// The state of a check.
+struct Checker<'a> {
+    inputs: &'a Inputs<'a>,
+    script: &'a Script,
+    config: Config,
+    definitions: Definitions,
+    env: Env,
+    // What follows is made anew by each walk.
+    diagnostics: Vec<Diagnostic>,
+    /// Findings that count only where there is no other.
+    unresolved: Vec<Diagnostic>,
+    sites: Vec<Site>,
+    late: Vec<LateValue>,
+    options: Vec<OptionDecl>,
+    options_size: u32,
+    scope: Scope,
+    depth: u32,
+    expansions: u32,
+}
+
+impl<'a> Checker<'a> {
+    fn new(script: &'a Script, inputs: &'a Inputs<'a>) -> Checker<'a> {
+        Checker {
+            inputs,
+            script,
+            config: Config::default(),
+            definitions: Definitions::default(),
+            env: Env::default(),
+            diagnostics: Vec::new(),
+            unresolved: Vec::new(),
+            sites: Vec::new(),
+            late: Vec::new(),
+            options: Vec::new(),
+            options_size: 0,
+            scope: Scope::default(),
+            depth: 0,
+            expansions: 0,
+        }
+    }
+
+    fn begin_pass(&mut self) {
+        self.env.changed = false;
+        self.diagnostics.clear();
+        self.unresolved.clear();
+        self.sites.clear();
+        self.late.clear();
+        self.options.clear();
+        self.options_size = 0;
+        self.expansions = 0;
+    }
+
+    fn walk(&mut self, units: &[Unit]) -> Program {
+        self.declare_maps();
+        let mut probes = Vec::with_capacity(units.len());
+        for (index, unit) in units.iter().enumerate() {
+            if let Some(probe) = self.probe(index, unit) {
+                probes.push(probe);
+            }
+        }
+        Program {
+            config: self.config.clone(),
+            options: self.options.clone(),
+            maps: self.maps(),
+            sites: self.sites.clone(),
+            late: self.late.clone(),
+            probes,
+        }
+    }
+
+    fn maps(&self) -> Vec<Map> {
+        let maps = self.env.maps.iter().map(|info| {
+            let (value, value_type) = match &info.contents {
+                MapContents::Unknown => (MapValueType::Plain(Type::Void.data_type()), Type::Void),
+                MapContents::Plain(shape) => {
+                    (MapValueType::Plain(shape.ty.data_type()), shape.ty.clone())
+                }
+                MapContents::Aggregate(value) => (
+                    value.clone(),
+                    aggregate::reads_as(value).unwrap_or(Type::Void),
+                ),
+            };
+            Map {
+                name: info.name.clone(),
+                key: info.key.as_ref().map(|k| k.ty.clone()),
+                value,
+                value_type,
+                kind: info.kind,
+                max_entries: info.entries.unwrap_or(self.config.max_map_keys),
+            }
+        });
+        maps.collect()
+    }
+
+    /// Reports an error and gives the expression that no further error is reported about.
+    fn error(&mut self, id: &'static str, span: Span, message: impl Into<String>) -> Expr {
+        self.report(Diagnostic::error(id, span, message))
+    }
+
+    fn report(&mut self, diagnostic: Diagnostic) -> Expr {
+        let span = diagnostic.span;
+        self.diagnostics.push(diagnostic);
+        poison(span)
+    }
+
+    fn warn(&mut self, id: &'static str, span: Span, message: impl Into<String>) {
+        self.diagnostics
+            .push(Diagnostic::warning(id, span, message));
+    }
+
+    fn failed(&self) -> bool {
+        self.diagnostics
+            .iter()
+            .any(|d| d.severity == Severity::Error)
+    }
+
+    /// Gives the late value of this name, adding it where it is new.
+    fn late_value(&mut self, name: &str, kind: LateKind) -> kscope_spec::LateId {
+        let found = self.late.iter().position(|l| l.name == name);
+        let index = found.unwrap_or_else(|| {
+            self.late.push(LateValue {
+                name: name.to_owned(),
+                kind,
+            });
+            self.late.len() - 1
+        });
+        kscope_spec::LateId(index as u32)
+    }
+}
+
+/// Makes an expression.
+fn make(kind: ExprKind, ty: Type, span: Span) -> Expr {
+    Expr { kind, ty, span }
+}
+
+/// Makes the expression that stands for what has been reported or is not known yet.
+fn poison(span: Span) -> Expr {
+    make(ExprKind::Int(0), Type::Void, span)
+}
+
+/// Makes a literal of the smallest signed type.
+fn literal(value: i64, span: Span) -> Expr {
+    make(
+        ExprKind::Int(value),
+        Type::Int(infer::smallest(value)),
+        span,
+    )
+}
+
+/// Names what is meant, for hints.
+fn did_you_mean(names: &[String]) -> Option<String> {
+    let quoted: Vec<String> = names.iter().map(|n| format!("`{n}`")).collect();
+    match quoted.as_slice() {
+        [] => None,
+        [one] => Some(format!("did you mean {one}?")),
+        [first @ .., last] => Some(format!("did you mean {} or {last}?", first.join(", "))),
+    }
+}

@@ -1,0 +1,113 @@
+//! Casts as written.
+
+use std::sync::Arc;
+
+use super::infer::smallest;
+use super::{Checker, make, poison};
+use crate::diagnostic::Span;
+use crate::hir::{Expr, ExprKind, Type};
+use crate::syntax::tree;
+
+impl Checker<'_> {
+    pub(super) fn cast(&mut self, ty: &tree::TypeName, operand: &tree::Expr, span: Span) -> Expr {
+        let operand = self.value(operand);
+        let Some(to) = self.type_name(ty) else {
+            return poison(span);
+        };
+        if operand.ty == Type::Void {
+            return poison(span);
+        }
+        self.cast_to(operand, to, span)
+    }
+
+    fn cast_to(&mut self, operand: Expr, to: Type, span: Span) -> Expr {
+        match (&operand.ty, &to) {
+            // A pointer is one into the memory its operand was an address of.
+            (
+                Type::Int(_) | Type::Enum(_) | Type::Pointer { .. } | Type::Bool,
+                Type::Pointer { to: target, .. },
+            ) => {
+                let space = self.space_of_number(&operand);
+                let ty = Type::Pointer {
+                    to: target.clone(),
+                    space,
+                };
+                explicit(operand, ty, span)
+            }
+            (
+                Type::Int(_)
+                | Type::Enum(_)
+                | Type::Pointer { .. }
+                | Type::Bool
+                | Type::KernelSymbol,
+                Type::Int(_) | Type::Enum(_) | Type::Bool,
+            ) => explicit(operand, to, span),
+            (Type::Str { .. }, Type::Str { .. }) => super::convert::convert(operand, &to),
+            // `(string[64])p` reads the string behind a pointer.
+            (Type::Int(_) | Type::Pointer { .. }, Type::Str { .. }) => {
+                let space = self.space_of_number(&operand);
+                let kind = ExprKind::ReadStr {
+                    address: Box::new(super::convert::convert(operand, &Type::U64)),
+                    space,
+                    len: None,
+                };
+                make(kind, to, span)
+            }
+            (Type::Array { element, .. }, Type::Str { .. }) if element.size() == 1 => {
+                let capacity = operand.ty.size();
+                let read = make(
+                    ExprKind::StrOfBytes(Box::new(operand)),
+                    Type::Str { capacity },
+                    span,
+                );
+                super::convert::convert(read, &to)
+            }
+            (Type::Struct(from), Type::Struct(target)) if from.name == target.name => operand,
+            (Type::Array { .. } | Type::Str { .. }, Type::Array { element, len }) => {
+                let size = operand.ty.size();
+                let each = element.size();
+                let count = match (*len, each) {
+                    (_, 0) => 0,
+                    (0, each) => size / each,
+                    (len, _) => len,
+                };
+                if count == 0 || count.saturating_mul(each) != size {
+                    return self.cannot(&operand, &to, span);
+                }
+                let ty = Type::Array {
+                    element: Arc::clone(element),
+                    len: count,
+                };
+                reread(operand, ty)
+            }
+            _ => self.cannot(&operand, &to, span),
+        }
+    }
+
+    fn cannot(&mut self, operand: &Expr, to: &Type, span: Span) -> Expr {
+        let message = format!("Cannot cast from \"{}\" to \"{to}\"", operand.ty);
+        self.error("invalid-cast", span, message)
+    }
+}
+
+/// Converts a scalar. A literal keeps the type it was given, so it is no longer free in its sign.
+fn explicit(operand: Expr, to: Type, span: Span) -> Expr {
+    if let (ExprKind::Int(value), Type::Int(int)) = (&operand.kind, &to) {
+        let value = super::convert::wrap(*value, *int);
+        let natural = int.signed && value >= 0 && smallest(value) == *int;
+        if natural || int.signed && value >= 0 {
+            // Kept as a cast, since a bare literal of a signed type would be free.
+            return make(ExprKind::Cast(Box::new(operand)), to, span);
+        }
+        return make(ExprKind::Int(value), to, span);
+    }
+    make(ExprKind::Cast(Box::new(operand)), to, span)
+}
+
+/// Takes the same bytes for another type.
+fn reread(operand: Expr, ty: Type) -> Expr {
+    match operand.kind {
+        ExprKind::StrOfBytes(inner) => make(inner.kind, ty, operand.span),
+        kind => make(kind, ty, operand.span),
+    }
+}

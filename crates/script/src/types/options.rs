@@ -1,0 +1,151 @@
+//! `getopt`: options that the script declares.
+
+use kscope_spec::LateKind;
+
+use super::{Checker, make, poison};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Expr, ExprKind, Type};
+use crate::plan::{OptionDecl, OptionKind};
+use crate::syntax::tree;
+
+/// Room in bytes of a string option, the NUL included.
+const CAPACITY: u32 = 128;
+
+impl Checker<'_> {
+    /// `getopt(name[, default[, help]])`.
+    pub(super) fn getopt(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        if !self.argument_count("getopt", args.len(), 1..=3, span) {
+            self.check_all(args);
+            return poison(span);
+        }
+        let name = args.first().and_then(|a| self.literal_text("getopt", a));
+        let default = match args.get(1) {
+            None => Some(OptionKind::Bool(false)),
+            Some(e) => self.option_default(e),
+        };
+        let help = match args.get(2) {
+            None => Some("".into()),
+            Some(e) => self.literal_text("getopt", e),
+        };
+        let (Some(name), Some(kind), Some(help)) = (name, default, help) else {
+            return poison(span);
+        };
+        let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())
+            && name
+                .bytes()
+                .all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_');
+        if !usable {
+            return self.error(
+                "invalid-option",
+                span,
+                format!("'{name}' can not be an option: letters, digits, - and _ only"),
+            );
+        }
+        if self.inputs.reserved_options.iter().any(|r| **r == *name) {
+            return self.report(
+                Diagnostic::error(
+                    "reserved-option",
+                    span,
+                    format!("the option --{name} is one of kscope's own"),
+                )
+                .hint("choose another name"),
+            );
+        }
+        let index = match self.declare_option(&name, kind, &help, span) {
+            Ok(index) => index,
+            Err(poison) => return poison,
+        };
+        self.option_value(index, span)
+    }
+
+    fn option_default(&mut self, e: &tree::Expr) -> Option<OptionKind> {
+        let value = self.value(e);
+        match (&value.kind, &value.ty) {
+            (_, Type::Void) => None,
+            (ExprKind::Int(n), Type::Bool) => Some(OptionKind::Bool(*n != 0)),
+            (ExprKind::Int(n), Type::Int(_) | Type::Enum(_)) => Some(OptionKind::Int(*n)),
+            (ExprKind::Str(text), _) => {
+                let default = String::from_utf8_lossy(text).into_owned();
+                let room = u32::try_from(default.len() + 1).unwrap_or(u32::MAX);
+                if room > 4096 {
+                    self.error("invalid-option", e.span, "the default is too long");
+                    return None;
+                }
+                Some(OptionKind::Str {
+                    capacity: room.max(CAPACITY).next_multiple_of(8),
+                    default,
+                })
+            }
+            _ => {
+                self.error(
+                    "invalid-argument",
+                    e.span,
+                    "getopt() takes a literal as the default: a bool, an integer or a string",
+                );
+                None
+            }
+        }
+    }
+
+    fn declare_option(
+        &mut self,
+        name: &str,
+        kind: OptionKind,
+        help: &str,
+        span: Span,
+    ) -> Result<usize, Expr> {
+        if let Some(index) = self.options.iter().position(|o| o.name == name) {
+            let known = &mut self.options[index];
+            if known.kind == kind {
+                if known.help.is_empty() {
+                    help.clone_into(&mut known.help);
+                }
+                return Ok(index);
+            }
+            let first = known.span;
+            return Err(self.report(
+                Diagnostic::error(
+                    "option-mismatch",
+                    span,
+                    format!("the option --{name} is declared with another type or default"),
+                )
+                .note(first, "first declared here"),
+            ));
+        }
+        let (late, offset) = match &kind {
+            OptionKind::Str { capacity, .. } => {
+                let late = self.late_value(&format!("opt.{name}.len"), LateKind::Number);
+                let offset = self.options_size;
+                self.options_size = offset.saturating_add(*capacity);
+                (late, offset)
+            }
+            _ => (self.late_value(&format!("opt.{name}"), LateKind::Number), 0),
+        };
+        self.options.push(OptionDecl {
+            name: name.to_owned(),
+            kind,
+            help: help.to_owned(),
+            late,
+            offset,
+            masks: None,
+            span,
+        });
+        Ok(self.options.len() - 1)
+    }
+
+    fn option_value(&mut self, index: usize, span: Span) -> Expr {
+        let Some(option) = self.options.get(index) else {
+            return poison(span);
+        };
+        match &option.kind {
+            OptionKind::Bool(_) => make(ExprKind::Late(option.late), Type::Bool, span),
+            OptionKind::Int(_) => make(ExprKind::Late(option.late), Type::I64, span),
+            OptionKind::Str { capacity, .. } => {
+                let ty = Type::Str {
+                    capacity: *capacity,
+                };
+                make(ExprKind::OptionStr(index as u32), ty, span)
+            }
+        }
+    }
+}

@@ -1,0 +1,276 @@
+//! Functions without a value: what they send to user space.
+
+use kscope_rows::{DataType, Field, Format};
+
+use super::infer::MapContents;
+use super::{Checker, convert};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Expr, ExprKind, Int, Stmt, StmtKind, Type};
+use crate::plan::{EVENT_HEADER, Site, SiteId, SiteKind};
+use crate::syntax::tree;
+
+/// Functions that have no value.
+pub(super) const VOID: [&str; 8] = [
+    "printf", "errorf", "warnf", "print", "clear", "zero", "exit", "time",
+];
+
+/// Largest event in bytes that an event buffer takes.
+const LARGEST: u32 = 1 << 16;
+
+impl Checker<'_> {
+    /// Checks a call of one of [`VOID`].
+    pub(super) fn statement_call(
+        &mut self,
+        name: &tree::Name,
+        args: &[tree::Expr],
+        span: Span,
+    ) -> Option<Stmt> {
+        match name.text.as_str() {
+            "printf" | "errorf" | "warnf" => self.printf(&name.text, args, span),
+            "print" => self.print(args, span),
+            "clear" | "zero" => self.clear(&name.text, args, span),
+            "exit" => self.exit(args, span),
+            _ => self.time(args, span),
+        }
+    }
+
+    fn printf(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let Some((format, args)) = args.split_first() else {
+            self.argument_count(function, 0, 1..=128, span);
+            return None;
+        };
+        let place = format.span;
+        let text = self.literal_text(function, format);
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            let value = self.value(arg);
+            values.push(self.storable(value));
+        }
+        let text = text?;
+        if values.len() > 127 {
+            self.error(
+                "argument-count",
+                span,
+                format!("{function}() takes up to 127 values"),
+            );
+            return None;
+        }
+        let parsed = match Format::parse(&text) {
+            Ok(parsed) => parsed,
+            Err(error) => {
+                self.error("invalid-format", place, format!("{function}: {error}"));
+                return None;
+            }
+        };
+        if values.iter().any(|v| v.ty == Type::Void) {
+            return None;
+        }
+        let types: Vec<DataType> = values.iter().map(|v| v.ty.data_type()).collect();
+        let problems = parsed.check(&types);
+        for problem in &problems {
+            self.error("invalid-format", span, format!("{function}: {problem}"));
+        }
+        if !problems.is_empty() {
+            return None;
+        }
+        let kind = match function {
+            "printf" => SiteKind::Printf { format: text },
+            _ => SiteKind::Message {
+                format: text,
+                error: function == "errorf",
+            },
+        };
+        let names = (0..values.len()).map(|i| i.to_string()).collect();
+        self.emit(kind, names, values, span)
+    }
+
+    fn print(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let Some((first, rest)) = args.split_first() else {
+            self.argument_count("print", 0, 1..=3, span);
+            return None;
+        };
+        if let tree::ExprKind::Map { name, key } = &first.kind {
+            let whole = key.is_none();
+            if whole {
+                return self.print_map(name, first.span, rest, span);
+            }
+            if self.argument_count("print", args.len(), 1..=1, span) {
+                return self.print_entry(name, key.as_deref(), first.span, span);
+            }
+            return None;
+        }
+        let value = self.value(first);
+        let value = self.storable(value);
+        if !rest.is_empty() {
+            self.check_all(rest);
+            self.error(
+                "argument-count",
+                span,
+                format!(
+                    "Non-map print() only takes 1 argument, {} found",
+                    args.len()
+                ),
+            );
+            return None;
+        }
+        if value.ty == Type::Void {
+            return None;
+        }
+        self.emit(SiteKind::Print, vec!["value".to_owned()], vec![value], span)
+    }
+
+    fn print_map(&mut self, name: &str, at: Span, rest: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let map = crate::hir::MapRef(self.env.map(name, at) as u32);
+        if self.map_contents(map) == MapContents::Unknown {
+            self.undefined_map(map, at);
+        }
+        if !self.argument_count("print", rest.len() + 1, 1..=3, span) {
+            return None;
+        }
+        let mut numbers = [0u64; 2];
+        for (slot, arg) in numbers.iter_mut().zip(rest) {
+            let value = self.value(arg);
+            match value.kind {
+                _ if value.ty == Type::Void => return None,
+                ExprKind::Int(n) if n >= 0 => *slot = n.cast_unsigned(),
+                _ => {
+                    self.error(
+                        "invalid-argument",
+                        arg.span,
+                        "print() expects a literal that is not negative",
+                    );
+                    return None;
+                }
+            }
+        }
+        let kind = SiteKind::PrintMap {
+            map: map.0,
+            top: u32::try_from(numbers[0]).unwrap_or(u32::MAX),
+            div: numbers[1],
+        };
+        self.emit(kind, Vec::new(), Vec::new(), span)
+    }
+
+    /// `print(@m[k])`: the key, and the value of maps that are not aggregated; those are read by
+    /// user space, which merges what the CPUs have.
+    fn print_entry(
+        &mut self,
+        name: &str,
+        key: Option<&tree::Expr>,
+        at: Span,
+        span: Span,
+    ) -> Option<Stmt> {
+        let (map, key) = self.map_access(name, key, at);
+        let key = key?;
+        let kind = SiteKind::PrintEntry { map: map.0 };
+        if self.aggregate_of(map).is_some() {
+            if key.ty == Type::Void {
+                return None;
+            }
+            return self.emit(kind, vec!["key".to_owned()], vec![key], span);
+        }
+        let value = self.read_map_at(map, Some(key.clone()), at);
+        if key.ty == Type::Void || value.ty == Type::Void {
+            return None;
+        }
+        let names = vec!["key".to_owned(), "value".to_owned()];
+        self.emit(kind, names, vec![key, value], span)
+    }
+
+    fn clear(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let [map] = args else {
+            self.check_all(args);
+            self.argument_count(function, args.len(), 1..=1, span);
+            return None;
+        };
+        let map = self.map_argument(function, map)?.0;
+        let kind = if function == "clear" {
+            SiteKind::Clear { map }
+        } else {
+            SiteKind::Zero { map }
+        };
+        self.emit(kind, Vec::new(), Vec::new(), span)
+    }
+
+    fn exit(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let i32_type = Type::Int(Int::I32);
+        let code = match args {
+            [] => super::make(ExprKind::Int(0), i32_type, span),
+            [code] => {
+                let code = self.value(code);
+                if code.ty == Type::Void {
+                    return None;
+                }
+                if super::expr::number(&code.ty).is_none() {
+                    let message =
+                        format!("exit() only supports int arguments ({} provided)", code.ty);
+                    self.error("invalid-argument", code.span, message);
+                    return None;
+                }
+                convert::convert(code, &i32_type)
+            }
+            _ => {
+                self.check_all(args);
+                self.argument_count("exit", args.len(), 0..=1, span);
+                return None;
+            }
+        };
+        self.emit(SiteKind::Exit, vec!["code".to_owned()], vec![code], span)
+    }
+
+    fn time(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let format = match args {
+            [] => "%H:%M:%S\n".into(),
+            [format] => self.literal_text("time", format)?,
+            _ => {
+                self.check_all(args);
+                self.argument_count("time", args.len(), 0..=1, span);
+                return None;
+            }
+        };
+        self.emit(SiteKind::Time { format }, Vec::new(), Vec::new(), span)
+    }
+
+    /// Lays an event out and adds its site.
+    fn emit(
+        &mut self,
+        kind: SiteKind,
+        names: Vec<String>,
+        args: Vec<Expr>,
+        span: Span,
+    ) -> Option<Stmt> {
+        let mut offset = EVENT_HEADER;
+        let mut fields = Vec::with_capacity(args.len());
+        for (name, arg) in names.into_iter().zip(&args) {
+            offset = offset.checked_next_multiple_of(arg.ty.align())?;
+            fields.push(Field {
+                name,
+                offset,
+                ty: arg.ty.data_type(),
+                bits: None,
+            });
+            offset = offset.saturating_add(arg.ty.size());
+        }
+        let size = offset.checked_next_multiple_of(8).unwrap_or(u32::MAX);
+        if size > LARGEST {
+            self.report(
+                Diagnostic::error(
+                    "too-large",
+                    span,
+                    format!("the values take {size} bytes, more than one event has room for"),
+                )
+                .hint("lower max_strlen, or give str() a length"),
+            );
+            return None;
+        }
+        let site = SiteId(self.sites.len() as u32);
+        self.sites.push(Site {
+            kind,
+            fields,
+            size,
+            span,
+        });
+        let kind = StmtKind::Emit { site, args };
+        Some(Stmt { kind, span })
+    }
+}

@@ -1,0 +1,425 @@
+//! Probes: what they attach to, and the programs that become of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::args::Record;
+use super::provider::Target;
+use super::{Checker, Scope, did_you_mean};
+use crate::catalogue::{EventName, Lookup, is_pattern, syscalls};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Context, Probe, Stmt, StmtKind};
+use crate::near::nearest;
+use crate::plan::{Attach, MissingProbes, ProbePlan};
+use crate::syntax::tree;
+use kscope_spec::ProgramId;
+
+/// A program to be: one body, one or more attach points.
+pub(super) struct Unit {
+    /// Index of the probe in the script.
+    probe: usize,
+    context: Context,
+    provider: &'static str,
+    name: String,
+    attach: Vec<Attach>,
+    record: Option<Arc<Record>>,
+}
+
+/// One thing that an attach point became.
+struct Point {
+    provider: &'static str,
+    context: Context,
+    attach: Attach,
+    /// The whole name, as the builtin `probe` gives it.
+    name: String,
+    /// As written.
+    written: String,
+    record: Option<Arc<Record>>,
+}
+
+impl Checker<'_> {
+    /// Finds out what each probe attaches to. Order within `begin` and `end` is that of the script.
+    pub(super) fn expand_probes(&mut self) -> Vec<Unit> {
+        let mut units = Vec::new();
+        let mut attached = 0usize;
+        for (index, probe) in self.script.probes.iter().enumerate() {
+            let uses = Uses::of(self.script, probe);
+            let mut points = Vec::new();
+            for point in &probe.attach_points {
+                self.expand(point, uses.args, &mut points);
+            }
+            attached = attached.saturating_add(points.len());
+            let first = units.len();
+            for point in points {
+                let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
+                    !uses.probe && !uses.args && u.provider == point.provider
+                });
+                match shared {
+                    Some(unit) => {
+                        if !unit.name.split(',').any(|n| n == point.written) {
+                            unit.name = format!("{},{}", unit.name, point.written);
+                        }
+                        unit.attach.push(point.attach);
+                    }
+                    None => units.push(Unit {
+                        probe: index,
+                        context: point.context,
+                        provider: point.provider,
+                        name: if uses.probe || uses.args {
+                            point.name
+                        } else {
+                            point.written
+                        },
+                        attach: vec![point.attach],
+                        record: point.record,
+                    }),
+                }
+            }
+        }
+        self.check_limits(attached, units.len());
+        units
+    }
+
+    fn check_limits(&mut self, attached: usize, programs: usize) {
+        let span = self
+            .script
+            .probes
+            .first()
+            .map_or(Span::default(), |p| p.span);
+        if attached > self.config.max_probes as usize {
+            let most = self.config.max_probes;
+            self.report(
+                Diagnostic::error(
+                    "too-many-probes",
+                    span,
+                    format!("{attached} attach points, more than max_probes, which is {most}"),
+                )
+                .hint("set max_probes in a config block"),
+            );
+        }
+        if programs > self.config.max_bpf_progs as usize {
+            let most = self.config.max_bpf_progs;
+            self.report(
+                Diagnostic::error(
+                    "too-many-probes",
+                    span,
+                    format!("{programs} programs, more than max_bpf_progs, which is {most}"),
+                )
+                .hint("set max_bpf_progs in a config block"),
+            );
+        }
+    }
+
+    fn expand(&mut self, point: &tree::AttachPoint, uses_args: bool, out: &mut Vec<Point>) {
+        let Some((provider, target)) = self.target(point) else {
+            return;
+        };
+        let mut push = |context, attach, name: String, written: &str, record| {
+            out.push(Point {
+                provider,
+                context,
+                attach,
+                name,
+                written: written.to_owned(),
+                record,
+            });
+        };
+        match target {
+            Target::Plain(attach) => {
+                let context = match attach {
+                    Attach::Begin | Attach::End => Context::Test,
+                    _ => Context::PerfEvent,
+                };
+                let name = full_name(provider, point);
+                push(context, attach, name.clone(), &name, None);
+            }
+            Target::Tracepoint { category, event } => {
+                let written = format!("tracepoint:{category}:{event}");
+                for found in self.tracepoints(&category, &event, point) {
+                    let record = self.record(&found, point, uses_args);
+                    let name = format!("tracepoint:{found}");
+                    let attach = Attach::Tracepoint {
+                        category: found.category,
+                        event: found.event,
+                    };
+                    push(Context::Tracepoint, attach, name, &written, Some(record));
+                }
+            }
+            Target::RawTracepoint { event } => {
+                let written = format!("rawtracepoint:{event}");
+                let found = self.inputs.catalogue.raw_tracepoints(&event);
+                for event in self.found(found, &event, "raw tracepoint", point) {
+                    let name = format!("rawtracepoint:{event}");
+                    push(
+                        Context::RawTracepoint,
+                        Attach::RawTracepoint { event },
+                        name,
+                        &written,
+                        None,
+                    );
+                }
+            }
+            Target::Kprobe {
+                module,
+                function,
+                offset,
+                on_return,
+            } => {
+                let written = full_name(provider, point);
+                let found = self.inputs.catalogue.functions(&function);
+                let prefix = match &module {
+                    Some(module) => format!("{provider}:{module}:"),
+                    None => format!("{provider}:"),
+                };
+                for function in self.found(found, &function, "kernel function", point) {
+                    let plus = if offset == 0 {
+                        String::new()
+                    } else {
+                        format!("+{offset}")
+                    };
+                    let name = format!("{prefix}{function}{plus}");
+                    let (context, attach) = if on_return {
+                        (Context::KprobeReturn, Attach::Kretprobe { function })
+                    } else {
+                        (Context::KprobeEntry, Attach::Kprobe { function, offset })
+                    };
+                    push(context, attach, name, &written, None);
+                }
+            }
+        }
+    }
+
+    /// Makes the list of what was found, and reports what was not.
+    fn found(
+        &mut self,
+        found: Lookup<Vec<String>>,
+        pattern: &str,
+        what: &str,
+        point: &tree::AttachPoint,
+    ) -> Vec<String> {
+        match found {
+            Lookup::Found(names) if !names.is_empty() => names,
+            Lookup::Unavailable(reason) => {
+                self.unchecked(point, &reason);
+                vec![pattern.to_owned()]
+            }
+            _ => {
+                let near = if is_pattern(pattern) {
+                    Vec::new()
+                } else {
+                    let all = match what {
+                        "kernel function" => self.inputs.catalogue.functions("*"),
+                        _ => self.inputs.catalogue.raw_tracepoints("*"),
+                    };
+                    match all {
+                        Lookup::Found(all) => nearest(pattern, all, 3),
+                        _ => Vec::new(),
+                    }
+                };
+                self.missing(point, what, pattern, &near);
+                Vec::new()
+            }
+        }
+    }
+
+    fn unchecked(&mut self, point: &tree::AttachPoint, reason: &str) {
+        self.warn(
+            "unchecked-probe",
+            point.span,
+            format!("{} was not checked: {reason}", point.text),
+        );
+    }
+
+    /// Reports an attach point that the kernel has not, as `missing_probes` asks.
+    fn missing(&mut self, point: &tree::AttachPoint, what: &str, name: &str, near: &[String]) {
+        let message = if is_pattern(name) {
+            format!("No matches for {what} {name}")
+        } else {
+            format!("{what} not found: {name}")
+        };
+        let mut finding = match self.config.missing_probes {
+            MissingProbes::Error => Diagnostic::error("unknown-probe", point.span, message),
+            MissingProbes::Warn => Diagnostic::warning("unknown-probe", point.span, message),
+            MissingProbes::Ignore => return,
+        };
+        finding.hint = did_you_mean(near);
+        self.report(finding);
+    }
+
+    fn tracepoints(
+        &mut self,
+        category: &str,
+        event: &str,
+        point: &tree::AttachPoint,
+    ) -> Vec<EventName> {
+        let written = EventName {
+            category: category.to_owned(),
+            event: event.to_owned(),
+        };
+        match self.inputs.catalogue.tracepoints(category, event) {
+            Lookup::Found(found) if !found.is_empty() => found,
+            Lookup::Unavailable(reason) => {
+                self.unchecked(point, &reason);
+                if category == "syscalls" && is_pattern(event) {
+                    // The shipped table stands in for what the kernel has.
+                    let known = syscalls::events(event);
+                    if !known.is_empty() {
+                        return known;
+                    }
+                }
+                vec![written]
+            }
+            _ => {
+                let pattern = is_pattern(category) || is_pattern(event);
+                let near = if pattern {
+                    Vec::new()
+                } else {
+                    self.near_tracepoints(category, event)
+                };
+                self.missing(point, "tracepoint", &written.to_string(), &near);
+                Vec::new()
+            }
+        }
+    }
+
+    fn near_tracepoints(&self, category: &str, event: &str) -> Vec<String> {
+        let catalogue = self.inputs.catalogue;
+        let inside = match catalogue.tracepoints(category, "*") {
+            Lookup::Found(all) => all,
+            _ => Vec::new(),
+        };
+        let near = nearest(event, inside.iter().map(|e| e.event.as_str()), 3);
+        if !near.is_empty() {
+            return near
+                .into_iter()
+                .map(|e| format!("tracepoint:{category}:{e}"))
+                .collect();
+        }
+        let Lookup::Found(all) = catalogue.tracepoints("*", "*") else {
+            return Vec::new();
+        };
+        let same = all.iter().filter(|e| e.event == event).take(3);
+        let same: Vec<String> = same.map(|e| format!("tracepoint:{e}")).collect();
+        if !same.is_empty() {
+            return same;
+        }
+        let mut categories: Vec<&str> = all.iter().map(|e| e.category.as_str()).collect();
+        categories.dedup();
+        let near = nearest(category, categories, 3).into_iter();
+        near.map(|c| format!("tracepoint:{c}:{event}")).collect()
+    }
+
+    /// Looks up what a tracepoint's record looks like, where the body asks for it.
+    fn record(
+        &mut self,
+        event: &EventName,
+        point: &tree::AttachPoint,
+        needed: bool,
+    ) -> Arc<Record> {
+        let user = event.category == "syscalls";
+        let mut format = None;
+        if needed {
+            if user {
+                format = syscalls::format(&event.event);
+            }
+            if format.is_none() {
+                match self.inputs.catalogue.format(&event.category, &event.event) {
+                    Lookup::Found(found) => format = Some(found),
+                    Lookup::Unavailable(reason) => {
+                        self.warn(
+                            "unchecked-args",
+                            point.span,
+                            format!("the fields of {event} were not checked: {reason}"),
+                        );
+                    }
+                    Lookup::NotFound => {}
+                }
+            }
+        }
+        Arc::new(Record {
+            name: format!("tracepoint:{event}"),
+            format,
+            user,
+        })
+    }
+
+    /// Checks a probe's body for one of its units; none where it was left incomplete.
+    pub(super) fn probe(&mut self, instance: usize, unit: &Unit) -> Option<Probe> {
+        let script = self.script;
+        let probe = script.probes.get(unit.probe)?;
+        self.scope = Scope {
+            instance: instance as u32,
+            context: unit.context,
+            provider: unit.provider,
+            probe_name: unit.name.clone(),
+            record: unit.record.clone(),
+            blocks: vec![HashMap::new()],
+            ..Scope::default()
+        };
+        let condition = probe.predicate.as_ref().map(|p| self.condition(p));
+        let mut body = self.block(&probe.body);
+        if let Some(condition) = condition {
+            let span = condition.span;
+            let kind = StmtKind::If {
+                condition,
+                then: body,
+                otherwise: Vec::new(),
+            };
+            body = vec![Stmt { kind, span }];
+        }
+        let vars = std::mem::take(&mut self.scope.vars);
+        if self.scope.incomplete {
+            return None;
+        }
+        Some(Probe {
+            context: unit.context,
+            plan: ProbePlan {
+                program: ProgramId(instance as u32),
+                name: unit.name.clone(),
+                attach: unit.attach.clone(),
+                when: Vec::new(),
+            },
+            vars,
+            body,
+            span: probe.span,
+        })
+    }
+}
+
+/// Gives an attach point's name with its probe type written out.
+fn full_name(provider: &str, point: &tree::AttachPoint) -> String {
+    let mut name = provider.to_owned();
+    for part in point.parts.iter().skip(1) {
+        name.push(':');
+        name.push_str(part);
+    }
+    name
+}
+
+/// What a probe's body asks of its attach point.
+#[derive(Clone, Copy, Debug, Default)]
+struct Uses {
+    args: bool,
+    probe: bool,
+}
+
+impl Uses {
+    /// Looks for names in a body, and in all macros where it calls one.
+    fn of(script: &tree::Script, probe: &tree::Probe) -> Uses {
+        let mut uses = Uses::default();
+        let mut macros = false;
+        super::names::visit(probe, &mut |name| {
+            uses.note(name);
+            macros |= script.macros.iter().any(|m| m.name.text == name);
+        });
+        if macros {
+            super::names::visit_macros(script, &mut |name| uses.note(name));
+        }
+        uses
+    }
+
+    fn note(&mut self, name: &str) {
+        self.args |= name == "args";
+        self.probe |= name == "probe";
+    }
+}

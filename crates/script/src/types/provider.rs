@@ -1,0 +1,255 @@
+//! Attach points as written: which kind of probe, and what of.
+
+use super::{Checker, did_you_mean};
+use crate::diagnostic::Diagnostic;
+use crate::near::nearest;
+use crate::plan::{Attach, Rate};
+use crate::syntax::tree;
+
+/// Kinds of probes of this version: name, short name.
+const SUPPORTED: [(&str, &str); 8] = [
+    ("begin", "BEGIN"),
+    ("end", "END"),
+    ("tracepoint", "t"),
+    ("rawtracepoint", "rt"),
+    ("kprobe", "k"),
+    ("kretprobe", "kr"),
+    ("interval", "i"),
+    ("profile", "p"),
+];
+
+/// Kinds of probes that bpftrace has and this version has not.
+const LATER: [(&str, &str); 16] = [
+    ("uprobe", "u"),
+    ("uretprobe", "ur"),
+    ("usdt", "U"),
+    ("fentry", "f"),
+    ("fexit", "fr"),
+    ("kfunc", "kfunc"),
+    ("kretfunc", "kretfunc"),
+    ("software", "s"),
+    ("hardware", "h"),
+    ("watchpoint", "w"),
+    ("asyncwatchpoint", "aw"),
+    ("iter", "it"),
+    ("self", "self"),
+    ("test", "test"),
+    ("bench", "bench"),
+    ("ksyscall", "ksyscall"),
+];
+
+/// What an attach point asks for, before anything is looked up.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Target {
+    /// `begin`, `end`, `interval`, `profile`.
+    Plain(Attach),
+    Tracepoint {
+        category: String,
+        event: String,
+    },
+    RawTracepoint {
+        event: String,
+    },
+    Kprobe {
+        module: Option<String>,
+        function: String,
+        offset: u64,
+        on_return: bool,
+    },
+}
+
+impl Checker<'_> {
+    /// Reads an attach point; what is wrong with it is reported.
+    pub(super) fn target(&mut self, point: &tree::AttachPoint) -> Option<(&'static str, Target)> {
+        let (kind, parts) = point.parts.split_first()?;
+        let (kind, rest) = split_old(kind, parts);
+        let known = SUPPORTED
+            .iter()
+            .find(|(long, short)| kind == *long || kind == *short);
+        let Some((provider, _)) = known else {
+            self.unknown_kind(kind, point);
+            return None;
+        };
+        let target = match *provider {
+            "begin" | "end" if rest.is_empty() => Ok(Target::Plain(if *provider == "begin" {
+                Attach::Begin
+            } else {
+                Attach::End
+            })),
+            "begin" | "end" => Err(format!("{provider} probes take no arguments")),
+            "tracepoint" => tracepoint(&rest),
+            "rawtracepoint" => raw_tracepoint(&rest),
+            "interval" | "profile" => timer(provider, &rest),
+            provider => kprobe(provider, &rest),
+        };
+        match target {
+            Ok(target) => Some((provider, target)),
+            Err(message) => {
+                self.error("invalid-probe", point.span, message);
+                None
+            }
+        }
+    }
+
+    fn unknown_kind(&mut self, kind: &str, point: &tree::AttachPoint) {
+        let later = LATER
+            .iter()
+            .find(|(long, short)| kind == *long || kind == *short);
+        if let Some((name, _)) = later {
+            self.error(
+                "unsupported-probe",
+                point.span,
+                format!("{name} probes come with a later version"),
+            );
+            return;
+        }
+        let names = SUPPORTED.iter().chain(&LATER).map(|(long, _)| *long);
+        let mut error = Diagnostic::error(
+            "unknown-probe-type",
+            point.span,
+            format!("Invalid probe type: {kind}"),
+        );
+        error.hint = did_you_mean(&nearest(kind, names, 3));
+        self.report(error);
+    }
+}
+
+/// `interval1s` is not written; parts are what stands between colons.
+fn split_old<'a>(kind: &'a str, parts: &'a [String]) -> (&'a str, Vec<&'a str>) {
+    (kind, parts.iter().map(String::as_str).collect())
+}
+
+fn tracepoint(parts: &[&str]) -> Result<Target, String> {
+    match parts {
+        [category, event] if !category.is_empty() && !event.is_empty() => Ok(Target::Tracepoint {
+            category: (*category).to_owned(),
+            event: (*event).to_owned(),
+        }),
+        _ => Err("tracepoint probes are written tracepoint:category:event".to_owned()),
+    }
+}
+
+fn raw_tracepoint(parts: &[&str]) -> Result<Target, String> {
+    match parts {
+        [event] | [_, event] if !event.is_empty() => Ok(Target::RawTracepoint {
+            event: (*event).to_owned(),
+        }),
+        _ => Err("rawtracepoint probes are written rawtracepoint:event".to_owned()),
+    }
+}
+
+fn kprobe(provider: &str, parts: &[&str]) -> Result<Target, String> {
+    let (module, function) = match parts {
+        [function] => (None, *function),
+        [module, function] => (Some((*module).to_owned()), *function),
+        _ => return Err(format!("{provider} probes are written {provider}:function")),
+    };
+    let (name, offset) = match function.split_once('+') {
+        None => (function, 0),
+        Some((name, offset)) => {
+            let number = super::expr::parse_number(offset.trim());
+            match number.and_then(|n| u64::try_from(n).ok()) {
+                Some(offset) => (name, offset),
+                None => return Err(format!("'{offset}' is no offset")),
+            }
+        }
+    };
+    let on_return = provider == "kretprobe";
+    if on_return && offset != 0 {
+        return Err("kretprobe probes can not have an offset".to_owned());
+    }
+    if name.starts_with(|c: char| c.is_ascii_digit()) {
+        return Err("probes at a bare address come with a later version".to_owned());
+    }
+    if name.is_empty() {
+        return Err(format!("{provider} probes are written {provider}:function"));
+    }
+    Ok(Target::Kprobe {
+        module,
+        function: name.trim().to_owned(),
+        offset,
+        on_return,
+    })
+}
+
+fn timer(provider: &str, parts: &[&str]) -> Result<Target, String> {
+    let (count, unit) = match parts {
+        [one] => match duration(one) {
+            Some(ns) if ns < 1000 => {
+                return Err(format!(
+                    "Invalid rate of {provider} probe. Minimum is 1000 or 1us. Found: {ns} \
+                     nanoseconds"
+                ));
+            }
+            Some(ns) => return Ok(Target::Plain(timer_attach(provider, Rate::Nanoseconds(ns)))),
+            None => return Err(format!("Invalid rate of {provider} probe: {one}")),
+        },
+        [unit, count] => match plain_number(count) {
+            Some(n) => (n, *unit),
+            None => return Err(format!("Invalid rate of {provider} probe: {count}")),
+        },
+        _ => return Err(format!("{provider} probe must have unit of time")),
+    };
+    if count == 0 {
+        return Err(format!("{provider} frequency should be a positive integer"));
+    }
+    let scale = match unit {
+        "hz" => return Ok(Target::Plain(timer_attach(provider, Rate::Hertz(count)))),
+        "us" => 1_000,
+        "ms" => 1_000_000,
+        "s" => 1_000_000_000,
+        other => {
+            return Err(format!(
+                "{other} is not an accepted unit of time: s, ms, us, hz"
+            ));
+        }
+    };
+    match count.checked_mul(scale) {
+        Some(ns) => Ok(Target::Plain(timer_attach(provider, Rate::Nanoseconds(ns)))),
+        None => Err(format!("Invalid rate of {provider} probe: {count}{unit}")),
+    }
+}
+
+fn timer_attach(provider: &str, rate: Rate) -> Attach {
+    if provider == "profile" {
+        return Attach::Profile { rate };
+    }
+    let nanoseconds = match rate {
+        Rate::Hertz(n) => (1_000_000_000 / n.max(1)).max(1),
+        Rate::Nanoseconds(n) => n,
+    };
+    Attach::Interval { nanoseconds }
+}
+
+fn plain_number(text: &str) -> Option<u64> {
+    let text = text.trim().replace('_', "");
+    match text.split_once(['e', 'E']) {
+        Some((base, power)) if !base.starts_with("0x") => {
+            let scale = 10u64.checked_pow(power.parse().ok()?)?;
+            base.parse::<u64>().ok()?.checked_mul(scale)
+        }
+        _ => u64::try_from(super::expr::parse_number(&text)?).ok(),
+    }
+}
+
+/// Reads a number with or without a unit: `1s`, `100ms`, `1000000`.
+fn duration(text: &str) -> Option<u64> {
+    let text = text.trim();
+    let units = [
+        ("ns", 1),
+        ("us", 1_000),
+        ("ms", 1_000_000),
+        ("s", 1_000_000_000),
+        ("m", 60_000_000_000),
+        ("h", 3_600_000_000_000),
+        ("d", 86_400_000_000_000),
+    ];
+    for (unit, scale) in units {
+        if let Some(count) = text.strip_suffix(unit) {
+            if let Some(n) = plain_number(count) {
+                return n.checked_mul(scale);
+            }
+        }
+    }
+    plain_number(text)
+}

@@ -1,0 +1,189 @@
+//! Variables of a probe: blocks, declarations, first assignments.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::infer::{Shape, VarInfo, VarKey, join};
+use super::{Checker, make, poison};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Context, Expr, ExprKind, Type, Var, VarId};
+use crate::near::nearest;
+
+/// The probe being checked.
+#[derive(Debug)]
+pub(super) struct Scope {
+    pub(super) instance: u32,
+    pub(super) context: Context,
+    /// Name of the probe type.
+    pub(super) provider: &'static str,
+    /// The attach point's whole name.
+    pub(super) probe_name: String,
+    /// The record that `args` reads.
+    pub(super) record: Option<Arc<super::args::Record>>,
+    pub(super) blocks: Vec<HashMap<String, VarId>>,
+    pub(super) vars: Vec<Var>,
+    pub(super) keys: Vec<VarKey>,
+    pub(super) loops: u32,
+    /// Set where something could not be looked up, so that no program can be made.
+    pub(super) incomplete: bool,
+    /// Names of macros being expanded.
+    pub(super) macros: Vec<String>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Scope {
+            instance: 0,
+            context: Context::Test,
+            provider: "begin",
+            probe_name: String::new(),
+            record: None,
+            blocks: Vec::new(),
+            vars: Vec::new(),
+            keys: Vec::new(),
+            loops: 0,
+            incomplete: false,
+            macros: Vec::new(),
+        }
+    }
+}
+
+impl Checker<'_> {
+    /// Finds a variable in the blocks around.
+    pub(super) fn find_var(&self, name: &str) -> Option<VarId> {
+        let mut blocks = self.scope.blocks.iter().rev();
+        blocks.find_map(|block| block.get(name).copied())
+    }
+
+    /// Adds a variable to the innermost block.
+    pub(super) fn declare_var(&mut self, name: &str, span: Span) -> VarId {
+        let id = VarId(self.scope.vars.len() as u32);
+        let key = (self.scope.instance, span.start, name.to_owned());
+        let info = self.env.vars.entry(key.clone()).or_insert_with(|| VarInfo {
+            shape: None,
+            declared: false,
+            wants_number: false,
+            first: span,
+        });
+        let ty = info.shape.as_ref().map_or(Type::Void, |s| s.ty.clone());
+        self.scope.vars.push(Var {
+            name: name.split('#').next().unwrap_or_default().to_owned(),
+            ty,
+        });
+        self.scope.keys.push(key);
+        if let Some(block) = self.scope.blocks.last_mut() {
+            block.insert(name.to_owned(), id);
+        }
+        id
+    }
+
+    /// Gives what is known of a variable.
+    pub(super) fn var_info(&mut self, id: VarId) -> Option<&mut VarInfo> {
+        let key = self.scope.keys.get(id.0 as usize)?;
+        self.env.vars.get_mut(key)
+    }
+
+    pub(super) fn var_shape(&self, id: VarId) -> Option<&Shape> {
+        let key = self.scope.keys.get(id.0 as usize)?;
+        self.env.vars.get(key)?.shape.as_ref()
+    }
+
+    /// Says that a variable gets a value of a type.
+    pub(super) fn grow_var(&mut self, id: VarId, shape: &Shape, span: Span) {
+        if shape.ty == Type::Void {
+            return;
+        }
+        let Some(info) = self.var_info(id) else {
+            return;
+        };
+        let Some(known) = &info.shape else {
+            info.shape = Some(shape.clone());
+            info.first = span;
+            self.env.changed = true;
+            return;
+        };
+        let first = info.first;
+        let joined = join(known, shape);
+        if info.declared {
+            let fits = match (&known.ty, &shape.ty) {
+                (Type::Int(_), Type::Int(_)) => true,
+                (Type::Str { capacity: to }, Type::Str { capacity: from }) => from <= to,
+                _ => joined.is_some(),
+            };
+            if !fits {
+                let (known, new) = (known.ty.clone(), shape.ty.clone());
+                self.var_mismatch(id, &known, &new, first, span);
+            }
+            return;
+        }
+        match joined {
+            Some(joined) if joined != *known => {
+                info.shape = Some(joined);
+                self.env.changed = true;
+            }
+            Some(_) => {}
+            None => {
+                let (known, new) = (known.ty.clone(), shape.ty.clone());
+                self.var_mismatch(id, &known, &new, first, span);
+            }
+        }
+    }
+
+    fn var_mismatch(&mut self, id: VarId, known: &Type, new: &Type, first: Span, span: Span) {
+        let name = self.var_name(id);
+        self.diagnostics.push(
+            Diagnostic::error(
+                "type-mismatch",
+                span,
+                format!(
+                    "Type mismatch for ${name}: trying to assign value of type '{new}' when \
+                     variable already has a type '{known}'"
+                ),
+            )
+            .note(first, format!("${name} got its type here")),
+        );
+    }
+
+    pub(super) fn var_name(&self, id: VarId) -> String {
+        let var = self.scope.vars.get(id.0 as usize);
+        var.map_or(String::new(), |v| v.name.clone())
+    }
+
+    /// Reads a variable.
+    pub(super) fn read_var(&mut self, name: &str, span: Span) -> Expr {
+        let Some(id) = self.find_var(name) else {
+            let shown = name.split('#').next().unwrap_or_default();
+            let known: Vec<String> = (self.scope.blocks.iter())
+                .flat_map(|block| block.keys().cloned())
+                .collect();
+            let mut error = Diagnostic::error(
+                "undefined-variable",
+                span,
+                format!("Undefined or undeclared variable: ${shown}"),
+            );
+            let near: Vec<String> = nearest(name, known, 3)
+                .into_iter()
+                .map(|n| format!("${n}"))
+                .collect();
+            error.hint = super::did_you_mean(&near);
+            return self.report(error);
+        };
+        let Some(shape) = self.var_shape(id) else {
+            self.unresolved.push(Diagnostic::error(
+                "unresolved-type",
+                span,
+                format!("Could not resolve the type of variable ${name}"),
+            ));
+            return poison(span);
+        };
+        make(ExprKind::Var(id), shape.ty.clone(), span)
+    }
+
+    /// Runs with a block of its own.
+    pub(super) fn in_block<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        self.scope.blocks.push(HashMap::new());
+        let result = run(self);
+        self.scope.blocks.pop();
+        result
+    }
+}

@@ -1,0 +1,528 @@
+//! Statements and blocks.
+
+use super::infer::{MapContents, Shape};
+use super::{Checker, DEPTH, make, poison};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Type};
+use crate::syntax::tree::{self, StatementKind};
+
+/// Most rounds of `unroll`.
+const UNROLL: i64 = 100;
+
+impl Checker<'_> {
+    /// Checks a block's statements in a scope of their own; its value is checked for its effect.
+    pub(super) fn block(&mut self, block: &tree::Block) -> Vec<Stmt> {
+        self.in_block(|c| {
+            let mut out = Vec::with_capacity(block.statements.len());
+            c.statements(&block.statements, &mut out);
+            if let Some(value) = &block.value {
+                c.effect(value, &mut out);
+            }
+            out
+        })
+    }
+
+    /// Checks a block whose value is used.
+    pub(super) fn block_value(&mut self, block: &tree::Block, span: Span) -> Expr {
+        self.in_block(|c| {
+            let mut out = Vec::new();
+            c.statements(&block.statements, &mut out);
+            let Some(value) = &block.value else {
+                return c.error(
+                    "no-value",
+                    span,
+                    "the block has no value: its last expression must have no `;`",
+                );
+            };
+            let value = c.value(value);
+            let ty = value.ty.clone();
+            make(ExprKind::Block(out, Box::new(value)), ty, span)
+        })
+    }
+
+    pub(super) fn if_value(&mut self, e: &tree::IfExpr, span: Span) -> Expr {
+        let condition = self.condition(&e.condition);
+        let then = self.block_value(&e.then, e.then.span);
+        let Some(otherwise) = &e.otherwise else {
+            return self.error("no-value", span, "an if used as a value needs an else");
+        };
+        let otherwise = self.block_value(otherwise, otherwise.span);
+        self.choose(condition, then, otherwise, span)
+    }
+
+    fn statements(&mut self, statements: &[tree::Statement], out: &mut Vec<Stmt>) {
+        if self.depth >= DEPTH {
+            let span = statements.first().map_or(Span::default(), |s| s.span);
+            self.error("too-deep", span, "blocks are nested too deeply");
+            return;
+        }
+        self.depth += 1;
+        for statement in statements {
+            self.statement(statement, out);
+        }
+        self.depth -= 1;
+    }
+
+    fn statement(&mut self, s: &tree::Statement, out: &mut Vec<Stmt>) {
+        let span = s.span;
+        let mut push = |kind| out.push(Stmt { kind, span });
+        match &s.kind {
+            StatementKind::Expr(e) => self.effect(e, out),
+            StatementKind::Discard(e) => {
+                let e = self.value(e);
+                push(StmtKind::Expr(e));
+            }
+            StatementKind::Assign { target, op, value } => {
+                if let Some(stmt) = self.assign(target, *op, value, span) {
+                    out.push(stmt);
+                }
+            }
+            StatementKind::Let { var, ty, value } => {
+                if let Some(stmt) = self.declare(&var.text, ty.as_ref(), value.as_ref(), span) {
+                    out.push(stmt);
+                }
+            }
+            StatementKind::If(e) => {
+                let stmt = self.if_statement(e, span);
+                out.push(stmt);
+            }
+            StatementKind::ForMap { map, body, .. } => {
+                let map = tree::Expr {
+                    kind: tree::ExprKind::Map {
+                        name: map.text.clone(),
+                        key: None,
+                    },
+                    span: map.span,
+                };
+                self.map_argument("for", &map);
+                let _ = body;
+                self.error(
+                    "unsupported",
+                    span,
+                    "for loops over maps come with a later version",
+                );
+            }
+            StatementKind::ForRange {
+                var,
+                start,
+                end,
+                body,
+            } => {
+                let stmt = self.for_range(var, start, end, body, span);
+                out.push(stmt);
+            }
+            StatementKind::While { condition, body } => {
+                let condition = self.condition(condition);
+                let body = self.loop_body(|c| c.block(body));
+                push(StmtKind::While { condition, body });
+            }
+            StatementKind::Unroll { count, body } => {
+                let count = self.value(count);
+                let body = self.loop_body(|c| c.block(body));
+                match count.kind {
+                    _ if count.ty == Type::Void => {}
+                    ExprKind::Int(n @ 1..=UNROLL) => push(StmtKind::Repeat {
+                        count: n as u32,
+                        body,
+                    }),
+                    ExprKind::Int(n) => {
+                        self.error(
+                            "invalid-unroll",
+                            count.span,
+                            format!("unroll takes a number from 1 to {UNROLL}, got {n}"),
+                        );
+                    }
+                    _ => {
+                        self.error("invalid-unroll", count.span, "unroll takes a literal");
+                    }
+                }
+            }
+            StatementKind::Break | StatementKind::Continue => {
+                let is_break = matches!(s.kind, StatementKind::Break);
+                if self.scope.loops == 0 {
+                    let word = if is_break { "break" } else { "continue" };
+                    self.error(
+                        "outside-loop",
+                        span,
+                        format!("{word} statement outside of a loop"),
+                    );
+                    return;
+                }
+                push(if is_break {
+                    StmtKind::Break
+                } else {
+                    StmtKind::Continue
+                });
+            }
+            StatementKind::Return(value) => {
+                if let Some(value) = value {
+                    let value = self.value(value);
+                    if value.ty != Type::Void && super::expr::number(&value.ty).is_none() {
+                        let message = format!(
+                            "Probe return values can only be integers. Found {}",
+                            value.ty
+                        );
+                        self.error("invalid-return", value.span, message);
+                    }
+                    push(StmtKind::Expr(value));
+                }
+                push(StmtKind::Return);
+            }
+            StatementKind::Block(block) => out.append(&mut self.block(block)),
+            StatementKind::Error => {}
+        }
+    }
+
+    fn loop_body<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
+        self.scope.loops += 1;
+        let result = run(self);
+        self.scope.loops -= 1;
+        result
+    }
+
+    /// Checks an expression for its effect.
+    pub(super) fn effect(&mut self, e: &tree::Expr, out: &mut Vec<Stmt>) {
+        let span = e.span;
+        match &e.kind {
+            tree::ExprKind::Call { name, args } if !self.is_macro(&name.text, args.len()) => {
+                let function = name.text.as_str();
+                if super::output::VOID.contains(&function) {
+                    out.extend(self.statement_call(name, args, span));
+                    return;
+                }
+            }
+            tree::ExprKind::Ternary {
+                condition,
+                then: Some(then),
+                otherwise,
+            } => {
+                let condition = self.condition(condition);
+                let mut yes = Vec::new();
+                self.effect(then, &mut yes);
+                let mut no = Vec::new();
+                self.effect(otherwise, &mut no);
+                let kind = StmtKind::If {
+                    condition,
+                    then: yes,
+                    otherwise: no,
+                };
+                out.push(Stmt { kind, span });
+                return;
+            }
+            tree::ExprKind::If(e) => {
+                let stmt = self.if_statement(e, span);
+                out.push(stmt);
+                return;
+            }
+            tree::ExprKind::Block(block) => {
+                out.append(&mut self.block(block));
+                return;
+            }
+            _ => {}
+        }
+        if let Some(mut statements) = self.macro_statements(e) {
+            out.append(&mut statements);
+            return;
+        }
+        let e = self.value(e);
+        out.push(Stmt {
+            kind: StmtKind::Expr(e),
+            span,
+        });
+    }
+
+    fn if_statement(&mut self, e: &tree::IfExpr, span: Span) -> Stmt {
+        let condition = self.condition(&e.condition);
+        let then = self.block(&e.then);
+        let otherwise = e.otherwise.as_ref().map(|b| self.block(b));
+        let kind = StmtKind::If {
+            condition,
+            then,
+            otherwise: otherwise.unwrap_or_default(),
+        };
+        Stmt { kind, span }
+    }
+
+    fn for_range(
+        &mut self,
+        var: &tree::Name,
+        start: &tree::Expr,
+        end: &tree::Expr,
+        body: &tree::Block,
+        span: Span,
+    ) -> Stmt {
+        let mut bounds = Vec::with_capacity(2);
+        for (e, what) in [(start, "start"), (end, "end")] {
+            let e = self.value(e);
+            let bound = match super::expr::number(&e.ty) {
+                Some(_) => super::convert::convert(e, &Type::I64),
+                None if e.ty == Type::Void => e,
+                None => {
+                    let message = format!("Loop range requires an integer for the {what} value");
+                    self.error("invalid-range", e.span, message)
+                }
+            };
+            bounds.push(bound);
+        }
+        let (end, start) = (bounds.pop(), bounds.pop());
+        self.in_block(|c| {
+            let id = c.declare_var(&var.text, var.span);
+            c.grow_var(id, &Shape::fixed(Type::I64), var.span);
+            if let Some(info) = c.var_info(id) {
+                info.declared = true;
+            }
+            let body = c.loop_body(|c| c.block(body));
+            let kind = StmtKind::ForRange {
+                var: id,
+                start: start.unwrap_or_else(|| poison(span)),
+                end: end.unwrap_or_else(|| poison(span)),
+                body,
+            };
+            Stmt { kind, span }
+        })
+    }
+
+    fn declare(
+        &mut self,
+        name: &str,
+        ty: Option<&tree::TypeName>,
+        value: Option<&tree::Expr>,
+        span: Span,
+    ) -> Option<Stmt> {
+        let value = value.map(|v| {
+            let value = self.value(v);
+            self.storable(value)
+        });
+        if self.find_var(name).is_some() {
+            let shown = name.split('#').next().unwrap_or_default();
+            self.error(
+                "redeclared",
+                span,
+                format!(
+                    "Variable ${shown} was already declared. Variable shadowing is not allowed"
+                ),
+            );
+            return None;
+        }
+        let id = self.declare_var(name, span);
+        if let Some(ty) = ty {
+            let unsized_string = matches!(&ty.base, tree::TypeBase::Named(n) if n == "string" || n == "buffer")
+                && ty.suffixes.is_empty();
+            if !unsized_string {
+                let ty = self.type_name(ty)?;
+                let shape = Shape::fixed(ty);
+                let info = self.var_info(id)?;
+                if info.shape.as_ref() != Some(&shape) {
+                    info.shape = Some(shape);
+                    info.first = span;
+                    self.env.changed = true;
+                }
+                let info = self.var_info(id)?;
+                info.declared = true;
+            }
+        }
+        // What was never assigned is zero, in every round of a loop.
+        let value = match value {
+            Some(value) => value,
+            None => {
+                let ty = self.var_shape(id).map(|s| s.ty.clone())?;
+                zero(&ty, span)?
+            }
+        };
+        self.set_var(id, value, span)
+    }
+
+    fn set_var(&mut self, id: crate::hir::VarId, value: Expr, span: Span) -> Option<Stmt> {
+        let shape = self.shape(&value);
+        self.grow_var(id, &shape, span);
+        if value.ty == Type::Void {
+            return None;
+        }
+        let ty = self.var_shape(id).map(|s| s.ty.clone())?;
+        let value = self.coerce(value, &ty);
+        Some(Stmt {
+            kind: StmtKind::SetVar(id, value),
+            span,
+        })
+    }
+
+    fn assign(
+        &mut self,
+        target: &tree::Expr,
+        op: Option<tree::BinaryOp>,
+        value: &tree::Expr,
+        span: Span,
+    ) -> Option<Stmt> {
+        if let (None, tree::ExprKind::Call { name, args }) = (op, &value.kind) {
+            if super::aggregate::FUNCTIONS.contains(&name.text.as_str())
+                && !self.is_macro(&name.text, args.len())
+            {
+                return self.aggregate(target, name, args, span);
+            }
+        }
+        match &target.kind {
+            tree::ExprKind::Var(name) => self.assign_var(name, target.span, op, value, span),
+            tree::ExprKind::Map { name, key } => {
+                self.assign_map(name, key.as_deref(), target.span, op, value, span)
+            }
+            tree::ExprKind::Field { .. } | tree::ExprKind::Index { .. } => {
+                self.expr(target);
+                self.expr(value);
+                self.error(
+                    "invalid-assignment",
+                    target.span,
+                    "tuples, records and memory can not be assigned to",
+                );
+                None
+            }
+            tree::ExprKind::Error => None,
+            _ => {
+                self.expr(value);
+                self.error(
+                    "invalid-assignment",
+                    target.span,
+                    "only variables and maps can be assigned to",
+                );
+                None
+            }
+        }
+    }
+
+    fn assign_var(
+        &mut self,
+        name: &str,
+        at: Span,
+        op: Option<tree::BinaryOp>,
+        value: &tree::Expr,
+        span: Span,
+    ) -> Option<Stmt> {
+        if value_is_void_call(value) {
+            self.expr(value);
+            return None;
+        }
+        let value = self.value(value);
+        let value = self.storable(value);
+        let Some(op) = op else {
+            let id = match self.find_var(name) {
+                Some(id) => id,
+                None => self.declare_var(name, at),
+            };
+            return self.set_var(id, value, span);
+        };
+        let id = match self.find_var(name) {
+            Some(id) => id,
+            None => {
+                self.read_var(name, at);
+                return None;
+            }
+        };
+        let Some(shape) = self.var_shape(id).cloned() else {
+            self.var_info(id)?.wants_number = true;
+            return None;
+        };
+        let read = make(ExprKind::Var(id), shape.ty, at);
+        let value = self.binary_of(op, read, value, span);
+        if value.ty == Type::Void {
+            return None;
+        }
+        if self.var_info(id)?.declared {
+            let ty = self.var_shape(id)?.ty.clone();
+            let value = super::convert::convert(value, &ty);
+            let kind = StmtKind::SetVar(id, value);
+            return Some(Stmt { kind, span });
+        }
+        self.set_var(id, value, span)
+    }
+
+    fn assign_map(
+        &mut self,
+        name: &str,
+        key: Option<&tree::Expr>,
+        at: Span,
+        op: Option<tree::BinaryOp>,
+        value: &tree::Expr,
+        span: Span,
+    ) -> Option<Stmt> {
+        let value = self.map_value(value);
+        let (map, key) = self.map_access(name, key, at);
+        let value = match op {
+            None => value?,
+            Some(op) => {
+                let value = value?;
+                match self.map_contents(map) {
+                    MapContents::Unknown => {
+                        self.want_number(map);
+                        return None;
+                    }
+                    MapContents::Aggregate(_) => {
+                        self.plain_shape(map, span);
+                        return None;
+                    }
+                    MapContents::Plain(_) => {}
+                }
+                let read = self.read_map_at(map, key.clone(), at);
+                self.binary_of(op, read, value, span)
+            }
+        };
+        let shape = self.shape(&value);
+        if !self.grow_map(map, &shape, span) {
+            return None;
+        }
+        let MapContents::Plain(shape) = self.map_contents(map) else {
+            return None;
+        };
+        let value = self.coerce(value, &shape.ty);
+        if key.as_ref().is_some_and(|k| k.ty == Type::Void) {
+            return None;
+        }
+        let kind = StmtKind::SetMap { map, key, value };
+        Some(Stmt { kind, span })
+    }
+
+    /// Checks a value that goes into a map. The number of an aggregation must be asked for.
+    fn map_value(&mut self, e: &tree::Expr) -> Option<Expr> {
+        if let tree::ExprKind::Map { name, .. } = &e.kind {
+            let index = self.env.by_name.get(name).copied();
+            let aggregate = index.and_then(|i| self.aggregate_of(crate::hir::MapRef(i as u32)));
+            if let Some(aggregate) = aggregate {
+                let function = super::name::aggregate_name(&aggregate);
+                let mut error = Diagnostic::error(
+                    "invalid-assignment",
+                    e.span,
+                    format!(
+                        "Map value '{function}_t' cannot be assigned from one map to another. \
+                         The function that returns this type must be called directly"
+                    ),
+                );
+                if super::aggregate::reads_as(&aggregate).is_some() {
+                    error.hint = Some(format!(
+                        "add a cast to integer for the value of the aggregate: (int64)@{name}"
+                    ));
+                }
+                self.report(error);
+                return None;
+            }
+        }
+        let value = self.value(e);
+        Some(self.storable(value))
+    }
+}
+
+fn value_is_void_call(e: &tree::Expr) -> bool {
+    matches!(&e.kind, tree::ExprKind::Call { name, .. }
+        if super::output::VOID.contains(&name.text.as_str()))
+}
+
+/// Makes the zero of a type; none of those that have no literal.
+fn zero(ty: &Type, span: Span) -> Option<Expr> {
+    let kind = match ty {
+        Type::Str { .. } => ExprKind::Str(b"".as_slice().into()),
+        Type::Tuple(fields) | Type::Record(fields) => {
+            let parts: Option<Vec<Expr>> = fields.iter().map(|f| zero(&f.ty, span)).collect();
+            ExprKind::Fields(parts?)
+        }
+        scalar if scalar.is_scalar() => ExprKind::Int(0),
+        _ => return None,
+    };
+    Some(make(kind, ty.clone(), span))
+}
