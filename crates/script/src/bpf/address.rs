@@ -12,8 +12,7 @@ use crate::ir::{self, Op, Pointer, Ty, Value};
 pub(super) struct Place {
     pub(super) base: Base,
     pub(super) offset: i16,
-    /// The alignment that is known where the verifier asks for natural alignment (the frame and
-    /// the context); 8 where it does not ask.
+    /// The alignment that is known where the verifier asks for natural alignment, else 0.
     pub(super) align: u32,
 }
 
@@ -27,8 +26,13 @@ impl Place {
         bytes
     }
 
+    /// Says whether the verifier asks for natural alignment here: in the frame and the context.
+    pub(super) fn is_strict(self) -> bool {
+        self.align != 0
+    }
+
     fn allows(self, at: u32, bytes: u32) -> bool {
-        self.align == 0 || (self.align.is_multiple_of(bytes) && at.is_multiple_of(bytes))
+        !self.is_strict() || (self.align.is_multiple_of(bytes) && at.is_multiple_of(bytes))
     }
 
     /// Gives the offset `at` bytes further.

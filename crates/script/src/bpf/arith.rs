@@ -113,7 +113,7 @@ impl Select<'_> {
                 None => (AluOp::Div, c),
             },
             BinOp::URem => match power {
-                Some(_) => (AluOp::And, c - 1),
+                Some(_) => (AluOp::And, c.wrapping_sub(1)),
                 None => (AluOp::Mod, c),
             },
             BinOp::SDiv if c == 1 => (AluOp::Add, 0),

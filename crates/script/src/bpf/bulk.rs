@@ -6,9 +6,10 @@ use super::EmitError;
 use super::address::{Place, size};
 use super::lir::{Base, End, Ins, Operand, Source, V};
 use super::select::Select;
-use crate::ir::{Pointer, Ty, Value};
+use crate::ir::Value;
 
-/// Longer runs become loops.
+/// Longer runs become loops, except in the frame, which has no longer ones, and in the context,
+/// which cannot be addressed by a variable.
 const INLINE: u32 = 256;
 /// Bytes per round of a loop.
 const ROUND: u32 = 64;
@@ -17,7 +18,7 @@ impl Select<'_> {
     pub(super) fn zero(&mut self, base: Value, offset: i32, len: u32) -> Result<(), EmitError> {
         let place = self.place_with_room(base, offset, len.min(INLINE))?;
         let mut done = 0;
-        if len > INLINE && place.widest(0, 8) == 8 {
+        if len > INLINE && !place.is_strict() {
             done = len / ROUND * ROUND;
             let to = address(place);
             self.rounds(done, &[to], |select, pointers| {
@@ -53,14 +54,12 @@ impl Select<'_> {
         len: u32,
     ) -> Result<(), EmitError> {
         let mut done = 0;
-        // A context cannot be addressed by a variable.
-        let ctx = self.function.values[from.0.index()] == Ty::Ptr(Pointer::Ctx);
-        if len > INLINE && !ctx {
+        if len > INLINE {
             let (a, b) = (
                 self.place_with_room(to.0, to.1, INLINE)?,
                 self.place_with_room(from.0, from.1, INLINE)?,
             );
-            if a.widest(0, 8) == 8 && b.widest(0, 8) == 8 {
+            if !a.is_strict() && !b.is_strict() {
                 done = len / ROUND * ROUND;
                 self.rounds(done, &[address(a), address(b)], |select, pointers| {
                     for at in (0..ROUND as i16).step_by(8) {

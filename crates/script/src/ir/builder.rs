@@ -489,6 +489,11 @@ impl Builder {
         self.end(Terminator::Return(value));
     }
 
+    /// Ends the program with a number that is not constant.
+    pub fn ret_value(&mut self, value: Value) {
+        self.end(Terminator::Return(value));
+    }
+
     /// Gives the function with blocks that nothing reaches removed.
     #[must_use]
     pub fn finish(mut self) -> Function {
