@@ -70,6 +70,15 @@ impl EventReader {
         }
     }
 
+    /// Gives how many samples a perf buffer lost so far, see [`PerfBuffer::lost`]; at the end this
+    /// can be more than the rounds reported. A ring buffer loses none by itself.
+    pub fn lost(&self) -> u64 {
+        match self {
+            EventReader::Ring(_) => 0,
+            EventReader::Perf(perf) => perf.lost(),
+        }
+    }
+
     /// Gives a handle that ends a wait from another thread.
     pub fn waker(&self) -> Waker {
         match self {

@@ -52,7 +52,16 @@ impl PerfBuffer {
         watch(waker.event().as_fd(), WAKER)?;
         let mut rings = Vec::new();
         for &cpu in &cpus {
-            let event = match kernel.perf_event_open(PerfEvent::bpf_output(cpu, watermark)) {
+            let mut wanted = PerfEvent::bpf_output(cpu, watermark);
+            let opened = match kernel.perf_event_open(wanted) {
+                // Before Linux 6.0, losses are known from the records alone.
+                Err(Errno::INVAL) => {
+                    wanted.count_lost = false;
+                    kernel.perf_event_open(wanted)
+                }
+                other => other,
+            };
+            let event = match opened {
                 // The CPU went away since the list was read.
                 Err(Errno::NODEV) => continue,
                 event => event.map_err(|errno| {
@@ -123,9 +132,13 @@ impl PerfBuffer {
         Ok(round)
     }
 
-    /// Gives how many samples the kernel has reported as lost so far.
+    /// Gives how many samples were lost so far: all of them from Linux 6.0 on; before, those that
+    /// the kernel has reported, which it does with the next sample that finds room.
     pub fn lost(&self) -> u64 {
-        self.lost
+        let counted = self.rings.iter().map(|ring| ring.lost(&*self.kernel));
+        counted
+            .sum::<Option<u64>>()
+            .map_or(self.lost, |counted| counted.max(self.lost))
     }
 
     /// Gives a handle that ends a wait from another thread.

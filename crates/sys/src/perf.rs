@@ -67,6 +67,8 @@ pub struct PerfEvent<'a> {
     pub target: PerfTarget,
     /// Bits of `sample_type` (`PERF_SAMPLE_*`).
     pub sample_type: u64,
+    /// Counts lost samples (`PERF_FORMAT_LOST`, Linux 6.0), see [`crate::PerfRing::lost`].
+    pub count_lost: bool,
     /// Wakes a reader after this many bytes instead of each event.
     pub wakeup_watermark: Option<u32>,
     /// Starts when `PerfIoctl::Enable` is given, not at once.
@@ -81,6 +83,7 @@ impl<'a> PerfEvent<'a> {
             sampling: Sampling::None,
             target,
             sample_type: 0,
+            count_lost: false,
             wakeup_watermark: None,
             disabled: false,
         }
@@ -96,6 +99,7 @@ impl<'a> PerfEvent<'a> {
             sampling: Sampling::Period(1),
             target: PerfTarget::Cpu(cpu),
             sample_type: SAMPLE_RAW,
+            count_lost: true,
             wakeup_watermark: Some(watermark).filter(|&bytes| bytes > 0),
             disabled: false,
         }
@@ -103,6 +107,7 @@ impl<'a> PerfEvent<'a> {
 
     /// Encodes `struct perf_event_attr`, version 5 (112 bytes, Linux 4.1).
     pub(crate) fn attr(&self) -> [u8; ATTR_SIZE] {
+        const FORMAT_LOST: u64 = 1 << 4;
         const FLAG_DISABLED: u64 = 1;
         const FLAG_FREQ: u64 = 1 << 10;
         const FLAG_WATERMARK: u64 = 1 << 14;
@@ -148,6 +153,10 @@ impl<'a> PerfEvent<'a> {
         put(8, &config.to_ne_bytes());
         put(16, &period.to_ne_bytes());
         put(24, &self.sample_type.to_ne_bytes());
+        put(
+            32,
+            &(if self.count_lost { FORMAT_LOST } else { 0 }).to_ne_bytes(),
+        );
         put(40, &flags.to_ne_bytes());
         put(48, &wakeup.to_ne_bytes());
         put(56, &config1.to_ne_bytes());
@@ -212,7 +221,14 @@ mod tests {
         );
         check(
             PerfEvent::bpf_output(0, 0),
-            &[(0, size | 1), (8, 10), (16, 1), (24, 1024), (48, 1)],
+            &[
+                (0, size | 1),
+                (8, 10),
+                (16, 1),
+                (24, 1024),
+                (32, 16),
+                (48, 1),
+            ],
         );
         check(PerfEvent::bpf_output(0, 4096), &[(40, 1 << 14), (48, 4096)]);
         let mut clock = PerfEvent::new(PerfKind::Software(0), cpu);

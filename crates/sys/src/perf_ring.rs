@@ -71,6 +71,18 @@ impl PerfRing {
         })
     }
 
+    /// Gives the number of samples that found no room so far, from the event's own counter; `None`
+    /// where the event was not opened to count them (before Linux 6.0).
+    pub fn lost(&self, kernel: &dyn Kernel) -> Option<u64> {
+        let mut counts = [0; 16];
+        // The event's count, and the losses.
+        let got = kernel.read(self.event.as_fd(), &mut counts).ok()?;
+        if got != counts.len() {
+            return None;
+        }
+        counts.last_chunk().map(|lost| u64::from_ne_bytes(*lost))
+    }
+
     /// Gives each record up to what was written when the pass began; gives how many.
     ///
     /// # Errors
