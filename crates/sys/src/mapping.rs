@@ -138,3 +138,61 @@ impl Drop for Mapping {
         }
     }
 }
+
+/// Maps part of a file of memory, for tests.
+#[cfg(test)]
+pub(crate) fn map_file_at(
+    file: &std::fs::File,
+    offset: u64,
+    length: usize,
+    writable: bool,
+) -> Mapping {
+    use crate::kernel::Kernel;
+    use std::os::fd::AsFd;
+    let kernel: &dyn Kernel = &crate::real::RealKernel;
+    kernel
+        .mmap(MemoryRequest {
+            fd: file.as_fd(),
+            offset,
+            length,
+            writable,
+        })
+        .expect("memory")
+}
+
+/// Makes a file of `size` bytes of memory and maps `length` of them from `offset`, for tests.
+#[cfg(test)]
+pub(crate) fn memory_file(offset: u64, length: usize, size: usize) -> (std::fs::File, Mapping) {
+    use std::os::fd::FromRawFd;
+    // SAFETY: the name is a C string; the descriptor is new and belongs to nobody else.
+    let file = unsafe {
+        let fd = libc::memfd_create(c"kscope-test".as_ptr(), libc::MFD_CLOEXEC);
+        assert!(fd >= 0);
+        std::fs::File::from_raw_fd(fd)
+    };
+    file.set_len(size as u64).expect("memory");
+    let mapping = map_file_at(&file, offset, length, true);
+    (file, mapping)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn loads_and_stores_stay_inside_and_aligned() {
+        let (file, map) = memory_file(0, 4096, 4096);
+        assert_eq!(map.store_u64(8, 0x1122_3344_5566_7788), Some(()));
+        assert_eq!(map.load_u64(8), Some(0x1122_3344_5566_7788));
+        assert_eq!(map.load_u32(8).is_some(), true);
+        for offset in [4096, 4092, 4089, usize::MAX, 4] {
+            assert_eq!(map.load_u64(offset), None, "{offset}");
+            assert_eq!(map.store_u64(offset, 0), None, "{offset}");
+        }
+        assert_eq!(map.load_u32(4092), Some(0));
+        assert_eq!(map.load_u32(4094), None);
+        let read_only = map_file_at(&file, 0, 4096, false);
+        assert_eq!(read_only.store_u64(8, 0), None);
+        assert_eq!(read_only.load_u64(8), Some(0x1122_3344_5566_7788));
+    }
+}

@@ -1,1 +1,159 @@
+//! A ring laid out by hand in a file of memory.
 
+use super::*;
+use crate::mapping::memory_file;
+use std::os::unix::fs::FileExt;
+
+const SIZE: usize = 4096;
+
+/// The kernel's side of a ring.
+struct Producer {
+    file: std::fs::File,
+    position: u64,
+}
+
+impl Producer {
+    fn new() -> (Producer, RingConsumer) {
+        let page = page_size();
+        let (file, consumer) = memory_file(0, page, 2 * page + 2 * SIZE);
+        let producer = crate::mapping::map_file_at(&file, page as u64, page + 2 * SIZE, false);
+        let ring = RingConsumer::from_parts(consumer, producer, SIZE).expect("it fits");
+        (Producer { file, position: 0 }, ring)
+    }
+
+    /// Writes at an offset into the data, which is mapped twice.
+    fn write(&self, at: usize, bytes: &[u8]) {
+        let data = 2 * page_size();
+        for (index, byte) in bytes.iter().enumerate() {
+            let at = (at + index) % SIZE;
+            self.file
+                .write_all_at(&[*byte], (data + at) as u64)
+                .expect("memory");
+            self.file
+                .write_all_at(&[*byte], (data + SIZE + at) as u64)
+                .expect("memory");
+        }
+    }
+
+    fn put(&mut self, flags: u32, record: &[u8]) {
+        self.put_header(record.len() as u32 | flags, record.len(), record);
+    }
+
+    fn put_header(&mut self, header: u32, reserve: usize, record: &[u8]) {
+        let at = self.position as usize % SIZE;
+        self.write(at, &[header.to_ne_bytes(), [0; 4]].concat());
+        self.write(at + HEADER, record);
+        self.position += (reserve + HEADER).next_multiple_of(8) as u64;
+        let place = page_size() as u64;
+        self.file
+            .write_all_at(&self.position.to_ne_bytes(), place)
+            .expect("memory");
+    }
+
+    fn consumed(&self) -> u64 {
+        let mut bytes = [0; 8];
+        self.file.read_exact_at(&mut bytes, 0).expect("memory");
+        u64::from_ne_bytes(bytes)
+    }
+}
+
+fn drain(ring: &mut RingConsumer) -> (Vec<Vec<u8>>, RingRound) {
+    let mut records = Vec::new();
+    let round = ring.consume(|record| {
+        records.push(record.to_vec());
+        ControlFlow::Continue(())
+    });
+    (records, round.expect("sound"))
+}
+
+#[test]
+fn records_are_lent_in_order_and_the_position_follows() {
+    let (mut producer, mut ring) = Producer::new();
+    producer.put(0, b"one");
+    producer.put(DISCARDED, b"gone");
+    producer.put(0, b"");
+    producer.put(0, b"12345678");
+    assert_eq!(ring.available(), producer.position);
+    let (records, round) = drain(&mut ring);
+    assert_eq!(records, [&b"one"[..], b"", b"12345678"]);
+    assert_eq!(
+        round,
+        RingRound {
+            records: 3,
+            discarded: 1,
+            busy: false
+        }
+    );
+    assert_eq!(producer.consumed(), producer.position);
+    assert_eq!(ring.available(), 0);
+}
+
+#[test]
+fn a_busy_record_holds_back_those_behind_it() {
+    let (mut producer, mut ring) = Producer::new();
+    producer.put(0, b"before");
+    let at = producer.position as usize;
+    producer.put(BUSY, b"slow");
+    producer.put(0, b"after");
+    let (records, round) = drain(&mut ring);
+    assert_eq!(records, [b"before"]);
+    assert!(round.busy);
+    assert_eq!(producer.consumed(), at as u64);
+    producer.write(at, &4u32.to_ne_bytes());
+    let (records, round) = drain(&mut ring);
+    assert_eq!(records, [&b"slow"[..], b"after"]);
+    assert!(!round.busy);
+}
+
+#[test]
+fn records_lie_whole_across_the_end() {
+    let (mut producer, mut ring) = Producer::new();
+    let mut expected = 0u64;
+    for round in 0..500u64 {
+        producer.put(0, &[(round % 251) as u8; 600]);
+        let (records, _) = drain(&mut ring);
+        assert_eq!(records, [[(round % 251) as u8; 600]]);
+        expected += 608;
+        assert_eq!(producer.consumed(), expected);
+    }
+}
+
+#[test]
+fn a_pass_may_be_ended_early_without_losing_records() {
+    let (mut producer, mut ring) = Producer::new();
+    for number in 0..5u8 {
+        producer.put(0, &[number]);
+    }
+    let round = ring.consume(|record| match record {
+        [2] => ControlFlow::Break(()),
+        _ => ControlFlow::Continue(()),
+    });
+    assert_eq!(round.expect("sound").records, 3);
+    assert_eq!(drain(&mut ring).0, [[3], [4]]);
+}
+
+#[test]
+fn nonsense_is_an_error_and_no_read_past_the_ring() {
+    // Longer than the ring, and longer than what was produced.
+    for length in [0x3fff_ffff, SIZE as u32 + 1, 100] {
+        let (mut producer, mut ring) = Producer::new();
+        producer.put_header(length, 16, b"");
+        let met = ring.consume(|_| panic!("a record of {length} bytes"));
+        assert_eq!(met, Err(Errno::IO));
+    }
+}
+
+#[test]
+fn sizes_that_are_no_ring_are_refused() {
+    let page = page_size();
+    let parts = |size: usize| {
+        let (_, consumer) = memory_file(0, page, page);
+        let (_, producer) = memory_file(0, page + 2 * SIZE, page + 2 * SIZE);
+        RingConsumer::from_parts(consumer, producer, size).is_some()
+    };
+    assert!(parts(SIZE));
+    assert!(!parts(SIZE * 2));
+    assert!(!parts(3000));
+    assert!(!parts(0));
+    assert!(!parts(usize::MAX / 2 + 1));
+}
