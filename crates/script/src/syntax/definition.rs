@@ -121,7 +121,8 @@ impl Parser<'_> {
                 continue;
             }
             self.member(all, outer, members);
-            if !self.is_lost() {
+            // C compilers accept the last member without a `;`.
+            if !self.is_lost() && !self.is(Punct::RightBrace) {
                 self.expect(Punct::Semicolon);
             }
             if self.is_lost() {

@@ -100,6 +100,10 @@ impl Parser<'_> {
             span: start,
         };
         self.bump();
+        // Older scripts call macros as `name!(…)`.
+        if self.is(Punct::Not) && self.peek_is(Punct::LeftParen) {
+            self.bump();
+        }
         if !self.is(Punct::LeftParen) {
             return self.node(ExprKind::Name(name.text), start, 0);
         }

@@ -171,10 +171,29 @@ impl Parser<'_> {
         let Some(name) = self.expect_name("the name of the macro") else {
             return;
         };
-        if !self.expect(Punct::LeftParen) {
-            return;
-        }
         let mut params = Vec::new();
+        // The documentation leaves out the parentheses where there are no parameters.
+        if !self.is(Punct::LeftBrace) {
+            if !self.expect(Punct::LeftParen) {
+                return;
+            }
+            self.macro_params(&mut params);
+            if !self.expect(Punct::RightParen) {
+                return;
+            }
+        }
+        if let Some(body) = self.block() {
+            let span = self.since(start);
+            script.macros.push(Macro {
+                name,
+                params,
+                body,
+                span,
+            });
+        }
+    }
+
+    fn macro_params(&mut self, params: &mut Vec<MacroParam>) {
         while !self.at_end() && !self.is(Punct::RightParen) {
             let text = self.text().to_owned();
             let span = self.span();
@@ -196,18 +215,6 @@ impl Parser<'_> {
             if !self.eat(Punct::Comma) {
                 break;
             }
-        }
-        if !self.expect(Punct::RightParen) {
-            return;
-        }
-        if let Some(body) = self.block() {
-            let span = self.since(start);
-            script.macros.push(Macro {
-                name,
-                params,
-                body,
-                span,
-            });
         }
     }
 

@@ -238,7 +238,7 @@ impl Parser<'_> {
 
     fn assignment(&mut self, target: Expr, op: Option<BinaryOp>, start: Span) -> Statement {
         let height = self.height;
-        let op_span = self.bump().span;
+        self.bump();
         let value = self.expression();
         self.height = self.height.max(height);
         let can = matches!(
@@ -254,7 +254,6 @@ impl Parser<'_> {
         } else {
             let message = "this cannot be assigned to";
             let found = Diagnostic::error("bad-target", target.span, message)
-                .note(op_span, "the assignment")
                 .hint("assign to a variable `$x`, a map `@x` or an element `@x[key]`");
             self.report(found);
             StatementKind::Error

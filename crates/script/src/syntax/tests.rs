@@ -237,6 +237,7 @@ fn casts() {
     expr("(string[64])p", "(cast string[64] p)");
     expr("(uint64)$a + 1", "(+ (cast uint64 $a) 1)");
     expr("(uint8)(uint16)1", "(cast uint8 (cast uint16 1))");
+    expr("(__be16)-1", "(cast __be16 (neg 1))");
     expr("(sock *)*$p", "(cast sock* (deref $p))");
 }
 
@@ -438,6 +439,10 @@ fn items() {
     );
     script("macro f() { }", "(macro f ())");
     script(
+        "macro f { } begin { f!() }",
+        "(macro f ()) (probe [begin] (call f))",
+    );
+    script(
         "macro f(a) { if (a) { 1 } else { 2 } }",
         "(macro f (a) => (if a {=> 1} {=> 2}))",
     );
@@ -460,6 +465,7 @@ fn c_definitions() {
         "struct a { int x, *y; unsigned z : 3; }",
         "(struct a (x int) (y int*) (z unsigned :3))",
     );
+    script("struct a { int x }", "(struct a (x int))");
     script("struct a { int m[2][3]; }", "(struct a (m int[3][2]))");
     script(
         "union u { const struct a *p; void (*f)(int, char); }",

@@ -61,6 +61,7 @@ fn is_type_word(word: &str) -> bool {
         || C_WORDS.contains(&word)
         || QUALIFIERS.contains(&word)
         || word.ends_with("_t")
+        || word.starts_with("__")
 }
 
 impl Parser<'_> {
