@@ -168,3 +168,6 @@ pub(crate) fn explain(
         _ => Error::os(call, errno, about),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -338,3 +338,6 @@ impl Object {
             .filter_map(|program| program.as_ref().err().map(|error| &**error))
     }
 }
+
+#[cfg(test)]
+mod tests;

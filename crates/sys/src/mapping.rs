@@ -184,7 +184,7 @@ mod tests {
         let (file, map) = memory_file(0, 4096, 4096);
         assert_eq!(map.store_u64(8, 0x1122_3344_5566_7788), Some(()));
         assert_eq!(map.load_u64(8), Some(0x1122_3344_5566_7788));
-        assert_eq!(map.load_u32(8).is_some(), true);
+        assert!(map.load_u32(8).is_some());
         for offset in [4096, 4092, 4089, usize::MAX, 4] {
             assert_eq!(map.load_u64(offset), None, "{offset}");
             assert_eq!(map.store_u64(offset, 0), None, "{offset}");

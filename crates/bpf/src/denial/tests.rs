@@ -1,0 +1,147 @@
+//! Causes of a refusal, each played by a kernel.
+
+use kscope_sys::{Bpf, Call, FakeKernel, Reply};
+
+use super::*;
+
+/// What the kernel played here answers.
+#[derive(Clone, Copy)]
+struct World {
+    capabilities: u64,
+    programs: bool,
+    memlock: u64,
+    may_raise: bool,
+    lockdown: &'static str,
+}
+
+const ROOT: World = World {
+    capabilities: u64::MAX,
+    programs: true,
+    memlock: 64 << 10,
+    may_raise: true,
+    lockdown: "[none] integrity confidentiality\n",
+};
+
+#[track_caller]
+fn check(world: World, needs: Needs, expected: &Denial) {
+    let fake = FakeKernel::new(move |call| match call {
+        Call::Capabilities => Ok(Reply::Number(world.capabilities)),
+        Call::Bpf(Bpf::ProgramLoad(_)) if world.programs => FakeKernel::object(),
+        Call::Bpf(Bpf::ProgramLoad(_)) => Err(Errno::PERM),
+        Call::Memlock => Ok(Reply::Number(world.memlock)),
+        Call::RaiseMemlock if world.may_raise => Ok(Reply::Done),
+        Call::RaiseMemlock => Err(Errno::PERM),
+        Call::ReadFile(path) => {
+            assert_eq!(path, Path::new("/sys/kernel/security/lockdown"));
+            Ok(Reply::Bytes(world.lockdown.into()))
+        }
+        other => panic!("{other:?}"),
+    });
+    assert_eq!(cause(&fake, needs), *expected);
+}
+
+#[test]
+fn missing_capabilities_are_named() {
+    let lacks = |capabilities, needs, missing: &[&'static str]| {
+        let expected = Denial::Capability {
+            missing: missing.to_vec(),
+        };
+        check(
+            World {
+                capabilities,
+                ..ROOT
+            },
+            needs,
+            &expected,
+        );
+    };
+    lacks(0, Needs::Tracing, &["CAP_BPF", "CAP_PERFMON"]);
+    lacks(BPF, Needs::Tracing, &["CAP_PERFMON"]);
+    lacks(PERFMON, Needs::Tracing, &["CAP_BPF"]);
+    lacks(0, Needs::Bpf, &["CAP_BPF"]);
+    lacks(BPF, Needs::Perf, &["CAP_PERFMON"]);
+    lacks(BPF, Needs::Network, &["CAP_NET_ADMIN"]);
+    lacks(BPF | PERFMON, Needs::Admin, &["CAP_SYS_ADMIN"]);
+}
+
+#[test]
+fn one_capability_replaces_the_finer_ones() {
+    for needs in [
+        Needs::Bpf,
+        Needs::Tracing,
+        Needs::Perf,
+        Needs::Admin,
+        Needs::Network,
+    ] {
+        check(
+            World {
+                capabilities: SYS_ADMIN,
+                ..ROOT
+            },
+            needs,
+            &Denial::Kernel,
+        );
+    }
+    check(
+        World {
+            capabilities: BPF | PERFMON,
+            ..ROOT
+        },
+        Needs::Tracing,
+        &Denial::Kernel,
+    );
+}
+
+#[test]
+fn other_causes_are_told_apart() {
+    let lockdown = "none integrity [confidentiality]\n";
+    let expected = Denial::Lockdown {
+        mode: "confidentiality".to_owned(),
+    };
+    check(World { lockdown, ..ROOT }, Needs::Tracing, &expected);
+    // Integrity forbids none of what is asked for here.
+    let lockdown = "none [integrity] confidentiality\n";
+    check(World { lockdown, ..ROOT }, Needs::Tracing, &Denial::Kernel);
+    check(
+        World {
+            lockdown: "",
+            ..ROOT
+        },
+        Needs::Tracing,
+        &Denial::Kernel,
+    );
+    check(
+        World {
+            programs: false,
+            ..ROOT
+        },
+        Needs::Tracing,
+        &Denial::Confined,
+    );
+    let world = World {
+        programs: false,
+        may_raise: false,
+        ..ROOT
+    };
+    check(world, Needs::Tracing, &Denial::Memlock { limit: 64 << 10 });
+    check(
+        World {
+            memlock: u64::MAX,
+            ..world
+        },
+        Needs::Tracing,
+        &Denial::Confined,
+    );
+}
+
+#[test]
+fn only_refusals_are_looked_into() {
+    let fake = FakeKernel::new(|call| panic!("{call:?}"));
+    let error = explain(&fake, Needs::Bpf, "BPF_MAP_CREATE", Errno::NOMEM, "map m");
+    assert_eq!(
+        error.to_string(),
+        "BPF_MAP_CREATE of map m: ENOMEM (Cannot allocate memory)"
+    );
+    let error = explain(&fake, Needs::Bpf, "BPF_MAP_CREATE", Errno::NOSYS, "map m");
+    assert_eq!(error.to_string(), "this kernel has no BPF_MAP_CREATE");
+}

@@ -1,0 +1,168 @@
+//! The loader against a kernel that a test plays.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use kscope_spec::{Insn, MapKind, MapSpec, Reloc, RelocKind};
+use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply};
+
+use super::*;
+
+fn spec() -> Spec {
+    let program = ProgramSpec {
+        name: "p".to_owned(),
+        kind: ProgramType::Kprobe,
+        attach: AttachKind::None,
+        insns: vec![
+            Insn {
+                code: 0x18,
+                dst: 1,
+                ..Insn::default()
+            },
+            Insn::default(),
+        ],
+        relocs: vec![Reloc {
+            insn: 0,
+            kind: RelocKind::Map(MapId(0)),
+        }],
+        lines: Vec::new(),
+        funcs: Vec::new(),
+        flags: 0,
+    };
+    let map = MapSpec {
+        name: "m".to_owned(),
+        kind: MapKind::Array,
+        key_size: 4,
+        value_size: 8,
+        max_entries: 1,
+        flags: 0,
+        initial: Some(vec![1, 2]),
+        frozen: true,
+    };
+    Spec {
+        programs: vec![program],
+        maps: vec![map],
+        ..Spec::default()
+    }
+}
+
+/// Answers everything but the loads of programs, which `load` answers.
+fn kernel(
+    mut load: impl FnMut(ProgramLoad<'_>) -> Result<Reply, Errno> + Send + 'static,
+) -> Arc<FakeKernel> {
+    Arc::new(FakeKernel::new(move |call| match call {
+        Call::Bpf(Bpf::MapCreate(map)) => MapFd::fake(map.shape, 1).map(Reply::Map),
+        Call::Bpf(Bpf::ProgramLoad(program)) => load(program),
+        Call::Bpf(Bpf::BtfLoad(_)) => FakeKernel::object(),
+        Call::Bpf(_) => Ok(Reply::Done),
+        Call::Capabilities => Ok(Reply::Number(u64::MAX)),
+        _ => Err(Errno::NOENT),
+    }))
+}
+
+fn names(kernel: &FakeKernel) -> Vec<&'static str> {
+    kernel.calls().iter().map(|call| call.name).collect()
+}
+
+#[test]
+fn maps_are_made_filled_and_frozen_before_programs() {
+    let fake = kernel(|_| FakeKernel::object());
+    let object = Loader::new(fake.clone()).load(&spec()).expect("loads");
+    assert!(object.program(ProgramId(0)).is_ok());
+    assert_eq!(
+        names(&fake),
+        [
+            "BPF_MAP_CREATE",
+            "BPF_MAP_UPDATE_ELEM",
+            "BPF_MAP_FREEZE",
+            "BPF_BTF_LOAD",
+            "BPF_PROG_LOAD"
+        ]
+    );
+}
+
+#[test]
+fn a_refused_program_is_loaded_again_for_its_log_which_grows() {
+    let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
+    let seen = sizes.clone();
+    let fake = kernel(move |program| {
+        let Some(log) = program.log else {
+            return Err(Errno::ACCES);
+        };
+        assert_eq!(program.log_level, 1);
+        seen.lock().expect("no panic").push(log.len());
+        if log.len() == 1 << 20 {
+            return Err(Errno::NOSPC);
+        }
+        let text = b"0: (18) r1 = 0x0\nR1 is wrong\nprocessed 1 insns (limit 1000000)\n";
+        log[..text.len()].copy_from_slice(text);
+        Err(Errno::ACCES)
+    });
+    let object = Loader::new(fake).load(&spec()).expect("maps");
+    let failed = object.failures().next().expect("one");
+    assert_eq!(
+        failed.to_string(),
+        "program p: the verifier refused program p: R1 is wrong"
+    );
+    assert_eq!(*sizes.lock().expect("no panic"), [1 << 20, 1 << 22]);
+}
+
+#[test]
+fn a_log_that_never_fits_ends() {
+    let loads = Arc::new(AtomicUsize::new(0));
+    let seen = loads.clone();
+    let fake = kernel(move |_| {
+        seen.fetch_add(1, Ordering::Relaxed);
+        Err(Errno::NOSPC)
+    });
+    let object = Loader::new(fake).load(&spec()).expect("maps");
+    let error = object.program(ProgramId(0)).expect_err("refused");
+    assert_eq!(
+        error.to_string(),
+        "BPF_PROG_LOAD of program p: ENOSPC (No space left on device)"
+    );
+    assert_eq!(loads.load(Ordering::Relaxed), 1 + 4);
+}
+
+#[test]
+fn a_kernel_that_takes_no_types_still_takes_programs() {
+    let fake = Arc::new(FakeKernel::new(|call| match call {
+        Call::Bpf(Bpf::MapCreate(map)) => MapFd::fake(map.shape, 1).map(Reply::Map),
+        Call::Bpf(Bpf::ProgramLoad(program)) => {
+            assert!(program.btf.is_none() && program.func_info.is_empty());
+            FakeKernel::object()
+        }
+        Call::Bpf(Bpf::BtfLoad(_)) => Err(Errno::INVAL),
+        _ => Ok(Reply::Done),
+    }));
+    let object = Loader::new(fake).load(&spec()).expect("maps");
+    assert!(object.program(ProgramId(0)).is_ok());
+}
+
+#[test]
+fn a_limit_on_memory_is_raised_once_and_only_where_it_is_hit() {
+    let tries = Arc::new(AtomicUsize::new(0));
+    let seen = tries.clone();
+    let fake = Arc::new(FakeKernel::new(move |call| match call {
+        Call::Bpf(Bpf::MapCreate(map)) => match seen.fetch_add(1, Ordering::Relaxed) {
+            0 => Err(Errno::PERM),
+            _ => MapFd::fake(map.shape, 1).map(Reply::Map),
+        },
+        Call::Bpf(Bpf::ProgramLoad(_) | Bpf::BtfLoad(_)) => FakeKernel::object(),
+        _ => Ok(Reply::Done),
+    }));
+    Loader::new(fake.clone())
+        .load(&spec())
+        .expect("the second time");
+    assert_eq!(
+        names(&fake)[..3],
+        ["BPF_MAP_CREATE", "setrlimit", "BPF_MAP_CREATE"]
+    );
+    assert_eq!(
+        names(&fake)
+            .iter()
+            .filter(|&&name| name == "setrlimit")
+            .count(),
+        1
+    );
+}
