@@ -151,7 +151,9 @@ pub struct AttachPoint {
 pub struct Block {
     /// Statements in order.
     pub statements: Vec<Statement>,
-    /// The last expression where no `;` follows it.
+    /// The last expression where no `;` follows it. Absent in blocks whose value nobody takes
+    /// (bodies of probes and loops, branches of an `if` that is a statement): there it is the
+    /// last statement. An `if` or a block is a value only when all its branches have one.
     pub value: Option<Box<Expr>>,
     /// Braces included.
     pub span: Span,
