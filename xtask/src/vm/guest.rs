@@ -123,7 +123,9 @@ fn pack(
     let read =
         |file: &Path| std::fs::read(file).map_err(|error| format!("{}: {error}", file.display()));
     let mut programs = vec![("bin/busybox".to_string(), read(&payload.busybox)?)];
-    programs.push(("bin/kscope".to_string(), read(&payload.kscope)?));
+    if let Some(file) = &payload.kscope {
+        programs.push(("bin/kscope".to_string(), read(file)?));
+    }
     for file in &options.programs {
         let name = file
             .file_name()
