@@ -422,9 +422,18 @@ impl<'a> Parser<'a> {
                 Diagnostic::error("unterminated-comment", span, "unterminated comment")
             }
             TokenKind::Unknown => {
-                let text = self.text().escape_debug();
+                let text: String = self.text().chars().take(40).collect();
+                let text = if text.chars().any(char::is_control) {
+                    text.escape_default().to_string()
+                } else {
+                    text
+                };
                 let message = format!("unexpected character `{text}`");
-                Diagnostic::error("unexpected-character", span, message)
+                let mut found = Diagnostic::error("unexpected-character", span, message);
+                if text == "'" {
+                    found.hint = Some("strings are written with double quotes".to_owned());
+                }
+                found
             }
             TokenKind::End => {
                 let message = format!("expected {what}, found the end of the script");

@@ -76,7 +76,8 @@ impl Parser<'_> {
     /// Parses `{ … }`; leaves the greatest height of the expressions in it.
     pub(super) fn block(&mut self) -> Option<Block> {
         if !self.is(Punct::LeftBrace) {
-            self.missing("`{`");
+            let found = self.missing_here("`{`");
+            self.fail(found.hint("a body stands in braces, even if it is one statement"));
             return None;
         }
         self.deeper(Self::block_inside)

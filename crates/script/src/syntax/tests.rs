@@ -618,7 +618,7 @@ fn one_mistake_is_one_error() {
         )],
     );
     errors("begin { /* x }", &[("/*", "unterminated comment")]);
-    errors("begin { f('a'); }", &[("'", "unexpected character `\\'`")]);
+    errors("begin { f('a'); }", &[("'", "unexpected character `'`")]);
     errors(
         "begin { f(日本); }",
         &[("日本", "unexpected character `日本`")],
@@ -656,6 +656,14 @@ fn hints() {
     hint("begin { esle { f(); } }", "did you mean `else`?");
     hint("begin { wihle (1) { f(); } }", "did you mean `while`?");
     hint("begin { let x = 1; }", "variables begin with `$`: `$x`");
+    hint(
+        "begin { if (x) f(); }",
+        "a body stands in braces, even if it is one statement",
+    );
+    hint(
+        "begin { f('a'); }",
+        "strings are written with double quotes",
+    );
     hint("begin { if ($x = 1) { } }", "comparison is written `==`");
     hint("begin { if (pid = 1) { } }", "comparison is written `==`");
     hint(
