@@ -7,7 +7,11 @@ use std::process::Command;
 fn kernel_release() {
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("osrelease");
     println!("{}", release.trim());
-    let major: u32 = release.split('.').next().and_then(|text| text.parse().ok()).expect("a number first");
+    let major: u32 = release
+        .split('.')
+        .next()
+        .and_then(|text| text.parse().ok())
+        .expect("a number first");
     assert!(major >= 5, "{release}");
 }
 
@@ -33,10 +37,17 @@ fn kernel_btf_is_readable() {
 fn tracefs_can_be_mounted() {
     let folder = std::env::temp_dir().join("guest-smoke-tracefs");
     std::fs::create_dir_all(&folder).expect("mount point");
-    let status = Command::new("mount").args(["-t", "tracefs", "tracefs"]).arg(&folder).status().expect("mount");
+    let status = Command::new("mount")
+        .args(["-t", "tracefs", "tracefs"])
+        .arg(&folder)
+        .status()
+        .expect("mount");
     assert!(status.success());
     let there = folder.join("events/raw_syscalls/sys_enter/id").exists();
-    let status = Command::new("umount").arg(&folder).status().expect("umount");
+    let status = Command::new("umount")
+        .arg(&folder)
+        .status()
+        .expect("umount");
     assert!(there && status.success());
 }
 
