@@ -1,1 +1,29 @@
-fn main() {}
+//! `kscope`: asks a Linux kernel a question in one small language.
+//!
+//! One file per subcommand in `commands/`; what a person sees of an error is decided in
+//! `error.rs`, of a finding in a script in `diagnostics.rs`.
+
+mod bpftrace;
+mod cli;
+mod commands;
+mod diagnostics;
+mod error;
+mod sink;
+mod tool;
+mod tracing;
+
+use std::ffi::OsString;
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let result = if bpftrace::is_called(arguments.first()) {
+        bpftrace::run(arguments)
+    } else {
+        cli::run(arguments)
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(failure) => failure.report(),
+    }
+}

@@ -98,10 +98,7 @@ impl Catalogue for LiveCatalogue<'_> {
         };
         let path = events.join(category).join(event).join("format");
         match std::fs::read_to_string(&path) {
-            Ok(text) => match parse_format(&text) {
-                Ok(format) => Lookup::Found(format),
-                Err(why) => Lookup::Unavailable(format!("{}: {why}", path.display())),
-            },
+            Ok(text) => Lookup::Found(parse_format(&text)),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => Lookup::NotFound,
             Err(error) => Lookup::Unavailable(format!("{}: {error}", path.display())),
         }

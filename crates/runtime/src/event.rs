@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use kscope_rows::{
-    DataType, Field, Format, MapOutput, Output, Place, Resolve, Row, Schema, Severity, Value,
+    DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value,
     decode_field, decode_map_value,
 };
 use kscope_script::compile::LineTable;
@@ -32,7 +32,7 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Sites {
     sites: Vec<Prepared>,
-    maps: Vec<(Arc<str>, kscope_rows::MapValueType)>,
+    maps: Vec<kscope_rows::MapValueType>,
 }
 
 #[derive(Debug)]
@@ -48,7 +48,7 @@ impl Sites {
         let lines = LineTable::new(source);
         let file = spec.files.first().map_or("stdin", |file| file.name.as_str());
         let sites = plan.sites.iter().map(|site| prepare(site, name, file, &lines)).collect();
-        let maps = plan.maps.iter().map(|map| (format!("@{}", map.name).into(), map.value.clone()));
+        let maps = plan.maps.iter().map(|map| map.value.clone());
         Sites { sites, maps: maps.collect() }
     }
 
@@ -105,11 +105,10 @@ impl Sites {
     }
 
     fn entry(&self, map: u32, site: &Site, bytes: &[u8], resolve: &dyn Resolve) -> Event {
-        let (Some((name, ty)), [key, value]) = (self.maps.get(map as usize), site.fields.as_slice())
+        let (Some(ty), [_, value]) = (self.maps.get(map as usize), site.fields.as_slice())
         else {
             return Event::Unknown;
         };
-        let key = decode_field(key, bytes, resolve);
         let value = match ty {
             kscope_rows::MapValueType::Plain(_) => decode_field(value, bytes, resolve),
             _ => {
@@ -117,8 +116,7 @@ impl Sites {
                 decode_map_value(ty, bytes.get(start..).unwrap_or_default(), resolve)
             }
         };
-        let entries = vec![(key, value)];
-        Event::Output(Output::Map(MapOutput::keyed(name.clone(), ty, entries, 0, 0)))
+        Event::Output(Output::Value(value))
     }
 }
 

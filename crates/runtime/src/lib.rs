@@ -19,5 +19,5 @@ mod target;
 pub use catalogue::LiveCatalogue;
 pub use error::Error;
 pub use options::{OptionValue, Options};
-pub use session::{Request, Session, Stop, Summary};
+pub use session::{Request, Session, Sink, Stop, Summary};
 pub use target::Target;

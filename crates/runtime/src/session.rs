@@ -85,7 +85,21 @@ pub struct Session {
 }
 
 /// Receives the output of a run.
-pub type Sink<'a> = dyn FnMut(Output) -> io::Result<()> + 'a;
+pub trait Sink {
+    /// Takes one output.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run.
+    fn output(&mut self, output: Output) -> io::Result<()>;
+
+    /// Is told that nothing more is there for now, so that buffered output may be handed on.
+    ///
+    /// # Errors
+    ///
+    /// Ends the run.
+    fn pause(&mut self) -> io::Result<()>;
+}
 
 impl Session {
     /// Creates the maps and loads the programs.
@@ -167,7 +181,7 @@ impl Session {
     /// # Errors
     ///
     /// [`Error::Attach`] for the first probe that cannot be attached.
-    pub fn start(&mut self, sink: &mut Sink<'_>) -> Result<Vec<Error>, Error> {
+    pub fn start(&mut self, sink: &mut dyn Sink) -> Result<Vec<Error>, Error> {
         self.run_once(&Attach::Begin)?;
         self.drain(sink)?;
         if self.exit.is_some() {
@@ -185,7 +199,7 @@ impl Session {
     /// [`Error::Output`] where the sink fails, [`Error::Kernel`] where a buffer cannot be read.
     pub fn run(
         &mut self,
-        sink: &mut Sink<'_>,
+        sink: &mut dyn Sink,
         stop: &dyn Fn() -> bool,
         mut child: Option<&mut Child>,
     ) -> Result<Stop, Error> {
@@ -209,11 +223,9 @@ impl Session {
                 losses = Instant::now();
                 self.report_losses(sink)?;
             }
-            if self.exit.is_none() && !stop() {
-                let seen = self.wait(wait, sink)?;
-                if seen > 0 {
-                    wait = BUSY_WAIT;
-                }
+            sink.pause().map_err(Error::Output)?;
+            if self.exit.is_none() && !stop() && self.wait(wait, sink)? > 0 {
+                wait = BUSY_WAIT;
             }
         }
     }
@@ -223,20 +235,20 @@ impl Session {
     /// # Errors
     ///
     /// As [`Session::run`].
-    pub fn finish(&mut self, sink: &mut Sink<'_>) -> Result<Summary, Error> {
+    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
         self.links.clear();
         self.drain(sink)?;
         self.run_once(&Attach::End)?;
         self.drain(sink)?;
         self.report_losses(sink)?;
-        sink(Output::End).map_err(Error::Output)?;
+        sink.output(Output::End).map_err(Error::Output)?;
         if self.plan.config.print_maps_on_exit {
             self.print_maps(sink)?;
         }
         self.summary()
     }
 
-    fn print_maps(&self, sink: &mut Sink<'_>) -> Result<(), Error> {
+    fn print_maps(&self, sink: &mut dyn Sink) -> Result<(), Error> {
         let resolver = self.resolver();
         let mut order: Vec<_> = self.plan.maps.iter().collect();
         order.sort_by(|left, right| left.name.cmp(&right.name));
@@ -244,7 +256,7 @@ impl Session {
             let Some(map) = self.object.map(plan.map) else { continue };
             let output = maps::read(plan, map, 0, 0, &resolver)?;
             if let Some(output) = output.filter(has_entries) {
-                sink(Output::Map(output)).map_err(Error::Output)?;
+                sink.output(Output::Map(output)).map_err(Error::Output)?;
             }
         }
         Ok(())
@@ -274,12 +286,12 @@ impl Session {
     }
 
     /// Handles what is in the buffers now; gives the number of events.
-    fn drain(&mut self, sink: &mut Sink<'_>) -> Result<u64, Error> {
+    fn drain(&mut self, sink: &mut dyn Sink) -> Result<u64, Error> {
         self.read(None, sink)
     }
 
     /// Waits for events, at most this long, and handles them.
-    fn wait(&mut self, time: Duration, sink: &mut Sink<'_>) -> Result<u64, Error> {
+    fn wait(&mut self, time: Duration, sink: &mut dyn Sink) -> Result<u64, Error> {
         if self.reader.is_none() {
             std::thread::sleep(time);
             return Ok(0);
@@ -287,7 +299,7 @@ impl Session {
         self.read(Some(time), sink)
     }
 
-    fn read(&mut self, time: Option<Duration>, sink: &mut Sink<'_>) -> Result<u64, Error> {
+    fn read(&mut self, time: Option<Duration>, sink: &mut dyn Sink) -> Result<u64, Error> {
         let Some(mut reader) = self.reader.take() else { return Ok(0) };
         let mut failed = None;
         let mut exit = self.exit;
@@ -314,7 +326,7 @@ impl Session {
     }
 
     /// Handles one event; gives the code of an `exit`.
-    fn handle(&self, bytes: &[u8], sink: &mut Sink<'_>) -> Result<Option<i32>, Error> {
+    fn handle(&self, bytes: &[u8], sink: &mut dyn Sink) -> Result<Option<i32>, Error> {
         let resolver = self.resolver();
         let output = match self.sites.decode(bytes, &resolver) {
             Event::Output(output) => output,
@@ -341,7 +353,7 @@ impl Session {
             // A torn or foreign record cannot be counted as an event of the script.
             Event::Unknown => return Ok(None),
         };
-        sink(output).map_err(Error::Output)?;
+        sink.output(output).map_err(Error::Output)?;
         Ok(None)
     }
 
@@ -365,12 +377,12 @@ impl Session {
             .sum())
     }
 
-    fn report_losses(&mut self, sink: &mut Sink<'_>) -> Result<(), Error> {
+    fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         let lost = self.counter(Counter::LostEvents)?;
         let new = lost.saturating_sub(self.lost_reported);
         if new > 0 {
             self.lost_reported = lost;
-            sink(Output::Lost(new)).map_err(Error::Output)?;
+            sink.output(Output::Lost(new)).map_err(Error::Output)?;
         }
         Ok(())
     }

@@ -9,6 +9,7 @@
 
 pub mod bpf;
 pub mod catalogue;
+pub mod compile;
 pub mod diagnostic;
 pub mod hir;
 pub mod ir;
@@ -17,3 +18,5 @@ pub mod near;
 pub mod plan;
 pub mod syntax;
 pub mod types;
+
+pub use compile::{Compilation, Compiled, Options, compile};

@@ -1,0 +1,90 @@
+//! The command line.
+
+use std::ffi::{OsStr, OsString};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::commands::check::CheckArgs;
+use crate::commands::completions::CompletionsArgs;
+use crate::commands::doctor::DoctorArgs;
+use crate::commands::list::ListArgs;
+use crate::commands::man::ManArgs;
+use crate::commands::run::RunArgs;
+use crate::commands::tools::ToolsArgs;
+use crate::commands::{check, completions, doctor, list, man, run, tool, tools};
+use crate::error::{Failure, USAGE};
+use crate::tool::Tool;
+
+/// Asks a Linux kernel a question in one small language.
+///
+/// The language is bpftrace's: `kscope -e 'tracepoint:syscalls:sys_enter_openat { @[comm] =
+/// count(); }'` counts who opens files until Ctrl-C.
+#[derive(Debug, Parser)]
+#[command(name = "kscope", version, max_term_width = 100, arg_required_else_help = true)]
+pub(crate) struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Run(RunArgs),
+    Check(CheckArgs),
+    List(ListArgs),
+    Tools(ToolsArgs),
+    Doctor(DoctorArgs),
+    Completions(CompletionsArgs),
+    #[command(hide = true)]
+    Man(ManArgs),
+    /// A built-in tool; `kscope tools` lists them
+    #[command(external_subcommand)]
+    Tool(Vec<OsString>),
+}
+
+/// Gives the whole command line, with the names of the tools in its help.
+pub(crate) fn command() -> clap::Command {
+    let width = Tool::all().map(|tool| tool.name.len()).max().unwrap_or(0);
+    let lines: Vec<String> = Tool::all()
+        .map(|tool| format!("  {:width$}  {}", tool.name, tool.summary()))
+        .collect();
+    let tools = format!("Tools (kscope TOOL --help):\n{}", lines.join("\n"));
+    Cli::command().after_help(tools)
+}
+
+/// Runs what the command line says and gives the exit code.
+pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
+    if arguments.get(1).is_some_and(|word| is_flag_of_run(word)) {
+        arguments.insert(1, "run".into());
+    }
+    let matches = match command().try_get_matches_from(arguments) {
+        Ok(matches) => matches,
+        Err(error) => return usage(&error),
+    };
+    let cli = match Cli::from_arg_matches(&matches) {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    match cli.command {
+        Command::Run(args) => run::run(&args),
+        Command::Check(args) => check::run(&args),
+        Command::List(args) => list::run(&args),
+        Command::Tools(args) => tools::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
+        Command::Completions(args) => completions::run(&args),
+        Command::Man(args) => man::run(&args),
+        Command::Tool(words) => tool::run(&words),
+    }
+}
+
+/// Says whether the first word is a flag of `run`, which may be left out: `kscope -e SCRIPT`.
+fn is_flag_of_run(word: &OsStr) -> bool {
+    let own = ["-h", "--help", "-V", "--version"];
+    word.len() > 1 && word.as_encoded_bytes().starts_with(b"-") && own.iter().all(|own| word != *own)
+}
+
+/// Prints what clap has to say: help and version to standard output, errors to standard error.
+pub(crate) fn usage(error: &clap::Error) -> Result<u8, Failure> {
+    // Where even that cannot be written there is nobody to tell.
+    let _ = error.print();
+    Ok(if error.use_stderr() { USAGE } else { 0 })
+}

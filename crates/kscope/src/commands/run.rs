@@ -1,0 +1,174 @@
+//! `kscope run`
+
+use std::io::Read;
+use std::path::PathBuf;
+
+use clap::Args;
+
+use crate::error::Failure;
+use crate::sink::{Buffering, Form, Sink};
+use crate::tracing::{self, Run, Setup, Source};
+
+/// Run a script until it exits or Ctrl-C
+#[derive(Args, Debug)]
+pub(crate) struct RunArgs {
+    /// The script itself
+    #[arg(short = 'e', value_name = "SCRIPT")]
+    pub(crate) script: Option<String>,
+    #[command(flatten)]
+    pub(crate) output: OutputArgs,
+    /// A file with the script (`-` reads standard input) unless -e is given, and the values of
+    /// $1, $2, …; after `--` options of the script (--name=value)
+    #[arg(value_name = "FILE] [ARGS")]
+    pub(crate) words: Vec<String>,
+    /// Options of the script
+    #[arg(value_name = "--NAME=VALUE", last = true, allow_hyphen_values = true)]
+    pub(crate) options: Vec<String>,
+}
+
+/// Flags that decide what comes out and how.
+#[derive(Args, Clone, Debug, Default)]
+pub(crate) struct OutputArgs {
+    /// Print bpftrace's text, or its JSON
+    #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: FormatName,
+    /// Print records as one JSON object per row
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+    /// Write to a file instead of standard output
+    #[arg(short = 'o', long = "output", value_name = "FILE")]
+    pub(crate) output: Option<PathBuf>,
+    /// When to hand on output
+    #[arg(short = 'B', value_name = "MODE", default_value = "line")]
+    pub(crate) buffering: Buffering,
+    /// Run this command and trace until it ends
+    #[arg(short = 'c', value_name = "COMMAND")]
+    pub(crate) command: Option<String>,
+    /// Send events through a ring buffer or through perf buffers
+    #[arg(long, value_name = "KIND")]
+    pub(crate) buffer: Option<BufferKind>,
+    /// Take the kernel's types from this BTF file
+    #[arg(long, value_name = "FILE")]
+    pub(crate) btf: Option<PathBuf>,
+    /// Attach all probes, then leave
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Leave out "Attached N probes"
+    #[arg(short, long)]
+    pub(crate) quiet: bool,
+    /// Show programs and whole verifier logs
+    #[arg(short, long)]
+    pub(crate) verbose: bool,
+    /// Leave out warnings about the script
+    #[arg(long)]
+    pub(crate) no_warnings: bool,
+}
+
+/// Forms that `-f` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
+pub(crate) enum FormatName {
+    /// bpftrace's text
+    #[default]
+    Text,
+    /// bpftrace's JSON, an object a line
+    Json,
+}
+
+/// Kinds of event buffers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum BufferKind {
+    /// One ring buffer (Linux 5.8)
+    Ring,
+    /// A perf buffer per CPU
+    Perf,
+}
+
+impl BufferKind {
+    /// Gives the configuration that chooses it.
+    pub(crate) fn config(self) -> (String, String) {
+        let value = match self {
+            BufferKind::Ring => "ring",
+            BufferKind::Perf => "perf",
+        };
+        ("event_buffer".to_owned(), value.to_owned())
+    }
+}
+
+impl OutputArgs {
+    fn form(&self) -> Form {
+        match (self.json, self.format) {
+            (true, _) => Form::RowJson,
+            (false, FormatName::Text) => Form::Text,
+            (false, FormatName::Json) => Form::BpftraceJson,
+        }
+    }
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
+    let (source, positional) = match (&args.script, args.words.split_first()) {
+        (Some(script), _) => {
+            let source = Source { name: "stdin".to_owned(), text: script.clone() };
+            (source, args.words.clone())
+        }
+        (None, Some((file, rest))) => (read_source(file)?, rest.to_vec()),
+        (None, None) => return Err(Failure::usage("there is no script: give a file, or -e SCRIPT")),
+    };
+    let options = script_options(&args.options)?;
+    let setup = Setup {
+        positional,
+        config: args.output.buffer.map(BufferKind::config).into_iter().collect(),
+        btf: args.output.btf.clone(),
+        no_warnings: args.output.no_warnings,
+        reserved: Vec::new(),
+    };
+    let place = setup.place();
+    let compiled = setup.compile(&place, &source)?;
+    let output = &args.output;
+    let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
+    let run = Run {
+        name: "script".to_owned(),
+        options,
+        command: output.command.clone(),
+        dry_run: output.dry_run,
+        quiet: output.quiet,
+        verbose: output.verbose,
+    };
+    tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// Largest script in bytes.
+const MAX_SCRIPT: u64 = 1 << 20;
+
+/// Reads a script from a file, or from standard input for `-`.
+pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
+    let failed = |error: std::io::Error| Failure::new(format!("cannot read {file}: {error}"));
+    let mut text = String::new();
+    let name = if file == "-" {
+        std::io::stdin().take(MAX_SCRIPT + 1).read_to_string(&mut text).map_err(failed)?;
+        "stdin"
+    } else {
+        let opened = std::fs::File::open(file).map_err(failed)?;
+        opened.take(MAX_SCRIPT + 1).read_to_string(&mut text).map_err(failed)?;
+        file
+    };
+    if text.len() as u64 > MAX_SCRIPT {
+        return Err(Failure::new(format!("{file} has more than {MAX_SCRIPT} bytes, which no script has")));
+    }
+    Ok(Source { name: name.to_owned(), text })
+}
+
+/// Reads options of a script: `--name=value`, or `--name` alone.
+pub(crate) fn script_options(words: &[String]) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let option = |word: &String| {
+        let Some(option) = word.strip_prefix("--").filter(|option| !option.is_empty()) else {
+            let message = format!("`{word}` after `--` is no option of the form --name=value");
+            return Err(Failure::usage(message));
+        };
+        Ok(match option.split_once('=') {
+            Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
+            None => (option.to_owned(), None),
+        })
+    };
+    words.iter().map(option).collect()
+}

@@ -1,0 +1,120 @@
+//! The tools that are built in: scripts of tools/, their options as flags.
+
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use kscope_script::plan::{OptionDecl, OptionKind, Plan};
+
+use crate::tracing::Source;
+
+/// Names and texts of the built-in tools, sorted by name.
+pub(crate) const TOOLS: &[(&str, &str)] =
+    &[("opensnoop", include_str!("../../../tools/opensnoop.bt"))];
+
+/// Flags that every tool has, which its script may therefore not declare.
+pub(crate) const RESERVED: [&str; 8] =
+    ["btf", "buffer", "help", "json", "json-schema", "output", "verbose", "version"];
+
+/// A built-in tool.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Tool {
+    pub(crate) name: &'static str,
+    pub(crate) text: &'static str,
+}
+
+impl Tool {
+    /// Finds a tool by its name.
+    pub(crate) fn find(name: &str) -> Option<Tool> {
+        let (name, text) = TOOLS.iter().find(|(tool, _)| *tool == name)?;
+        Some(Tool { name, text })
+    }
+
+    /// Gives all tools.
+    pub(crate) fn all() -> impl Iterator<Item = Tool> {
+        TOOLS.iter().map(|(name, text)| Tool { name, text })
+    }
+
+    /// Gives the script.
+    pub(crate) fn source(self) -> Source {
+        Source { name: format!("{}.bt", self.name), text: self.text.to_owned() }
+    }
+
+    /// Gives the comment that the script begins with, without its marks.
+    pub(crate) fn description(self) -> String {
+        let lines = self.text.lines().skip_while(|line| line.starts_with("#!"));
+        let comment = lines.map_while(|line| line.strip_prefix("//"));
+        let lines: Vec<&str> = comment.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        lines.join("\n")
+    }
+
+    /// Gives the first line of the description.
+    pub(crate) fn summary(self) -> String {
+        self.description().lines().next().unwrap_or("").to_owned()
+    }
+
+    /// Makes the command line of the tool: its options, and those of every tool.
+    pub(crate) fn command(self, plan: &Plan) -> Command {
+        let command = Command::new(self.name)
+            .about(self.summary())
+            .long_about(self.description())
+            .arg(flag("json", "Print one JSON object per row"))
+            .arg(flag("json-schema", "Print the JSON schema of the rows and exit"))
+            .arg(flag("verbose", "Show programs and whole verifier logs").short('v'))
+            .arg(
+                Arg::new("output")
+                    .long("output")
+                    .short('o')
+                    .value_name("FILE")
+                    .help("Write to a file instead of standard output"),
+            )
+            .arg(
+                Arg::new("buffer")
+                    .long("buffer")
+                    .value_name("KIND")
+                    .value_parser(["ring", "perf"])
+                    .help("Send events through a ring buffer or through perf buffers"),
+            )
+            .arg(
+                Arg::new("btf")
+                    .long("btf")
+                    .value_name("FILE")
+                    .help("Take the kernel's types from a file"),
+            )
+            .next_help_heading("Options of the tool");
+        plan.options.iter().fold(command, |command, option| command.arg(argument(option)))
+    }
+}
+
+/// Gives the values of a script's options from a parsed command line.
+pub(crate) fn given(plan: &Plan, matches: &ArgMatches) -> Vec<(String, Option<String>)> {
+    let set = |option: &&OptionDecl| {
+        matches.value_source(&option.name) == Some(clap::parser::ValueSource::CommandLine)
+    };
+    plan.options
+        .iter()
+        .filter(set)
+        .map(|option| {
+            let value = match option.kind {
+                OptionKind::Bool(_) => Some(matches.get_flag(&option.name).to_string()),
+                _ => matches.get_one::<String>(&option.name).cloned(),
+            };
+            (option.name.clone(), value)
+        })
+        .collect()
+}
+
+fn flag(name: &'static str, help: &'static str) -> Arg {
+    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+}
+
+fn argument(option: &OptionDecl) -> Arg {
+    let argument = Arg::new(option.name.clone()).long(option.name.clone()).help(option.help.clone());
+    match &option.kind {
+        OptionKind::Bool(_) => argument.action(ArgAction::SetTrue),
+        OptionKind::Int(default) => {
+            argument.value_name("N").allow_negative_numbers(true).default_value(default.to_string())
+        }
+        OptionKind::Str { default, .. } if default.is_empty() => argument.value_name("TEXT"),
+        OptionKind::Str { default, .. } => {
+            argument.value_name("TEXT").default_value(default.clone())
+        }
+    }
+}
