@@ -3,6 +3,7 @@
 TARGET := $(or $(CARGO_TARGET_DIR),target)
 KSCOPE := $(TARGET)/release/kscope
 PREFIX ?= /usr/local
+COMPLETIONS := $(DESTDIR)$(PREFIX)/share
 # What `make run` runs.
 ARGS ?= opensnoop --duration 10
 
@@ -27,5 +28,13 @@ test:
 test-all:
 	cargo xtask test --ignored
 
+# Binary, manual pages and completions; PREFIX and DESTDIR as usual.
 install: release
 	install -D -m 755 $(KSCOPE) $(DESTDIR)$(PREFIX)/bin/kscope
+	install -d $(DESTDIR)$(PREFIX)/share/man/man1
+	$(KSCOPE) man $(DESTDIR)$(PREFIX)/share/man/man1
+	install -d $(COMPLETIONS)/bash-completion/completions $(COMPLETIONS)/zsh/site-functions \
+		$(COMPLETIONS)/fish/vendor_completions.d
+	$(KSCOPE) completions bash > $(COMPLETIONS)/bash-completion/completions/kscope
+	$(KSCOPE) completions zsh > $(COMPLETIONS)/zsh/site-functions/_kscope
+	$(KSCOPE) completions fish > $(COMPLETIONS)/fish/vendor_completions.d/kscope.fish
