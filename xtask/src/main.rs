@@ -23,7 +23,7 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
     --bin FILE       one more static program for the guest's /bin (repeatable)
     --module NAME    one more kernel module, loaded before the tests (repeatable)
     --seconds N      time limit of a boot (900)
-    --test-seconds N time limit of a test (120)
+    --test-seconds N time limit of a test (180)
     --memory MIB     memory of a guest (1536)
     --jobs N         boots at a time (2)
     --ignored        runs #[ignore]d tests as well

@@ -60,7 +60,7 @@ impl Default for Options {
             programs: Vec::new(),
             modules: Vec::new(),
             limit: Duration::from_secs(900),
-            test_limit: Duration::from_secs(120),
+            test_limit: Duration::from_secs(180),
             memory: 1536,
             jobs: 2,
             ignored: false,
