@@ -9,11 +9,14 @@
 mod arith;
 mod builder;
 pub mod effect;
+mod flow;
 mod operands;
 pub mod text;
+mod verify;
 
 pub(crate) use arith::extend;
 pub use builder::{Builder, Variable};
+pub use verify::{IrError, IrErrorKind, verify};
 
 use kscope_spec::{LateId, MapId};
 

@@ -1,0 +1,132 @@
+//! One broken rule per case.
+
+use super::verify;
+use crate::ir::text;
+
+fn check(body: &str, expected: &str) {
+    let text = format!("fn test {{\n  slot s0: 16 align 8\n{body}\n}}\n");
+    let function = text::read(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let found = match verify(&function) {
+        Ok(()) => String::new(),
+        Err(errors) => errors[0].to_string(),
+    };
+    assert_eq!(found, expected, "{text}");
+}
+
+#[test]
+fn definitions() {
+    check("b0:\nv0: i64 = const 1\nreturn v0", "");
+    check("b0(v0: i64):\nreturn v0", "b0: the entry has parameters");
+    check(
+        "b0:\nv0: i64 = const 1\nv0: i64 = const 2\nreturn v0",
+        "b0, instruction 1: v0 is defined a second time",
+    );
+    check("b0:\nreturn v0", "b0: there is no v0");
+    check("b0:\nv0: i64 = const 1\njump b7", "b0: there is no b7");
+    check(
+        "b0:\nv0: i64 = extend1u v1\nv1: i64 = const 1\nreturn v0",
+        "b0, instruction 0: v1 is not defined on every way here",
+    );
+    check(
+        "b0:\nv0: i64 = const 1\nif eq v0, v0 then b1 else b2\nb1:\nv1: i64 = const 1\njump b2\nb2:\nreturn v1",
+        "b2: v1 is not defined on every way here",
+    );
+    // What nothing reaches is not looked at.
+    check("b0:\nv0: i64 = const 1\nreturn v0\nb1:\nreturn v0", "");
+}
+
+#[test]
+fn types() {
+    check(
+        "b0:\nv0: ctx = ctx\nv1: i64 = add v0, v0\nreturn v1",
+        "b0, instruction 1: v0 is no number",
+    );
+    check("b0:\nv0: ctx = ctx\nreturn v0", "b0: v0 is no number");
+    check(
+        "b0:\nv0: i64 = ctx\nreturn v0",
+        "b0, instruction 0: the result has another type",
+    );
+    check(
+        "b0:\nv0: s1 = slot s1\njump b0",
+        "b0, instruction 0: there is no s1",
+    );
+    check(
+        "b0:\nv0: i64 = const 1\njump b1(v0)\nb1:\nreturn v0",
+        "b0: the number of arguments is wrong",
+    );
+    check(
+        "b0:\nv0: ctx = ctx\njump b1(v0)\nb1(v1: i64):\nreturn v1",
+        "b0: v0 has another type than the parameter",
+    );
+    check(
+        "b0:\nv0: i64 = const 1\nv1: i64 = load8u v0 + 0\nreturn v0",
+        "b0, instruction 1: v0 cannot be used like this",
+    );
+    check(
+        "b0:\nv0: ctx = ctx\nv1: i64 = const 1\nstore8 v0 + 0, v1\nreturn v1",
+        "b0, instruction 2: v0 cannot be used like this",
+    );
+}
+
+#[test]
+fn null() {
+    let lookup = "b0:\nv0: map0 = map 0\nv1: s0 = slot s0\nv2: value0? = call 1(v0, v1)\nv3: i64 = const 0\n";
+    let check = |rest: &str, expected: &str| check(&format!("{lookup}{rest}"), expected);
+    check(
+        "ifnull v2 then b2 else b1\nb1:\nv4: value0 = nonnull v2\nv5: i64 = load8u v4 + 0\njump b2\nb2:\nreturn v3",
+        "",
+    );
+    check(
+        "v4: i64 = load8u v2 + 0\nreturn v3",
+        "b0, instruction 4: v2 may be null",
+    );
+    check("call 1(v2)\nreturn v3", "b0, instruction 4: v2 may be null");
+    check(
+        "v4: value0 = nonnull v2\nreturn v3",
+        "b0, instruction 4: v2 is not known to be other than null",
+    );
+    check(
+        "ifnull v2 then b1 else b2\nb1:\nv4: value0 = nonnull v2\njump b2\nb2:\nreturn v3",
+        "b1, instruction 0: v2 is not known to be other than null",
+    );
+    check(
+        "ifnull v2 then b1 else b1\nb1:\nv4: value0 = nonnull v2\nreturn v3",
+        "b1, instruction 0: v2 is not known to be other than null",
+    );
+    check(
+        "ifnull v3 then b1 else b1\nb1:\nreturn v3",
+        "b0: v3 cannot be used like this",
+    );
+}
+
+#[test]
+fn bounds() {
+    let start = "b0:\nv0: s0 = slot s0\nv1: i64 = const 8\nv2: i64 = call 14()\n";
+    let check = |rest: &str, expected: &str| {
+        check(&format!("{start}{rest}\nreturn v1"), expected);
+    };
+    check("store8 v0 + 8, v1", "");
+    check(
+        "store8 v0 + 9, v1",
+        "b0, instruction 3: bytes 9 to 17 of 16",
+    );
+    check(
+        "store1 v0 + -1, v1",
+        "b0, instruction 3: bytes -1 to 0 of 16",
+    );
+    check("zero v0 + 0, 17", "b0, instruction 3: bytes 0 to 17 of 16");
+    check("v3: s0 = ptradd v0, v1 max 8\nstore8 v3 + 0, v1", "");
+    check("v3: s0 = ptradd v0, v1 max 8\nstore8 v3 + -8, v1", "");
+    check(
+        "v3: s0 = ptradd v0, v1 max 7",
+        "b0, instruction 3: v1 is above the bound",
+    );
+    check(
+        "v3: s0 = ptradd v0, v2 max 9\nstore8 v3 + 0, v1",
+        "b0, instruction 4: bytes 0 to 17 of 16",
+    );
+    check(
+        "v3: ctx = ctx\nv4: ctx = ptradd v3, v2 max 9",
+        "b0, instruction 4: v3 cannot be used like this",
+    );
+}
