@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::spec::{AttachKind, MapKind, ProgramId, ProgramType};
 use kscope_bpf::sys::{Errno, Sampling, SharedKernel};
-use kscope_bpf::{Error, KprobeAt, Link, Object, Program, UpdateMode};
+use kscope_bpf::{Error, Features, KprobeAt, Link, Object, Program, UpdateMode};
 use kscope_tests::assembly::{Assembly, kernel_types};
 use kscope_tests::{kernel_or_skip, skip};
 
@@ -166,30 +166,17 @@ fn function_entries_and_exits_fire() {
     if kernel_types().is_none() {
         skip!("btf", "the kernel has no BTF");
     }
+    let support = Features::new(kernel.clone(), kernel_types()).function_entry();
+    if !support.is_available() {
+        skip!("fentry", "{support}");
+    }
     for attach in [
         AttachKind::FunctionEntry("vfs_read".to_owned()),
         AttachKind::FunctionExit("vfs_read".to_owned()),
     ] {
-        let object = match load(&kernel, ProgramType::Tracing, attach) {
-            Ok(object) => object,
-            Err(error @ (Error::Permission { .. } | Error::Unsupported { .. })) => {
-                skip!("fentry", "{error}")
-            }
-            Err(error) => panic!("{error}"),
-        };
+        let object = load(&kernel, ProgramType::Tracing, attach).expect("loads");
         let read = || drop(std::fs::read("/proc/self/stat"));
-        match object
-            .program(ProgramId(0))
-            .expect("loaded")
-            .attach_typed(0)
-        {
-            Err(
-                error @ (Error::Permission { .. } | Error::Unsupported { .. } | Error::Os { .. }),
-            ) => {
-                skip!("fentry", "{error}")
-            }
-            _ => fires(&object, |program| program.attach_typed(0), read),
-        }
+        fires(&object, |program| program.attach_typed(0), read);
     }
 }
 
