@@ -26,8 +26,8 @@ impl Checker<'_> {
             let Type::Pointer { to, space } = &base.ty else {
                 break;
             };
-            let (to, space) = (to.clone(), *space);
-            base = match *to {
+            let (to, space) = (self.complete(to), *space);
+            base = match to {
                 Type::Struct(_) | Type::Pointer { .. } => deref(base, &to, space, span),
                 _ => break,
             };
@@ -165,7 +165,7 @@ impl Checker<'_> {
         }
         match &base.ty {
             Type::Pointer { to, space } => {
-                let (to, space) = (to.clone(), *space);
+                let (to, space) = (self.complete(to), *space);
                 if to.size() == 0 {
                     return self.error(
                         "invalid-index",
@@ -246,7 +246,7 @@ impl Checker<'_> {
         match &operand.ty {
             Type::Void => poison(span),
             Type::Pointer { to, space } => {
-                let (to, space) = (to.clone(), *space);
+                let (to, space) = (self.complete(to), *space);
                 if to.size() == 0 {
                     return self.error(
                         "invalid-operand",
@@ -272,7 +272,7 @@ impl Checker<'_> {
     /// Says which memory a number is an address of: what system calls are given is the caller's.
     pub(super) fn space_of_number(&self, e: &Expr) -> Space {
         let mut e = e;
-        while let ExprKind::Cast(inner) = &e.kind {
+        while let (ExprKind::Cast(inner), Type::Int(_)) = (&e.kind, &e.ty) {
             e = inner;
         }
         let syscall = self.scope.record.as_ref().is_some_and(|r| r.user);
