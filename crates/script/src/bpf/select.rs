@@ -8,7 +8,7 @@ use super::facts::{self, Fact};
 use super::lir::{B, Base, Block, Code, End, FrameSlot, Ins, Operand, Source, V};
 use super::{Emit, EmitError, FRAME_SIZE, SCRATCH_LIMIT};
 use crate::diagnostic::Span;
-use crate::ir::{Cond, Function, Inst, Op, Pointer, Target, Terminator, Ty, Value};
+use crate::ir::{Cond, Function, Inst, Op, Pointer, Target, Terminator, Ty, Value, bounded};
 
 /// Slots up to this size may stay in the frame when not all of them fit.
 const SMALL_SLOT: u32 = 64;
@@ -116,7 +116,7 @@ impl<'a> Select<'a> {
             homes: vec![Home::Unused; function.slots.len()],
             uses,
             regs: vec![None; count],
-            bounded: bounded(function, order),
+            bounded: bounded(function),
             blocks: vec![None; function.blocks.len()],
             scratch: None,
             ctx: None,
@@ -680,41 +680,4 @@ fn test(cond: Cond) -> Test {
         Cond::Sgt => Test::Sgt,
         Cond::Sge => Test::Sge,
     }
-}
-
-/// Finds the values whose bounds the verifier must see: variable offsets of addresses, numbers
-/// given to helpers, and what these are computed from.
-fn bounded(function: &Function, order: &[usize]) -> Vec<bool> {
-    let mut bounded = vec![false; function.values.len()];
-    let mut operands: HashMap<Value, Vec<Value>> = HashMap::new();
-    let mut work = Vec::new();
-    for index in order {
-        let block = &function.blocks[*index];
-        for inst in &block.insts {
-            match (&inst.op, inst.result) {
-                (Op::PtrAdd { offset, .. }, _) => work.push(*offset),
-                (Op::Call { args, .. }, _) => work.extend(args),
-                (Op::Binary(_, a, b), Some(result)) => {
-                    operands.insert(result, vec![*a, *b]);
-                }
-                (Op::Extend { value, .. }, Some(result)) => {
-                    operands.insert(result, vec![*value]);
-                }
-                _ => {}
-            }
-        }
-        for target in block.end.targets() {
-            let params = &function.blocks[target.block.index()].params;
-            for (param, arg) in params.iter().zip(&target.args) {
-                operands.entry(*param).or_default().push(*arg);
-            }
-        }
-    }
-    while let Some(value) = work.pop() {
-        let number = function.values[value.index()] == Ty::I64;
-        if number && !std::mem::replace(&mut bounded[value.index()], true) {
-            work.extend(operands.get(&value).into_iter().flatten());
-        }
-    }
-    bounded
 }

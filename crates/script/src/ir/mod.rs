@@ -7,15 +7,19 @@
 //! held extended to 64 bits; narrowing is an explicit [`Op::Extend`].
 
 mod arith;
+mod bounded;
 mod builder;
 pub mod effect;
 mod flow;
 mod operands;
+mod pass;
 pub mod text;
 mod verify;
 
-pub(crate) use arith::extend;
+pub(crate) use arith::{byte_swap, extend};
+pub(crate) use bounded::bounded;
 pub use builder::{Builder, Variable};
+pub use pass::{optimize, run_pass};
 pub use verify::{IrError, IrErrorKind, verify};
 
 use kscope_spec::{LateId, MapId};
@@ -126,7 +130,7 @@ pub struct Inst {
 }
 
 /// What an instruction does.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Op {
     /// A constant.
     Const(i64),

@@ -5,7 +5,7 @@ mod evaluate;
 mod generate;
 
 use kscope_script::bpf::{self, Code, Emit, Scratch};
-use kscope_script::ir::Function;
+use kscope_script::ir::{self, Function};
 use kscope_spec::{
     AttachKind, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType,
     Spec, check, disasm,
@@ -126,14 +126,40 @@ fn seeds() -> std::ops::Range<u64> {
     1..count.unwrap_or(400)
 }
 
+fn check(seed: u64, passes: bool) {
+    let mut function = generate::function(seed);
+    let ctx = context(seed);
+    let Some(expected) = evaluate::run(&function, &ctx, &evaluate::fresh_entries()) else {
+        panic!("seed {seed} does not end");
+    };
+    if let Err(errors) = ir::verify(&function) {
+        panic!("seed {seed}: {}\n{function}", errors[0]);
+    }
+    if passes {
+        let before = function.to_string();
+        ir::optimize(&mut function);
+        if let Err(errors) = ir::verify(&function) {
+            panic!("seed {seed}: {}\n{before}\n{function}", errors[0]);
+        }
+        let outcome = evaluate::run(&function, &ctx, &evaluate::fresh_entries());
+        assert!(
+            outcome.as_ref() == Some(&expected),
+            "seed {seed}: expected {expected:x?}, got {outcome:x?}\n{before}\n{function}"
+        );
+    }
+    compare(seed, &function, &expected, &ctx);
+}
+
 #[test]
 fn without_passes() {
     for seed in seeds() {
-        let function = generate::function(seed);
-        let ctx = context(seed);
-        let Some(expected) = evaluate::run(&function, &ctx, &evaluate::fresh_entries()) else {
-            panic!("seed {seed} does not end");
-        };
-        compare(seed, &function, &expected, &ctx);
+        check(seed, false);
+    }
+}
+
+#[test]
+fn with_passes() {
+    for seed in seeds() {
+        check(seed, true);
     }
 }
