@@ -161,6 +161,13 @@ impl Checker<'_> {
         let known = FUNCTIONS.into_iter().chain(super::aggregate::FUNCTIONS);
         let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
         let near = nearest(function, known.chain(macros), 3);
+        if super::builtin::NAMES.contains(&function) {
+            return self.error(
+                "unsupported",
+                name.span,
+                format!("{function}() with arguments comes with a later version"),
+            );
+        }
         let mut error = Diagnostic::error(
             "unknown-function",
             name.span,

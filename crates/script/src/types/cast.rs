@@ -2,7 +2,6 @@
 
 use std::sync::Arc;
 
-use super::infer::smallest;
 use super::{Checker, make, poison};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, Type};
@@ -90,16 +89,14 @@ impl Checker<'_> {
     }
 }
 
-/// Converts a scalar. A literal keeps the type it was given, so it is no longer free in its sign.
+/// Converts a scalar. A bare literal of a signed type would be free in its sign, so one that is
+/// cast to it keeps the cast.
 fn explicit(operand: Expr, to: Type, span: Span) -> Expr {
     if let (ExprKind::Int(value), Type::Int(int)) = (&operand.kind, &to) {
         let value = super::convert::wrap(*value, *int);
-        let natural = int.signed && value >= 0 && smallest(value) == *int;
-        if natural || int.signed && value >= 0 {
-            // Kept as a cast, since a bare literal of a signed type would be free.
-            return make(ExprKind::Cast(Box::new(operand)), to, span);
+        if !int.signed || value < 0 {
+            return make(ExprKind::Int(value), to, span);
         }
-        return make(ExprKind::Int(value), to, span);
     }
     make(ExprKind::Cast(Box::new(operand)), to, span)
 }

@@ -251,6 +251,15 @@ impl Checker<'_> {
         }
     }
 
+    /// Gives the whole of a structure of the script that was known by name alone where it stood.
+    pub(super) fn complete(&self, ty: &Type) -> Type {
+        let known = match ty {
+            Type::Struct(s) if s.size == 0 => self.definitions.structs.get(&*s.name),
+            _ => None,
+        };
+        known.map_or_else(|| ty.clone(), |s| Type::Struct(s.clone()))
+    }
+
     /// Names members near to one that does not exist.
     pub(super) fn near_members(&self, of: &StructType, name: &str) -> Vec<String> {
         match &of.source {

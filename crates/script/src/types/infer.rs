@@ -146,6 +146,21 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
     let ty = match (&a.ty, &b.ty) {
         (Type::Void, _) => return Some(b.clone()),
         (_, Type::Void) => return Some(a.clone()),
+        (Type::Tuple(x), Type::Tuple(y)) if x.len() == y.len() => {
+            let (fields, flex) = join_fields(x, y, a, b, |i| Some(i))?;
+            return Some(Shape {
+                ty: Type::Tuple(fields),
+                flex,
+            });
+        }
+        (Type::Record(x), Type::Record(y)) if x.len() == y.len() => {
+            let place = |i: usize| y.iter().position(|f| f.name == x[i].name);
+            let (fields, flex) = join_fields(x, y, a, b, place)?;
+            return Some(Shape {
+                ty: Type::Record(fields),
+                flex,
+            });
+        }
         (x, y) if x == y => x.clone(),
         (Type::Enum(x), Type::Enum(y)) if x.name == y.name => a.ty.clone(),
         (Type::Enum(e), Type::Int(i)) => Type::Int(join_ints(e.int, &Flex::Fixed, *i, &b.flex).0),
@@ -167,21 +182,6 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
         },
         (Type::Struct(x), Type::Struct(y)) if x.name == y.name && x.size == y.size => a.ty.clone(),
         (Type::Timestamp { .. }, Type::Timestamp { .. }) => a.ty.clone(),
-        (Type::Tuple(x), Type::Tuple(y)) if x.len() == y.len() => {
-            let (fields, flex) = join_fields(x, y, a, b, |i| Some(i))?;
-            return Some(Shape {
-                ty: Type::Tuple(fields),
-                flex,
-            });
-        }
-        (Type::Record(x), Type::Record(y)) if x.len() == y.len() => {
-            let place = |i: usize| y.iter().position(|f| f.name == x[i].name);
-            let (fields, flex) = join_fields(x, y, a, b, place)?;
-            return Some(Shape {
-                ty: Type::Record(fields),
-                flex,
-            });
-        }
         _ => return None,
     };
     Some(Shape::fixed(ty))

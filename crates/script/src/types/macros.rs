@@ -1,9 +1,17 @@
 //! Macros: their bodies put in place of their calls.
 
-use super::Checker;
-use crate::diagnostic::Span;
+use std::collections::HashMap;
+
+use super::substitute::Substitution;
+use super::{Checker, poison};
+use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, Stmt};
-use crate::syntax::tree;
+use crate::syntax::tree::{self, Block, ExprKind, Macro, MacroParam};
+
+/// Calls of macros inside of macros.
+const NESTED: usize = 64;
+/// Calls of macros in a whole script.
+const CALLS: u32 = 20_000;
 
 impl Checker<'_> {
     /// Says whether a name is that of a macro with so many parameters.
@@ -19,14 +27,143 @@ impl Checker<'_> {
         args: &[tree::Expr],
         span: Span,
     ) -> Option<Expr> {
+        let body = self.macro_body(name, args, span)?;
+        Some(match body {
+            Ok(body) => self.within_macro(name, span, |c| c.block_value(&body, span)),
+            Err(poison) => poison,
+        })
+    }
+
+    /// Expands a call of a macro for its effect; none where that is no call of a macro.
+    pub(super) fn macro_statements(&mut self, e: &tree::Expr) -> Option<Vec<Stmt>> {
+        let (name, args) = match &e.kind {
+            ExprKind::Call { name, args } => (name.text.as_str(), args.as_slice()),
+            ExprKind::Name(name) => (name.as_str(), [].as_slice()),
+            _ => return None,
+        };
+        let body = self.macro_body(name, args, e.span)?;
+        Some(match body {
+            Ok(body) => self.within_macro(name, e.span, |c| c.block(&body)),
+            Err(_) => Vec::new(),
+        })
+    }
+
+    /// Checks a macro's body; findings say where it was called.
+    fn within_macro<T>(
+        &mut self,
+        name: &str,
+        call: Span,
+        run: impl FnOnce(&mut Self) -> T,
+    ) -> T {
+        let before = self.diagnostics.len();
+        self.scope.macros.push(name.to_owned());
+        let result = run(self);
+        self.scope.macros.pop();
+        for d in self.diagnostics.iter_mut().skip(before) {
+            let inside = call.start <= d.span.start && d.span.end <= call.end;
+            if !inside && d.notes.last().is_none_or(|(s, _)| *s != call) {
+                d.notes.push((call, format!("expanded from the call of {name}")));
+            }
+        }
+        result
+    }
+
+    /// Finds the macro that a call means and puts the arguments into its body.
+    fn macro_body(
+        &mut self,
+        name: &str,
+        args: &[tree::Expr],
+        span: Span,
+    ) -> Option<Result<Block, Expr>> {
         if !self.is_macro(name, args.len()) {
             return None;
         }
-        Some(self.error("unsupported", span, "macros come with a later version"))
+        let script = self.script;
+        let mut fitting = script.macros.iter();
+        let found = fitting.find(|m| m.name.text == name && takes(m, args));
+        let Some(found) = found else {
+            for arg in args {
+                if !matches!(arg.kind, ExprKind::Map { key: None, .. } | ExprKind::Type(_)) {
+                    self.expr(arg);
+                }
+            }
+            let mut error = Diagnostic::error(
+                "macro-arguments",
+                span,
+                format!("the macro {name} takes other kinds of arguments"),
+            );
+            for m in script.macros.iter().filter(|m| m.name.text == name) {
+                error = error.note(m.name.span, format!("it takes {}", parameters(m)));
+            }
+            return Some(Err(self.report(error)));
+        };
+        if self.scope.macros.iter().any(|m| m == name) || self.scope.macros.len() >= NESTED {
+            return Some(Err(self.error(
+                "macro-recursion",
+                span,
+                format!("the macro {name} calls itself without end"),
+            )));
+        }
+        if self.expansions >= CALLS {
+            // Said once; after it every call is passed over.
+            if self.expansions == CALLS {
+                self.expansions += 1;
+                self.error("too-many-macros", span, "the macros expand to too much");
+            }
+            return Some(Err(poison(span)));
+        }
+        self.expansions += 1;
+        let mut substitution = Substitution {
+            exprs: HashMap::new(),
+            vars: HashMap::new(),
+            maps: HashMap::new(),
+            suffix: format!("#{}", self.expansions),
+            foreign: Vec::new(),
+        };
+        for (param, arg) in found.params.iter().zip(args) {
+            match (param, &arg.kind) {
+                (MacroParam::Var(name), ExprKind::Var(var)) => {
+                    substitution.vars.insert(name.text.clone(), var.clone());
+                }
+                (MacroParam::Map(name), ExprKind::Map { name: map, .. }) => {
+                    substitution.maps.insert(name.text.clone(), map.clone());
+                }
+                (MacroParam::Expr(name), _) => {
+                    substitution.exprs.insert(name.text.clone(), arg.clone());
+                }
+                _ => {}
+            }
+        }
+        let mut body = found.body.clone();
+        substitution.block(&mut body);
+        if let Some((span, map)) = substitution.foreign.into_iter().next() {
+            return Some(Err(self.error(
+                "unhygienic-macro",
+                span,
+                format!(
+                    "Unhygienic access to map: @{map}. Maps must be passed into the macro as \
+                     arguments"
+                ),
+            )));
+        }
+        Some(Ok(body))
     }
+}
 
-    /// Expands a call of a macro for its effect.
-    pub(super) fn macro_statements(&mut self, _e: &tree::Expr) -> Option<Vec<Stmt>> {
-        None
-    }
+fn takes(m: &Macro, args: &[tree::Expr]) -> bool {
+    let fits = |(param, arg): (&MacroParam, &tree::Expr)| match param {
+        MacroParam::Expr(_) => true,
+        MacroParam::Var(_) => matches!(arg.kind, ExprKind::Var(_)),
+        MacroParam::Map(_) => matches!(arg.kind, ExprKind::Map { key: None, .. }),
+    };
+    m.params.len() == args.len() && m.params.iter().zip(args).all(fits)
+}
+
+fn parameters(m: &Macro) -> String {
+    let names = m.params.iter().map(|p| match p {
+        MacroParam::Expr(name) => name.text.clone(),
+        MacroParam::Var(name) => format!("${}", name.text),
+        MacroParam::Map(name) => format!("@{}", name.text),
+    });
+    format!("({})", names.collect::<Vec<_>>().join(", "))
 }

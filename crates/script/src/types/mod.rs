@@ -12,6 +12,7 @@ mod config;
 mod convert;
 mod ctype;
 mod definition;
+pub mod dump;
 mod expr;
 mod field;
 mod infer;
@@ -28,13 +29,14 @@ mod probe;
 mod provider;
 mod scope;
 mod statement;
+mod substitute;
 
 use kscope_btf::Btf;
 use kscope_rows::MapValueType;
 use kscope_spec::{LateKind, LateValue};
 
 use crate::catalogue::Catalogue;
-use crate::diagnostic::{Diagnostic, Severity, Span, has_errors};
+use crate::diagnostic::{Diagnostic, Span, has_errors};
 use crate::hir::{Expr, ExprKind, Map, Program, Type};
 use crate::plan::{Config, OptionDecl, Site};
 use crate::syntax::tree::Script;
@@ -143,6 +145,8 @@ struct Checker<'a> {
     options: Vec<OptionDecl>,
     options_size: u32,
     scope: Scope,
+    /// Statements that have to run before the one being checked.
+    pending: Vec<crate::hir::Stmt>,
     depth: u32,
     expansions: u32,
 }
@@ -162,6 +166,7 @@ impl<'a> Checker<'a> {
             options: Vec::new(),
             options_size: 0,
             scope: Scope::default(),
+            pending: Vec::new(),
             depth: 0,
             expansions: 0,
         }
@@ -175,6 +180,7 @@ impl<'a> Checker<'a> {
         self.late.clear();
         self.options.clear();
         self.options_size = 0;
+        self.pending.clear();
         self.expansions = 0;
     }
 
@@ -234,12 +240,6 @@ impl<'a> Checker<'a> {
     fn warn(&mut self, id: &'static str, span: Span, message: impl Into<String>) {
         self.diagnostics
             .push(Diagnostic::warning(id, span, message));
-    }
-
-    fn failed(&self) -> bool {
-        self.diagnostics
-            .iter()
-            .any(|d| d.severity == Severity::Error)
     }
 
     /// Gives the late value of this name, adding it where it is new.

@@ -319,6 +319,14 @@ impl Checker<'_> {
 
     pub(super) fn unary(&mut self, op: UnaryOp, operand: &tree::Expr, span: Span) -> Expr {
         if op == UnaryOp::AddressOf {
+            let place = matches!(
+                operand.kind,
+                tree::ExprKind::Var(_) | tree::ExprKind::Map { .. }
+            );
+            if !place {
+                // The parser has said so.
+                return poison(span);
+            }
             return self.error(
                 "unsupported",
                 span,
@@ -434,12 +442,9 @@ impl Checker<'_> {
                 make(kind, ty, span)
             }
             _ => {
+                // The parser has said that this is neither a variable nor a map.
                 self.expr(operand);
-                self.error(
-                    "invalid-operand",
-                    span,
-                    format!("The {text} operator must be applied to a map or variable"),
-                )
+                poison(span)
             }
         }
     }

@@ -161,7 +161,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Option<Stmt> {
         let (map, key) = self.map_access(name, key, at);
-        let key = key?;
+        let key = self.once(key?);
         let kind = SiteKind::PrintEntry { map: map.0 };
         if self.aggregate_of(map).is_some() {
             if key.ty == Type::Void {

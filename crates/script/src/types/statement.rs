@@ -35,6 +35,9 @@ impl Checker<'_> {
                 );
             };
             let value = c.value(value);
+            if out.is_empty() {
+                return value;
+            }
             let ty = value.ty.clone();
             make(ExprKind::Block(out, Box::new(value)), ty, span)
         })
@@ -73,9 +76,9 @@ impl Checker<'_> {
                 push(StmtKind::Expr(e));
             }
             StatementKind::Assign { target, op, value } => {
-                if let Some(stmt) = self.assign(target, *op, value, span) {
-                    out.push(stmt);
-                }
+                let stmt = self.assign(target, *op, value, span);
+                out.append(&mut self.pending);
+                out.extend(stmt);
             }
             StatementKind::Let { var, ty, value } => {
                 if let Some(stmt) = self.declare(&var.text, ty.as_ref(), value.as_ref(), span) {
@@ -187,7 +190,9 @@ impl Checker<'_> {
             tree::ExprKind::Call { name, args } if !self.is_macro(&name.text, args.len()) => {
                 let function = name.text.as_str();
                 if super::output::VOID.contains(&function) {
-                    out.extend(self.statement_call(name, args, span));
+                    let stmt = self.statement_call(name, args, span);
+                    out.append(&mut self.pending);
+                    out.extend(stmt);
                     return;
                 }
             }
@@ -443,8 +448,8 @@ impl Checker<'_> {
         value: &tree::Expr,
         span: Span,
     ) -> Option<Stmt> {
-        let value = self.map_value(value);
-        let (map, key) = self.map_access(name, key, at);
+        let value = self.map_value(value, name);
+        let (map, mut key) = self.map_access(name, key, at);
         let value = match op {
             None => value?,
             Some(op) => {
@@ -460,6 +465,7 @@ impl Checker<'_> {
                     }
                     MapContents::Plain(_) => {}
                 }
+                key = key.map(|k| self.once(k));
                 let read = self.read_map_at(map, key.clone(), at);
                 self.binary_of(op, read, value, span)
             }
@@ -479,12 +485,42 @@ impl Checker<'_> {
         Some(Stmt { kind, span })
     }
 
+    /// Makes an expression that may be evaluated twice: one with effects is put into a variable
+    /// by a statement before.
+    pub(super) fn once(&mut self, e: Expr) -> Expr {
+        let simple = matches!(
+            e.kind,
+            ExprKind::Var(_) | ExprKind::Int(_) | ExprKind::Str(_) | ExprKind::Builtin(_)
+        );
+        if simple || e.ty == Type::Void {
+            return e;
+        }
+        let span = e.span;
+        let var = self.declare_var("key#", span);
+        self.grow_var(var, &Shape::fixed(e.ty.clone()), span);
+        let ty = self.var_shape(var).map_or(Type::Void, |s| s.ty.clone());
+        self.pending.push(Stmt {
+            kind: StmtKind::SetVar(var, super::convert::convert(e, &ty)),
+            span,
+        });
+        make(ExprKind::Var(var), ty, span)
+    }
+
     /// Checks a value that goes into a map. The number of an aggregation must be asked for.
-    fn map_value(&mut self, e: &tree::Expr) -> Option<Expr> {
+    fn map_value(&mut self, e: &tree::Expr, target: &str) -> Option<Expr> {
         if let tree::ExprKind::Map { name, .. } = &e.kind {
-            let index = self.env.by_name.get(name).copied();
-            let aggregate = index.and_then(|i| self.aggregate_of(crate::hir::MapRef(i as u32)));
-            if let Some(aggregate) = aggregate {
+            let find = |c: &Self, name: &str| {
+                let index = c.env.by_name.get(name).copied();
+                index.map(|i| crate::hir::MapRef(i as u32))
+            };
+            let aggregate = find(self, name).and_then(|m| self.aggregate_of(m));
+            // A map that holds numbers anyway takes the number of an aggregation.
+            let number = find(self, target).map(|m| self.map_contents(m));
+            let number = matches!(
+                number,
+                Some(MapContents::Plain(Shape { ty: Type::Int(_), .. }))
+            );
+            if let Some(aggregate) = aggregate.filter(|_| !number) {
                 let function = super::name::aggregate_name(&aggregate);
                 let mut error = Diagnostic::error(
                     "invalid-assignment",

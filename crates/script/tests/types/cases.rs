@@ -1,0 +1,463 @@
+//! One-line cases: what is accepted, and what is refused with which words.
+
+use super::fixture::{Setup, checked, findings};
+use kscope_script::catalogue::TextCatalogue;
+use kscope_script::types::dump;
+
+/// Checks that a script is accepted without any finding.
+#[track_caller]
+fn accept(source: &str) {
+    let (_, found) = checked(source, &Setup::default());
+    assert_eq!(findings(source, &found), "", "{source}");
+}
+
+/// Checks that a body of `BEGIN` is accepted without any finding.
+#[track_caller]
+fn body(source: &str) {
+    accept(&format!("BEGIN {{ {source} }}"));
+}
+
+/// Checks that a script gives an error, and that the findings' text has all of these words.
+#[track_caller]
+fn refuse(source: &str, words: &[&str]) {
+    let (_, found) = checked(source, &Setup::default());
+    let found = findings(source, &found);
+    assert!(found.contains("ERROR"), "{source} is accepted: {found}");
+    for word in words {
+        assert!(found.contains(word), "{source}: no `{word}` in\n{found}");
+    }
+}
+
+/// Checks that a body of `BEGIN` gives one error and no second one.
+#[track_caller]
+fn wrong(source: &str, words: &[&str]) {
+    let source = format!("BEGIN {{ {source} }}");
+    refuse(&source, words);
+    let (_, found) = checked(&source, &Setup::default());
+    let found = findings(&source, &found);
+    assert_eq!(found.matches("ERROR").count(), 1, "{source}: {found}");
+}
+
+/// Checks that a body of `BEGIN` compiles with a warning.
+#[track_caller]
+fn warned(source: &str, words: &[&str]) {
+    let source = format!("BEGIN {{ {source} }}");
+    let (_, found) = checked(&source, &Setup::default());
+    let found = findings(&source, &found);
+    assert!(!found.contains("ERROR"), "{source}: {found}");
+    for word in words {
+        assert!(found.contains(word), "{source}: no `{word}` in\n{found}");
+    }
+}
+
+/// Checks the type that an expression gets when it is printed.
+#[track_caller]
+fn typed(expression: &str, ty: &str) {
+    let source = format!("kretprobe:vfs_read {{ $v = {expression}; }}");
+    let (program, found) = checked(&source, &Setup::default());
+    assert!(!findings(&source, &found).contains("ERROR"), "{source}: {found:?}");
+    let text = dump::program(&program);
+    assert!(
+        text.contains(&format!("$v: {ty}\n")),
+        "{expression} is no {ty}:\n{text}"
+    );
+}
+
+#[test]
+fn types_of_expressions() {
+    typed("1", "int8");
+    typed("-1", "int8");
+    typed("128", "int16");
+    typed("65535", "int32");
+    typed("0xffffffff", "int64");
+    typed("0xffffffffffffffff", "uint64");
+    typed("1 + 1", "int8");
+    typed("1 << 40", "int64");
+    typed("true", "bool");
+    typed("!1", "bool");
+    typed("pid", "uint32");
+    typed("pid + 1", "uint64");
+    typed("pid - 1", "int64");
+    typed("-pid", "int64");
+    typed("~pid", "uint64");
+    typed("nsecs / 1000", "uint64");
+    typed("nsecs - elapsed", "int64");
+    typed("retval", "uint64");
+    typed("(int32)retval", "int32");
+    typed("(int32)retval + 1", "int64");
+    typed("(int32)retval << 1", "int64");
+    typed("pid == 1", "bool");
+    typed("pid && tid", "bool");
+    typed("pid ? 1 : 300", "int16");
+    typed("pid ? pid : 1", "uint32");
+    typed("pid ?: 1", "uint32");
+    typed("comm", "string[16]");
+    typed("\"abc\"", "string[4]");
+    typed("pid == 1 ? \"a\" : comm", "string[16]");
+    typed("str(retval)", "string[1024]");
+    typed("str(retval, 10)", "string[11]");
+    typed("str(retval, pid)", "string[1024]");
+    typed("(1, pid, \"a\")", "(int8,uint32,string[2])");
+    typed("(a=1, b=comm)", "record { .a = int8, .b = string[16] }");
+    typed("(1, (2, 3)).1.0", "int8");
+    typed("(a=(x=1)).a.x", "int8");
+    typed("kstack", "kstack");
+    typed("func", "ksym");
+    typed("ksym(retval)", "ksym");
+    typed("strftime(\"%H\", nsecs)", "timestamp");
+    typed("username", "username");
+    typed("curtask", "struct task_struct *");
+    typed("curtask->comm", "string[16]");
+    typed("curtask->comm[0]", "int8");
+    typed("curtask->pid", "int32");
+    typed("curtask->in_iowait", "uint32");
+    typed("curtask->on_cpu", "bool");
+    typed("curtask->real_parent->real_parent", "struct task_struct *");
+    typed("*curtask", "struct task_struct");
+    typed("(*curtask).pid", "int32");
+    typed("((struct file *)retval)->f_color", "enum color");
+    typed("((struct file *)retval)->f_numbers", "uint32[4]");
+    typed("((struct file *)retval)->f_path.dentry->d_name.hash_len", "uint64");
+    typed("(struct file *)retval + 1", "struct file *");
+    typed("((struct file *)retval)[1].f_flags", "uint32");
+    typed("*(uint16 *)retval", "uint16");
+    typed("*retval", "uint64");
+    typed("((uint8 *)retval)[3]", "uint8");
+    typed("(string[8])retval", "string[8]");
+    typed("(uint64)curtask", "uint64");
+    typed("(bool)pid", "bool");
+    typed("(enum color)1", "enum color");
+    typed("BLUE", "enum color");
+    typed("NAMELESS", "int16");
+    typed("BLUE + 1", "uint64");
+    typed("sizeof(struct file)", "uint64");
+    typed("sizeof(uint16)", "uint64");
+    typed("offsetof(struct file, f_path.dentry)", "uint64");
+    typed("bswap((uint32)retval)", "uint32");
+    typed("strncmp(comm, \"ab\", 2)", "uint64");
+    typed("strcontains(comm, \"ab\")", "bool");
+    typed("getopt(\"a\")", "bool");
+    typed("getopt(\"a\", 5)", "int64");
+    typed("getopt(\"a\", \"x\")", "string[128]");
+    typed("$1", "int16");
+    typed("$9", "int8");
+    typed("str($2)", "string[5]");
+    typed("$#", "int8");
+    typed("pid()", "uint32");
+    typed("nsecs(monotonic)", "uint64");
+    typed("ppid", "uint32");
+    typed("uptr(retval)", "void *");
+    typed("{ let $z = 5; $z + 1 }", "int64");
+    typed("if (pid) { 1 } else { 2 }", "int8");
+    typed("(pid_t)retval", "int32");
+    typed("(u64)retval", "uint64");
+    typed("kaddr(\"jiffies\")", "uint64");
+}
+
+#[test]
+fn names() {
+    wrong("print(com)", &["[unknown-name]", "`comm`"]);
+    wrong("prinft(\"x\")", &["[unknown-function]", "`printf`"]);
+    wrong("print($x)", &["[undefined-variable]", "$x"]);
+    wrong("$count = 1; print($cuont)", &["`$count`"]);
+    wrong("print(@m)", &["[undefined-map]", "@m"]);
+    wrong("@count = 1; print(@cuont)", &["`@count`"]);
+    wrong("if (pid) { $x = 1; } print($x)", &["[undefined-variable]"]);
+    wrong("print(curtask->comn)", &["[unknown-field]", "`comm`"]);
+    wrong("print((a=1).b)", &["[unknown-field]"]);
+    wrong("print((struct fil *)0)", &["[unknown-type]", "`struct file`"]);
+    wrong("print(sizeof(struct fil))", &["[unknown-type]"]);
+    wrong("print(cat(\"x\"))", &["[unsupported]", "cat()"]);
+    wrong("system(\"x\")", &["[unsupported]", "system()"]);
+    wrong("print(ustack)", &["[unsupported]", "ustack"]);
+    wrong("print(retval)", &["[invalid-builtin]", "retval"]);
+    wrong("print(arg0)", &["[invalid-builtin]", "arg0"]);
+    wrong("print(args.x)", &["[invalid-builtin]", "args"]);
+    refuse("kprobe:vfs_read { print(arg6) }", &["arg0 to arg5"]);
+    refuse("kprobe:vfs_read { print(args.fd) }", &["use arg0"]);
+    refuse(
+        "tracepoint:syscalls:sys_enter_openat { print(args.filenam) }",
+        &["[unknown-field]", "`filename`"],
+    );
+    refuse(
+        "tracepoint:sched:sched_switch { print(args.xyzzy) }",
+        &["its fields are prev_comm"],
+    );
+    refuse(
+        "tracepoint:sched:sched_process_exec { print(args.common_pid) }",
+        &["common tracepoint fields"],
+    );
+}
+
+#[test]
+fn assignments() {
+    body("@a = 1; @a = 2");
+    body("@a[1] = 1; @a[pid] = 2");
+    body("@a[1, \"x\"] = 1; @a[pid, comm] = 2");
+    body("@a = comm; @a = \"a longer text than that\"");
+    body("@a = count(); @b = 1; @b = @a");
+    body("@a = count(); print((int64)@a)");
+    body("$a = (1, 2); $a = (pid, 300)");
+    body("let $a : uint16 = 5; $a = 6; $a += pid");
+    body("let $a : string = comm");
+    body("@a++; @a--; ++@a; @b[pid]--");
+    body("@m[curtask] = 1; delete(@m[curtask])");
+    body("@m[1] = 1; if (has_key(@m, 1)) { delete(@m, 1); }");
+    wrong("@a = 1; @a = comm", &["[type-mismatch]", "note at `@a = 1"]);
+    wrong("@a = count(); @a = 1", &["[type-mismatch]", "count_t"]);
+    wrong("@a = count(); @a = sum(1)", &["[type-mismatch]", "sum_t"]);
+    wrong("@a = lhist(1, 0, 10, 1); @a = lhist(1, 0, 20, 1)", &["bounds"]);
+    wrong("@a = count(); @b = @a", &["cannot be assigned from one map", "(int64)@a"]);
+    wrong("@a = hist(1); @b = @a", &["cannot be assigned from one map"]);
+    wrong("@a = hist(1); print(@a + 1)", &["[invalid-map-use]"]);
+    wrong("@a = count(); @a++", &["[type-mismatch]"]);
+    wrong("@a[1] = 1; @a = 1", &["[map-keys]"]);
+    wrong("@a = 1; @a[1] = 1", &["[map-keys]"]);
+    wrong("@a[1] = 1; @a[comm] = 1", &["[type-mismatch]", "arguments"]);
+    wrong("@a[1,2] = 1; @a[1] = 1", &["[type-mismatch]"]);
+    wrong("$a = 1; $a = comm", &["[type-mismatch]"]);
+    wrong("$a = count()", &["must be assigned directly to a map"]);
+    wrong("print(count())", &["must be assigned directly to a map"]);
+    wrong("$a = printf(\"x\")", &["[invalid-call]"]);
+    wrong("let $a = 1; let $a = 2", &["[redeclared]"]);
+    wrong("let $a : string[2] = comm", &["[type-mismatch]"]);
+    wrong("curtask->pid = 1", &["[invalid-assignment]"]);
+    wrong("$t = (1,2); $t.0 = 1", &["[invalid-assignment]"]);
+    wrong("@a = lhist(1, 0, 10, 0)", &["step must be >= 1"]);
+    wrong("@a = lhist(1, 0, 100000, 1)", &["too many buckets"]);
+    wrong("@a = hist(1, 6)", &["0 to 5"]);
+    wrong("@a = hist(comm)", &["only supports integer arguments"]);
+    wrong("@a = count(1)", &["[argument-count]"]);
+}
+
+#[test]
+fn operators() {
+    body("print(comm == \"bash\"); print(comm != str($2))");
+    body("print(curtask == 0); print(curtask != curtask->real_parent)");
+    body("print((1,2) == (1,2)); print((1, \"a\") != (pid, comm))");
+    body("print(true == false); print(true != 1)");
+    body("print(1 < 2 && pid > 3 || !tid)");
+    body("$x = 1; $x++; ++$x; $x--; $x <<= 2; $x %= 3");
+    wrong("print(comm < \"a\")", &["[invalid-operand]"]);
+    wrong("print(comm + 1)", &["[invalid-operand]", "string[16]"]);
+    wrong("print(comm == 1)", &["[type-mismatch]"]);
+    wrong("print((1,2) == (1,2,3))", &["[type-mismatch]"]);
+    wrong("print(curtask * 2)", &["[invalid-operand]"]);
+    wrong("print(1 - curtask)", &["[invalid-operand]"]);
+    wrong("print(!comm)", &["[invalid-condition]"]);
+    wrong("print(-comm)", &["[invalid-operand]"]);
+    wrong("print(*comm)", &["not a pointer"]);
+    wrong("if (comm) { }", &["[invalid-condition]"]);
+    refuse("BEGIN { 5++ }", &[]);
+    wrong("@a = \"x\"; @a++", &["[invalid-operand]"]);
+    wrong("print(pid ? 1 : comm)", &["Branches must return"]);
+    wrong("print((int8)comm)", &["[invalid-cast]"]);
+    wrong("print(curtask->comm[16])", &["out of bounds"]);
+    wrong("print((1,2).2)", &["Invalid tuple index"]);
+    wrong("print(((void *)1)[1])", &["unsized"]);
+    wrong("print(*(void *)1)", &["size is not known"]);
+    warned("print(nsecs == (int64)pid)", &["[sign-mismatch]"]);
+    warned("@a = nsecs; @a = (int64)-1; @b = @a", &["[implicit-cast]"]);
+    warned("print(pid / 0)", &["[division-by-zero]"]);
+}
+
+#[test]
+fn calls() {
+    body("printf(\"%d %s %x %p %c %% %-5u|%05d\\n\", 1, comm, pid, curtask, 65, 2, 3)");
+    body("printf(\"%s %s %s\", pid, (1,2), kstack)");
+    body("time(); time(\"%s\"); exit(); exit(1)");
+    body("@a[1] = 1; clear(@a); zero(@a); print(@a); print(@a, 1); print(@a, 1, 2); print(@a[1])");
+    body("errorf(\"%d\", 1); warnf(\"x\")");
+    body("print(kstack(3)); print(kstack(perf)); print(kstack(raw, 2)); print(kstack())");
+    wrong("printf(\"%d %d\", 1)", &["[invalid-format]", "not enough arguments"]);
+    wrong("printf(\"%d\", 1, 2)", &["too many arguments"]);
+    wrong("printf(\"%d\", comm)", &["[invalid-format]", "string"]);
+    wrong("printf(\"%f\", 1)", &["[invalid-format]"]);
+    wrong("printf(comm)", &["string literal"]);
+    wrong("printf()", &["[argument-count]"]);
+    wrong("exit(comm)", &["exit() only supports int"]);
+    wrong("exit(1, 2)", &["[argument-count]"]);
+    wrong("clear(1)", &["expects a map"]);
+    wrong("@a[1] = 1; clear(@a[1])", &["whole map"]);
+    wrong("print(1, 2)", &["only takes 1 argument"]);
+    wrong("str(comm, -1)", &["negative length"]);
+    wrong("print(str((1,2)))", &["str() expects"]);
+    wrong("print(has_key(1, 2))", &["expects a map"]);
+    wrong("print(strftime(\"x\", comm))", &["strftime() expects"]);
+    wrong("print(strftime(\"x\", nsecs(monotonic)))", &["monotonic"]);
+    wrong("print(nsecs(tai))", &["[unsupported]"]);
+    wrong("print(nsecs(xyz))", &["Invalid timestamp mode"]);
+    wrong("print(kstack(xyz))", &["no mode"]);
+    wrong("print(kstack(500))", &["1 to 127"]);
+    wrong("print(strncmp(comm, \"a\", pid))", &["literal"]);
+    wrong("print(bswap(comm))", &["bswap() expects"]);
+    wrong("print(getopt(pid))", &["string literal"]);
+    wrong("print(getopt(\"json\"))", &["[reserved-option]"]);
+    wrong("print(getopt(\"a b\"))", &["[invalid-option]"]);
+    wrong("print(getopt(\"a\", 1)); print(getopt(\"a\", 2))", &["[option-mismatch]"]);
+    wrong("print($2)", &["used numerically"]);
+    warned("print(str(curtask, 5000))", &["[too-long]"]);
+}
+
+#[test]
+fn statements() {
+    body("for $i : 0..5 { print($i); }");
+    body("for ($i : 0..(pid)) { if ($i == 2) { continue; } break; }");
+    body("unroll(5) { @a++; }");
+    body("$i = 0; while ($i < 5) { $i++; }");
+    body("if (pid == 1) { return; } else if (pid == 2) { exit(); } else { print(1); }");
+    body("_ = str(curtask); return 1");
+    wrong("break", &["[outside-loop]"]);
+    wrong("continue", &["[outside-loop]"]);
+    wrong("unroll(0) { }", &["1 to 100"]);
+    wrong("unroll(pid) { }", &["literal"]);
+    wrong("for $i : 0..comm { }", &["integer for the end"]);
+    wrong("return comm", &["only be integers"]);
+    wrong("@a[1] = 1; for ($kv : @a) { }", &["[unsupported]"]);
+    wrong("print({ $x = 1; })", &["no value"]);
+    wrong("$x = 1; print(&$x)", &["[unsupported]"]);
+}
+
+#[test]
+fn probes() {
+    accept("begin { } end { } BEGIN { } END { }");
+    accept("t:sched:sched_switch { } k:vfs_read { } kr:vfs_read { } rt:sched_switch { print(arg0) }");
+    accept("i:s:1 { } interval:100ms { } p:hz:99 { } profile:us:100 { } profile:1ms { }");
+    accept("tracepoint:sched:* { } kprobe:vfs_* { } kprobe:vfs_read+0x10 { }");
+    accept("tracepoint:syscalls:sys_enter_* { @[probe] = count(); print(args.filename) }");
+    refuse("uprobe:/bin/sh:main { }", &["[unsupported-probe]", "uprobe probes come with a later"]);
+    refuse("fentry:vfs_read { }", &["[unsupported-probe]"]);
+    refuse("kprobee:vfs_read { }", &["kprobe"]);
+    refuse("kprobe:vfs_raed { }", &["[unknown-probe]", "`vfs_read`"]);
+    refuse("kprobe:xyz* { }", &["No matches"]);
+    refuse("t:sched:sched_swich { }", &["`tracepoint:sched:sched_switch`"]);
+    refuse("t:shed:sched_switch { }", &["`tracepoint:sched:sched_switch`"]);
+    refuse("t:sched { }", &["category:event"]);
+    refuse("rt:xyz { }", &["[unknown-probe]"]);
+    refuse("interval:s:0 { }", &["positive integer"]);
+    refuse("interval:y:1 { }", &["not an accepted unit"]);
+    refuse("interval:5 { }", &["Minimum is 1000"]);
+    refuse("kretprobe:vfs_read+1 { }", &["offset"]);
+    refuse("BEGIN:x { }", &["take no arguments"]);
+    accept("config = { missing_probes = ignore } kprobe:nothing { } BEGIN { }");
+}
+
+#[test]
+fn configuration() {
+    accept("config = { max_strlen = 10; BPFTRACE_MAX_MAP_KEYS = 5; stack_mode = perf; license = \"GPL\" } BEGIN { }");
+    refuse("config = { max_strln = 10 } BEGIN { }", &["[unknown-config]", "`max_strlen`"]);
+    refuse("config = { strlen = 10 } BEGIN { }", &["[renamed-config]", "max_strlen"]);
+    refuse("config = { max_strlen = \"x\" } BEGIN { }", &["[invalid-config]"]);
+    refuse("config = { missing_probes = maybe } BEGIN { }", &["error, warn or ignore"]);
+    refuse("config = { btf = \"x\" } BEGIN { }", &["environment variable"]);
+    refuse("config = { max_probes = 1 } k:vfs_* { }", &["[too-many-probes]"]);
+    let setup = Setup {
+        environment: vec![
+            ("BPFTRACE_MAX_STRLEN".to_owned(), "99".to_owned()),
+            ("BPFTRACE_BTF".to_owned(), "/file".to_owned()),
+        ],
+        ..Setup::default()
+    };
+    let (program, found) = checked("config = { max_strlen = 10 } BEGIN { }", &setup);
+    assert!(found.is_empty(), "{found:?}");
+    assert_eq!(program.config.max_strlen, 99);
+}
+
+#[test]
+fn definitions() {
+    accept("struct point { int x; int y; char name[8]; struct point *next; } BEGIN { $p = (struct point *)1; print($p->next->y); print($p->name); }");
+    accept("enum state { OFF, ON = 5, LAST } BEGIN { print(LAST == 6); print((enum state)1); }");
+    accept("union u { uint8 b[4]; uint32 w; } BEGIN { print(sizeof(union u)); print((*(union u *)1).b[2]); }");
+    refuse("struct a { struct nothing x; } BEGIN { }", &["[unknown-type]"]);
+    refuse("struct a { int x; } struct a { int y; } BEGIN { }", &["[redefined]"]);
+    let source = "struct b { uint8 a : 3; uint8 b : 6; uint16 c; uint64 d; } BEGIN { print(offsetof(struct b, c)); print(offsetof(struct b, d)); print(sizeof(struct b)); }";
+    let (program, found) = checked(source, &Setup::default());
+    assert!(found.is_empty(), "{found:?}");
+    let text = dump::program(&program);
+    for size in ["[2:uint64]", "[8:uint64]", "[16:uint64]"] {
+        assert!(text.contains(size), "{size} in {text}");
+    }
+}
+
+#[test]
+fn macros() {
+    accept("macro add(a, b) { a + b } BEGIN { print(add(1, 2)); print(add(pid, tid)); }");
+    accept("macro set($v, x) { $v = x; } BEGIN { $a = 1; set($a, 5); }");
+    accept("macro one() { 1 } macro one(x) { x } BEGIN { print(one); print(one()); print(one(2)); }");
+    refuse("macro a(x) { a(x) } BEGIN { print(a(1)); }", &["[macro-recursion]"]);
+    refuse("macro a($x) { $x } BEGIN { print(a(1)); }", &["[macro-arguments]", "($x)"]);
+    refuse("macro a() { @m = 1; } BEGIN { a(); }", &["[unhygienic-macro]"]);
+    refuse("macro a() { $x } BEGIN { $x = 1; print(a()); }", &["[undefined-variable]"]);
+    refuse("macro a(x) { x + comm } BEGIN { print(a(1)); }", &["expanded from the call of a"]);
+    refuse(
+        "macro a(x) { x + x } BEGIN { print(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(1)))))))))))))))))); }",
+        &["[macro-recursion]"],
+    );
+}
+
+#[test]
+fn nothing_can_be_looked_up() {
+    let setup = Setup {
+        btf: None,
+        catalogue: TextCatalogue::default(),
+        ..Setup::default()
+    };
+    let check = |source: &str| {
+        let (program, found) = checked(source, &setup);
+        (program.probes.len(), findings(source, &found))
+    };
+    let (probes, found) = check("kprobe:vfs_read { @ = count(); }");
+    assert_eq!(probes, 1);
+    assert!(found.contains("WARNING [unchecked-probe]"), "{found}");
+    assert!(!found.contains("ERROR"), "{found}");
+    let (probes, found) = check("t:syscalls:sys_enter_openat { print(str(args.filename)); }");
+    assert_eq!(probes, 1);
+    assert!(!found.contains("ERROR"), "{found}");
+    let (probes, found) = check("t:syscalls:sys_enter_open* { print(str(args.filename)); }");
+    assert!(probes >= 2, "{found}");
+    let (probes, found) = check("t:sched:sched_switch { print(args.prev_comm == \"x\"); }");
+    assert_eq!(probes, 0);
+    assert!(found.contains("[unchecked-args]"), "{found}");
+    assert!(!found.contains("ERROR"), "{found}");
+    let (_, found) = check("BEGIN { print(curtask->pid); }");
+    assert!(found.contains("there is no BTF"), "{found}");
+    let (_, found) = check("BEGIN { $p = (struct file *)1; }");
+    assert_eq!(found, "");
+}
+
+#[test]
+fn all_errors_are_reported_in_one_run() {
+    let source = "BEGIN { print(a); print(b); $x = c + 1; @m[d] = e; $y = $x; } kprobe:nothing { print(f); } END { print(g); }";
+    let (_, found) = checked(source, &Setup::default());
+    let found = findings(source, &found);
+    for name in ["a", "b", "c", "d", "e", "g"] {
+        assert!(found.contains(&format!("Unknown identifier: '{name}'")), "{name} in {found}");
+    }
+    assert!(found.contains("kernel function not found: nothing"), "{found}");
+    assert_eq!(found.matches("ERROR").count(), 7, "{found}");
+}
+
+#[test]
+fn deep_scripts_are_refused_or_checked() {
+    for n in [10, 100, 240, 2000] {
+        let source = format!("BEGIN {{ print({}1{}); }}", "(".repeat(n), ")".repeat(n));
+        checked(&source, &Setup::default());
+        let source = format!("BEGIN {{ print(1{}); }}", "+pid".repeat(n));
+        checked(&source, &Setup::default());
+        let source = format!("BEGIN {{ print({}pid); }}", "-".repeat(n));
+        checked(&source, &Setup::default());
+        let source = format!("BEGIN {{ print(curtask{}); }}", "->real_parent".repeat(n));
+        checked(&source, &Setup::default());
+        let source = format!("BEGIN {{ {} }}", "$x = ($x, 1);".repeat(n));
+        checked(&source, &Setup::default());
+        let source = format!("BEGIN {{ {} @a = 1; {} }}", "if (pid) {".repeat(n), "}".repeat(n));
+        checked(&source, &Setup::default());
+    }
+}
+
+#[test]
+fn types_that_never_settle_are_reported() {
+    refuse("BEGIN { @a = @b; @b = @a; }", &["[unresolved-type]"]);
+    wrong("@a = 1; @a = (@a, 1)", &["[type-mismatch]"]);
+    wrong("let $x; print($x)", &["[unresolved-type]"]);
+}
