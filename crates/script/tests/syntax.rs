@@ -1,5 +1,9 @@
 //! Golden files of the parser: `syntax/*.txt` hold a script, its tree and its findings, each
 //! after a line of dashes. `BLESS=1` writes what the parser gives now.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads its golden files and BLESS"
+)]
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

@@ -73,7 +73,7 @@ fn no_mutation_panics_or_hangs() {
     };
     let whole = SAMPLES.concat();
     let interesting = b"(){}[]/*\"'\\$@#,;:.=+-<>?0aA_ \n\xff";
-    for round in 0..1000 {
+    for round in 0..600 {
         let mut bytes = whole.clone().into_bytes();
         for _ in 0..=random(6) {
             let at = random(bytes.len());
@@ -124,7 +124,7 @@ fn every_truncation_parses() {
 /// A parser that looks at anything once more per line or per byte would take hours over these.
 #[test]
 fn long_sources_take_linear_time() {
-    let fill = |piece: &str| piece.repeat(MAX_SOURCE / piece.len() / 2);
+    let fill = |piece: &str| piece.repeat(MAX_SOURCE / piece.len() / 8);
     let sources = [
         fill("/* "),
         fill("#define A 1\n"),
