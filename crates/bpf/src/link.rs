@@ -40,3 +40,6 @@ impl Link {
         &self.target
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -190,3 +190,6 @@ fn identifier(name: &str) -> String {
     }
     out
 }
+
+#[cfg(test)]
+mod tests;

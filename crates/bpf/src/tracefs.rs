@@ -115,3 +115,6 @@ impl Tracefs {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

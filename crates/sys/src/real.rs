@@ -440,3 +440,6 @@ fn affinity() -> Result<Vec<u32>, Errno> {
     }
     Ok(cpus)
 }
+
+#[cfg(test)]
+mod tests;

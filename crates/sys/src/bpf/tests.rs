@@ -1,7 +1,9 @@
 //! The bytes of each command's attribute, at the offsets of include/uapi/linux/bpf.h.
 
+use std::os::fd::AsFd;
 use std::sync::Arc;
 
+use super::attr::object_name;
 use super::*;
 use crate::call::{Call, Reply};
 use crate::fake::FakeKernel;

@@ -1,0 +1,283 @@
+//! What each attachment asks of the kernel, and what its refusals mean.
+
+use std::path::Path;
+use std::sync::{Arc, Mutex};
+
+use kscope_spec::{AttachKind, ProgramType};
+use kscope_sys::{
+    Bpf, Call, Errno, FakeKernel, LinkTarget, PerfIoctl, PerfKind, PerfTarget, Reply, Sampling,
+};
+
+use crate::error::Error;
+use crate::link::KprobeAt;
+use crate::program::Program;
+
+/// Calls as text, and the error that one of them gets.
+struct World {
+    log: Arc<Mutex<Vec<String>>>,
+    program: Program,
+}
+
+fn world(kind: ProgramType, attach: AttachKind, refuse: (&'static str, Errno)) -> World {
+    let log = Arc::new(Mutex::new(Vec::new()));
+    let seen = log.clone();
+    let fake = FakeKernel::new(move |call| {
+        let text = describe(&call);
+        let refused = text.starts_with(refuse.0);
+        if !text.is_empty() {
+            seen.lock().expect("no panic").push(text);
+        }
+        match call {
+            _ if refused => Err(refuse.1),
+            Call::ReadFile(path) => file(path),
+            Call::Identity(_) => Ok(Reply::Identity(kscope_sys::FileIdentity {
+                major: 0,
+                minor: 1,
+                inode: 2,
+            })),
+            Call::PerfIoctl(..) => Ok(Reply::Done),
+            _ => FakeKernel::object(),
+        }
+    });
+    let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
+        panic!("/dev/null")
+    };
+    let program = Program {
+        kernel: Arc::new(fake),
+        fd: Arc::new(fd),
+        name: "p".into(),
+        kind,
+        attach: Arc::new(attach),
+    };
+    World { log, program }
+}
+
+fn describe(call: &Call<'_>) -> String {
+    match call {
+        Call::PerfEventOpen(event) => {
+            let kind = match event.kind {
+                PerfKind::Tracepoint(id) => format!("tracepoint {id}"),
+                PerfKind::Probe {
+                    source,
+                    config,
+                    name,
+                    offset,
+                } => {
+                    format!(
+                        "probe {source} {config} {} {offset}",
+                        name.to_string_lossy()
+                    )
+                }
+                PerfKind::ProbeAddress {
+                    source,
+                    config,
+                    address,
+                } => {
+                    format!("probe {source} {config} {address:#x}")
+                }
+                PerfKind::Software(config) => format!("software {config}"),
+                PerfKind::Hardware(config) => format!("hardware {config}"),
+            };
+            let target = match event.target {
+                PerfTarget::Cpu(cpu) => format!("cpu {cpu}"),
+                PerfTarget::Task(pid) => format!("task {pid}"),
+                PerfTarget::TaskOnCpu(pid, cpu) => format!("task {pid} cpu {cpu}"),
+            };
+            format!("open {kind} on {target}")
+        }
+        Call::PerfIoctl(_, PerfIoctl::SetBpf(_)) => "set".to_owned(),
+        Call::PerfIoctl(_, PerfIoctl::Enable) => "enable".to_owned(),
+        Call::Bpf(Bpf::LinkCreate(link)) => match link.target {
+            LinkTarget::PerfEvent { cookie, .. } => format!("link {cookie}"),
+            _ => format!("link type {}", link.attach_type),
+        },
+        Call::Bpf(Bpf::RawTracepointOpen { name, cookie, .. }) => {
+            let name = name.map(|name| name.to_string_lossy().into_owned());
+            format!("raw {} {cookie}", name.unwrap_or_default())
+        }
+        _ => String::new(),
+    }
+}
+
+fn file(path: &Path) -> Result<Reply, Errno> {
+    let text = match path.to_str().unwrap_or_default() {
+        "/sys/devices/system/cpu/online" => "2-3,5\n",
+        "/sys/kernel/tracing/events/sched/sched_switch/id" => "316\n",
+        "/sys/bus/event_source/devices/kprobe/type" => "8\n",
+        "/sys/bus/event_source/devices/uprobe/type" => "9\n",
+        "/sys/bus/event_source/devices/kprobe/format/retprobe" => "config:0\n",
+        "/sys/bus/event_source/devices/uprobe/format/retprobe" => "config:3\n",
+        _ => return Err(Errno::NOENT),
+    };
+    Ok(Reply::Bytes(text.into()))
+}
+
+const NOTHING: (&str, Errno) = ("no such call", Errno::IO);
+
+#[track_caller]
+fn check<T>(kind: ProgramType, attach: impl Fn(&Program) -> Result<T, Error>, expected: &[&str]) {
+    let world = world(kind, AttachKind::None, NOTHING);
+    if let Err(error) = attach(&world.program) {
+        panic!("{error}");
+    }
+    assert_eq!(*world.log.lock().expect("no panic"), expected);
+}
+
+fn function(name: &str) -> KprobeAt {
+    KprobeAt::Function {
+        name: name.to_owned(),
+        offset: 4,
+    }
+}
+
+#[test]
+fn events_are_opened_set_and_enabled() {
+    let tracepoint = |cookie| {
+        move |program: &Program| program.attach_tracepoint("sched", "sched_switch", cookie)
+    };
+    let open = "open tracepoint 316 on cpu 2";
+    check(
+        ProgramType::Tracepoint,
+        tracepoint(0),
+        &[open, "set", "enable"],
+    );
+    check(
+        ProgramType::Tracepoint,
+        tracepoint(9),
+        &[open, "link 9", "enable"],
+    );
+    check(
+        ProgramType::Kprobe,
+        |program| program.attach_kprobe(&function("vfs_read"), false, 0),
+        &["open probe 8 0 vfs_read 4 on cpu 2", "set", "enable"],
+    );
+    check(
+        ProgramType::Kprobe,
+        |program| program.attach_kprobe(&KprobeAt::Address(0xffff), true, 0),
+        &["open probe 8 1 0xffff on cpu 2", "set", "enable"],
+    );
+    check(
+        ProgramType::Kprobe,
+        |program| program.attach_uprobe(Path::new("/bin/sh"), 16, true, Some(7), 0),
+        &["open probe 9 8 /bin/sh 16 on task 7", "set", "enable"],
+    );
+}
+
+#[test]
+fn the_clock_runs_on_every_online_cpu_or_one() {
+    let rate = Sampling::Frequency(99);
+    check(
+        ProgramType::PerfEvent,
+        |program| program.attach_clock(rate, Some(3)),
+        &["open software 0 on cpu 3", "set", "enable"],
+    );
+    let all = |cpu: u32| {
+        [
+            format!("open software 0 on cpu {cpu}"),
+            "set".into(),
+            "enable".into(),
+        ]
+    };
+    let all = [2, 3, 5].map(all).concat();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    check(
+        ProgramType::PerfEvent,
+        |program| program.attach_clock(rate, None),
+        &all,
+    );
+}
+
+#[test]
+fn raw_tracepoints_are_opened_by_name() {
+    check(
+        ProgramType::RawTracepoint,
+        |program| program.attach_raw_tracepoint("sched_switch", 3),
+        &["raw sched_switch 3"],
+    );
+    let typed = |cookie| {
+        let attach = AttachKind::RawTracepointBtf("sched_switch".to_owned());
+        let world = world(ProgramType::Tracing, attach, NOTHING);
+        world.program.attach_typed(cookie).expect("attached");
+        let log = world.log.lock().expect("no panic");
+        log.concat()
+    };
+    assert_eq!(typed(0), "raw  0");
+    assert_eq!(typed(1), "link type 23");
+}
+
+#[track_caller]
+fn refuse<T>(
+    kind: ProgramType,
+    call: &'static str,
+    errno: Errno,
+    attach: impl Fn(&Program) -> Result<T, Error>,
+    expected: &str,
+) {
+    let world = world(kind, AttachKind::KprobeMulti, (call, errno));
+    let error = attach(&world.program).err().expect("refused");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn refusals_say_what_they_mean() {
+    let tracepoint = |program: &Program| program.attach_tracepoint("sched", "sched_switch", 5);
+    let plain = |program: &Program| program.attach_tracepoint("sched", "sched_switch", 0);
+    let kprobe = |program: &Program| program.attach_kprobe(&function("nothing"), false, 0);
+    let raw = |program: &Program| program.attach_raw_tracepoint("x", 1);
+    let many = |program: &Program| program.attach_kprobe_multi(&["a"], false, &[]);
+    refuse(
+        ProgramType::Tracepoint,
+        "link",
+        Errno::INVAL,
+        tracepoint,
+        "this kernel has no cookie of perf events (it comes with Linux 5.15)",
+    );
+    refuse(
+        ProgramType::Tracepoint,
+        "set",
+        Errno::ACCES,
+        plain,
+        "PERF_EVENT_IOC_SET_BPF of tracepoint:sched:sched_switch: EACCES (Permission denied)",
+    );
+    refuse(
+        ProgramType::Kprobe,
+        "open",
+        Errno::NOENT,
+        kprobe,
+        "there is no attach point kprobe:nothing+4",
+    );
+    refuse(
+        ProgramType::RawTracepoint,
+        "raw",
+        Errno::NOENT,
+        raw,
+        "there is no raw tracepoint x",
+    );
+    refuse(
+        ProgramType::RawTracepoint,
+        "raw",
+        Errno::INVAL,
+        raw,
+        "this kernel has no cookie of raw tracepoints (it comes with Linux 6.10)",
+    );
+    for (errno, expected) in [
+        (
+            Errno::INVAL,
+            "this kernel has no kprobe_multi (it comes with Linux 5.18 with CONFIG_FPROBE)",
+        ),
+        (
+            Errno::OPNOTSUPP,
+            "this kernel has no kprobe_multi (it comes with CONFIG_FPROBE)",
+        ),
+        (Errno::SRCH, "there is no kernel function of those to probe"),
+    ] {
+        refuse(ProgramType::Kprobe, "link", errno, many, expected);
+    }
+    refuse(
+        ProgramType::Xdp,
+        "",
+        Errno::IO,
+        plain,
+        "program p of type Xdp cannot be attached to a tracepoint",
+    );
+}
