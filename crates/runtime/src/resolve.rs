@@ -9,6 +9,9 @@ use kscope_symbol::{KernelSymbolizer, UserNames};
 
 use crate::clock::WallClock;
 
+/// `EFAULT`: there was no kernel stack, a sample hit user space.
+const NO_STACK: i32 = 14;
+
 /// Resolves with what the running kernel and its maps tell.
 pub(crate) struct Resolver<'a> {
     pub(crate) symbols: &'a KernelSymbolizer,
@@ -37,6 +40,9 @@ impl Resolve for Resolver<'_> {
     fn kernel_stack(&self, id: i64) -> Stack {
         let Ok(key) = u32::try_from(id) else {
             let lost = i32::try_from(id.saturating_neg()).ok();
+            if lost == Some(NO_STACK) {
+                return Stack::default();
+            }
             return Stack { lost: lost.or(Some(0)), ..Stack::default() };
         };
         let stored = self.kernel_stacks.and_then(|map| map.lookup(&key.to_ne_bytes()).ok());

@@ -20,6 +20,9 @@ const CGROUP_ID: u32 = 80;
 const NS_PID_TGID: u32 = 120;
 const KTIME_BOOT_NS: u32 = 125;
 
+/// `-EFAULT`
+const NO_STACK: i64 = -14;
+
 /// Names of the late values that describe the tracer's pid namespace.
 const PID_NAMESPACE_DEV: &str = "pidns.dev";
 const PID_NAMESPACE_INODE: &str = "pidns.inode";
@@ -179,9 +182,14 @@ impl Lower<'_> {
         let flags = self.b.constant(0);
         let id = self.b.call(STACK_ID, vec![ctx, map_value, flags]);
         let zero = self.b.constant(0);
+        let failed = self.b.block();
         let lost = self.b.block();
         let end = self.b.block();
-        self.b.branch(Cond::Slt, id, zero, lost, end);
+        self.b.branch(Cond::Slt, id, zero, failed, end);
+        self.enter(failed);
+        // A sample of user space has no kernel stack, and nothing is lost then.
+        let none = self.b.constant(NO_STACK);
+        self.b.branch(Cond::Eq, id, none, end, lost);
         self.enter(lost);
         self.count(Counter::LostStacks);
         self.join(end);
