@@ -18,6 +18,13 @@ pub enum Error {
         /// Its name.
         name: String,
     },
+    /// A file system of the kernel is not mounted.
+    NotMounted {
+        /// Its type, for example `tracefs`.
+        kind: &'static str,
+        /// The command that mounts it.
+        way_out: &'static str,
+    },
     /// The kernel lacks a feature.
     Unsupported {
         /// The feature.
@@ -89,7 +96,10 @@ impl Error {
         match self {
             Error::Os { errno, .. } | Error::Rejected { errno, .. } => Some(*errno),
             Error::Permission { .. } => Some(Errno::PERM),
-            Error::NotFound { .. } | Error::Unsupported { .. } | Error::Invalid { .. } => None,
+            Error::NotFound { .. }
+            | Error::NotMounted { .. }
+            | Error::Unsupported { .. }
+            | Error::Invalid { .. } => None,
         }
     }
 }
@@ -98,6 +108,9 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotFound { what, name } => write!(f, "there is no {what} {name}"),
+            Error::NotMounted { kind, way_out } => {
+                write!(f, "{kind} is not mounted (mount it: {way_out})")
+            }
             Error::Unsupported {
                 feature,
                 since: None,

@@ -14,7 +14,7 @@ use kscope_sys::SharedKernel;
 use crate::denial::{Denial, lockdown};
 use crate::error::Error;
 use crate::link::ProbeSource;
-use crate::tracefs::Tracefs;
+use crate::tracefs::{Tracefs, WAY_OUT};
 
 /// Whether a kernel has something, and lets this process use it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -165,8 +165,7 @@ impl Features {
     pub fn tracefs(&self) -> Support {
         self.answer(Question::Named("tracefs"), || {
             let found = Tracefs::find(&*self.kernel);
-            let way_out = "mount -t tracefs tracefs /sys/kernel/tracing";
-            Support::of(found, "tracefs", Some(way_out))
+            Support::of(found, "tracefs", Some(WAY_OUT))
         })
     }
 

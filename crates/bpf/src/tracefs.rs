@@ -10,6 +10,9 @@ use crate::error::Error;
 /// Where tracefs is mounted by custom: on its own, and below debugfs.
 const PLACES: [&str; 2] = ["/sys/kernel/tracing", "/sys/kernel/debug/tracing"];
 
+/// How a person mounts it.
+pub(crate) const WAY_OUT: &str = "mount -t tracefs tracefs /sys/kernel/tracing";
+
 /// The mounted tracefs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Tracefs {
@@ -21,7 +24,7 @@ impl Tracefs {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] where it is not mounted, [`Error::Permission`] where it is closed to
+    /// [`Error::NotMounted`], [`Error::Permission`] where it is closed to
     /// this user.
     pub fn find(kernel: &dyn Kernel) -> Result<Tracefs, Error> {
         let mut denied = None;
@@ -39,10 +42,10 @@ impl Tracefs {
                     path: place.to_owned(),
                 },
             },
-            None => Error::not_found(
-                "tracefs mounted (mount it: mount -t tracefs tracefs /sys/kernel/tracing) at",
-                PLACES.join(" or "),
-            ),
+            None => Error::NotMounted {
+                kind: "tracefs",
+                way_out: WAY_OUT,
+            },
         })
     }
 
@@ -53,7 +56,7 @@ impl Tracefs {
     /// As [`Tracefs::find`]; [`Error::Unsupported`] for a kernel built without tracing.
     pub fn find_or_mount(kernel: &dyn Kernel) -> Result<Tracefs, Error> {
         let error = match Tracefs::find(kernel) {
-            Err(error @ Error::NotFound { .. }) => error,
+            Err(error @ Error::NotMounted { .. }) => error,
             other => return other,
         };
         let [place, _] = PLACES;

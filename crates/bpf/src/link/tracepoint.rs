@@ -13,7 +13,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for an unknown tracepoint or where tracefs is not mounted;
+    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::NotMounted`] without tracefs;
     /// [`Error::Permission`]; [`Error::Os`] with `EACCES` where the program reads past the record.
     pub fn attach_tracepoint(
         &self,

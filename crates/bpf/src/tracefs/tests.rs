@@ -77,8 +77,7 @@ fn what_stands_in_the_way_is_said() {
     check(
         [none, none],
         Err(Errno::BUSY),
-        "there is no tracefs mounted (mount it: mount -t tracefs tracefs /sys/kernel/tracing) at \
-         /sys/kernel/tracing or /sys/kernel/debug/tracing",
+        "tracefs is not mounted (mount it: mount -t tracefs tracefs /sys/kernel/tracing)",
     );
 }
 
