@@ -1,0 +1,48 @@
+//! Golden files of code generation: `bpf/*.txt` hold functions, each followed by its code.
+//!
+//! `# emit` before a function emits it as it is, `# optimize` after the passes. Map 9 is the
+//! scratch map. `BLESS=1` rewrites the files.
+
+mod golden;
+
+use std::fmt::Write;
+
+use kscope_script::bpf::{Emit, Scratch, emit};
+use kscope_script::ir;
+use kscope_spec::{MapId, RelocKind, check, disasm};
+
+#[test]
+fn files() {
+    golden::check("bpf", |directive, mut function| {
+        match directive {
+            "emit" => {}
+            "optimize" => ir::optimize(&mut function),
+            _ => panic!("what is {directive:?}?"),
+        }
+        let scratch = Some(Scratch {
+            map: MapId(9),
+            entry: 0,
+        });
+        let code = match emit(&function, &Emit { scratch }) {
+            Ok(code) => code,
+            Err(error) => return format!("{error}\n"),
+        };
+        // Relocations are checked elsewhere; without them no map is known to the check.
+        let bare = code.relocs.is_empty();
+        assert!(!bare || check::insns(&code.insns).is_empty(), "{function}");
+        let mut text = disasm::insns(&code.insns);
+        for reloc in &code.relocs {
+            let what = match &reloc.kind {
+                RelocKind::Map(map) => format!("map {}", map.0),
+                RelocKind::MapValue { map, offset } => format!("map {} value + {offset}", map.0),
+                RelocKind::Late(late) => format!("late {}", late.0),
+                RelocKind::Func(at) => format!("function at {at}"),
+            };
+            let _ = writeln!(text, "; slot {}: {what}", reloc.insn);
+        }
+        if code.scratch_size > 0 {
+            let _ = writeln!(text, "; scratch {}", code.scratch_size);
+        }
+        text
+    });
+}
