@@ -4,6 +4,24 @@
 //! programs are then attached as [`Link`]s and whose rings are read through an [`EventReader`].
 //! Everything is held by descriptors: when the process ends, however it ends, nothing stays
 //! attached.
+//!
+//! # Examples
+//!
+//! ```no_run
+//! use kscope_bpf::spec::{MapId, ProgramId, Spec};
+//! use kscope_bpf::{Error, EventReader, Loader, RingBuffer, sys::real_kernel};
+//!
+//! fn trace(spec: &Spec) -> Result<(), Error> {
+//!     let object = Loader::new(real_kernel()).late("opt.pid", 42).load(spec)?;
+//!     let ring = object.map(MapId(0)).expect("the spec has one");
+//!     let mut reader = EventReader::Ring(RingBuffer::new(&[ring])?);
+//!     let program = object.program(ProgramId(0))?;
+//!     let _link = program.attach_tracepoint("sched", "sched_process_exec", 0)?;
+//!     loop {
+//!         reader.poll(None, &mut |record| println!("{} bytes", record.len()))?;
+//!     }
+//! }
+//! ```
 
 mod denial;
 mod error;

@@ -66,6 +66,8 @@ errnos! {
     ROFS = EROFS: "Read-only file system",
     PIPE = EPIPE: "Broken pipe",
     RANGE = ERANGE: "Numerical result out of range",
+    ILSEQ = EILSEQ: "Invalid or incomplete multibyte or wide character",
+    ADDR_NOT_AVAIL = EADDRNOTAVAIL: "Cannot assign requested address",
     NOSYS = ENOSYS: "Function not implemented",
     OPNOTSUPP = EOPNOTSUPP: "Operation not supported",
     TIMEDOUT = ETIMEDOUT: "Connection timed out",

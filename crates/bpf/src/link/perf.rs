@@ -91,6 +91,10 @@ impl Program {
         let event = event.map_err(|errno| match (errno, kind) {
             (Errno::NOENT, _) => Error::not_found("attach point", target),
             (Errno::SRCH, _) => Error::not_found("process", pid.unwrap_or_default().to_string()),
+            (Errno::ADDR_NOT_AVAIL, _) => Error::invalid(format!(
+                "{target}: the kernel has several functions of this name; give an address"
+            )),
+            (Errno::ILSEQ, _) => Error::invalid(format!("{target}: no instruction begins there")),
             (errno, _) => self.failed("perf_event_open", errno, target),
         })?;
         Ok(Link::new(self.run_on(event, cookie, target)?, target))

@@ -262,6 +262,22 @@ fn refusals_say_what_they_mean() {
     );
     for (errno, expected) in [
         (
+            Errno::ADDR_NOT_AVAIL,
+            "kprobe:nothing+4: the kernel has several functions of this name; give an address",
+        ),
+        (
+            Errno::ILSEQ,
+            "kprobe:nothing+4: no instruction begins there",
+        ),
+        (
+            Errno::INVAL,
+            "perf_event_open of kprobe:nothing+4: EINVAL (Invalid argument)",
+        ),
+    ] {
+        refuse(ProgramType::Kprobe, "open", errno, kprobe, expected);
+    }
+    for (errno, expected) in [
+        (
             Errno::INVAL,
             "this kernel has no kprobe_multi (it comes with Linux 5.18 with CONFIG_FPROBE)",
         ),
