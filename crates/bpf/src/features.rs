@@ -268,3 +268,6 @@ impl Features {
         ]
     }
 }
+
+#[cfg(test)]
+mod tests;

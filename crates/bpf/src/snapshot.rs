@@ -90,7 +90,8 @@ impl Map {
         self.read_all(false)
     }
 
-    /// Reads all entries and deletes them as they are read; what comes meanwhile stays.
+    /// Reads all entries and deletes them: hash kinds as they are read, so that what comes
+    /// meanwhile stays; arrays are set to zero afterwards, and lose what came in between.
     ///
     /// # Errors
     ///
@@ -142,10 +143,9 @@ impl Map {
             .clamp(64, 65_536)
             .min(self.max_entries().max(1) as usize);
         let (mut position, mut resume) = (vec![0; snapshot.key_size.max(8)], false);
-        let mut seen = HashSet::new();
         // Each round reads at least one entry or ends; the bound only guards against a kernel that
         // does neither.
-        for _ in 0..=self.max_entries() {
+        for _ in 0..u64::from(self.max_entries()) + 64 {
             let (mut keys, mut values) = (
                 vec![0; room * snapshot.key_size],
                 vec![0; room * snapshot.transfer],
@@ -171,17 +171,14 @@ impl Map {
                 }
                 Err(errno) => return Err(self.failed("BPF_MAP_LOOKUP_BATCH", errno)),
             };
-            for index in 0..(count as usize).min(room) {
-                let key = slot(&keys, index, snapshot.key_size);
-                // A table that changes under the walk may show a key again.
-                if seen.insert(key.to_vec()) {
-                    snapshot.keys.extend_from_slice(key);
-                    snapshot
-                        .values
-                        .extend_from_slice(slot(&values, index, snapshot.transfer));
-                    snapshot.count += 1;
-                }
-            }
+            // A hash is read bucket by bucket, each under its lock, and a key never changes its
+            // bucket: so no key comes twice.
+            let count = (count as usize).min(room);
+            keys.truncate(count * snapshot.key_size);
+            values.truncate(count * snapshot.transfer);
+            snapshot.keys.append(&mut keys);
+            snapshot.values.append(&mut values);
+            snapshot.count += count;
             if ended {
                 return Ok(true);
             }
