@@ -69,6 +69,10 @@ pub enum Bpf<'a> {
         program: BorrowedFd<'a>,
         into: &'a mut [u8; ProgramInfo::SIZE],
     },
+    /// `BPF_PROG_GET_NEXT_ID`. Answer: `Reply::Number`, the id after this one; `ENOENT` at the end.
+    ProgramNextId { after: u32 },
+    /// `BPF_PROG_GET_FD_BY_ID`. Answer: `Reply::Fd`.
+    ProgramById { id: u32 },
     /// `BPF_RAW_TRACEPOINT_OPEN`; a BTF-typed program gives no name. Answer: `Reply::Fd`.
     RawTracepointOpen {
         program: BorrowedFd<'a>,
@@ -310,6 +314,8 @@ impl Bpf<'_> {
             Bpf::ProgramLoad(_) => "BPF_PROG_LOAD",
             Bpf::TestRun(_) => "BPF_PROG_TEST_RUN",
             Bpf::ProgramInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
+            Bpf::ProgramNextId { .. } => "BPF_PROG_GET_NEXT_ID",
+            Bpf::ProgramById { .. } => "BPF_PROG_GET_FD_BY_ID",
             Bpf::RawTracepointOpen { .. } => "BPF_RAW_TRACEPOINT_OPEN",
             Bpf::BtfLoad(_) => "BPF_BTF_LOAD",
             Bpf::LinkCreate(_) => "BPF_LINK_CREATE",
@@ -389,6 +395,8 @@ impl Bpf<'_> {
                 .fd(0, *program)
                 .u32(4, ProgramInfo::SIZE as u32)
                 .sink(8, *into),
+            Bpf::ProgramNextId { after } => Attr::new(11, 12).u32(0, *after),
+            Bpf::ProgramById { id } => Attr::new(13, 12).u32(0, *id),
             Bpf::RawTracepointOpen {
                 program,
                 name,

@@ -155,6 +155,17 @@ impl dyn Kernel + '_ {
         Ok(ProgramInfo::decode(&bytes))
     }
 
+    /// Finds the loaded program with the next larger id; `ENOENT` at the end.
+    pub fn program_next_id(&self, after: u32) -> Result<u32, Errno> {
+        let id = answer!(self.call(Call::Bpf(Bpf::ProgramNextId { after })), Number)?;
+        u32::try_from(id).map_err(|_| Errno::IO)
+    }
+
+    /// Opens a loaded program by its id.
+    pub fn program_by_id(&self, id: u32) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::ProgramById { id }))
+    }
+
     /// Attaches a raw tracepoint by name, or a BTF-typed program where it was loaded for.
     pub fn raw_tracepoint_open(
         &self,

@@ -193,7 +193,12 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
                 ended,
             }
         }
+        Bpf::ProgramNextId { .. } => {
+            outcome?;
+            Reply::Number(attr.get_u32(4).into())
+        }
         Bpf::ProgramLoad(_)
+        | Bpf::ProgramById { .. }
         | Bpf::RawTracepointOpen { .. }
         | Bpf::BtfLoad(_)
         | Bpf::LinkCreate(_)

@@ -234,6 +234,8 @@ fn programs() {
 fn runs_and_links() {
     let map = map();
     let fd = raw(&map);
+    check(Bpf::ProgramNextId { after: 7 }, 11, 12, &[(0, 7)]);
+    check(Bpf::ProgramById { id: 7 }, 13, 12, &[(0, 7)]);
     let context = [0; 16];
     let [low, high] = halves(&context, 48);
     let run = TestRun {
