@@ -24,6 +24,9 @@ pub(super) struct Record {
 impl Checker<'_> {
     /// Checks `args.name`.
     pub(super) fn args_field(&mut self, name: &Name, span: Span) -> Expr {
+        if self.scope.dead && self.scope.context != Context::Tracepoint {
+            return super::poison(span);
+        }
         if self.scope.context != Context::Tracepoint {
             let provider = self.scope.provider;
             let mut error = Diagnostic::error(

@@ -161,6 +161,9 @@ impl Checker<'_> {
     }
 
     fn misplaced(&mut self, name: &str, span: Span) -> Expr {
+        if self.scope.dead {
+            return super::poison(span);
+        }
         let provider = self.scope.provider;
         self.error(
             "invalid-builtin",

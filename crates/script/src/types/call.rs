@@ -138,10 +138,10 @@ impl Checker<'_> {
                 )
             }
             function => {
-                if args.is_empty() {
-                    if let Some(builtin) = self.builtin(function, span) {
-                        return builtin;
-                    }
+                if args.is_empty()
+                    && let Some(builtin) = self.builtin(function, span)
+                {
+                    return builtin;
                 }
                 self.check_all(args);
                 self.unknown_function(name)
@@ -231,13 +231,13 @@ impl Checker<'_> {
             self.check_all(args);
             return poison(span);
         }
-        if let [only] = args {
-            if let tree::ExprKind::Positional(n) = only.kind {
-                let index = (n as usize).checked_sub(1);
-                let text = index.and_then(|i| self.inputs.positional.get(i));
-                let text = text.cloned().unwrap_or_default();
-                return string(text.as_bytes(), span);
-            }
+        if let [only] = args
+            && let tree::ExprKind::Positional(n) = only.kind
+        {
+            let index = (n as usize).checked_sub(1);
+            let text = index.and_then(|i| self.inputs.positional.get(i));
+            let text = text.cloned().unwrap_or_default();
+            return string(text.as_bytes(), span);
         }
         let mut capacity = self.config.max_strlen;
         let mut len = None;

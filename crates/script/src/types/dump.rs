@@ -281,7 +281,9 @@ impl Dump<'_> {
                 &ty.to_string(),
             ),
             ExprKind::KernelStack => match ty {
-                crate::hir::Type::KernelStack { mode, limit } => format!("kstack({mode:?},{limit})"),
+                crate::hir::Type::KernelStack { mode, limit } => {
+                    format!("kstack({mode:?},{limit})")
+                }
                 _ => "kstack".to_owned(),
             },
             ExprKind::ByteSwap(inner) => self.list("bswap", e, &[inner]),

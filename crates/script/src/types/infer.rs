@@ -147,7 +147,7 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
         (Type::Void, _) => return Some(b.clone()),
         (_, Type::Void) => return Some(a.clone()),
         (Type::Tuple(x), Type::Tuple(y)) if x.len() == y.len() => {
-            let (fields, flex) = join_fields(x, y, a, b, |i| Some(i))?;
+            let (fields, flex) = join_fields(x, y, a, b, Some)?;
             return Some(Shape {
                 ty: Type::Tuple(fields),
                 flex,

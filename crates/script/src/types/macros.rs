@@ -49,12 +49,7 @@ impl Checker<'_> {
     }
 
     /// Checks a macro's body; findings say where it was called.
-    fn within_macro<T>(
-        &mut self,
-        name: &str,
-        call: Span,
-        run: impl FnOnce(&mut Self) -> T,
-    ) -> T {
+    fn within_macro<T>(&mut self, name: &str, call: Span, run: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.diagnostics.len();
         self.scope.macros.push(name.to_owned());
         let result = run(self);
@@ -62,7 +57,8 @@ impl Checker<'_> {
         for d in self.diagnostics.iter_mut().skip(before) {
             let inside = call.start <= d.span.start && d.span.end <= call.end;
             if !inside && d.notes.last().is_none_or(|(s, _)| *s != call) {
-                d.notes.push((call, format!("expanded from the call of {name}")));
+                d.notes
+                    .push((call, format!("expanded from the call of {name}")));
             }
         }
         result
@@ -83,7 +79,10 @@ impl Checker<'_> {
         let found = fitting.find(|m| m.name.text == name && takes(m, args));
         let Some(found) = found else {
             for arg in args {
-                if !matches!(arg.kind, ExprKind::Map { key: None, .. } | ExprKind::Type(_)) {
+                if !matches!(
+                    arg.kind,
+                    ExprKind::Map { key: None, .. } | ExprKind::Type(_)
+                ) {
                     self.expr(arg);
                 }
             }

@@ -188,7 +188,8 @@ impl<'a> Checker<'a> {
         self.declare_maps();
         let mut probes = Vec::with_capacity(units.len());
         for (index, unit) in units.iter().enumerate() {
-            if let Some(probe) = self.probe(index, unit) {
+            let program = probes.len() as u32;
+            if let Some(probe) = self.probe(index, program, unit) {
                 probes.push(probe);
             }
         }

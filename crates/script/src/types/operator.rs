@@ -268,18 +268,18 @@ impl Checker<'_> {
         right: Expr,
         span: Span,
     ) -> Expr {
-        if let (Type::Pointer { to, .. }, Some(_)) = (&left.ty, number(&right.ty)) {
-            if matches!(op, BinaryOp::Add | BinaryOp::Sub) {
-                // As GNU C does, `void *` moves by bytes.
-                let size = to.size().max(1);
-                return plus_scaled(left, right, size, op == BinaryOp::Sub);
-            }
+        if let (Type::Pointer { to, .. }, Some(_)) = (&left.ty, number(&right.ty))
+            && matches!(op, BinaryOp::Add | BinaryOp::Sub)
+        {
+            // As GNU C does, `void *` moves by bytes.
+            let size = to.size().max(1);
+            return plus_scaled(left, right, size, op == BinaryOp::Sub);
         }
-        if let (Some(_), Type::Pointer { to, .. }) = (number(&left.ty), &right.ty) {
-            if op == BinaryOp::Add {
-                let size = to.size().max(1);
-                return plus_scaled(right, left, size, false);
-            }
+        if let (Some(_), Type::Pointer { to, .. }) = (number(&left.ty), &right.ty)
+            && op == BinaryOp::Add
+        {
+            let size = to.size().max(1);
+            return plus_scaled(right, left, size, false);
         }
         let (Some(x), Some(y)) = (number(&left.ty), number(&right.ty)) else {
             return self.operand_error(op, &left, &right, span);
@@ -288,10 +288,9 @@ impl Checker<'_> {
             &left.kind,
             &right.kind,
             self.is_literal(&left) && self.is_literal(&right),
-        ) {
-            if let Some(value) = fold(arithmetic, *a, *b) {
-                return make(ExprKind::Int(value), Type::Int(smallest(value)), span);
-            }
+        ) && let Some(value) = fold(arithmetic, *a, *b)
+        {
+            return make(ExprKind::Int(value), Type::Int(smallest(value)), span);
         }
         if matches!(op, BinaryOp::Div | BinaryOp::Mod) && matches!(right.kind, ExprKind::Int(0)) {
             self.warn("division-by-zero", right.span, "division by zero gives 0");

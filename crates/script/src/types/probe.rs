@@ -23,6 +23,8 @@ pub(super) struct Unit {
     name: String,
     attach: Vec<Attach>,
     record: Option<Arc<Record>>,
+    /// Set where there is nothing to attach to: the body is checked for its types alone.
+    dead: bool,
 }
 
 /// One thing that an attach point became.
@@ -72,12 +74,61 @@ impl Checker<'_> {
                         },
                         attach: vec![point.attach],
                         record: point.record,
+                        dead: false,
                     }),
                 }
             }
+            if units.len() == first {
+                units.push(self.dead_unit(index, probe));
+            }
         }
-        self.check_limits(attached, units.len());
+        let programs = units.iter().filter(|u| !u.dead).count();
+        self.check_limits(attached, programs);
         units
+    }
+
+    /// Makes the unit of a probe of which no attach point is left.
+    fn dead_unit(&mut self, index: usize, probe: &tree::Probe) -> Unit {
+        let before = self.diagnostics.len();
+        let mut targets = probe.attach_points.iter().map(|p| self.target(p));
+        let target = targets.find_map(|t| t);
+        drop(targets);
+        // What is wrong with them has been said.
+        self.diagnostics.truncate(before);
+        let (provider, context, record) = match target {
+            Some((provider, Target::Tracepoint { category, event })) => {
+                let format = syscalls::format(&event).filter(|_| category == "syscalls");
+                let record = Record {
+                    name: format!("tracepoint:{category}:{event}"),
+                    format,
+                    user: category == "syscalls",
+                };
+                (provider, Context::Tracepoint, Some(Arc::new(record)))
+            }
+            Some((provider, Target::RawTracepoint { .. })) => {
+                (provider, Context::RawTracepoint, None)
+            }
+            Some((provider, Target::Kprobe { on_return, .. })) => {
+                let context = if on_return {
+                    Context::KprobeReturn
+                } else {
+                    Context::KprobeEntry
+                };
+                (provider, context, None)
+            }
+            Some((provider, Target::Plain(_))) => (provider, Context::PerfEvent, None),
+            None => ("", Context::Test, None),
+        };
+        let name = probe.attach_points.first().map(|p| p.text.clone());
+        Unit {
+            probe: index,
+            context,
+            provider,
+            name: name.unwrap_or_default(),
+            attach: Vec::new(),
+            record,
+            dead: true,
+        }
     }
 
     fn check_limits(&mut self, attached: usize, programs: usize) {
@@ -204,7 +255,8 @@ impl Checker<'_> {
                 vec![pattern.to_owned()]
             }
             _ => {
-                let near = if is_pattern(pattern) {
+                let silent = self.config.missing_probes == MissingProbes::Ignore;
+                let near = if silent || is_pattern(pattern) {
                     Vec::new()
                 } else {
                     let all = match what {
@@ -344,7 +396,7 @@ impl Checker<'_> {
     }
 
     /// Checks a probe's body for one of its units; none where it was left incomplete.
-    pub(super) fn probe(&mut self, instance: usize, unit: &Unit) -> Option<Probe> {
+    pub(super) fn probe(&mut self, instance: usize, program: u32, unit: &Unit) -> Option<Probe> {
         let script = self.script;
         let probe = script.probes.get(unit.probe)?;
         self.scope = Scope {
@@ -354,8 +406,11 @@ impl Checker<'_> {
             probe_name: unit.name.clone(),
             record: unit.record.clone(),
             blocks: vec![HashMap::new()],
+            dead: unit.dead,
             ..Scope::default()
         };
+        let (findings, sites) = (self.diagnostics.len(), self.sites.len());
+        let (options, late) = (self.options.len(), self.late.len());
         let condition = probe.predicate.as_ref().map(|p| self.condition(p));
         let mut body = self.block(&probe.body);
         if let Some(condition) = condition {
@@ -368,13 +423,21 @@ impl Checker<'_> {
             body = vec![Stmt { kind, span }];
         }
         let vars = std::mem::take(&mut self.scope.vars);
-        if self.scope.incomplete {
+        if unit.dead && self.config.missing_probes != MissingProbes::Error {
+            // It is not there on this kernel, so what it wants of the kernel need not be either.
+            self.diagnostics.truncate(findings);
+        }
+        if unit.dead || self.scope.incomplete {
+            self.sites.truncate(sites);
+            if self.options.len() == options {
+                self.late.truncate(late);
+            }
             return None;
         }
         Some(Probe {
             context: unit.context,
             plan: ProbePlan {
-                program: ProgramId(instance as u32),
+                program: ProgramId(program),
                 name: unit.name.clone(),
                 attach: unit.attach.clone(),
                 when: Vec::new(),

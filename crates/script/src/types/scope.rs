@@ -26,6 +26,8 @@ pub(super) struct Scope {
     pub(super) loops: u32,
     /// Set where something could not be looked up, so that no program can be made.
     pub(super) incomplete: bool,
+    /// Set where the probe has nothing to attach to.
+    pub(super) dead: bool,
     /// Names of macros being expanded.
     pub(super) macros: Vec<String>,
 }
@@ -43,6 +45,7 @@ impl Default for Scope {
             keys: Vec::new(),
             loops: 0,
             incomplete: false,
+            dead: false,
             macros: Vec::new(),
         }
     }

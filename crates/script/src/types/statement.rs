@@ -358,12 +358,11 @@ impl Checker<'_> {
         value: &tree::Expr,
         span: Span,
     ) -> Option<Stmt> {
-        if let (None, tree::ExprKind::Call { name, args }) = (op, &value.kind) {
-            if super::aggregate::FUNCTIONS.contains(&name.text.as_str())
-                && !self.is_macro(&name.text, args.len())
-            {
-                return self.aggregate(target, name, args, span);
-            }
+        if let (None, tree::ExprKind::Call { name, args }) = (op, &value.kind)
+            && super::aggregate::FUNCTIONS.contains(&name.text.as_str())
+            && !self.is_macro(&name.text, args.len())
+        {
+            return self.aggregate(target, name, args, span);
         }
         match &target.kind {
             tree::ExprKind::Var(name) => self.assign_var(name, target.span, op, value, span),
@@ -414,12 +413,9 @@ impl Checker<'_> {
             };
             return self.set_var(id, value, span);
         };
-        let id = match self.find_var(name) {
-            Some(id) => id,
-            None => {
-                self.read_var(name, at);
-                return None;
-            }
+        let Some(id) = self.find_var(name) else {
+            self.read_var(name, at);
+            return None;
         };
         let Some(shape) = self.var_shape(id).cloned() else {
             self.var_info(id)?.wants_number = true;
@@ -518,7 +514,10 @@ impl Checker<'_> {
             let number = find(self, target).map(|m| self.map_contents(m));
             let number = matches!(
                 number,
-                Some(MapContents::Plain(Shape { ty: Type::Int(_), .. }))
+                Some(MapContents::Plain(Shape {
+                    ty: Type::Int(_),
+                    ..
+                }))
             );
             if let Some(aggregate) = aggregate.filter(|_| !number) {
                 let function = super::name::aggregate_name(&aggregate);

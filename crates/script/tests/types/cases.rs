@@ -55,7 +55,10 @@ fn warned(source: &str, words: &[&str]) {
 fn typed(expression: &str, ty: &str) {
     let source = format!("kretprobe:vfs_read {{ $v = {expression}; }}");
     let (program, found) = checked(&source, &Setup::default());
-    assert!(!findings(&source, &found).contains("ERROR"), "{source}: {found:?}");
+    assert!(
+        !findings(&source, &found).contains("ERROR"),
+        "{source}: {found:?}"
+    );
     let text = dump::program(&program);
     assert!(
         text.contains(&format!("$v: {ty}\n")),
@@ -117,7 +120,10 @@ fn types_of_expressions() {
     typed("(*curtask).pid", "int32");
     typed("((struct file *)retval)->f_color", "enum color");
     typed("((struct file *)retval)->f_numbers", "uint32[4]");
-    typed("((struct file *)retval)->f_path.dentry->d_name.hash_len", "uint64");
+    typed(
+        "((struct file *)retval)->f_path.dentry->d_name.hash_len",
+        "uint64",
+    );
     typed("(struct file *)retval + 1", "struct file *");
     typed("((struct file *)retval)[1].f_flags", "uint32");
     typed("*(uint16 *)retval", "uint16");
@@ -165,7 +171,10 @@ fn names() {
     wrong("if (pid) { $x = 1; } print($x)", &["[undefined-variable]"]);
     wrong("print(curtask->comn)", &["[unknown-field]", "`comm`"]);
     wrong("print((a=1).b)", &["[unknown-field]"]);
-    wrong("print((struct fil *)0)", &["[unknown-type]", "`struct file`"]);
+    wrong(
+        "print((struct fil *)0)",
+        &["[unknown-type]", "`struct file`"],
+    );
     wrong("print(sizeof(struct fil))", &["[unknown-type]"]);
     wrong("print(cat(\"x\"))", &["[unsupported]", "cat()"]);
     wrong("system(\"x\")", &["[unsupported]", "system()"]);
@@ -206,9 +215,18 @@ fn assignments() {
     wrong("@a = 1; @a = comm", &["[type-mismatch]", "note at `@a = 1"]);
     wrong("@a = count(); @a = 1", &["[type-mismatch]", "count_t"]);
     wrong("@a = count(); @a = sum(1)", &["[type-mismatch]", "sum_t"]);
-    wrong("@a = lhist(1, 0, 10, 1); @a = lhist(1, 0, 20, 1)", &["bounds"]);
-    wrong("@a = count(); @b = @a", &["cannot be assigned from one map", "(int64)@a"]);
-    wrong("@a = hist(1); @b = @a", &["cannot be assigned from one map"]);
+    wrong(
+        "@a = lhist(1, 0, 10, 1); @a = lhist(1, 0, 20, 1)",
+        &["bounds"],
+    );
+    wrong(
+        "@a = count(); @b = @a",
+        &["cannot be assigned from one map", "(int64)@a"],
+    );
+    wrong(
+        "@a = hist(1); @b = @a",
+        &["cannot be assigned from one map"],
+    );
     wrong("@a = hist(1); print(@a + 1)", &["[invalid-map-use]"]);
     wrong("@a = count(); @a++", &["[type-mismatch]"]);
     wrong("@a[1] = 1; @a = 1", &["[map-keys]"]);
@@ -269,7 +287,10 @@ fn calls() {
     body("@a[1] = 1; clear(@a); zero(@a); print(@a); print(@a, 1); print(@a, 1, 2); print(@a[1])");
     body("errorf(\"%d\", 1); warnf(\"x\")");
     body("print(kstack(3)); print(kstack(perf)); print(kstack(raw, 2)); print(kstack())");
-    wrong("printf(\"%d %d\", 1)", &["[invalid-format]", "not enough arguments"]);
+    wrong(
+        "printf(\"%d %d\", 1)",
+        &["[invalid-format]", "not enough arguments"],
+    );
     wrong("printf(\"%d\", 1, 2)", &["too many arguments"]);
     wrong("printf(\"%d\", comm)", &["[invalid-format]", "string"]);
     wrong("printf(\"%f\", 1)", &["[invalid-format]"]);
@@ -294,7 +315,10 @@ fn calls() {
     wrong("print(getopt(pid))", &["string literal"]);
     wrong("print(getopt(\"json\"))", &["[reserved-option]"]);
     wrong("print(getopt(\"a b\"))", &["[invalid-option]"]);
-    wrong("print(getopt(\"a\", 1)); print(getopt(\"a\", 2))", &["[option-mismatch]"]);
+    wrong(
+        "print(getopt(\"a\", 1)); print(getopt(\"a\", 2))",
+        &["[option-mismatch]"],
+    );
     wrong("print($2)", &["used numerically"]);
     warned("print(str(curtask, 5000))", &["[too-long]"]);
 }
@@ -321,17 +345,28 @@ fn statements() {
 #[test]
 fn probes() {
     accept("begin { } end { } BEGIN { } END { }");
-    accept("t:sched:sched_switch { } k:vfs_read { } kr:vfs_read { } rt:sched_switch { print(arg0) }");
+    accept(
+        "t:sched:sched_switch { } k:vfs_read { } kr:vfs_read { } rt:sched_switch { print(arg0) }",
+    );
     accept("i:s:1 { } interval:100ms { } p:hz:99 { } profile:us:100 { } profile:1ms { }");
     accept("tracepoint:sched:* { } kprobe:vfs_* { } kprobe:vfs_read+0x10 { }");
     accept("tracepoint:syscalls:sys_enter_* { @[probe] = count(); print(args.filename) }");
-    refuse("uprobe:/bin/sh:main { }", &["[unsupported-probe]", "uprobe probes come with a later"]);
+    refuse(
+        "uprobe:/bin/sh:main { }",
+        &["[unsupported-probe]", "uprobe probes come with a later"],
+    );
     refuse("fentry:vfs_read { }", &["[unsupported-probe]"]);
     refuse("kprobee:vfs_read { }", &["kprobe"]);
     refuse("kprobe:vfs_raed { }", &["[unknown-probe]", "`vfs_read`"]);
     refuse("kprobe:xyz* { }", &["No matches"]);
-    refuse("t:sched:sched_swich { }", &["`tracepoint:sched:sched_switch`"]);
-    refuse("t:shed:sched_switch { }", &["`tracepoint:sched:sched_switch`"]);
+    refuse(
+        "t:sched:sched_swich { }",
+        &["`tracepoint:sched:sched_switch`"],
+    );
+    refuse(
+        "t:shed:sched_switch { }",
+        &["`tracepoint:sched:sched_switch`"],
+    );
     refuse("t:sched { }", &["category:event"]);
     refuse("rt:xyz { }", &["[unknown-probe]"]);
     refuse("interval:s:0 { }", &["positive integer"]);
@@ -344,13 +379,33 @@ fn probes() {
 
 #[test]
 fn configuration() {
-    accept("config = { max_strlen = 10; BPFTRACE_MAX_MAP_KEYS = 5; stack_mode = perf; license = \"GPL\" } BEGIN { }");
-    refuse("config = { max_strln = 10 } BEGIN { }", &["[unknown-config]", "`max_strlen`"]);
-    refuse("config = { strlen = 10 } BEGIN { }", &["[renamed-config]", "max_strlen"]);
-    refuse("config = { max_strlen = \"x\" } BEGIN { }", &["[invalid-config]"]);
-    refuse("config = { missing_probes = maybe } BEGIN { }", &["error, warn or ignore"]);
-    refuse("config = { btf = \"x\" } BEGIN { }", &["environment variable"]);
-    refuse("config = { max_probes = 1 } k:vfs_* { }", &["[too-many-probes]"]);
+    accept(
+        "config = { max_strlen = 10; BPFTRACE_MAX_MAP_KEYS = 5; stack_mode = perf; license = \"GPL\" } BEGIN { }",
+    );
+    refuse(
+        "config = { max_strln = 10 } BEGIN { }",
+        &["[unknown-config]", "`max_strlen`"],
+    );
+    refuse(
+        "config = { strlen = 10 } BEGIN { }",
+        &["[renamed-config]", "max_strlen"],
+    );
+    refuse(
+        "config = { max_strlen = \"x\" } BEGIN { }",
+        &["[invalid-config]"],
+    );
+    refuse(
+        "config = { missing_probes = maybe } BEGIN { }",
+        &["error, warn or ignore"],
+    );
+    refuse(
+        "config = { btf = \"x\" } BEGIN { }",
+        &["environment variable"],
+    );
+    refuse(
+        "config = { max_probes = 1 } k:vfs_* { }",
+        &["[too-many-probes]"],
+    );
     let setup = Setup {
         environment: vec![
             ("BPFTRACE_MAX_STRLEN".to_owned(), "99".to_owned()),
@@ -365,11 +420,21 @@ fn configuration() {
 
 #[test]
 fn definitions() {
-    accept("struct point { int x; int y; char name[8]; struct point *next; } BEGIN { $p = (struct point *)1; print($p->next->y); print($p->name); }");
+    accept(
+        "struct point { int x; int y; char name[8]; struct point *next; } BEGIN { $p = (struct point *)1; print($p->next->y); print($p->name); }",
+    );
     accept("enum state { OFF, ON = 5, LAST } BEGIN { print(LAST == 6); print((enum state)1); }");
-    accept("union u { uint8 b[4]; uint32 w; } BEGIN { print(sizeof(union u)); print((*(union u *)1).b[2]); }");
-    refuse("struct a { struct nothing x; } BEGIN { }", &["[unknown-type]"]);
-    refuse("struct a { int x; } struct a { int y; } BEGIN { }", &["[redefined]"]);
+    accept(
+        "union u { uint8 b[4]; uint32 w; } BEGIN { print(sizeof(union u)); print((*(union u *)1).b[2]); }",
+    );
+    refuse(
+        "struct a { struct nothing x; } BEGIN { }",
+        &["[unknown-type]"],
+    );
+    refuse(
+        "struct a { int x; } struct a { int y; } BEGIN { }",
+        &["[redefined]"],
+    );
     let source = "struct b { uint8 a : 3; uint8 b : 6; uint16 c; uint64 d; } BEGIN { print(offsetof(struct b, c)); print(offsetof(struct b, d)); print(sizeof(struct b)); }";
     let (program, found) = checked(source, &Setup::default());
     assert!(found.is_empty(), "{found:?}");
@@ -383,12 +448,29 @@ fn definitions() {
 fn macros() {
     accept("macro add(a, b) { a + b } BEGIN { print(add(1, 2)); print(add(pid, tid)); }");
     accept("macro set($v, x) { $v = x; } BEGIN { $a = 1; set($a, 5); }");
-    accept("macro one() { 1 } macro one(x) { x } BEGIN { print(one); print(one()); print(one(2)); }");
-    refuse("macro a(x) { a(x) } BEGIN { print(a(1)); }", &["[macro-recursion]"]);
-    refuse("macro a($x) { $x } BEGIN { print(a(1)); }", &["[macro-arguments]", "($x)"]);
-    refuse("macro a() { @m = 1; } BEGIN { a(); }", &["[unhygienic-macro]"]);
-    refuse("macro a() { $x } BEGIN { $x = 1; print(a()); }", &["[undefined-variable]"]);
-    refuse("macro a(x) { x + comm } BEGIN { print(a(1)); }", &["expanded from the call of a"]);
+    accept(
+        "macro one() { 1 } macro one(x) { x } BEGIN { print(one); print(one()); print(one(2)); }",
+    );
+    refuse(
+        "macro a(x) { a(x) } BEGIN { print(a(1)); }",
+        &["[macro-recursion]"],
+    );
+    refuse(
+        "macro a($x) { $x } BEGIN { print(a(1)); }",
+        &["[macro-arguments]", "($x)"],
+    );
+    refuse(
+        "macro a() { @m = 1; } BEGIN { a(); }",
+        &["[unhygienic-macro]"],
+    );
+    refuse(
+        "macro a() { $x } BEGIN { $x = 1; print(a()); }",
+        &["[undefined-variable]"],
+    );
+    refuse(
+        "macro a(x) { x + comm } BEGIN { print(a(1)); }",
+        &["expanded from the call of a"],
+    );
     refuse(
         "macro a(x) { x + x } BEGIN { print(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(1)))))))))))))))))); }",
         &["[macro-recursion]"],
@@ -430,11 +512,17 @@ fn all_errors_are_reported_in_one_run() {
     let source = "BEGIN { print(a); print(b); $x = c + 1; @m[d] = e; $y = $x; } kprobe:nothing { print(f); } END { print(g); }";
     let (_, found) = checked(source, &Setup::default());
     let found = findings(source, &found);
-    for name in ["a", "b", "c", "d", "e", "g"] {
-        assert!(found.contains(&format!("Unknown identifier: '{name}'")), "{name} in {found}");
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        assert!(
+            found.contains(&format!("Unknown identifier: '{name}'")),
+            "{name} in {found}"
+        );
     }
-    assert!(found.contains("kernel function not found: nothing"), "{found}");
-    assert_eq!(found.matches("ERROR").count(), 7, "{found}");
+    assert!(
+        found.contains("kernel function not found: nothing"),
+        "{found}"
+    );
+    assert_eq!(found.matches("ERROR").count(), 8, "{found}");
 }
 
 #[test]
@@ -450,7 +538,11 @@ fn deep_scripts_are_refused_or_checked() {
         checked(&source, &Setup::default());
         let source = format!("BEGIN {{ {} }}", "$x = ($x, 1);".repeat(n));
         checked(&source, &Setup::default());
-        let source = format!("BEGIN {{ {} @a = 1; {} }}", "if (pid) {".repeat(n), "}".repeat(n));
+        let source = format!(
+            "BEGIN {{ {} @a = 1; {} }}",
+            "if (pid) {".repeat(n),
+            "}".repeat(n)
+        );
         checked(&source, &Setup::default());
     }
 }
@@ -460,4 +552,24 @@ fn types_that_never_settle_are_reported() {
     refuse("BEGIN { @a = @b; @b = @a; }", &["[unresolved-type]"]);
     wrong("@a = 1; @a = (@a, 1)", &["[type-mismatch]"]);
     wrong("let $x; print($x)", &["[unresolved-type]"]);
+}
+
+#[test]
+fn bodies_of_probes_that_are_not_there() {
+    let source = "config = { missing_probes = warn } \
+        kprobe:nothing { @s[tid] = nsecs; print(curtask->no_such); print(getopt(\"x\")); } \
+        t:syscalls:sys_enter_openat3 { @f = args.fd; } \
+        t:syscalls:sys_enter_creat { @p = args.pathname; } \
+        BEGIN { print(@s[tid]); print(@p); print(1); }";
+    let (program, found) = checked(source, &Setup::default());
+    let found = findings(source, &found);
+    assert!(!found.contains("ERROR"), "{found}");
+    assert_eq!(program.probes.len(), 1);
+    assert_eq!(program.sites.len(), 3);
+    assert_eq!(program.options.len(), 1);
+    let source = "uprobe:/bin/sh:main { @s = arg0; print(xyz); } BEGIN { print(@s); }";
+    let (_, found) = checked(source, &Setup::default());
+    let found = findings(source, &found);
+    assert_eq!(found.matches("ERROR").count(), 2, "{found}");
+    assert!(found.contains("'xyz'"), "{found}");
 }

@@ -135,7 +135,10 @@ pub(crate) fn btf() -> Btf {
     let qstr_union = b.add_struct(
         "",
         8,
-        &[NewMember::new("hash", uint, 0), NewMember::new("len", uint, 32)],
+        &[
+            NewMember::new("hash", uint, 0),
+            NewMember::new("len", uint, 32),
+        ],
     );
     let qstr_inner = b.add_union(
         "",
@@ -148,7 +151,10 @@ pub(crate) fn btf() -> Btf {
     let qstr = b.add_struct(
         "qstr",
         16,
-        &[NewMember::new("", qstr_inner, 0), NewMember::new("name", bytes, 64)],
+        &[
+            NewMember::new("", qstr_inner, 0),
+            NewMember::new("name", bytes, 64),
+        ],
     );
     let dentry = b.next_id();
     let dentry_pointer = kscope_btf::TypeId(dentry.0 + 1);
