@@ -6,6 +6,7 @@
 //! feature.
 
 pub mod assembly;
+pub mod program;
 
 /// Ends the test as skipped, or fails it if the machine should have had the feature.
 #[macro_export]

@@ -1,0 +1,235 @@
+//! The kscope program as tests run it.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
+use std::time::{Duration, Instant};
+
+/// What `kscope` prints when all probes are attached and the environment asks for it.
+const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
+
+/// How long anything may take; guests are emulated.
+pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test.
+///
+/// # Panics
+///
+/// If `KSCOPE_BIN` names no file.
+#[must_use]
+pub fn kscope() -> Option<PathBuf> {
+    if let Some(path) = std::env::var_os("KSCOPE_BIN") {
+        assert!(
+            Path::new(&path).is_file(),
+            "KSCOPE_BIN is {}",
+            path.display()
+        );
+        return Some(path.into());
+    }
+    let test = std::env::current_exe().ok()?;
+    let path = test.parent()?.parent()?.join("kscope");
+    path.is_file().then_some(path)
+}
+
+/// A running kscope whose probes are attached.
+#[derive(Debug)]
+pub struct Tracer {
+    child: Child,
+    lines: Receiver<String>,
+    errors: Receiver<String>,
+}
+
+/// What a finished kscope left.
+#[derive(Debug)]
+pub struct Finished {
+    /// Lines of standard output that were not read before.
+    pub lines: Vec<String>,
+    /// Lines of standard error.
+    pub errors: Vec<String>,
+    /// Its exit code; none if a signal ended it.
+    pub code: Option<i32>,
+}
+
+impl Tracer {
+    /// Starts kscope and waits until its probes are attached.
+    ///
+    /// # Errors
+    ///
+    /// What it left, where it ended before.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started or takes too long.
+    pub fn start<S: AsRef<std::ffi::OsStr>>(
+        program: &Path,
+        arguments: &[S],
+    ) -> Result<Tracer, Finished> {
+        let mut child = Command::new(program)
+            .args(arguments)
+            .env(ATTACHED, "1")
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kscope starts");
+        let lines = read_lines(child.stdout.take().expect("its output"));
+        let errors = read_lines(child.stderr.take().expect("its errors"));
+        let tracer = Tracer {
+            child,
+            lines,
+            errors,
+        };
+        let deadline = Instant::now() + PATIENCE;
+        loop {
+            match tracer
+                .lines
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+            {
+                Ok(line) if line == ATTACHED => return Ok(tracer),
+                // What `begin` prints comes first.
+                Ok(_) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(tracer.finish()),
+                Err(RecvTimeoutError::Timeout) => {
+                    tracer.signal("KILL");
+                    panic!("kscope did not attach in {PATIENCE:?}");
+                }
+            }
+        }
+    }
+
+    /// Gives its process id.
+    #[must_use]
+    pub fn pid(&self) -> u32 {
+        self.child.id()
+    }
+
+    /// Gives the next line of its output.
+    ///
+    /// # Panics
+    ///
+    /// If it takes too long.
+    pub fn line(&mut self) -> Option<String> {
+        match self.lines.recv_timeout(PATIENCE) {
+            Ok(line) => Some(line),
+            Err(RecvTimeoutError::Disconnected) => None,
+            Err(RecvTimeoutError::Timeout) => panic!("no line in {PATIENCE:?}"),
+        }
+    }
+
+    /// Sends it a signal by name, for example `INT`.
+    ///
+    /// # Panics
+    ///
+    /// If `kill` cannot be run.
+    pub fn signal(&self, name: &str) {
+        let pid = self.pid().to_string();
+        let sent = Command::new("kill")
+            .args([&format!("-{name}"), &pid])
+            .status();
+        assert!(sent.expect("kill").success(), "kill -{name} {pid}");
+    }
+
+    /// Interrupts it as Ctrl-C does and gives what it left.
+    #[must_use]
+    pub fn interrupt(self) -> Finished {
+        self.signal("INT");
+        self.finish()
+    }
+
+    /// Waits for its end and gives what it left.
+    ///
+    /// # Panics
+    ///
+    /// If it takes too long.
+    #[must_use]
+    pub fn finish(mut self) -> Finished {
+        let deadline = Instant::now() + PATIENCE;
+        let status = loop {
+            match self.child.try_wait().expect("its status") {
+                Some(status) => break status,
+                None if Instant::now() > deadline => {
+                    self.signal("KILL");
+                    panic!("kscope did not end in {PATIENCE:?}");
+                }
+                None => std::thread::sleep(Duration::from_millis(5)),
+            }
+        };
+        Finished {
+            lines: self.lines.iter().filter(|line| line != ATTACHED).collect(),
+            errors: self.errors.iter().collect(),
+            code: status.code(),
+        }
+    }
+}
+
+/// Reads lines in a thread, so that neither pipe fills up.
+fn read_lines(from: impl Read + Send + 'static) -> Receiver<String> {
+    let (sender, receiver) = channel();
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut bytes = Vec::new();
+        while from.read_until(b'\n', &mut bytes).is_ok_and(|n| n > 0) {
+            let line = String::from_utf8_lossy(&bytes)
+                .trim_end_matches('\n')
+                .to_owned();
+            bytes.clear();
+            if sender.send(line).is_err() {
+                return;
+            }
+        }
+    });
+    receiver
+}
+
+/// A folder that goes away with the test.
+#[derive(Debug)]
+pub struct Folder(PathBuf);
+
+impl Folder {
+    /// Makes a folder.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be made.
+    #[must_use]
+    pub fn new(name: &str) -> Folder {
+        let path = std::env::temp_dir().join(format!("kscope-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&path).expect("a folder");
+        Folder(path)
+    }
+
+    /// Gives its path.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for Folder {
+    fn drop(&mut self) {
+        // A folder that stays behind in the temporary one harms nobody.
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Compiles a program of tests/programs; none where there is no C compiler.
+///
+/// # Panics
+///
+/// If the compiler refuses it.
+#[must_use]
+pub fn compile_c(name: &str, folder: &Folder) -> Option<PathBuf> {
+    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("programs")
+        .join(format!("{name}.c"));
+    let program = folder.path().join(name);
+    let compiled = Command::new("cc")
+        .args(["-O1", "-pthread", "-o"])
+        .arg(&program)
+        .arg(&source)
+        .status()
+        .ok()?;
+    assert!(compiled.success(), "cc {}", source.display());
+    Some(program)
+}
