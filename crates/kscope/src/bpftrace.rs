@@ -92,25 +92,39 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         return Ok(0);
     }
     if let Some(pattern) = args.list {
-        return list::run(&ListArgs { verbose: args.verbose, btf: None, pattern });
+        return list::run(&ListArgs {
+            verbose: args.verbose,
+            btf: None,
+            pattern,
+        });
     }
     if args.check_reads {
-        return Err(Failure::usage("-k is not there yet: failed reads give zero without a warning"));
+        return Err(Failure::usage(
+            "-k is not there yet: failed reads give zero without a warning",
+        ));
     }
     if args.pid.is_some() {
-        return Err(Failure::usage("-p is not there yet")
-            .hint("filter in the script: /pid == $1/"));
+        return Err(Failure::usage("-p is not there yet").hint("filter in the script: /pid == $1/"));
     }
     let mut words = args.words;
     let source = match args.program {
-        Some(text) => Source { name: "stdin".to_owned(), text },
+        Some(text) => Source {
+            name: "stdin".to_owned(),
+            text,
+        },
         None if words.is_empty() => {
-            return Err(Failure::usage("there is no program: give a file, or -e PROGRAM"));
+            return Err(Failure::usage(
+                "there is no program: give a file, or -e PROGRAM",
+            ));
         }
         None => read_source(&words.remove(0))?,
     };
     let options = script_options(&args.options)?;
-    let setup = Setup { positional: words, no_warnings: args.no_warnings, ..Setup::default() };
+    let setup = Setup {
+        positional: words,
+        no_warnings: args.no_warnings,
+        ..Setup::default()
+    };
     let place = setup.place();
     let compiled = setup.compile(&place, &source)?;
     let form = match args.format {
@@ -141,10 +155,20 @@ fn info() {
     println!("uprobe: {}", yes(features.uprobe()));
     println!("fentry: {}", yes(features.function_entry()));
     // What scripts here cannot use yet, whatever the kernel has.
-    for name in ["iter", "dpath", "uprobe_multi", "get_func_ip", "lookup_percpu_elem"] {
+    for name in [
+        "iter",
+        "dpath",
+        "uprobe_multi",
+        "get_func_ip",
+        "lookup_percpu_elem",
+    ] {
         println!("{name}: no");
     }
-    for name in ["libdw (DWARF support)", "dwunwind (DWARF stack unwinding)", "blazesym (advanced symbolization)"] {
+    for name in [
+        "libdw (DWARF support)",
+        "dwunwind (DWARF stack unwinding)",
+        "blazesym (advanced symbolization)",
+    ] {
         println!("{name}: no");
     }
 }

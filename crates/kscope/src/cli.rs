@@ -20,7 +20,12 @@ use crate::tool::Tool;
 /// The language is bpftrace's: `kscope -e 'tracepoint:syscalls:sys_enter_openat { @[comm] =
 /// count(); }'` counts who opens files until Ctrl-C.
 #[derive(Debug, Parser)]
-#[command(name = "kscope", version, max_term_width = 100, arg_required_else_help = true)]
+#[command(
+    name = "kscope",
+    version,
+    max_term_width = 100,
+    arg_required_else_help = true
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -79,7 +84,9 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
 /// Says whether the first word is a flag of `run`, which may be left out: `kscope -e SCRIPT`.
 fn is_flag_of_run(word: &OsStr) -> bool {
     let own = ["-h", "--help", "-V", "--version"];
-    word.len() > 1 && word.as_encoded_bytes().starts_with(b"-") && own.iter().all(|own| word != *own)
+    word.len() > 1
+        && word.as_encoded_bytes().starts_with(b"-")
+        && own.iter().all(|own| word != *own)
 }
 
 /// Prints what clap has to say: help and version to standard output, errors to standard error.

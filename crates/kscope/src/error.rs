@@ -25,16 +25,28 @@ pub(crate) struct Failure {
 impl Failure {
     pub(crate) fn new(message: impl Into<String>) -> Failure {
         let message = message.into();
-        Failure { message, detail: Vec::new(), hints: Vec::new(), code: FAILED, quiet: false }
+        Failure {
+            message,
+            detail: Vec::new(),
+            hints: Vec::new(),
+            code: FAILED,
+            quiet: false,
+        }
     }
 
     pub(crate) fn usage(message: impl Into<String>) -> Failure {
-        Failure { code: USAGE, ..Failure::new(message) }
+        Failure {
+            code: USAGE,
+            ..Failure::new(message)
+        }
     }
 
     /// A failure that has been told already.
     pub(crate) fn told() -> Failure {
-        Failure { quiet: true, ..Failure::new("") }
+        Failure {
+            quiet: true,
+            ..Failure::new("")
+        }
     }
 
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Failure {
@@ -73,7 +85,11 @@ impl Failure {
     pub(crate) fn of_output(error: &io::Error) -> Failure {
         let failure = Failure::new(format!("cannot write the output: {error}"));
         if error.kind() == io::ErrorKind::BrokenPipe {
-            return Failure { quiet: true, code: 0, ..failure };
+            return Failure {
+                quiet: true,
+                code: 0,
+                ..failure
+            };
         }
         failure
     }
@@ -127,7 +143,10 @@ fn quote(source: &str, place: LineInfo) -> String {
         .take_while(|(at, _)| *at + 1 < place.column as usize)
         .map(|(_, c)| if c == '\t' { '\t' } else { ' ' })
         .collect();
-    format!("at line {line}, column {}:\n{text}\n{before}^", place.column)
+    format!(
+        "at line {line}, column {}:\n{text}\n{before}^",
+        place.column
+    )
 }
 
 #[cfg(test)]
@@ -136,7 +155,12 @@ mod tests {
 
     #[test]
     fn the_caret_stands_below_the_column() {
-        let place = LineInfo { insn: 0, file: 0, line: 2, column: 4 };
+        let place = LineInfo {
+            insn: 0,
+            file: 0,
+            line: 2,
+            column: 4,
+        };
         let expected = "at line 2, column 4:\n\tab c\n\t  ^";
         assert_eq!(quote("x\n\tab c\n", place), expected);
     }

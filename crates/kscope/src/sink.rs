@@ -93,7 +93,11 @@ impl Sink {
             Form::Table => View::Table(TableView::default()),
             Form::RowJson => View::RowJson(RowJsonView::default()),
         };
-        Ok(Sink { view, out, buffering })
+        Ok(Sink {
+            view,
+            out,
+            buffering,
+        })
     }
 
     /// Hands on all that is buffered.

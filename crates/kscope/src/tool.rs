@@ -10,8 +10,16 @@ pub(crate) const TOOLS: &[(&str, &str)] =
     &[("opensnoop", include_str!("../../../tools/opensnoop.bt"))];
 
 /// Flags that every tool has, which its script may therefore not declare.
-pub(crate) const RESERVED: [&str; 8] =
-    ["btf", "buffer", "help", "json", "json-schema", "output", "verbose", "version"];
+pub(crate) const RESERVED: [&str; 8] = [
+    "btf",
+    "buffer",
+    "help",
+    "json",
+    "json-schema",
+    "output",
+    "verbose",
+    "version",
+];
 
 /// A built-in tool.
 #[derive(Clone, Copy, Debug)]
@@ -34,14 +42,19 @@ impl Tool {
 
     /// Gives the script.
     pub(crate) fn source(self) -> Source {
-        Source { name: format!("{}.bt", self.name), text: self.text.to_owned() }
+        Source {
+            name: format!("{}.bt", self.name),
+            text: self.text.to_owned(),
+        }
     }
 
     /// Gives the comment that the script begins with, without its marks.
     pub(crate) fn description(self) -> String {
         let lines = self.text.lines().skip_while(|line| line.starts_with("#!"));
         let comment = lines.map_while(|line| line.strip_prefix("//"));
-        let lines: Vec<&str> = comment.map(|line| line.strip_prefix(' ').unwrap_or(line)).collect();
+        let lines: Vec<&str> = comment
+            .map(|line| line.strip_prefix(' ').unwrap_or(line))
+            .collect();
         lines.join("\n")
     }
 
@@ -56,7 +69,10 @@ impl Tool {
             .about(self.summary())
             .long_about(self.description())
             .arg(flag("json", "Print one JSON object per row"))
-            .arg(flag("json-schema", "Print the JSON schema of the rows and exit"))
+            .arg(flag(
+                "json-schema",
+                "Print the JSON schema of the rows and exit",
+            ))
             .arg(flag("verbose", "Show programs and whole verifier logs").short('v'))
             .arg(
                 Arg::new("output")
@@ -79,7 +95,9 @@ impl Tool {
                     .help("Take the kernel's types from a file"),
             )
             .next_help_heading("Options of the tool");
-        plan.options.iter().fold(command, |command, option| command.arg(argument(option)))
+        plan.options
+            .iter()
+            .fold(command, |command, option| command.arg(argument(option)))
     }
 }
 
@@ -102,16 +120,22 @@ pub(crate) fn given(plan: &Plan, matches: &ArgMatches) -> Vec<(String, Option<St
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {
-    Arg::new(name).long(name).action(ArgAction::SetTrue).help(help)
+    Arg::new(name)
+        .long(name)
+        .action(ArgAction::SetTrue)
+        .help(help)
 }
 
 fn argument(option: &OptionDecl) -> Arg {
-    let argument = Arg::new(option.name.clone()).long(option.name.clone()).help(option.help.clone());
+    let argument = Arg::new(option.name.clone())
+        .long(option.name.clone())
+        .help(option.help.clone());
     match &option.kind {
         OptionKind::Bool(_) => argument.action(ArgAction::SetTrue),
-        OptionKind::Int(default) => {
-            argument.value_name("N").allow_negative_numbers(true).default_value(default.to_string())
-        }
+        OptionKind::Int(default) => argument
+            .value_name("N")
+            .allow_negative_numbers(true)
+            .default_value(default.to_string()),
         OptionKind::Str { default, .. } if default.is_empty() => argument.value_name("TEXT"),
         OptionKind::Str { default, .. } => {
             argument.value_name("TEXT").default_value(default.clone())

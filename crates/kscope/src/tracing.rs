@@ -4,8 +4,8 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use kscope_bpf::btf::Btf;
-use kscope_runtime::{Error as RuntimeError, LiveCatalogue, Options, Request, Session, Target};
 use kscope_runtime::Sink as _;
+use kscope_runtime::{Error as RuntimeError, LiveCatalogue, Options, Request, Session, Target};
 use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::Severity;
 use kscope_script::types::Inputs;
@@ -48,7 +48,10 @@ pub(crate) struct Place {
 impl Setup {
     /// Opens the running kernel.
     pub(crate) fn place(&self) -> Place {
-        let file = self.btf.clone().or_else(|| std::env::var_os("BPFTRACE_BTF").map(PathBuf::from));
+        let file = self
+            .btf
+            .clone()
+            .or_else(|| std::env::var_os("BPFTRACE_BTF").map(PathBuf::from));
         let target = match file {
             Some(file) => Target::live().with_btf(file),
             None => Target::live(),
@@ -83,7 +86,12 @@ impl Setup {
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
         inputs.environment.extend(self.config.iter().cloned());
-        compile::compile(&source.name, &source.text, &inputs, compile::Options::default())
+        compile::compile(
+            &source.name,
+            &source.text,
+            &inputs,
+            compile::Options::default(),
+        )
     }
 
     /// Prints the findings.
@@ -94,7 +102,10 @@ impl Setup {
         }
         if !findings.is_empty() {
             let color = wants_color();
-            eprint!("{}", diagnostics::render(&source.name, &source.text, &findings, color));
+            eprint!(
+                "{}",
+                diagnostics::render(&source.name, &source.text, &findings, color)
+            );
         }
     }
 }
@@ -174,7 +185,9 @@ pub(crate) fn run(
             kscope_runtime::Stop::Exit(code) => code as u8,
             kscope_runtime::Stop::Asked => 0,
             kscope_runtime::Stop::Child(ExitKind::Code(code)) => code as u8,
-            kscope_runtime::Stop::Child(ExitKind::Signal(signal)) => 128u8.wrapping_add(signal as u8),
+            kscope_runtime::Stop::Child(ExitKind::Signal(signal)) => {
+                128u8.wrapping_add(signal as u8)
+            }
         };
     }
     let summary = session.finish(sink).map_err(failed)?;
@@ -193,7 +206,9 @@ fn spawn(command: &str) -> Result<StoppedChild, Failure> {
 }
 
 fn release(child: StoppedChild) -> Result<Child, Failure> {
-    child.release().map_err(|errno| Failure::new(format!("cannot run the command: {errno}")))
+    child
+        .release()
+        .map_err(|errno| Failure::new(format!("cannot run the command: {errno}")))
 }
 
 /// Splits a command at blanks outside of quotes.
@@ -241,7 +256,10 @@ fn tell_programs(session: &Session) {
 
 fn tell_summary(summary: &kscope_runtime::Summary) {
     if summary.lost_stacks > 0 {
-        eprintln!("WARNING: {} stacks could not be stored", summary.lost_stacks);
+        eprintln!(
+            "WARNING: {} stacks could not be stored",
+            summary.lost_stacks
+        );
     }
     for (map, refused) in &summary.full_maps {
         eprintln!(

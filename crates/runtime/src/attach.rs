@@ -41,7 +41,10 @@ pub(crate) fn attach_all(plan: &Plan, object: &Object) -> Result<Attached, Error
 fn may_be_missing(plan: &Plan, error: &Error) -> bool {
     let absent = matches!(
         error,
-        Error::Attach { error: kscope_bpf::Error::NotFound { .. }, .. }
+        Error::Attach {
+            error: kscope_bpf::Error::NotFound { .. },
+            ..
+        }
     );
     absent && plan.config.missing_probes != MissingProbes::Error
 }
@@ -53,7 +56,11 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
             .failures()
             .find(|failure| failure.id == probe.program)
             .and_then(|failure| failure.place);
-        Error::Program { probe: probe.name.clone(), place, error }
+        Error::Program {
+            probe: probe.name.clone(),
+            place,
+            error,
+        }
     })
 }
 
@@ -64,11 +71,17 @@ fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Er
         Attach::Tracepoint { category, event } => program.attach_tracepoint(category, event, 0),
         Attach::RawTracepoint { event } => program.attach_raw_tracepoint(event, 0),
         Attach::Kprobe { function, offset } => {
-            let at = KprobeAt::Function { name: function.clone(), offset: *offset };
+            let at = KprobeAt::Function {
+                name: function.clone(),
+                offset: *offset,
+            };
             program.attach_kprobe(&at, false, 0)
         }
         Attach::Kretprobe { function } => {
-            let at = KprobeAt::Function { name: function.clone(), offset: 0 };
+            let at = KprobeAt::Function {
+                name: function.clone(),
+                offset: 0,
+            };
             program.attach_kprobe(&at, true, 0)
         }
         Attach::Interval { nanoseconds } => {
@@ -76,7 +89,10 @@ fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Er
         }
         Attach::Profile { rate } => program.attach_clock(sampling(*rate), None),
     };
-    link.map_err(|error| Error::Attach { probe: probe.name.clone(), error })
+    link.map_err(|error| Error::Attach {
+        probe: probe.name.clone(),
+        error,
+    })
 }
 
 fn sampling(rate: Rate) -> Sampling {
@@ -89,6 +105,8 @@ fn sampling(rate: Rate) -> Sampling {
 fn unattachable(probe: &ProbePlan) -> Error {
     Error::Attach {
         probe: probe.name.clone(),
-        error: kscope_bpf::Error::Invalid { why: "it runs by itself".to_owned() },
+        error: kscope_bpf::Error::Invalid {
+            why: "it runs by itself".to_owned(),
+        },
     }
 }

@@ -24,8 +24,14 @@ impl<'a> LiveCatalogue<'a> {
     #[must_use]
     pub fn new(target: &'a Target, btf: Option<&'a Btf>) -> Self {
         let tracefs = Tracefs::find_or_mount(&**target.kernel());
-        let tracefs = tracefs.map(|t| t.root().to_owned()).map_err(|error| error.to_string());
-        LiveCatalogue { target, btf, tracefs }
+        let tracefs = tracefs
+            .map(|t| t.root().to_owned())
+            .map_err(|error| error.to_string());
+        LiveCatalogue {
+            target,
+            btf,
+            tracefs,
+        }
     }
 
     fn events(&self) -> Result<PathBuf, String> {
@@ -59,7 +65,11 @@ fn folders(path: PathBuf) -> Result<Vec<String>, String> {
 }
 
 fn found<T>(list: Vec<T>) -> Lookup<Vec<T>> {
-    if list.is_empty() { Lookup::NotFound } else { Lookup::Found(list) }
+    if list.is_empty() {
+        Lookup::NotFound
+    } else {
+        Lookup::Found(list)
+    }
 }
 
 impl Catalogue for LiveCatalogue<'_> {
@@ -73,8 +83,15 @@ impl Catalogue for LiveCatalogue<'_> {
             let there = plain(category)
                 && plain(event)
                 && events.join(category).join(event).join("format").exists();
-            let name = EventName { category: category.to_owned(), event: event.to_owned() };
-            return if there { Lookup::Found(vec![name]) } else { Lookup::NotFound };
+            let name = EventName {
+                category: category.to_owned(),
+                event: event.to_owned(),
+            };
+            return if there {
+                Lookup::Found(vec![name])
+            } else {
+                Lookup::NotFound
+            };
         }
         let categories = match folders(events.clone()) {
             Ok(categories) => categories,
@@ -84,7 +101,10 @@ impl Catalogue for LiveCatalogue<'_> {
         for group in categories.iter().filter(|name| matches(category, name)) {
             for name in folders(events.join(group)).unwrap_or_default() {
                 if matches(event, &name) {
-                    names.push(EventName { category: group.clone(), event: name });
+                    names.push(EventName {
+                        category: group.clone(),
+                        event: name,
+                    });
                 }
             }
         }
@@ -112,8 +132,10 @@ impl Catalogue for LiveCatalogue<'_> {
                     return Lookup::Found(vec![event.to_owned()]);
                 }
             } else {
-                let mut names: Vec<String> =
-                    Self::typed_tracepoints(btf, event).into_iter().map(str::to_owned).collect();
+                let mut names: Vec<String> = Self::typed_tracepoints(btf, event)
+                    .into_iter()
+                    .map(str::to_owned)
+                    .collect();
                 names.sort_unstable();
                 names.dedup();
                 return found(names);
@@ -143,8 +165,10 @@ impl Catalogue for LiveCatalogue<'_> {
         if let Ok(root) = &self.tracefs {
             if let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions")) {
                 let names = text.lines().filter_map(|line| line.split(' ').next());
-                let mut names: Vec<String> =
-                    names.filter(|name| matches(pattern, name)).map(str::to_owned).collect();
+                let mut names: Vec<String> = names
+                    .filter(|name| matches(pattern, name))
+                    .map(str::to_owned)
+                    .collect();
                 names.sort_unstable();
                 names.dedup();
                 return found(names);
@@ -154,8 +178,10 @@ impl Catalogue for LiveCatalogue<'_> {
             Ok(symbols) => {
                 let code = symbols.iter().filter(kscope_memory::KernelSymbol::is_code);
                 let names = code.map(|symbol| symbol.name);
-                let mut names: Vec<String> =
-                    names.filter(|name| matches(pattern, name)).map(str::to_owned).collect();
+                let mut names: Vec<String> = names
+                    .filter(|name| matches(pattern, name))
+                    .map(str::to_owned)
+                    .collect();
                 names.sort_unstable();
                 names.dedup();
                 found(names)

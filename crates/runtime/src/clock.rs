@@ -16,7 +16,10 @@ impl WallClock {
     pub(crate) fn new(kernel: &dyn Kernel) -> WallClock {
         let real = kernel.clock(Clock::Realtime).unwrap_or(0);
         let boot = kernel.clock(Clock::Boottime).unwrap_or(0);
-        WallClock { boot: real.saturating_sub(boot), zone: TimeZone::local().ok() }
+        WallClock {
+            boot: real.saturating_sub(boot),
+            zone: TimeZone::local().ok(),
+        }
     }
 
     /// Gives the local time of a reading of the boot clock.

@@ -60,7 +60,10 @@ impl fmt::Display for Error {
             Error::BadOption { name, why } => write!(f, "option --{name}: {why}"),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),
             Error::NewerPlan { version } => {
-                write!(f, "the program was built by a newer kscope (plan version {version})")
+                write!(
+                    f,
+                    "the program was built by a newer kscope (plan version {version})"
+                )
             }
         }
     }

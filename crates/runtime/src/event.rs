@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use kscope_rows::{
-    DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value,
-    decode_field, decode_map_value,
+    DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value, decode_field,
+    decode_map_value,
 };
 use kscope_script::compile::LineTable;
 use kscope_script::plan::{Plan, Site, SiteKind};
@@ -46,10 +46,20 @@ struct Prepared {
 impl Sites {
     pub(crate) fn new(plan: &Plan, name: &str, spec: &Spec, source: &str) -> Sites {
         let lines = LineTable::new(source);
-        let file = spec.files.first().map_or("stdin", |file| file.name.as_str());
-        let sites = plan.sites.iter().map(|site| prepare(site, name, file, &lines)).collect();
+        let file = spec
+            .files
+            .first()
+            .map_or("stdin", |file| file.name.as_str());
+        let sites = plan
+            .sites
+            .iter()
+            .map(|site| prepare(site, name, file, &lines))
+            .collect();
         let maps = plan.maps.iter().map(|map| map.value.clone());
-        Sites { sites, maps: maps.collect() }
+        Sites {
+            sites,
+            maps: maps.collect(),
+        }
     }
 
     /// Decodes one event. Bytes that are no event of the script give [`Event::Unknown`].
@@ -59,21 +69,36 @@ impl Sites {
         let Some(prepared) = number.and_then(|n| self.sites.get(n as usize)) else {
             return Event::Unknown;
         };
-        let Prepared { site, format, schema, place } = prepared;
+        let Prepared {
+            site,
+            format,
+            schema,
+            place,
+        } = prepared;
         if bytes.len() < site.size as usize {
             return Event::Unknown;
         }
-        let values = || site.fields.iter().map(|f| decode_field(f, bytes, resolve)).collect();
+        let values = || {
+            site.fields
+                .iter()
+                .map(|f| decode_field(f, bytes, resolve))
+                .collect()
+        };
         match &site.kind {
             SiteKind::Printf { .. } => match format {
-                Some(format) => {
-                    Event::Output(Output::Printf { format: format.clone(), values: values() })
-                }
+                Some(format) => Event::Output(Output::Printf {
+                    format: format.clone(),
+                    values: values(),
+                }),
                 None => Event::Unknown,
             },
             SiteKind::Message { error, .. } => match format {
                 Some(format) => Event::Output(Output::Message {
-                    severity: if *error { Severity::Error } else { Severity::Warning },
+                    severity: if *error {
+                        Severity::Error
+                    } else {
+                        Severity::Warning
+                    },
                     place: place.clone(),
                     format: format.clone(),
                     values: values(),
@@ -85,9 +110,11 @@ impl Sites {
                 None => Event::Unknown,
             },
             SiteKind::PrintEntry { map } => self.entry(*map, site, bytes, resolve),
-            SiteKind::PrintMap { map, top, div } => {
-                Event::PrintMap { map: *map, top: *top, div: *div }
-            }
+            SiteKind::PrintMap { map, top, div } => Event::PrintMap {
+                map: *map,
+                top: *top,
+                div: *div,
+            },
             SiteKind::Clear { map } => Event::Clear { map: *map },
             SiteKind::Zero { map } => Event::Zero { map: *map },
             SiteKind::Time { format } => Event::Time(format.clone()),
@@ -105,8 +132,7 @@ impl Sites {
     }
 
     fn entry(&self, map: u32, site: &Site, bytes: &[u8], resolve: &dyn Resolve) -> Event {
-        let (Some(ty), [_, value]) = (self.maps.get(map as usize), site.fields.as_slice())
-        else {
+        let (Some(ty), [_, value]) = (self.maps.get(map as usize), site.fields.as_slice()) else {
             return Event::Unknown;
         };
         let value = match ty {
@@ -127,9 +153,14 @@ fn print(
     resolve: &dyn Resolve,
 ) -> Output {
     let value = decode_field(field, bytes, resolve);
-    let Some(schema) = schema else { return Output::Value(value) };
+    let Some(schema) = schema else {
+        return Output::Value(value);
+    };
     match Row::of_record(value.clone()) {
-        Some(row) => Output::Row { schema: schema.clone(), row },
+        Some(row) => Output::Row {
+            schema: schema.clone(),
+            row,
+        },
         None => Output::Value(value),
     }
 }
@@ -143,11 +174,15 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
     };
     let schema = match (&site.kind, site.fields.as_slice()) {
         // A record of the script has no name; a C structure is a value like others.
-        (SiteKind::Print, [Field { ty: ty @ DataType::Record { name: tag, .. }, .. }])
-            if tag.is_empty() =>
-        {
-            Schema::of_record(name, 1, ty).map(Arc::new)
-        }
+        (
+            SiteKind::Print,
+            [
+                Field {
+                    ty: ty @ DataType::Record { name: tag, .. },
+                    ..
+                },
+            ],
+        ) if tag.is_empty() => Schema::of_record(name, 1, ty).map(Arc::new),
         _ => None,
     };
     let (line, column) = lines.position(site.span);
@@ -158,5 +193,10 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
         text: format!("{file}:{line}:{column}"),
         context: Vec::new(),
     };
-    Prepared { site: site.clone(), format, schema, place: Arc::new(place) }
+    Prepared {
+        site: site.clone(),
+        format,
+        schema,
+        place: Arc::new(place),
+    }
 }

@@ -1,9 +1,7 @@
 //! Maps of a script: read, cleared, zeroed.
 
 use kscope_bpf::{Map, UpdateMode};
-use kscope_rows::{
-    MapOutput, MapValueType, Resolve, Value, decode, decode_map_value,
-};
+use kscope_rows::{MapOutput, MapValueType, Resolve, Value, decode, decode_map_value};
 use kscope_script::plan::MapPlan;
 
 use crate::error::Error;

@@ -29,19 +29,31 @@ impl Options {
     ///
     /// [`Error::BadOption`] for an unknown option or a value of the wrong type.
     pub fn parse(plan: &Plan, given: &[(String, Option<String>)]) -> Result<Options, Error> {
-        let mut values: Vec<OptionValue> =
-            plan.options.iter().map(|option| default(&option.kind)).collect();
+        let mut values: Vec<OptionValue> = plan
+            .options
+            .iter()
+            .map(|option| default(&option.kind))
+            .collect();
         for (name, text) in given {
             let Some(index) = plan.options.iter().position(|option| option.name == *name) else {
                 let names: Vec<&str> = plan.options.iter().map(|o| o.name.as_str()).collect();
                 let why = match names.as_slice() {
                     [] => "the script has no options".to_owned(),
-                    names => format!("the script has no such option (it has: {})", names.join(", ")),
+                    names => format!(
+                        "the script has no such option (it has: {})",
+                        names.join(", ")
+                    ),
                 };
-                return Err(Error::BadOption { name: name.clone(), why });
+                return Err(Error::BadOption {
+                    name: name.clone(),
+                    why,
+                });
             };
-            values[index] = parse(&plan.options[index], text.as_deref())
-                .map_err(|why| Error::BadOption { name: name.clone(), why })?;
+            values[index] =
+                parse(&plan.options[index], text.as_deref()).map_err(|why| Error::BadOption {
+                    name: name.clone(),
+                    why,
+                })?;
         }
         Ok(Options { values })
     }
@@ -107,15 +119,16 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
     match (&option.kind, text) {
         (OptionKind::Bool(_), None | Some("true" | "1" | "yes")) => Ok(OptionValue::Bool(true)),
         (OptionKind::Bool(_), Some("false" | "0" | "no")) => Ok(OptionValue::Bool(false)),
-        (OptionKind::Bool(_), Some(text)) => {
-            Err(format!("`{text}` is neither true nor false"))
-        }
+        (OptionKind::Bool(_), Some(text)) => Err(format!("`{text}` is neither true nor false")),
         (OptionKind::Int(_), Some(text)) => number(text).map(OptionValue::Int),
         (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
         (OptionKind::Str { capacity, .. }, Some(text)) => {
             let room = capacity.saturating_sub(1) as usize;
             if text.len() > room {
-                return Err(format!("the text has {} bytes, at most {room} fit", text.len()));
+                return Err(format!(
+                    "the text has {} bytes, at most {room} fit",
+                    text.len()
+                ));
             }
             Ok(OptionValue::Text(text.to_owned()))
         }
@@ -131,13 +144,19 @@ fn number(text: &str) -> Result<i64, String> {
         None => (false, text),
     };
     let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        u64::from_str_radix(hex, 16).map(u64::cast_signed).map_err(|_| bad())?
+        u64::from_str_radix(hex, 16)
+            .map(u64::cast_signed)
+            .map_err(|_| bad())?
     } else if digits.len() > 1 && digits.starts_with('0') {
         i64::from_str_radix(digits, 8).map_err(|_| bad())?
     } else {
         digits.parse().map_err(|_| bad())?
     };
-    Ok(if negative { value.wrapping_neg() } else { value })
+    Ok(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
 }
 
 #[cfg(test)]

@@ -31,7 +31,12 @@ impl Resolver<'_> {
                 offset: symbol.offset,
                 module: symbol.module.map(Into::into),
             },
-            None => Frame { address, symbol: None, offset: 0, module: None },
+            None => Frame {
+                address,
+                symbol: None,
+                offset: 0,
+                module: None,
+            },
         }
     }
 }
@@ -43,9 +48,14 @@ impl Resolve for Resolver<'_> {
             if lost == Some(NO_STACK) {
                 return Stack::default();
             }
-            return Stack { lost: lost.or(Some(0)), ..Stack::default() };
+            return Stack {
+                lost: lost.or(Some(0)),
+                ..Stack::default()
+            };
         };
-        let stored = self.kernel_stacks.and_then(|map| map.lookup(&key.to_ne_bytes()).ok());
+        let stored = self
+            .kernel_stacks
+            .and_then(|map| map.lookup(&key.to_ne_bytes()).ok());
         let Some(bytes) = stored.flatten() else {
             return Stack::default();
         };
@@ -54,8 +64,14 @@ impl Resolve for Resolver<'_> {
             bytes.copy_from_slice(word);
             u64::from_ne_bytes(bytes)
         });
-        let frames = words.take_while(|address| *address != 0).map(|a| self.frame(a)).collect();
-        Stack { frames, ..Stack::default() }
+        let frames = words
+            .take_while(|address| *address != 0)
+            .map(|a| self.frame(a))
+            .collect();
+        Stack {
+            frames,
+            ..Stack::default()
+        }
     }
 
     fn user_stack(&self, _id: i64, _pid: u32) -> Stack {
@@ -75,7 +91,11 @@ impl Resolve for Resolver<'_> {
     }
 
     fn timestamp(&self, nanoseconds: u64, format: &str) -> String {
-        format_time(format, &self.clock.at_boot_time(nanoseconds), Dialect::Strftime)
+        format_time(
+            format,
+            &self.clock.at_boot_time(nanoseconds),
+            Dialect::Strftime,
+        )
     }
 
     fn user_name(&self, uid: u32) -> Option<String> {

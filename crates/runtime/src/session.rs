@@ -109,10 +109,17 @@ impl Session {
     /// [`Error::Program`] for the first program that the kernel refuses, unless the script may do
     /// without its probe.
     pub fn load(target: &Target, btf: Option<&Btf>, request: Request) -> Result<Session, Error> {
-        let Request { compiled, options, name, source } = request;
+        let Request {
+            compiled,
+            options,
+            name,
+            source,
+        } = request;
         let Compiled { mut spec, mut plan } = compiled;
         if plan.version > PLAN_VERSION {
-            return Err(Error::NewerPlan { version: plan.version });
+            return Err(Error::NewerPlan {
+                version: plan.version,
+            });
         }
         drop_unused(&mut spec, &mut plan, &options);
         if let Some(map) = plan.service.options {
@@ -126,7 +133,11 @@ impl Session {
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
         let mut loader = Loader::new(kernel.clone()).btf(btf).symbols(&resolve);
-        for late in spec.late.iter().filter(|late| late.kind == LateKind::Number) {
+        for late in spec
+            .late
+            .iter()
+            .filter(|late| late.kind == LateKind::Number)
+        {
             loader = loader.late(late.name.clone(), 0);
         }
         loader = loader.late(START_TIME, start);
@@ -137,7 +148,11 @@ impl Session {
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel);
         let sites = Sites::new(&plan, &name, &spec, &source);
-        let probes = plan.probes.iter().map(|probe| probe.attach.len() as u64).sum();
+        let probes = plan
+            .probes
+            .iter()
+            .map(|probe| probe.attach.len() as u64)
+            .sum();
         let session = Session {
             target: target.clone(),
             plan: Arc::new(plan),
@@ -218,7 +233,11 @@ impl Session {
                 }
             }
             let seen = self.drain(sink)?;
-            wait = if seen > 0 { BUSY_WAIT } else { (wait * 2).min(IDLE_WAIT) };
+            wait = if seen > 0 {
+                BUSY_WAIT
+            } else {
+                (wait * 2).min(IDLE_WAIT)
+            };
             if losses.elapsed() >= LOSS_PERIOD {
                 losses = Instant::now();
                 self.report_losses(sink)?;
@@ -253,7 +272,9 @@ impl Session {
         let mut order: Vec<_> = self.plan.maps.iter().collect();
         order.sort_by(|left, right| left.name.cmp(&right.name));
         for plan in order {
-            let Some(map) = self.object.map(plan.map) else { continue };
+            let Some(map) = self.object.map(plan.map) else {
+                continue;
+            };
             let output = maps::read(plan, map, 0, 0, &resolver)?;
             if let Some(output) = output.filter(has_entries) {
                 sink.output(Output::Map(output)).map_err(Error::Output)?;
@@ -264,13 +285,24 @@ impl Session {
 
     /// Runs the programs of `begin` or `end`, in order.
     fn run_once(&self, which: &Attach) -> Result<(), Error> {
-        for probe in self.plan.probes.iter().filter(|probe| probe.attach.contains(which)) {
+        for probe in self
+            .plan
+            .probes
+            .iter()
+            .filter(|probe| probe.attach.contains(which))
+        {
             let program = attach::program(probe, &self.object)?;
             // A raw tracepoint program takes its arguments from here; it has none.
             let context = [0u8; 16];
-            let input = TestInput { context: &context, ..TestInput::default() };
+            let input = TestInput {
+                context: &context,
+                ..TestInput::default()
+            };
             let ran = program.test_run(&input);
-            ran.map_err(|error| Error::Attach { probe: probe.name.clone(), error })?;
+            ran.map_err(|error| Error::Attach {
+                probe: probe.name.clone(),
+                error,
+            })?;
         }
         Ok(())
     }
@@ -280,7 +312,11 @@ impl Session {
             symbols: self.target.symbols(),
             users: &self.users,
             clock: &self.clock,
-            kernel_stacks: self.plan.service.kernel_stacks.and_then(|id| self.object.map(id)),
+            kernel_stacks: self
+                .plan
+                .service
+                .kernel_stacks
+                .and_then(|id| self.object.map(id)),
             trailer: &self.plan.config.str_trunc_trailer,
         }
     }
@@ -300,7 +336,9 @@ impl Session {
     }
 
     fn read(&mut self, time: Option<Duration>, sink: &mut dyn Sink) -> Result<u64, Error> {
-        let Some(mut reader) = self.reader.take() else { return Ok(0) };
+        let Some(mut reader) = self.reader.take() else {
+            return Ok(0);
+        };
         let mut failed = None;
         let mut exit = self.exit;
         let mut each = |bytes: &[u8]| {
@@ -358,10 +396,12 @@ impl Session {
     }
 
     fn map(&self, index: u32) -> Result<(&kscope_script::plan::MapPlan, &Map), Error> {
-        let missing = || Error::Kernel(kscope_bpf::Error::NotFound {
-            what: "map number",
-            name: index.to_string(),
-        });
+        let missing = || {
+            Error::Kernel(kscope_bpf::Error::NotFound {
+                what: "map number",
+                name: index.to_string(),
+            })
+        };
         let plan = self.plan.maps.get(index as usize).ok_or_else(missing)?;
         let map = self.object.map(plan.map).ok_or_else(missing)?;
         Ok((plan, map))
@@ -369,11 +409,19 @@ impl Session {
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {
         let map: Option<MapId> = self.plan.service.counters;
-        let Some(map) = map.and_then(|id| self.object.map(id)) else { return Ok(0) };
-        let Some(bytes) = map.lookup(&counter.index().to_ne_bytes())? else { return Ok(0) };
+        let Some(map) = map.and_then(|id| self.object.map(id)) else {
+            return Ok(0);
+        };
+        let Some(bytes) = map.lookup(&counter.index().to_ne_bytes())? else {
+            return Ok(0);
+        };
         Ok(bytes
             .chunks_exact(8)
-            .map(|word| word.iter().rev().fold(0u64, |sum, byte| sum << 8 | u64::from(*byte)))
+            .map(|word| {
+                word.iter()
+                    .rev()
+                    .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
+            })
             .sum())
     }
 
@@ -412,7 +460,10 @@ fn has_entries(output: &kscope_rows::MapOutput) -> bool {
 fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
     let map = |id: MapId| {
         object.map(id).ok_or_else(|| {
-            Error::Kernel(kscope_bpf::Error::NotFound { what: "map", name: "events".to_owned() })
+            Error::Kernel(kscope_bpf::Error::NotFound {
+                what: "map",
+                name: "events".to_owned(),
+            })
         })
     };
     Ok(match plan.service.events {
@@ -425,14 +476,22 @@ fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
             };
             // The reader looks by itself; it is woken only when a buffer fills up.
             let watermark = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
-            Some(EventReader::Perf(PerfBuffer::new(map(id)?, bytes, watermark)?))
+            Some(EventReader::Perf(PerfBuffer::new(
+                map(id)?,
+                bytes,
+                watermark,
+            )?))
         }
     })
 }
 
 /// Takes out the probes that the options leave nothing to do.
 fn drop_unused(spec: &mut Spec, plan: &mut Plan, options: &Options) {
-    let keep: Vec<bool> = plan.probes.iter().map(|probe| options.keep(probe)).collect();
+    let keep: Vec<bool> = plan
+        .probes
+        .iter()
+        .map(|probe| options.keep(probe))
+        .collect();
     let used = |id: usize| {
         let runs = |(probe, keep): (&ProbePlan, &bool)| *keep && probe.program.0 as usize == id;
         plan.probes.iter().zip(&keep).any(runs)
@@ -449,7 +508,11 @@ fn drop_unused(spec: &mut Spec, plan: &mut Plan, options: &Options) {
         keep[index - 1]
     });
     for probe in &mut plan.probes {
-        let before = used.iter().take(probe.program.0 as usize).filter(|used| **used).count();
+        let before = used
+            .iter()
+            .take(probe.program.0 as usize)
+            .filter(|used| **used)
+            .count();
         probe.program = ProgramId(before as u32);
     }
 }

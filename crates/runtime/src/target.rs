@@ -62,9 +62,14 @@ impl Target {
     ///
     /// [`Error::Types`] where the file is not there, closed or malformed.
     pub fn btf(&self) -> Result<Btf, Error> {
-        let failed = |why: String| Error::Types { path: self.btf_path.display().to_string(), why };
-        let bytes =
-            self.kernel.file_bytes(&self.btf_path).map_err(|errno| failed(errno.to_string()))?;
+        let failed = |why: String| Error::Types {
+            path: self.btf_path.display().to_string(),
+            why,
+        };
+        let bytes = self
+            .kernel
+            .file_bytes(&self.btf_path)
+            .map_err(|errno| failed(errno.to_string()))?;
         Btf::parse(bytes).map_err(|error| failed(error.to_string()))
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::error::Failure;
 use crate::commands::run::read_source;
+use crate::error::Failure;
 use crate::tracing::{Setup, Source};
 
 /// Compile a script and tell what is wrong with it; needs no privilege
@@ -31,9 +31,16 @@ pub(crate) struct CheckArgs {
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let source = match (&args.script, &args.file) {
-        (Some(script), _) => Source { name: "stdin".to_owned(), text: script.clone() },
+        (Some(script), _) => Source {
+            name: "stdin".to_owned(),
+            text: script.clone(),
+        },
         (None, Some(file)) => read_source(file)?,
-        (None, None) => return Err(Failure::usage("there is no script: give a file, or -e SCRIPT")),
+        (None, None) => {
+            return Err(Failure::usage(
+                "there is no script: give a file, or -e SCRIPT",
+            ));
+        }
     };
     let setup = Setup {
         positional: args.arguments.clone(),
@@ -42,7 +49,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     };
     let place = setup.place();
     let compiled = setup.compile(&place, &source)?;
-    let insns: usize = compiled.spec.programs.iter().map(|program| program.insns.len()).sum();
+    let insns: usize = compiled
+        .spec
+        .programs
+        .iter()
+        .map(|program| program.insns.len())
+        .sum();
     println!(
         "{}: {} probes, {} maps, {insns} instructions",
         source.name,
@@ -53,7 +65,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         for program in &compiled.spec.programs {
             println!("\n{}:", program.name);
             let options = kscope_spec::disasm::Options::default();
-            print!("{}", kscope_spec::disasm::program(&compiled.spec, program, options));
+            print!(
+                "{}",
+                kscope_spec::disasm::program(&compiled.spec, program, options)
+            );
         }
     }
     Ok(0)

@@ -41,8 +41,14 @@ pub(crate) fn run(args: &ListArgs) -> Result<u8, Failure> {
     }
     let catalogue = LiveCatalogue::new(&target, btf.as_ref());
     let wanted = Wanted::new(&args.pattern);
-    let mut lister =
-        Lister { btf: btf.as_ref(), catalogue: &catalogue, verbose: args.verbose, out, listed: 0, trouble: Vec::new() };
+    let mut lister = Lister {
+        btf: btf.as_ref(),
+        catalogue: &catalogue,
+        verbose: args.verbose,
+        out,
+        listed: 0,
+        trouble: Vec::new(),
+    };
     lister.raw_tracepoints(&wanted)?;
     lister.tracepoints(&wanted)?;
     lister.kprobes(&wanted)?;
@@ -99,7 +105,11 @@ impl Wanted {
         let provider = parts.next().unwrap_or_default();
         let rest: Vec<String> = parts.collect();
         let any = rest.is_empty().then(|| provider.clone());
-        Wanted { provider, rest, any }
+        Wanted {
+            provider,
+            rest,
+            any,
+        }
     }
 
     /// Gives the patterns of the parts after the type of probe, where that type is asked for.
@@ -146,7 +156,9 @@ impl<W: Write> Lister<'_, W> {
     }
 
     fn raw_tracepoints(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(patterns) = wanted.of(&["rawtracepoint", "rt"], 1) else { return Ok(()) };
+        let Some(patterns) = wanted.of(&["rawtracepoint", "rt"], 1) else {
+            return Ok(());
+        };
         let found = self.catalogue.raw_tracepoints(&patterns[0]);
         for event in self.take(found) {
             writeln!(self.out, "rawtracepoint:{event}")?;
@@ -159,7 +171,9 @@ impl<W: Write> Lister<'_, W> {
     }
 
     fn tracepoints(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(patterns) = wanted.of(&["tracepoint", "t"], 2) else { return Ok(()) };
+        let Some(patterns) = wanted.of(&["tracepoint", "t"], 2) else {
+            return Ok(());
+        };
         let found = self.catalogue.tracepoints(&patterns[0], &patterns[1]);
         for name in self.take(found) {
             writeln!(self.out, "tracepoint:{name}")?;
@@ -194,8 +208,8 @@ impl<W: Write> Lister<'_, W> {
             return Ok(());
         };
         let found = self.catalogue.functions(&patterns[0]);
-        let kretprobe = wanted.any.is_none()
-            && ["kretprobe", "kr"].contains(&wanted.provider.as_str());
+        let kretprobe =
+            wanted.any.is_none() && ["kretprobe", "kr"].contains(&wanted.provider.as_str());
         let kind = if kretprobe { "kretprobe" } else { "kprobe" };
         for function in self.take(found) {
             writeln!(self.out, "{kind}:{function}")?;
@@ -208,7 +222,11 @@ impl<W: Write> Lister<'_, W> {
     }
 
     fn fields(&mut self, format: &Format) -> Result<(), Failure> {
-        for field in format.fields.iter().filter(|field| !field.name.starts_with("common_")) {
+        for field in format
+            .fields
+            .iter()
+            .filter(|field| !field.name.starts_with("common_"))
+        {
             writeln!(self.out, "    {} {}", field.ty, field.name)?;
         }
         Ok(())
@@ -217,14 +235,22 @@ impl<W: Write> Lister<'_, W> {
     /// Prints the parameters of a function type but for the first `skip`.
     fn prototype(&mut self, name: &str, kind: Kind, skip: usize) -> Result<(), Failure> {
         let Some(btf) = self.btf else { return Ok(()) };
-        let Some(id) = btf.find(name, kind) else { return Ok(()) };
+        let Some(id) = btf.find(name, kind) else {
+            return Ok(());
+        };
         let id = match kind {
             Kind::Typedef => btf.pointee(id).unwrap_or(id),
             _ => id,
         };
-        let Some(prototype) = btf.prototype(id) else { return Ok(()) };
+        let Some(prototype) = btf.prototype(id) else {
+            return Ok(());
+        };
         for param in prototype.params().skip(skip) {
-            writeln!(self.out, "    {}", btf.declaration(param.type_id, param.name))?;
+            writeln!(
+                self.out,
+                "    {}",
+                btf.declaration(param.type_id, param.name)
+            )?;
         }
         Ok(())
     }

@@ -30,7 +30,12 @@ pub(crate) struct RunArgs {
 #[derive(Args, Clone, Debug, Default)]
 pub(crate) struct OutputArgs {
     /// Print bpftrace's text, or its JSON
-    #[arg(short = 'f', long = "format", value_name = "FORMAT", default_value = "text")]
+    #[arg(
+        short = 'f',
+        long = "format",
+        value_name = "FORMAT",
+        default_value = "text"
+    )]
     pub(crate) format: FormatName,
     /// Print records as one JSON object per row
     #[arg(long, conflicts_with = "format")]
@@ -108,16 +113,28 @@ impl OutputArgs {
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let (source, positional) = match (&args.script, args.words.split_first()) {
         (Some(script), _) => {
-            let source = Source { name: "stdin".to_owned(), text: script.clone() };
+            let source = Source {
+                name: "stdin".to_owned(),
+                text: script.clone(),
+            };
             (source, args.words.clone())
         }
         (None, Some((file, rest))) => (read_source(file)?, rest.to_vec()),
-        (None, None) => return Err(Failure::usage("there is no script: give a file, or -e SCRIPT")),
+        (None, None) => {
+            return Err(Failure::usage(
+                "there is no script: give a file, or -e SCRIPT",
+            ));
+        }
     };
     let options = script_options(&args.options)?;
     let setup = Setup {
         positional,
-        config: args.output.buffer.map(BufferKind::config).into_iter().collect(),
+        config: args
+            .output
+            .buffer
+            .map(BufferKind::config)
+            .into_iter()
+            .collect(),
         btf: args.output.btf.clone(),
         no_warnings: args.output.no_warnings,
         reserved: Vec::new(),
@@ -145,17 +162,28 @@ pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
     let failed = |error: std::io::Error| Failure::new(format!("cannot read {file}: {error}"));
     let mut text = String::new();
     let name = if file == "-" {
-        std::io::stdin().take(MAX_SCRIPT + 1).read_to_string(&mut text).map_err(failed)?;
+        std::io::stdin()
+            .take(MAX_SCRIPT + 1)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
         "stdin"
     } else {
         let opened = std::fs::File::open(file).map_err(failed)?;
-        opened.take(MAX_SCRIPT + 1).read_to_string(&mut text).map_err(failed)?;
+        opened
+            .take(MAX_SCRIPT + 1)
+            .read_to_string(&mut text)
+            .map_err(failed)?;
         file
     };
     if text.len() as u64 > MAX_SCRIPT {
-        return Err(Failure::new(format!("{file} has more than {MAX_SCRIPT} bytes, which no script has")));
+        return Err(Failure::new(format!(
+            "{file} has more than {MAX_SCRIPT} bytes, which no script has"
+        )));
     }
-    Ok(Source { name: name.to_owned(), text })
+    Ok(Source {
+        name: name.to_owned(),
+        text,
+    })
 }
 
 /// Reads options of a script: `--name=value`, or `--name` alone.

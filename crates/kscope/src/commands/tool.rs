@@ -14,7 +14,10 @@ use crate::tracing::{self, Run, Setup};
 
 /// Runs a built-in tool with its words, the first of which is its name.
 pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
-    let name = words.first().map(|word| word.to_string_lossy().into_owned()).unwrap_or_default();
+    let name = words
+        .first()
+        .map(|word| word.to_string_lossy().into_owned())
+        .unwrap_or_default();
     let Some(tool) = Tool::find(&name) else {
         return Err(unknown(&name));
     };
@@ -29,7 +32,9 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         ..Setup::default()
     };
     // A wrong kind of buffer is refused below, with the other flags.
-    setup.config.retain(|(_, kind)| kind == "ring" || kind == "perf");
+    setup
+        .config
+        .retain(|(_, kind)| kind == "ring" || kind == "perf");
     let place = setup.place();
     let compiled = setup.compile(&place, &source)?;
     let matches = match tool.command(&compiled.plan).try_get_matches_from(words) {
@@ -42,7 +47,11 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         }
         return Ok(0);
     }
-    let form = if matches.get_flag("json") { Form::RowJson } else { Form::Table };
+    let form = if matches.get_flag("json") {
+        Form::RowJson
+    } else {
+        Form::Table
+    };
     let file = matches.get_one::<String>("output").map(PathBuf::from);
     let mut sink = Sink::new(form, file.as_deref(), Buffering::Line)?;
     let run = Run {
@@ -62,7 +71,10 @@ fn early_value(words: &[OsString], flag: &str) -> Option<String> {
         if word == flag {
             return words.next().map(|value| value.into_owned());
         }
-        if let Some(value) = word.strip_prefix(flag).and_then(|rest| rest.strip_prefix('=')) {
+        if let Some(value) = word
+            .strip_prefix(flag)
+            .and_then(|rest| rest.strip_prefix('='))
+        {
             return Some(value.to_owned());
         }
     }
@@ -72,11 +84,20 @@ fn early_value(words: &[OsString], flag: &str) -> Option<String> {
 /// Gives the schemas of the rows that a plan prints, each once.
 fn schemas(name: &str, plan: &Plan) -> Vec<Arc<Schema>> {
     let mut schemas: Vec<Arc<Schema>> = Vec::new();
-    for site in plan.sites.iter().filter(|site| site.kind == SiteKind::Print) {
-        let Some(field) = site.fields.first() else { continue };
-        let DataType::Record { name: tag, .. } = &field.ty else { continue };
+    for site in plan
+        .sites
+        .iter()
+        .filter(|site| site.kind == SiteKind::Print)
+    {
+        let Some(field) = site.fields.first() else {
+            continue;
+        };
+        let DataType::Record { name: tag, .. } = &field.ty else {
+            continue;
+        };
         let schema = Schema::of_record(name, 1, &field.ty).filter(|_| tag.is_empty());
-        if let Some(schema) = schema.filter(|schema| schemas.iter().all(|known| **known != *schema)) {
+        if let Some(schema) = schema.filter(|schema| schemas.iter().all(|known| **known != *schema))
+        {
             schemas.push(Arc::new(schema));
         }
     }
@@ -86,7 +107,9 @@ fn schemas(name: &str, plan: &Plan) -> Vec<Arc<Schema>> {
 /// Makes the failure for a name that is neither command nor tool.
 pub(crate) fn unknown(name: &str) -> Failure {
     const COMMANDS: [&str; 6] = ["run", "check", "list", "tools", "doctor", "completions"];
-    let names = COMMANDS.into_iter().chain(Tool::all().map(|tool| tool.name));
+    let names = COMMANDS
+        .into_iter()
+        .chain(Tool::all().map(|tool| tool.name));
     let failure = Failure::usage(format!("there is no command or tool `{name}`"));
     if std::path::Path::new(name).exists() {
         return failure.hint(format!("to run the script in that file: kscope run {name}"));
