@@ -2,6 +2,10 @@
 //!
 //! `# emit` before a function emits it as it is, `# optimize` after the passes. Map 9 is the
 //! scratch map. `BLESS=1` rewrites the files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads its golden files and BLESS"
+)]
 
 mod golden;
 

@@ -2,6 +2,10 @@
 //!
 //! `# pass NAME` before a function runs one pass once, `# optimize` all of them. `BLESS=1`
 //! rewrites the files.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads its golden files and BLESS"
+)]
 
 mod golden;
 

@@ -7,13 +7,21 @@ use super::lir::{Base, Ins, Operand, Source, V};
 use super::select::{Home, Select};
 use crate::ir::{self, Op, Pointer, Ty, Value};
 
+/// An address is a multiple of `unit` plus `phase`.
+#[derive(Clone, Copy, Debug)]
+struct Alignment {
+    unit: u32,
+    phase: u32,
+}
+
 /// The place of an access.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Place {
     pub(super) base: Base,
     pub(super) offset: i16,
-    /// The alignment that is known where the verifier asks for natural alignment, else 0.
-    pub(super) align: u32,
+    /// What is known of the alignment where the verifier asks for natural alignment, in the
+    /// frame and in the context.
+    strict: Option<Alignment>,
 }
 
 impl Place {
@@ -26,13 +34,15 @@ impl Place {
         bytes
     }
 
-    /// Says whether the verifier asks for natural alignment here: in the frame and the context.
+    /// Says whether the verifier asks for natural alignment here.
     pub(super) fn is_strict(self) -> bool {
-        self.align != 0
+        self.strict.is_some()
     }
 
     fn allows(self, at: u32, bytes: u32) -> bool {
-        !self.is_strict() || (self.align.is_multiple_of(bytes) && at.is_multiple_of(bytes))
+        self.strict.is_none_or(|known| {
+            known.unit.is_multiple_of(bytes) && (known.phase + at).is_multiple_of(bytes)
+        })
     }
 
     /// Gives the offset `at` bytes further.
@@ -71,18 +81,18 @@ impl Select<'_> {
             }
         };
         let total = inner + i64::from(offset);
-        let align = self.strict_align(base, offset);
+        let strict = self.strict_alignment(base, offset);
         let fits = i16::try_from(total).is_ok() && i16::try_from(total + i64::from(len)).is_ok();
         match (root, i16::try_from(total)) {
             (Base::Frame(_), Ok(offset)) => Ok(Place {
                 base: root,
                 offset,
-                align,
+                strict,
             }),
             (Base::Reg(_), Ok(offset)) if fits => Ok(Place {
                 base: root,
                 offset,
-                align,
+                strict,
             }),
             (Base::Reg(v), _) => {
                 let sum = i32::try_from(total).map_err(|_| EmitError::Offset(total))?;
@@ -90,37 +100,44 @@ impl Select<'_> {
                 Ok(Place {
                     base,
                     offset: 0,
-                    align,
+                    strict,
                 })
             }
             (Base::Frame(_), Err(_)) => Err(EmitError::Offset(total)),
         }
     }
 
-    /// Gives the known alignment of an access where the verifier asks, 0 where it does not.
-    fn strict_align(&self, base: Value, offset: i32) -> u32 {
+    /// Gives the known alignment of an access where the verifier asks for it.
+    fn strict_alignment(&self, base: Value, offset: i32) -> Option<Alignment> {
         let strict = match self.function.values[base.index()] {
             Ty::Ptr(Pointer::Ctx) => true,
             Ty::Ptr(Pointer::Slot(slot)) => matches!(self.homes[slot.index()], Home::Frame(_)),
             _ => false,
         };
         if !strict {
-            return 0;
+            return None;
         }
-        let mut align = 8_u32;
-        let mut add = |zeros: u32| align = align.min(1 << zeros.min(3));
-        add(offset.trailing_zeros());
+        let (mut unit, mut phase) = (8_u32, offset.rem_euclid(8) as u32);
         let mut value = base;
         loop {
             match self.defs[value.index()] {
                 Some(Op::PtrAdd { base, offset, .. }) => {
-                    add(self.facts[offset.index()].zeros);
+                    match self.constant(*offset) {
+                        Some(c) => phase += c.rem_euclid(8) as u32,
+                        None => unit = unit.min(1 << self.facts[offset.index()].zeros.min(3)),
+                    }
+                    phase %= 8;
                     value = *base;
                 }
-                Some(Op::SlotAddr(_) | Op::Ctx) => return align,
-                _ => return 1,
+                // Slots and the context lie at multiples of 8.
+                Some(Op::SlotAddr(_) | Op::Ctx) => break,
+                _ => {
+                    unit = 1;
+                    break;
+                }
             }
         }
+        Some(Alignment { unit, phase })
     }
 
     pub(super) fn load(

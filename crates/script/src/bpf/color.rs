@@ -10,6 +10,8 @@ use super::live::{self, Set};
 const REGISTERS: usize = 10;
 /// r0 to r5 do not survive a call.
 const CALLER: u16 = 0x3f;
+/// What a move outside of loops weighs; votes are halved on their way.
+const WEIGHT: u32 = 8;
 /// The order in which registers are tried where no vote decides.
 const ORDER: [usize; REGISTERS] = [0, 5, 4, 3, 2, 1, 6, 7, 8, 9];
 
@@ -44,7 +46,7 @@ impl Graph {
         let outs = live::live_out(code);
         for b in order {
             let block = &code.blocks[b.index()];
-            let weight = 10_u32.pow(depths[b.index()].min(4));
+            let weight = WEIGHT * 10_u32.pow(depths[b.index()].min(4));
             let mut live = outs[b.index()].clone();
             block.end.uses(|v| {
                 live.insert(v);

@@ -96,7 +96,7 @@ fn binary(op: BinOp, a: Fact, b: Fact, right: Option<u64>) -> Fact {
     let shift = right.map(|c| (c & 63) as u32);
     match op {
         BinOp::Add => {
-            let max = a.max.checked_add(b.max).unwrap_or(u64::MAX);
+            let max = a.max.saturating_add(b.max);
             Fact {
                 max,
                 zeros: a.zeros.min(b.zeros),
@@ -107,7 +107,7 @@ fn binary(op: BinOp, a: Fact, b: Fact, right: Option<u64>) -> Fact {
             zeros: a.zeros.min(b.zeros),
         },
         BinOp::Mul => Fact {
-            max: a.max.checked_mul(b.max).unwrap_or(u64::MAX),
+            max: a.max.saturating_mul(b.max),
             zeros: (a.zeros + b.zeros).min(64),
         },
         BinOp::UDiv => Fact {

@@ -1,105 +1,187 @@
-//! Code of small functions made with the builder.
+//! Limits and positions; the code itself is in the golden files.
 
-use kscope_spec::{MapId, disasm};
+use kscope_spec::{MapId, check};
 
-use super::{Emit, EmitError, Scratch, emit};
-use crate::ir::{BinOp, Builder, Cond, Pointer};
+use super::{Code, Emit, EmitError, Scratch, emit};
+use crate::diagnostic::Span;
+use crate::ir::{BinOp, Builder, Cond, text};
 
-fn code(build: impl FnOnce(&mut Builder)) -> String {
-    let mut builder = Builder::new("test");
-    build(&mut builder);
-    let code = emit(&builder.finish(), &Emit::default()).unwrap();
-    disasm::insns(&code.insns)
-}
+const SCRATCH: Emit = Emit {
+    scratch: Some(Scratch {
+        map: MapId(3),
+        entry: 1,
+    }),
+};
 
-#[test]
-fn counts_in_a_map() {
-    let text = code(|b| {
-        let slot = b.slot(8, 8);
-        let key = b.slot_addr(slot);
-        let pid = b.call(14, vec![]);
-        let bits = b.constant(32);
-        let pid = b.binary(BinOp::LShr, pid, bits);
-        b.store(8, key, 0, pid);
-        let map = b.map(MapId(0));
-        let found = b.call_pointer(1, vec![map, key], Pointer::MapValueOrNull(MapId(0)));
-        let (absent, present, end) = (b.block(), b.block(), b.block());
-        b.branch_null(found, absent, present);
-        b.seal(absent);
-        b.seal(present);
-        b.switch_to(present);
-        let value = b.non_null(found);
-        let one = b.constant(1);
-        b.atomic_add(8, value, 0, one);
-        b.jump(end);
-        b.switch_to(absent);
-        let fresh = b.slot(8, 8);
-        let fresh = b.slot_addr(fresh);
-        let one = b.constant(1);
-        b.store(8, fresh, 0, one);
-        let flags = b.constant(1);
-        b.call(2, vec![map, key, fresh, flags]);
-        b.jump(end);
-        b.seal(end);
-        b.switch_to(end);
-        b.ret(0);
-    });
-    println!("{text}");
+fn code(builder: Builder, request: &Emit) -> Result<Code, EmitError> {
+    emit(&builder.finish(), request)
 }
 
 #[test]
 fn slots_need_room() {
-    let mut builder = Builder::new("test");
-    let slot = builder.slot(600, 8);
-    let at = builder.slot_addr(slot);
-    builder.zero(at, 0, 600);
-    builder.ret(0);
-    let function = builder.finish();
-    assert_eq!(
-        emit(&function, &Emit::default()),
-        Err(EmitError::NoScratch { need: 600 })
-    );
-    let scratch = Some(Scratch {
-        map: MapId(3),
-        entry: 1,
-    });
-    let code = emit(&function, &Emit { scratch }).unwrap();
-    assert_eq!(code.scratch_size, 600);
-    println!("{}", disasm::insns(&code.insns));
+    let make = |count: u32, size: u32| {
+        let mut builder = Builder::new("test");
+        for _ in 0..count {
+            let slot = builder.slot(size, 8);
+            let at = builder.slot_addr(slot);
+            builder.zero(at, 0, size);
+        }
+        builder.ret(0);
+        builder
+    };
+    let need = |need| Err(EmitError::NoScratch { need });
+    let none = Emit::default();
+    let size = |done: Result<Code, EmitError>| done.map(|code| code.scratch_size);
+    assert_eq!(size(code(make(1, 600), &none)), need(600));
+    assert_eq!(size(code(make(8, 64), &none)), Ok(0));
+    assert_eq!(size(code(make(9, 64), &none)), need(576));
+    assert_eq!(size(code(make(1, 600), &SCRATCH)), Ok(600));
+    assert_eq!(size(code(make(5, 64), &SCRATCH)), Ok(0));
+    // What is small stays in the frame as long as it takes no more than its share.
+    assert_eq!(size(code(make(9, 64), &SCRATCH)), Ok(4 * 64));
+    assert_eq!(size(code(make(1, 32768), &SCRATCH)), Ok(32768));
+    let scratch = Err(EmitError::Scratch { need: 32776 });
+    assert_eq!(size(code(make(1, 32769), &SCRATCH)), scratch);
+}
+
+/// More spilled values than the frame has room for beside the slots.
+#[test]
+fn spills_push_slots_out() {
+    let make = |values: i32| {
+        let mut builder = Builder::new("test");
+        let ctx = builder.ctx();
+        let slots: Vec<_> = (0..5)
+            .map(|_| {
+                let slot = builder.slot(64, 8);
+                let at = builder.slot_addr(slot);
+                builder.zero(at, 0, 64);
+                at
+            })
+            .collect();
+        let loaded: Vec<_> = (0..values)
+            .map(|i| builder.load(8, false, ctx, 8 * i))
+            .collect();
+        builder.call(7, vec![]);
+        let mut sum = builder.constant(0);
+        for value in loaded {
+            sum = builder.binary(BinOp::Add, sum, value);
+        }
+        for slot in slots {
+            builder.call(16, vec![slot, sum]);
+        }
+        builder.ret(0);
+        builder
+    };
+    let few = code(make(12), &SCRATCH).unwrap();
+    assert_eq!(few.scratch_size, 0);
+    let more = code(make(40), &SCRATCH).unwrap();
+    assert!(more.scratch_size > 0);
+    let most = code(make(100), &SCRATCH);
+    assert!(matches!(most, Err(EmitError::Frame { .. })), "{most:?}");
 }
 
 #[test]
-fn loops_and_division() {
-    let text = code(|b| {
-        let (i, sum) = (b.variable(), b.variable());
-        let zero = b.constant(0);
-        b.write(i, zero);
-        b.write(sum, zero);
-        let (head, body, end) = (b.block(), b.block(), b.block());
-        b.jump(head);
-        b.switch_to(head);
-        let (now, ten) = (b.read(i), b.constant(10));
-        b.branch(Cond::Slt, now, ten, body, end);
-        b.seal(body);
-        b.seal(end);
-        b.switch_to(body);
-        let x = b.call(7, vec![]);
-        let old = b.read(sum);
-        let quotient = b.binary(BinOp::SDiv, x, old);
-        let new = b.binary(BinOp::Add, old, quotient);
-        b.write(sum, new);
-        let one = b.constant(1);
-        let next = b.binary(BinOp::Add, now, one);
-        b.write(i, next);
-        b.jump(head);
-        b.seal(head);
-        b.switch_to(end);
-        let ctx = b.ctx();
-        let sum = b.read(sum);
-        let less = b.compare(Cond::Slt, sum, now);
-        let field = b.load(8, false, ctx, 12);
-        b.call(6, vec![less, field]);
-        b.ret(0);
-    });
-    println!("{text}");
+fn jumps_have_a_limit() {
+    let make = |calls: u32| {
+        let mut builder = Builder::new("test");
+        let first = builder.call(7, vec![]);
+        let (then, end) = (builder.block(), builder.block());
+        builder.branch(Cond::Eq, first, first, then, end);
+        builder.seal(then);
+        builder.switch_to(then);
+        for _ in 0..calls {
+            builder.call(6, vec![]);
+        }
+        builder.jump(end);
+        builder.seal(end);
+        builder.switch_to(end);
+        builder.ret(0);
+        builder
+    };
+    assert!(code(make(32767), &Emit::default()).is_ok());
+    let insns = 32772;
+    assert_eq!(
+        code(make(32768), &Emit::default()),
+        Err(EmitError::TooLong { insns })
+    );
+}
+
+#[test]
+fn positions() {
+    let mut builder = Builder::new("test");
+    builder.at(Span::new(0, 4));
+    let first = builder.call(7, vec![]);
+    builder.at(Span::new(5, 9));
+    let late = builder.late(kscope_spec::LateId(2));
+    let sum = builder.binary(BinOp::Add, first, late);
+    builder.at(Span::new(10, 12));
+    builder.ret_value(sum);
+    let code = code(builder, &Emit::default()).unwrap();
+    let lines = [
+        (0, Span::new(0, 4)),
+        (1, Span::new(5, 9)),
+        (4, Span::new(10, 12)),
+    ];
+    assert_eq!(code.lines, lines);
+    assert_eq!(code.relocs.len(), 1);
+    assert_eq!(code.relocs[0].insn, 1);
+}
+
+#[test]
+fn malformed_functions_are_refused() {
+    let check = |body: &str| {
+        let function = text::read(&format!("fn f {{\n{body}\n}}")).unwrap();
+        let done = emit(&function, &SCRATCH);
+        assert!(matches!(done, Err(EmitError::Malformed(_))), "{done:?}");
+    };
+    check("");
+    check("b0:\nv0: i64 = const 1\nv1: i64 = load8u v0 + 0\nreturn v1");
+    check("b0:\nv0: i64 = call 7()\nv1: i64 = call 1(v0, v0, v0, v0, v0, v0)\nreturn v1");
+    check("b0:\nv0: i64 = const 1\njump b1(v0)\nb1:\nreturn v0");
+}
+
+/// A number that is checked while it lives in a spill slot keeps its bound.
+#[test]
+fn checked_spills_are_stored_again() {
+    let mut builder = Builder::new("test");
+    let ctx = builder.ctx();
+    let slot = builder.slot(64, 8);
+    let at = builder.slot_addr(slot);
+    builder.zero(at, 0, 64);
+    let numbers: Vec<_> = (0..8).map(|i| builder.load(8, false, ctx, 8 * i)).collect();
+    let random = builder.call(7, vec![]);
+    builder.store(8, at, 0, random);
+    let limit = builder.constant(56);
+    let bad = builder.block();
+    for number in &numbers {
+        let good = builder.block();
+        builder.branch(Cond::Ugt, *number, limit, bad, good);
+        builder.seal(good);
+        builder.switch_to(good);
+    }
+    let random = builder.call(7, vec![]);
+    builder.store(8, at, 0, random);
+    for number in &numbers {
+        let at = builder.ptr_add_var(at, *number, 56);
+        builder.store(1, at, 0, limit);
+    }
+    builder.ret(0);
+    builder.seal(bad);
+    builder.switch_to(bad);
+    builder.ret(1);
+    let code = code(builder, &Emit::default()).unwrap();
+    assert_eq!(check::insns(&code.insns), []);
+    // Each reload for a check is followed by the check and, on the good way, by the store back.
+    let reloads: Vec<usize> = (0..code.insns.len() - 2)
+        .filter(|i| code.insns[*i].code == 0x79 && code.insns[*i].src == 10)
+        .filter(|i| code.insns[*i + 1].code == 0x25)
+        .collect();
+    assert!(!reloads.is_empty());
+    for i in reloads {
+        let (load, store) = (code.insns[i], code.insns[i + 2]);
+        assert_eq!(
+            (store.code, store.src, store.off),
+            (0x7b, load.dst, load.off)
+        );
+    }
 }

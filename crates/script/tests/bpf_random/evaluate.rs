@@ -117,34 +117,10 @@ fn binary(op: BinOp, a: u64, b: u64) -> u64 {
         BinOp::Add => a.wrapping_add(b),
         BinOp::Sub => a.wrapping_sub(b),
         BinOp::Mul => a.wrapping_mul(b),
-        BinOp::UDiv => {
-            if b == 0 {
-                0
-            } else {
-                a / b
-            }
-        }
-        BinOp::URem => {
-            if b == 0 {
-                a
-            } else {
-                a % b
-            }
-        }
-        BinOp::SDiv => {
-            if b == 0 {
-                0
-            } else {
-                (sa / sb) as u64
-            }
-        }
-        BinOp::SRem => {
-            if b == 0 {
-                a
-            } else {
-                (sa % sb) as u64
-            }
-        }
+        BinOp::UDiv => a.checked_div(b).unwrap_or(0),
+        BinOp::URem => a.checked_rem(b).unwrap_or(a),
+        BinOp::SDiv => sa.checked_div(sb).unwrap_or(0) as u64,
+        BinOp::SRem => sa.checked_rem(sb).unwrap_or(sa) as u64,
         BinOp::And => a & b,
         BinOp::Or => a | b,
         BinOp::Xor => a ^ b,
