@@ -7,7 +7,7 @@ COMPLETIONS := $(DESTDIR)$(PREFIX)/share
 # What `make run` runs.
 ARGS ?= opensnoop --duration 10
 
-.PHONY: all release run test test-all install
+.PHONY: all release run test test-all install bench bench-peers
 
 all: release
 
@@ -38,3 +38,11 @@ install: release
 	$(KSCOPE) completions bash > $(COMPLETIONS)/bash-completion/completions/kscope
 	$(KSCOPE) completions zsh > $(COMPLETIONS)/zsh/site-functions/_kscope
 	$(KSCOPE) completions fish > $(COMPLETIONS)/fish/vendor_completions.d/kscope.fish
+
+# Figures beside those of the installed bpftrace; needs root.
+bench:
+	cargo xtask bench
+
+# Figures beside those of Debian sid's bpftrace, in a folder of its own; needs root and debootstrap.
+bench-peers:
+	cargo xtask bench --peers

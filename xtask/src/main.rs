@@ -1,6 +1,7 @@
 //! The project's own chores: `cargo xtask vm`, `cargo xtask test`, `cargo xtask ci`, `cargo xtask check-release`.
 
 mod arguments;
+mod bench;
 mod cargo;
 mod check;
 mod deadline;
@@ -30,6 +31,13 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
     --output         prints what passing tests printed
     --refresh        fetches the kernels again
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
+cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
+    --peers          beside those of Debian sid's bpftrace, fetched into a folder of its own
+    --only GROUP     startup, size, btf, tool, events or printf (repeatable)
+    --runs N         runs whose median counts (9)
+    --calls N        traced calls per run (300000)
+    --seconds N      how long a rate of printf must hold (5)
+    --kscope FILE    a kscope to measure; the release build when absent
 cargo xtask ci                                the suites that need neither root nor guests
 cargo xtask check-release FILE                fails unless FILE is static and at most 8 MB
 ";
@@ -40,6 +48,8 @@ fn main() -> ExitCode {
     let arguments = Arguments::new(words);
     let result = match command.as_str() {
         "vm" => vm::run(arguments),
+        "bench" => bench::run(arguments),
+        "bench-one" => bench::one(arguments),
         "test" => suites::run(arguments),
         "ci" => suites::run_unprivileged(arguments),
         "check-release" => check::run(arguments),

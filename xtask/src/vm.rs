@@ -17,7 +17,8 @@ use crate::arguments::Arguments;
 use crate::cargo::{self, Profile};
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
-pub(crate) use kernel::USUAL;
+pub(crate) use apt::mirrors;
+pub(crate) use kernel::{USUAL, cache_dir};
 
 /// Starts of the names of the test files that run in guests; `bpf_` and `run_` ones run on the host as well.
 const IN_GUESTS: [&str; 3] = ["bpf_", "run_", "guest_"];

@@ -19,6 +19,13 @@ pub(crate) struct Mirror {
     signed_by: Option<String>,
 }
 
+impl Mirror {
+    /// Gives its address.
+    pub(crate) fn uri(&self) -> &str {
+        &self.uri
+    }
+}
+
 /// Gives the mirrors to try: those of `KSCOPE_VM_MIRROR` (separated by spaces), then the machine's own.
 pub(crate) fn mirrors() -> Vec<Mirror> {
     let named = std::env::var("KSCOPE_VM_MIRROR").unwrap_or_default();

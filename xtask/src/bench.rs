@@ -1,0 +1,117 @@
+//! `cargo xtask bench`: kscope's figures, each beside its peer's, measured in the same run.
+//!
+//! Nothing is asserted: a time says as much about the machine as about the program.
+
+mod chroot;
+mod events;
+mod figures;
+mod measure;
+mod peer;
+mod printing;
+mod producer;
+mod programs;
+mod startup;
+mod table;
+
+use std::path::PathBuf;
+
+use crate::arguments::Arguments;
+use crate::cargo::{self, Profile};
+use peer::{Peer, Tracer};
+use table::Table;
+
+/// What to measure, and how often.
+pub(crate) struct Settings {
+    /// Interleaved runs of which the median counts.
+    pub(crate) runs: usize,
+    /// Traced calls per measured run of a program.
+    pub(crate) calls: u64,
+    /// Seconds for which a rate of events must hold.
+    pub(crate) seconds: u64,
+}
+
+/// The two that are compared.
+pub(crate) struct Pair {
+    pub(crate) kscope: Tracer,
+    pub(crate) peer: Tracer,
+}
+
+/// Measures all figures, or those whose group `--only` names.
+pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
+    let peers = arguments.flag("--peers");
+    let only = arguments.values("--only")?;
+    let settings = Settings {
+        runs: arguments.number("--runs", 9)?.clamp(1, 1000) as usize,
+        calls: arguments.number("--calls", 300_000)?.max(1),
+        seconds: arguments.number("--seconds", 5)?.max(1),
+    };
+    let binary = arguments.values("--kscope")?.pop().map(PathBuf::from);
+    let (words, _) = arguments.finish()?;
+    if let Some(word) = words.first() {
+        return Err(format!("bench takes no {word}"));
+    }
+    if let Some(unknown) = only
+        .iter()
+        .find(|name| !GROUPS.iter().any(|(group, _)| group == name))
+    {
+        let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+        return Err(format!(
+            "no group of figures is called {unknown}; there are {}",
+            names.join(", ")
+        ));
+    }
+    if !crate::setup::is_root() {
+        return Err("bench needs root: it traces".to_string());
+    }
+    let kscope = match binary {
+        Some(file) => file
+            .canonicalize()
+            .map_err(|error| format!("{}: {error}", file.display()))?,
+        None => cargo::kscope(Profile::Release)?,
+    };
+    let kscope = Tracer::kscope(&kscope);
+    let peer = if peers {
+        Peer::in_chroot()
+    } else {
+        Peer::installed()
+    };
+    let peer = peer?.tracer()?;
+    println!("{} beside {}\n", kscope.version()?, peer.version()?);
+    let pair = Pair { kscope, peer };
+    let mut table = Table::new(&pair.peer.name);
+    for (name, group) in GROUPS {
+        if only.is_empty() || only.iter().any(|wanted| wanted == name) {
+            // A figure that cannot be had takes none of the others with it.
+            if let Err(why) = group(&pair, &settings, &mut table) {
+                table.note(format!("{name}: {why}"));
+            }
+        }
+    }
+    table.finish();
+    Ok(true)
+}
+
+type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
+
+/// The groups of figures, in the order in which they are printed.
+const GROUPS: [(&str, Group); 6] = [
+    ("startup", startup::nothing),
+    ("size", figures::size),
+    ("btf", figures::btf),
+    ("tool", startup::tool),
+    ("events", events::measure),
+    ("printf", printing::measure),
+];
+
+/// Runs one command for a measurement: what `cargo xtask bench-one` does in a process of its own.
+pub(crate) fn one(arguments: Arguments) -> Result<bool, String> {
+    let (_, command) = arguments.finish()?;
+    measure::one(&command)
+}
+
+/// Gives a folder for what measurements write.
+pub(crate) fn scratch() -> Result<PathBuf, String> {
+    let folder = cargo::scratch_dir()?.join("bench");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    Ok(folder)
+}

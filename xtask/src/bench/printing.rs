@@ -1,0 +1,196 @@
+//! printf to a file: the highest rate at which nothing is lost, and that losses are counted.
+
+use std::io::{BufRead, BufReader};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::peer::Tracer;
+use super::producer;
+use super::programs::{Running, Statistics};
+use super::table::{Aim, Figure, Table, Unit};
+use super::{Pair, Settings};
+
+/// The first rate tried, events a second.
+const FIRST: u64 = 50_000;
+/// Rates beyond this one are no program's.
+const LAST: u64 = 20_000_000;
+/// Calls of the producer that does not wait.
+const FLAT_OUT: u64 = 2_000_000;
+
+/// What came of one production.
+struct Account {
+    produced: u64,
+    printed: u64,
+    lost: u64,
+    /// Whether the producer itself kept its rate.
+    kept: bool,
+}
+
+impl Account {
+    fn complete(&self) -> bool {
+        self.kept && self.printed == self.produced
+    }
+}
+
+/// Measures both tracers.
+pub(crate) fn measure(pair: &Pair, settings: &Settings, table: &mut Table) -> Result<(), String> {
+    let time = Duration::from_secs(settings.seconds);
+    let kscope = highest(&pair.kscope, time)?;
+    let peer = highest(&pair.peer, time)?;
+    table.add(&Figure {
+        name: &format!(
+            "printf to a file: rate held {} s without loss",
+            settings.seconds
+        ),
+        unit: Unit::PerSecond,
+        kscope: kscope as f64,
+        peer: Some(peer as f64),
+        aim: Aim::AtLeast(4.0),
+    });
+    let flat_out = |tracer| produce(tracer, |_| (FLAT_OUT, producer::flat_out(FLAT_OUT)), None);
+    let kscope = flat_out(&pair.kscope)?;
+    let peer = flat_out(&pair.peer)?;
+    let mut row = |what: &str, aim, of: fn(&Account) -> u64| {
+        table.add(&Figure {
+            name: &format!("printf, {FLAT_OUT} events at once: {what}"),
+            unit: Unit::Count,
+            kscope: of(&kscope) as f64,
+            peer: Some(of(&peer) as f64),
+            aim,
+        });
+    };
+    row("printed", Aim::None, |account| account.printed);
+    row("unaccounted for", Aim::Within(0.0), |account| {
+        account.produced.abs_diff(account.printed + account.lost)
+    });
+    Ok(())
+}
+
+/// Gives the highest rate held: by doubling, then in steps of a quarter of an octave.
+fn highest(tracer: &Tracer, time: Duration) -> Result<u64, String> {
+    let holds = |rate| -> Result<bool, String> {
+        let account = produce(tracer, |time| producer::paced(rate, time), Some(time))?;
+        Ok(account.complete())
+    };
+    let mut held = 0;
+    let mut rate = FIRST;
+    while rate <= LAST && holds(rate)? {
+        held = rate;
+        rate *= 2;
+    }
+    // Between the highest that held and the double of it.
+    let mut part = held as f64;
+    for step in [0.5, 0.25] {
+        let rate = (part * 2f64.powf(step)) as u64;
+        if held > 0 && holds(rate)? {
+            held = rate;
+            part = rate as f64;
+        }
+    }
+    Ok(held)
+}
+
+/// Lets the producer work while a tracer prints each of its calls into a file.
+fn produce(
+    tracer: &Tracer,
+    work: impl Fn(Duration) -> (u64, Duration),
+    time: Option<Duration>,
+) -> Result<Account, String> {
+    let (seen_by_tracer, seen_here) = output(tracer)?;
+    let script = format!(
+        "tracepoint:raw_syscalls:sys_enter /pid == {} && args.id == {}/ {{ printf(\"%d %s %d\\n\", pid, comm, args.id); }}",
+        std::process::id(),
+        producer::CALL
+    );
+    let mut command = tracer.script(&script);
+    command.arg("-o").arg(seen_by_tracer);
+    let running = {
+        // Only to see that it is attached: the clock costs each event about 57 ns.
+        let _statistics = Statistics::enable()?;
+        Running::start(command)?
+    };
+    let (produced, took) = work(time.unwrap_or_default());
+    // What is in the buffers is still to come; both drain them before they leave.
+    let told = running.stop()?;
+    let file = std::fs::File::open(&seen_here)
+        .map_err(|error| format!("{}: {error}", seen_here.display()))?;
+    let mut lines = count(BufReader::new(file));
+    lines.add(&count(told.as_bytes()));
+    let _ = std::fs::remove_file(&seen_here);
+    let kept = time.is_none_or(|time| took < time.mul_f64(1.1));
+    Ok(Account {
+        produced,
+        printed: lines.printed,
+        lost: lines.lost.max(lines.lost_in_all),
+        kept,
+    })
+}
+
+/// Gives a file's path as the tracer sees it and as this process does.
+fn output(tracer: &Tracer) -> Result<(PathBuf, PathBuf), String> {
+    if tracer.root == Path::new("/") {
+        let file = super::scratch()?.join("printed");
+        Ok((file.clone(), file))
+    } else {
+        let file = Path::new("tmp/printed");
+        Ok((Path::new("/").join(file), tracer.root.join(file)))
+    }
+}
+
+/// What a tracer wrote.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Lines {
+    printed: u64,
+    /// Sum of the losses told as they happened.
+    lost: u64,
+    /// The losses told at the end.
+    lost_in_all: u64,
+}
+
+impl Lines {
+    fn add(&mut self, more: &Lines) {
+        self.printed += more.printed;
+        self.lost += more.lost;
+        self.lost_in_all += more.lost_in_all;
+    }
+}
+
+fn count(mut text: impl BufRead) -> Lines {
+    let mut lines = Lines::default();
+    let mut line = Vec::new();
+    while text
+        .read_until(b'\n', &mut line)
+        .is_ok_and(|bytes| bytes > 0)
+    {
+        let words = String::from_utf8_lossy(&line);
+        let words: Vec<&str> = words.split_whitespace().collect();
+        let number = |word: &str| word.parse::<u64>().unwrap_or(0);
+        match words.as_slice() {
+            [_, producer::NAME, _] => lines.printed += 1,
+            ["Lost", number_of, "events"] => lines.lost += number(number_of),
+            ["Total", "lost", "event", "count:", all] => lines.lost_in_all += number(all),
+            _ => {}
+        }
+        line.clear();
+    }
+    lines
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Lines, count};
+
+    #[test]
+    fn lines() {
+        let text = "Attached 1 probe\n7 producer 110\n7 trial 110\nLost 5 events\n7 producer 110\nLost 2 events\n\
+                    Total lost event count: 7\n";
+        assert_eq!(
+            count(text.as_bytes()),
+            Lines {
+                printed: 2,
+                lost: 7,
+                lost_in_all: 7
+            }
+        );
+    }
+}
