@@ -199,6 +199,56 @@ fn readers_wait_and_are_woken() {
     );
 }
 
+/// A reader that waits only for wake-ups, beside a producer that never rests: a wake-up lost
+/// between the last look and the wait would leave it waiting.
+fn racing(mut reader: EventReader, program: &Program) {
+    const COUNT: u64 = 20_000;
+    let lost = std::sync::atomic::AtomicU64::new(0);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for value in 0..COUNT {
+                let failed = send(program, value..value + 1, 0);
+                lost.fetch_add(failed, std::sync::atomic::Ordering::Relaxed);
+            }
+        });
+        let mut records = 0;
+        loop {
+            let begin = Instant::now();
+            let met = reader.poll(Some(Duration::from_secs(20)), &mut |_| records += 1);
+            met.expect("readable");
+            if records + lost.load(std::sync::atomic::Ordering::Relaxed) >= COUNT {
+                break;
+            }
+            assert!(
+                begin.elapsed() < Duration::from_secs(15),
+                "a wake-up was lost at {records}"
+            );
+        }
+        assert_eq!(
+            records + lost.load(std::sync::atomic::Ordering::Relaxed),
+            COUNT
+        );
+    });
+}
+
+#[test]
+fn no_wake_up_is_lost() {
+    let kernel = kernel_or_skip!();
+    let object = ring(&kernel, 65_536);
+    let reader = RingBuffer::new(&[object.map(MapId(0)).expect("there")]).expect("mapped");
+    racing(
+        EventReader::Ring(reader),
+        object.program(ProgramId(0)).expect("loaded"),
+    );
+    let object = perf(&kernel, 16);
+    let map = object.map(MapId(0)).expect("there");
+    let reader = PerfBuffer::new(map, 65_536, 0).expect("mapped");
+    racing(
+        EventReader::Perf(reader),
+        object.program(ProgramId(0)).expect("loaded"),
+    );
+}
+
 #[test]
 fn perf_samples_come_whole_and_in_order_around_the_end() {
     let kernel = kernel_or_skip!();

@@ -21,6 +21,8 @@ pub struct RingBuffer {
     rings: Vec<(Map, RingConsumer)>,
     epoll: OwnedFd,
     waker: Waker,
+    /// The last round left records behind, for which no wake-up will come.
+    more: bool,
 }
 
 impl RingBuffer {
@@ -55,17 +57,19 @@ impl RingBuffer {
             rings,
             epoll,
             waker,
+            more: false,
         })
     }
 
-    /// Gives each record that is there now to `each`, in place. Records that a program is still
-    /// writing, and those behind them, come in a later round.
+    /// Gives each record that is there now to `each`, in place, one ring's worth at most. Records
+    /// that a program is still writing, and those behind them, come in a later round.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] with `EIO` where a ring's content makes no sense.
     pub fn for_each(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<EventRound, Error> {
         let mut round = EventRound::default();
+        self.more = false;
         for (map, ring) in &mut self.rings {
             let met = ring.consume(|record| {
                 each(record);
@@ -74,11 +78,13 @@ impl RingBuffer {
             let met = met.map_err(|e| Error::os("reading", e, format!("map {}", map.name())))?;
             round.records += met.records;
             round.discarded += met.discarded;
+            self.more |= met.more;
         }
         Ok(round)
     }
 
-    /// Waits for records, the time-out or a waker, then gives each record to `each`.
+    /// Waits for records, the time-out or a waker, then gives each record to `each`. Records sent
+    /// without a wake-up (`BPF_RB_NO_WAKEUP`) do not end the wait, but are read when it ends.
     ///
     /// # Errors
     ///
@@ -89,6 +95,11 @@ impl RingBuffer {
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<EventRound, Error> {
         let mut round = EventRound::default();
+        let timeout = if self.more {
+            Some(Duration::ZERO)
+        } else {
+            timeout
+        };
         match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
             Ok(ready) if ready.tokens().contains(&WAKER) => {
                 self.waker.clear();

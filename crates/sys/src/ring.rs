@@ -1,6 +1,7 @@
 //! The consumer's side of a BPF ring buffer (`BPF_MAP_TYPE_RINGBUF`, Linux 5.8).
 
 use std::ops::ControlFlow;
+use std::sync::atomic::{Ordering, fence};
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
@@ -36,6 +37,8 @@ pub struct RingRound {
     pub discarded: u64,
     /// The pass ended at a record that a program is still writing.
     pub busy: bool,
+    /// The pass ended early: there is more to read now.
+    pub more: bool,
 }
 
 impl RingConsumer {
@@ -94,8 +97,12 @@ impl RingConsumer {
         produced.saturating_sub(self.consumer.load_u64(0).unwrap_or(0))
     }
 
-    /// Gives each committed record to `each`, without a copy, up to what was produced when the
-    /// pass began. `each` may end the pass early; the record it saw counts as consumed.
+    /// Gives each committed record to `each`, without a copy, until there is none, or a whole
+    /// ring's worth has been read. `each` may end the pass early; the record it saw counts as
+    /// consumed.
+    ///
+    /// After a pass without [`RingRound::more`], the kernel wakes whoever waits for the map at the
+    /// next commit that asks for it. After one with it, it may not.
     ///
     /// # Errors
     ///
@@ -105,24 +112,30 @@ impl RingConsumer {
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
     ) -> Result<RingRound, Errno> {
         let mut round = RingRound::default();
-        let mut position = self.consumer.load_u64(0).ok_or(Errno::IO)?;
-        let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
-        while position < produced {
-            let start = self.page + (position as usize & (self.size - 1));
-            let header = self.producer.load_u32(start).ok_or(Errno::IO)?;
-            if header & BUSY != 0 {
-                round.busy = true;
-                break;
+        let begin = self.consumer.load_u64(0).ok_or(Errno::IO)?;
+        let (mut position, mut published, mut produced) = (begin, begin, begin);
+        loop {
+            if position >= produced {
+                produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
             }
-            let length = (header & !(BUSY | DISCARDED)) as usize;
-            let whole = (length + HEADER).next_multiple_of(8) as u64;
-            if length > self.size || whole > produced - position {
-                return Err(Errno::IO);
-            }
+            let record = self.record(position, produced)?;
+            let Some((header, start, whole)) = record else {
+                if position == published {
+                    round.busy = position < produced;
+                    break;
+                }
+                // A program that commits a record wakes the reader only if it finds the position
+                // at that record. So the position is made visible first, and then looked again.
+                self.publish(position);
+                published = position;
+                produced = position;
+                continue;
+            };
             let mut stop = false;
             if header & DISCARDED != 0 {
                 round.discarded += 1;
             } else {
+                let length = (header & !DISCARDED) as usize;
                 // SAFETY: the record is committed and lies before the producer's position; the
                 // kernel writes there again only when the consumer's position has passed it. This
                 // is the map's only consumer (claim_consumer) and the position moves below, after
@@ -132,20 +145,44 @@ impl RingConsumer {
                 round.records += 1;
             }
             position += whole;
-            if (round.records + round.discarded).is_multiple_of(PUBLISH_EVERY) {
+            if stop || position - begin >= self.size as u64 {
                 self.publish(position);
-            }
-            if stop {
+                let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
+                round.more = position < produced;
                 break;
             }
+            if (round.records + round.discarded).is_multiple_of(PUBLISH_EVERY) {
+                self.publish(position);
+                published = position;
+            }
         }
-        self.publish(position);
         Ok(round)
+    }
+
+    /// Finds the committed record at a position: its header, its offset, its whole size.
+    fn record(&self, position: u64, produced: u64) -> Result<Option<(u32, usize, u64)>, Errno> {
+        if position >= produced {
+            return Ok(None);
+        }
+        let start = self.page + (position as usize & (self.size - 1));
+        let header = self.producer.load_u32(start).ok_or(Errno::IO)?;
+        if header & BUSY != 0 {
+            return Ok(None);
+        }
+        let length = (header & !DISCARDED) as usize;
+        let whole = (length + HEADER).next_multiple_of(8) as u64;
+        if length > self.size || whole > produced - position {
+            return Err(Errno::IO);
+        }
+        Ok(Some((header, start, whole)))
     }
 
     fn publish(&self, position: u64) {
         // Cannot fail: from_parts saw a page, and `new` asked for a writable one.
         let _ = self.consumer.store_u64(0, position);
+        // The store is seen before what is loaded next: the kernel's commit does it the other way
+        // round, header first and then the position, so that one of both sees the other.
+        fence(Ordering::SeqCst);
     }
 }
 

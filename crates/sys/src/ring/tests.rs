@@ -81,7 +81,8 @@ fn records_are_lent_in_order_and_the_position_follows() {
         RingRound {
             records: 3,
             discarded: 1,
-            busy: false
+            busy: false,
+            more: false
         }
     );
     assert_eq!(producer.consumed(), producer.position);
@@ -130,6 +131,60 @@ fn a_pass_may_be_ended_early_without_losing_records() {
     });
     assert_eq!(round.expect("sound").records, 3);
     assert_eq!(drain(&mut ring).0, [[3], [4]]);
+}
+
+#[test]
+fn what_comes_during_a_pass_belongs_to_it() {
+    let (mut producer, mut ring) = Producer::new();
+    producer.put(0, b"first");
+    let mut seen = Vec::new();
+    let round = ring.consume(|record| {
+        if seen.len() < 3 {
+            // The position is not visible yet, so a program that commits now wakes nobody.
+            producer.put(0, b"late");
+        }
+        seen.push(record.to_vec());
+        ControlFlow::Continue(())
+    });
+    let round = round.expect("sound");
+    assert_eq!(seen, [&b"first"[..], b"late", b"late", b"late"]);
+    assert_eq!((round.records, round.more), (4, false));
+    assert_eq!(producer.consumed(), producer.position);
+}
+
+#[test]
+fn a_record_committed_during_a_pass_belongs_to_it() {
+    let (mut producer, mut ring) = Producer::new();
+    producer.put(0, b"first");
+    let at = producer.position as usize;
+    producer.put(BUSY, b"slow");
+    let mut seen = Vec::new();
+    let round = ring.consume(|record| {
+        producer.write(at, &4u32.to_ne_bytes());
+        seen.push(record.to_vec());
+        ControlFlow::Continue(())
+    });
+    assert!(!round.expect("sound").busy);
+    assert_eq!(seen, [&b"first"[..], b"slow"]);
+}
+
+#[test]
+fn a_producer_that_never_rests_cannot_keep_the_reader() {
+    let (mut producer, mut ring) = Producer::new();
+    producer.put(0, &[0; 56]);
+    let round = ring.consume(|_| {
+        producer.put(0, &[0; 56]);
+        ControlFlow::Continue(())
+    });
+    assert_eq!(
+        round,
+        Ok(RingRound {
+            records: 64,
+            discarded: 0,
+            busy: false,
+            more: true
+        })
+    );
 }
 
 #[test]
