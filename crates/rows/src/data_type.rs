@@ -82,6 +82,12 @@ pub enum DataType {
     },
     /// A `u32` user id printed as a user name.
     UserName,
+    /// A `u32` process id, an `i32` directory descriptor of it (or `AT_FDCWD`) and a path of at
+    /// most `capacity` bytes; printed as the path from the root, where that can be found out.
+    FullPath {
+        /// Size of the path's field in bytes.
+        capacity: u32,
+    },
 }
 
 /// How a stack is printed.
@@ -134,6 +140,7 @@ impl DataType {
             DataType::UserName => 4,
             DataType::Str { capacity } => *capacity,
             DataType::Buffer { capacity } => capacity.saturating_add(4),
+            DataType::FullPath { capacity } => capacity.saturating_add(8),
             DataType::Tuple(fields) => {
                 let end = fields
                     .last()
@@ -151,7 +158,7 @@ impl DataType {
         match self {
             DataType::None | DataType::Bool | DataType::Str { .. } => 1,
             DataType::Int { bytes, .. } | DataType::Enum { bytes, .. } => u32::from(*bytes),
-            DataType::Buffer { .. } | DataType::UserName => 4,
+            DataType::Buffer { .. } | DataType::UserName | DataType::FullPath { .. } => 4,
             DataType::Tuple(fields) | DataType::Record { fields, .. } => {
                 fields.iter().map(|f| f.ty.align()).max().unwrap_or(1)
             }

@@ -28,6 +28,24 @@ pub fn decode_field(field: &Field, bytes: &[u8], resolve: &dyn Resolve) -> Value
     }
 }
 
+/// Puts a directory before a path that does not begin at the root.
+fn full_path(pid: u32, directory: i32, path: Value, resolve: &dyn Resolve) -> Value {
+    let Value::Str(path) = path else { return path };
+    if path.is_empty() || path.starts_with(b"/") {
+        return Value::Str(path);
+    }
+    match resolve.directory(pid, directory) {
+        Some(mut full) => {
+            if !full.ends_with(b"/") {
+                full.push(b'/');
+            }
+            full.extend_from_slice(path.strip_prefix(b"./").unwrap_or(&path));
+            Value::Str(full)
+        }
+        None => Value::Str(path),
+    }
+}
+
 fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Value> {
     Some(match ty {
         DataType::None => Value::None,
@@ -114,6 +132,12 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
         }
         DataType::Timestamp { format } => {
             Value::Text(resolve.timestamp(unsigned(bytes, 8)?, format))
+        }
+        DataType::FullPath { capacity } => {
+            let pid = u32::try_from(unsigned(bytes, 4)?).ok()?;
+            let directory = i32::try_from(signed(bytes.get(4..)?, 4)?).ok()?;
+            let path = string(bytes.get(8..)?, *capacity, resolve);
+            full_path(pid, directory, path, resolve)
         }
         DataType::UserName => {
             let uid = u32::try_from(unsigned(bytes, 4)?).ok()?;

@@ -24,6 +24,12 @@ pub trait Resolve {
     /// Gives the name of a user.
     fn user_name(&self, uid: u32) -> Option<String>;
 
+    /// Gives the path of a directory that a process has open under this descriptor, or that it
+    /// works in (`AT_FDCWD`, -100).
+    fn directory(&self, _pid: u32, _descriptor: i32) -> Option<Vec<u8>> {
+        None
+    }
+
     /// Gives what is put after a string that filled its field.
     fn truncation_trailer(&self) -> &str {
         ".."

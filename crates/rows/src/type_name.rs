@@ -37,6 +37,7 @@ impl fmt::Display for DataType {
             DataType::UserSymbol => f.write_str("usym_t"),
             DataType::Timestamp { .. } => f.write_str("timestamp"),
             DataType::UserName => f.write_str("username"),
+            DataType::FullPath { capacity } => write!(f, "fullpath[{capacity}]"),
         }
     }
 }

@@ -1,5 +1,7 @@
 //! Names for what programs send as numbers.
 
+use std::os::unix::ffi::OsStringExt;
+use std::path::Path;
 use std::sync::Arc;
 
 use kscope_bpf::Map;
@@ -8,6 +10,9 @@ use kscope_rows::{Frame, Resolve, Stack};
 use kscope_symbol::{KernelSymbolizer, UserNames};
 
 use crate::clock::WallClock;
+
+/// Stands for the working directory where a descriptor is expected.
+const AT_FDCWD: i32 = -100;
 
 /// `EFAULT`: there was no kernel stack, a sample hit user space.
 const NO_STACK: i32 = 14;
@@ -100,6 +105,17 @@ impl Resolve for Resolver<'_> {
 
     fn user_name(&self, uid: u32) -> Option<String> {
         self.users.name(uid).map(str::to_owned)
+    }
+
+    fn directory(&self, pid: u32, descriptor: i32) -> Option<Vec<u8>> {
+        let process = Path::new("/proc").join(pid.to_string());
+        let link = match descriptor {
+            AT_FDCWD => process.join("cwd"),
+            descriptor => process.join("fd").join(descriptor.to_string()),
+        };
+        let target = std::fs::read_link(link).ok()?;
+        // A descriptor may be of something without a path by now.
+        target.is_absolute().then(|| target.into_os_string().into_vec())
     }
 
     fn truncation_trailer(&self) -> &str {

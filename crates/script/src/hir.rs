@@ -163,6 +163,9 @@ pub enum Type {
     },
     /// A user id that prints as a name.
     UserName,
+    /// Process, directory descriptor and path, laid out as a tuple, that print as a path from
+    /// the root.
+    FullPath(Arc<[FieldType]>),
 }
 
 /// An integer type.

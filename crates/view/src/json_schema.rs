@@ -91,6 +91,7 @@ fn write_type(out: &mut Vec<u8>, ty: &DataType) {
         | DataType::KernelSymbol
         | DataType::UserSymbol
         | DataType::Timestamp { .. }
+        | DataType::FullPath { .. }
         | DataType::UserName => out.extend_from_slice(b"{\"type\":\"string\"}"),
         DataType::Tuple(fields) => {
             out.extend_from_slice(b"{\"type\":\"array\",\"prefixItems\":");

@@ -11,7 +11,7 @@ use crate::syntax::tree;
 use kscope_rows::StackMode;
 
 /// Functions of this version, without the aggregations.
-pub(super) const FUNCTIONS: [&str; 28] = [
+pub(super) const FUNCTIONS: [&str; 29] = [
     "printf",
     "print",
     "clear",
@@ -26,6 +26,7 @@ pub(super) const FUNCTIONS: [&str; 28] = [
     "strncmp",
     "strcontains",
     "strprefix",
+    "fullpath",
     "getopt",
     "ksym",
     "kstack",
@@ -112,6 +113,7 @@ impl Checker<'_> {
             "strncmp" => self.strncmp(args, span),
             "strcontains" => self.search("strcontains", args, span),
             "strprefix" => self.search("strprefix", args, span),
+            "fullpath" => self.full_path(args, span),
             "getopt" => self.getopt(args, span),
             "ksym" => self.ksym(args, span),
             "kstack" => self.kstack(args, span),
@@ -218,7 +220,7 @@ impl Checker<'_> {
         false
     }
 
-    fn wrong_argument(&mut self, function: &str, wanted: &str, got: &Expr) -> Expr {
+    pub(super) fn wrong_argument(&mut self, function: &str, wanted: &str, got: &Expr) -> Expr {
         if got.ty == Type::Void {
             return poison(got.span);
         }

@@ -52,6 +52,7 @@ impl Type {
             | Type::Str { .. }
             | Type::Buffer { .. }
             | Type::Tuple(_)
+            | Type::FullPath(_)
             | Type::Record(_) => false,
         }
     }
@@ -79,7 +80,7 @@ impl Type {
             Type::Array { element, len } => element.size().saturating_mul(*len),
             Type::Str { capacity } => *capacity,
             Type::Buffer { capacity } => capacity.saturating_add(4),
-            Type::Tuple(fields) | Type::Record(fields) => {
+            Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 let end = fields
                     .iter()
                     .map(|f| f.offset.saturating_add(f.ty.size()))
@@ -104,7 +105,9 @@ impl Type {
             },
             Type::Array { element, .. } => element.align(),
             Type::Buffer { .. } => 4,
-            Type::Tuple(fields) | Type::Record(fields) => fields_align(fields),
+            Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
+                fields_align(fields)
+            }
             scalar => scalar.scalar_int().map_or(1, |int| u32::from(int.bytes)),
         }
     }
@@ -161,6 +164,9 @@ impl Type {
                 format: format.clone(),
             },
             Type::UserName => DataType::UserName,
+            Type::FullPath(_) => DataType::FullPath {
+                capacity: self.size().saturating_sub(8),
+            },
         }
     }
 }

@@ -25,6 +25,7 @@ mod names;
 mod operator;
 mod options;
 mod output;
+mod path;
 mod probe;
 mod provider;
 mod scope;

@@ -38,6 +38,7 @@ impl fmt::Display for Type {
             Type::KernelSymbol => f.write_str("ksym"),
             Type::Timestamp { .. } => f.write_str("timestamp"),
             Type::UserName => f.write_str("username"),
+            Type::FullPath(_) => f.write_str("fullpath"),
         }
     }
 }
