@@ -1,6 +1,8 @@
 //! What probes a kernel has, as the compiler is told.
 
 pub mod syscalls;
+#[cfg(test)]
+mod tests;
 mod text;
 mod tracefs;
 

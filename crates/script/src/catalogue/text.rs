@@ -16,7 +16,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use super::{Catalogue, EventName, Format, FormatField, Lookup, matches};
+use super::{Catalogue, EventName, Format, FormatField, Lookup, is_pattern, matches};
 
 const HEADER: &str = "kscope catalogue 1";
 
@@ -195,11 +195,12 @@ fn search(names: &Option<BTreeSet<String>>, pattern: &str, what: &str) -> Lookup
     let Some(names) = names else {
         return Lookup::Unavailable(absent(what));
     };
-    let found: Vec<String> = names
-        .iter()
-        .filter(|n| matches(pattern, n))
-        .cloned()
-        .collect();
+    let found: Vec<String> = if is_pattern(pattern) {
+        let all = names.iter();
+        all.filter(|n| matches(pattern, n)).cloned().collect()
+    } else {
+        names.get(pattern).cloned().into_iter().collect()
+    };
     if found.is_empty() {
         Lookup::NotFound
     } else {
@@ -212,11 +213,17 @@ impl Catalogue for TextCatalogue {
         let Some(all) = &self.tracepoints else {
             return Lookup::Unavailable(absent("tracepoints"));
         };
-        let found: Vec<EventName> = all
-            .keys()
-            .filter(|n| matches(category, &n.category) && matches(event, &n.event))
-            .cloned()
-            .collect();
+        let exact = EventName {
+            category: category.to_owned(),
+            event: event.to_owned(),
+        };
+        let found: Vec<EventName> = if is_pattern(category) || is_pattern(event) {
+            let hits = |n: &&EventName| matches(category, &n.category) && matches(event, &n.event);
+            all.keys().filter(hits).cloned().collect()
+        } else {
+            let known = all.contains_key(&exact);
+            known.then_some(exact).into_iter().collect()
+        };
         if found.is_empty() {
             Lookup::NotFound
         } else {

@@ -164,14 +164,27 @@ impl Dump<'_> {
         }
     }
 
-    fn list(&self, name: &str, e: &Expr, parts: &[&Expr]) -> String {
-        let parts: Vec<String> = parts.iter().map(|p| self.e(p)).collect();
-        format!("({name}:{} {})", e.ty, parts.join(" "))
+    /// Prints an expression: what it is, then its operands. What it is is put together in a
+    /// function of its own, so that little of the stack is taken per level.
+    fn e(&self, e: &Expr) -> String {
+        let operands = operands(e);
+        let mut text = self.head(e);
+        if operands.is_empty() {
+            return text;
+        }
+        text.insert(0, '(');
+        for operand in operands {
+            text.push(' ');
+            text.push_str(&self.e(operand));
+        }
+        text.push(')');
+        text
     }
 
-    /// Prints an expression.
-    fn e(&self, e: &Expr) -> String {
+    /// Says what an expression is.
+    fn head(&self, e: &Expr) -> String {
         let ty = &e.ty;
+        let name = |map: &MapRef| self.map(*map, None);
         match &e.kind {
             ExprKind::Int(n) => format!("{n}:{ty}"),
             ExprKind::Str(s) => format!("{:?}:{ty}", String::from_utf8_lossy(s)),
@@ -181,89 +194,38 @@ impl Dump<'_> {
             ExprKind::Late(late) => format!("late{}:{ty}", late.0),
             ExprKind::OptionStr(n) => format!("option{n}:{ty}"),
             ExprKind::Var(id) => self.var(*id),
-            ExprKind::MapGet { map, key } => self.map(*map, key.as_deref()),
-            ExprKind::HasKey { map, key } => format!("(has_key {})", self.map(*map, Some(key))),
-            ExprKind::Delete { map, key } => {
-                format!("(delete {})", self.map(*map, key.as_deref()))
-            }
+            ExprKind::MapGet { map, .. } => name(map),
+            ExprKind::HasKey { map, .. } => format!("has_key {}", name(map)),
+            ExprKind::Delete { map, .. } => format!("delete {}", name(map)),
             ExprKind::CtxLoad { offset, int, bits } => {
-                format!("(ctx:{ty} {int}@{offset}{})", bit_text(bits.as_ref()))
+                format!("ctx:{ty}={int}@{offset}{}", bit_text(bits.as_ref()))
             }
-            ExprKind::CtxBytes { offset } => format!("(ctx:{ty} @{offset})"),
+            ExprKind::CtxBytes { offset } => format!("ctx:{ty}@{offset}"),
             ExprKind::CtxDataLoc { offset, relative } => {
-                format!("(data_loc:{ty} @{offset}+{relative})")
+                format!("data_loc:{ty}@{offset}+{relative}")
             }
-            ExprKind::CtxAddress => format!("(ctx_address:{ty})"),
             ExprKind::Load {
-                address,
-                int,
-                space,
-                bits,
-            } => format!(
-                "(load:{ty} {int}{} {} {})",
-                bit_text(bits.as_ref()),
-                space_text(*space),
-                self.e(address)
-            ),
-            ExprKind::ReadBytes { address, space } => {
-                format!("(bytes:{ty} {} {})", space_text(*space), self.e(address))
-            }
-            ExprKind::ReadStr {
-                address,
-                space,
-                len,
+                int, space, bits, ..
             } => {
-                let len = len
-                    .as_ref()
-                    .map_or(String::new(), |l| format!(" {}", self.e(l)));
-                format!("(str:{ty} {} {}{len})", space_text(*space), self.e(address))
-            }
-            ExprKind::StrOfBytes(inner) => self.list("chars", e, &[inner]),
-            ExprKind::Binary { op, left, right } => {
-                self.list(&format!("{op:?}").to_lowercase(), e, &[left, right])
-            }
-            ExprKind::Neg(inner) => self.list("neg", e, &[inner]),
-            ExprKind::BitNot(inner) => self.list("bitnot", e, &[inner]),
-            ExprKind::Not(inner) => self.list("not", e, &[inner]),
-            ExprKind::Compare {
-                op,
-                signed,
-                left,
-                right,
-            } => {
-                let sign = if *signed { "s" } else { "u" };
-                let name = format!("{op:?}").to_lowercase();
-                format!("({sign}{name} {} {})", self.e(left), self.e(right))
-            }
-            ExprKind::CompareBytes {
-                negated,
-                len,
-                left,
-                right,
-            } => {
-                let name = if *negated { "differ" } else { "same" };
-                format!("({name} {len} {} {})", self.e(left), self.e(right))
-            }
-            ExprKind::StrContains { haystack, needle } => {
-                self.list("contains", e, &[haystack, needle])
-            }
-            ExprKind::StrPrefix { string, prefix } => self.list("prefix", e, &[string, prefix]),
-            ExprKind::Logical { and, left, right } => {
-                self.list(if *and { "and" } else { "or" }, e, &[left, right])
-            }
-            ExprKind::Ternary {
-                condition,
-                then,
-                otherwise,
-            } => self.list("choose", e, &[condition, then, otherwise]),
-            ExprKind::Cast(inner) => self.list("cast", e, &[inner]),
-            ExprKind::Resize(inner) => self.list("resize", e, &[inner]),
-            ExprKind::Fields(parts) => self.list("fields", e, &parts.iter().collect::<Vec<_>>()),
-            ExprKind::Field { base, offset, bits } => {
                 let bits = bit_text(bits.as_ref());
-                format!("(field:{ty} {}@{offset}{bits})", self.e(base))
+                format!("load:{ty}={int}{bits} {}", space_text(*space))
             }
-            ExprKind::Index { base, index } => self.list("index", e, &[base, index]),
+            ExprKind::ReadBytes { space, .. } => format!("bytes:{ty} {}", space_text(*space)),
+            ExprKind::ReadStr { space, .. } => format!("str:{ty} {}", space_text(*space)),
+            ExprKind::StrOfBytes(_) => format!("chars:{ty}"),
+            ExprKind::Binary { op, .. } => format!("{op:?}:{ty}").to_lowercase(),
+            ExprKind::Compare { op, signed, .. } => {
+                let sign = if *signed { "s" } else { "u" };
+                format!("{sign}{op:?}").to_lowercase()
+            }
+            ExprKind::CompareBytes { negated, len, .. } => {
+                let name = if *negated { "differ" } else { "same" };
+                format!("{name} {len}")
+            }
+            ExprKind::Logical { and, .. } => if *and { "and" } else { "or" }.to_owned(),
+            ExprKind::Field { offset, bits, .. } => {
+                format!("field:{ty}@{offset}{}", bit_text(bits.as_ref()))
+            }
             ExprKind::StepVar {
                 var,
                 delta,
@@ -271,39 +233,96 @@ impl Dump<'_> {
             } => step(&self.var(*var), *delta, *postfix, &ty.to_string()),
             ExprKind::StepMap {
                 map,
-                key,
                 delta,
                 postfix,
-            } => step(
-                &self.map(*map, key.as_deref()),
-                *delta,
-                *postfix,
-                &ty.to_string(),
-            ),
-            ExprKind::KernelStack => match ty {
-                crate::hir::Type::KernelStack { mode, limit } => {
-                    format!("kstack({mode:?},{limit})")
-                }
-                _ => "kstack".to_owned(),
-            },
-            ExprKind::ByteSwap(inner) => self.list("bswap", e, &[inner]),
-            ExprKind::Block(statements, value) => {
+                ..
+            } => step(&name(map), *delta, *postfix, &ty.to_string()),
+            ExprKind::Block(statements, _) => {
                 let mut text = String::new();
+                // Writing to a string does not fail.
                 let _ = self.statements(statements, 0, &mut text);
                 let text: Vec<&str> = text.lines().map(str::trim).collect();
-                format!("{{ {}; {} }}", text.join("; "), self.e(value))
+                format!("block {{ {} }}", text.join("; "))
             }
-            #[allow(unreachable_patterns, reason = "the contract may grow")]
-            other => format!("{other:?}"),
+            kind => format!("{}:{ty}", plain_name(kind)),
         }
+    }
+}
+
+/// Names kinds of which nothing but the name and the operands is to be told.
+fn plain_name(kind: &ExprKind) -> &'static str {
+    match kind {
+        ExprKind::CtxAddress => "ctx_address",
+        ExprKind::Neg(_) => "neg",
+        ExprKind::BitNot(_) => "bitnot",
+        ExprKind::Not(_) => "not",
+        ExprKind::StrContains { .. } => "contains",
+        ExprKind::StrPrefix { .. } => "prefix",
+        ExprKind::Ternary { .. } => "choose",
+        ExprKind::Cast(_) => "cast",
+        ExprKind::Resize(_) => "resize",
+        ExprKind::Fields(_) => "fields",
+        ExprKind::Index { .. } => "index",
+        ExprKind::KernelStack => "stack",
+        ExprKind::ByteSwap(_) => "bswap",
+        _ => "other",
+    }
+}
+
+/// Gives the operands of an expression, in the order they are evaluated.
+fn operands(e: &Expr) -> Vec<&Expr> {
+    match &e.kind {
+        ExprKind::MapGet { key, .. }
+        | ExprKind::Delete { key, .. }
+        | ExprKind::StepMap { key, .. } => key.iter().map(|k| &**k).collect(),
+        ExprKind::HasKey { key: inner, .. }
+        | ExprKind::Load { address: inner, .. }
+        | ExprKind::ReadBytes { address: inner, .. }
+        | ExprKind::StrOfBytes(inner)
+        | ExprKind::Neg(inner)
+        | ExprKind::BitNot(inner)
+        | ExprKind::Not(inner)
+        | ExprKind::Cast(inner)
+        | ExprKind::Resize(inner)
+        | ExprKind::Field { base: inner, .. }
+        | ExprKind::ByteSwap(inner)
+        | ExprKind::Block(_, inner) => vec![&**inner],
+        ExprKind::ReadStr { address, len, .. } => {
+            let mut all = vec![&**address];
+            all.extend(len.iter().map(|l| &**l));
+            all
+        }
+        ExprKind::Binary { left, right, .. }
+        | ExprKind::Compare { left, right, .. }
+        | ExprKind::CompareBytes { left, right, .. }
+        | ExprKind::Logical { left, right, .. }
+        | ExprKind::StrContains {
+            haystack: left,
+            needle: right,
+        }
+        | ExprKind::StrPrefix {
+            string: left,
+            prefix: right,
+        }
+        | ExprKind::Index {
+            base: left,
+            index: right,
+        } => vec![&**left, &**right],
+        ExprKind::Ternary {
+            condition,
+            then,
+            otherwise,
+        } => vec![&**condition, &**then, &**otherwise],
+        ExprKind::Fields(parts) => parts.iter().collect(),
+        _ => Vec::new(),
     }
 }
 
 fn step(place: &str, delta: i64, postfix: bool, ty: &str) -> String {
     if postfix {
-        format!("({place} then {delta:+}:{ty})")
+        format!("{place} then {delta:+}:{ty}")
     } else {
-        format!("({delta:+} to {place}:{ty})")
+        format!("{delta:+} to {place}:{ty}")
     }
 }
 

@@ -53,6 +53,10 @@ impl Checker<'_> {
                 }
             };
             let index = self.env.map(&decl.name.text, decl.name.span);
+            if self.env.maps.get(index).is_some_and(|m| m.keyed.is_none()) {
+                let message = format!("@{} is declared and never used", decl.name.text);
+                self.warn("unused-map", decl.name.span, message);
+            }
             if let Some(info) = self.env.maps.get_mut(index) {
                 info.kind = kind;
                 info.entries = entries;

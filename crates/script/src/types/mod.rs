@@ -206,8 +206,13 @@ impl<'a> Checker<'a> {
 
     fn maps(&self) -> Vec<Map> {
         let maps = self.env.maps.iter().map(|info| {
+            let mut key = info.key.as_ref().map(|k| k.ty.clone());
             let (value, value_type) = match &info.contents {
-                MapContents::Unknown => (MapValueType::Plain(Type::Void.data_type()), Type::Void),
+                // Declared and never used, or used where nothing can be attached alone.
+                MapContents::Unknown => {
+                    key = key.or((info.keyed != Some(false)).then_some(Type::U64));
+                    (MapValueType::Plain(Type::I64.data_type()), Type::I64)
+                }
                 MapContents::Plain(shape) => {
                     (MapValueType::Plain(shape.ty.data_type()), shape.ty.clone())
                 }
@@ -218,7 +223,7 @@ impl<'a> Checker<'a> {
             };
             Map {
                 name: info.name.clone(),
-                key: info.key.as_ref().map(|k| k.ty.clone()),
+                key,
                 value,
                 value_type,
                 kind: info.kind,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use crate::hir::{FieldType, Int, Type};
-use kscope_rows::MapValueType;
+use kscope_rows::{MapValueType, StackMode};
 
 impl fmt::Display for Int {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -34,7 +34,10 @@ impl fmt::Display for Type {
                 list(f, fields, true)?;
                 f.write_str(" }")
             }
-            Type::KernelStack { .. } => f.write_str("kstack"),
+            Type::KernelStack { mode, limit } => match (mode, *limit) {
+                (StackMode::Bpftrace, super::builtin::FRAMES) => f.write_str("kstack"),
+                _ => write!(f, "kstack({mode:?}, {limit})"),
+            },
             Type::KernelSymbol => f.write_str("ksym"),
             Type::Timestamp { .. } => f.write_str("timestamp"),
             Type::UserName => f.write_str("username"),

@@ -31,7 +31,10 @@ impl Checker<'_> {
             convert(directory, &Type::Int(Int::I32)),
             path,
         ];
-        let types = parts.iter().enumerate().map(|(i, p)| (i.to_string(), p.ty.clone()));
+        let types = parts
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (i.to_string(), p.ty.clone()));
         let ty = Type::FullPath(FieldType::lay_out(types.collect()));
         make(ExprKind::Fields(parts), ty, span)
     }

@@ -264,7 +264,12 @@ impl Checker<'_> {
                         _ => self.inputs.catalogue.raw_tracepoints("*"),
                     };
                     match all {
-                        Lookup::Found(all) => nearest(pattern, all, 3),
+                        // Kernels have a hundred thousand functions: the bounded search.
+                        Lookup::Found(all) => {
+                            let all = all.iter().map(String::as_str);
+                            let near = kscope_btf::nearest(pattern, all, 3);
+                            near.into_iter().map(str::to_owned).collect()
+                        }
                         _ => Vec::new(),
                     }
                 };
@@ -323,7 +328,8 @@ impl Checker<'_> {
             }
             _ => {
                 let pattern = is_pattern(category) || is_pattern(event);
-                let near = if pattern {
+                let silent = self.config.missing_probes == MissingProbes::Ignore;
+                let near = if silent || pattern {
                     Vec::new()
                 } else {
                     self.near_tracepoints(category, event)

@@ -573,3 +573,99 @@ fn bodies_of_probes_that_are_not_there() {
     assert_eq!(found.matches("ERROR").count(), 2, "{found}");
     assert!(found.contains("'xyz'"), "{found}");
 }
+
+/// Takes a number from a simple generator; the same ones in every run.
+fn next(state: &mut u64) -> usize {
+    *state ^= *state << 13;
+    *state ^= *state >> 7;
+    *state ^= *state << 17;
+    (*state >> 16) as usize
+}
+
+#[test]
+fn mutated_scripts_never_panic() {
+    let words = [
+        "@a",
+        "$x",
+        "pid",
+        "comm",
+        "1",
+        "\"s\"",
+        "(",
+        ")",
+        "{",
+        "}",
+        "[",
+        "]",
+        ";",
+        ",",
+        "->pid",
+        "*",
+        "-",
+        "==",
+        "? 1 :",
+        "args.x",
+        "str(",
+        "count()",
+        "print(",
+        "curtask",
+        "(uint8)",
+        "(struct file *)",
+        "if (",
+        "let $y",
+        "for $i : 0..5 {",
+        "@m[1]",
+        "++",
+        "getopt(\"o\")",
+        "sizeof(",
+        "kstack",
+        "t:sched:*",
+    ];
+    let mut state = 0x9e37_79b9_7f4a_7c15;
+    let setup = Setup::default();
+    for path in super::golden_files() {
+        let text = std::fs::read_to_string(&path).expect("a golden file can be read");
+        let source = text.split(super::SEPARATOR).next().unwrap_or_default();
+        let tokens: Vec<&str> = source
+            .split_inclusive([' ', '(', ')', ';', ',', '[', '.'])
+            .collect();
+        for _ in 0..150 {
+            let mut mutated = tokens.clone();
+            for _ in 0..=next(&mut state) % 3 {
+                let at = next(&mut state) % mutated.len();
+                let word = words[next(&mut state) % words.len()];
+                match next(&mut state) % 3 {
+                    0 => drop(mutated.remove(at)),
+                    1 => mutated.insert(at, word),
+                    _ => mutated[at] = word,
+                }
+            }
+            checked(&mutated.concat(), &setup);
+        }
+    }
+}
+
+#[test]
+fn declared_maps() {
+    accept("let @a = lruhash(10); BEGIN { @a[1] = 1; }");
+    accept("let @a = percpuhash(10); BEGIN { @a[1] = count(); }");
+    refuse(
+        "let @a = hsh(10); BEGIN { @a[1] = 1; }",
+        &["[unknown-map-kind]", "`hash`"],
+    );
+    refuse(
+        "let @a = hash(0); BEGIN { @a[1] = 1; }",
+        &["[invalid-map-size]"],
+    );
+    let (program, found) = checked("let @a = lruhash(10); BEGIN { }", &Setup::default());
+    assert!(found.iter().any(|d| d.id == "unused-map"), "{found:?}");
+    assert_eq!(program.maps[0].max_entries, 10);
+}
+
+#[test]
+fn effects_happen_once() {
+    let source = "BEGIN { $i = 0; @a[$i++] += 1; print(@a[$i++]); }";
+    let (program, _) = checked(source, &Setup::default());
+    let text = dump::program(&program);
+    assert_eq!(text.matches("then +1").count(), 2, "{text}");
+}

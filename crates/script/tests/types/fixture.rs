@@ -5,10 +5,11 @@ use std::fmt::Write as _;
 use kscope_btf::write::{Builder, NewMember};
 use kscope_btf::{Btf, Encoding};
 use kscope_script::catalogue::{Catalogue, TextCatalogue};
-use kscope_script::diagnostic::Diagnostic;
+use kscope_script::diagnostic::{Diagnostic, has_errors};
 use kscope_script::hir::Program;
+use kscope_script::plan::EVENT_HEADER;
 use kscope_script::syntax::{Positional, parse};
-use kscope_script::types::{Inputs, check};
+use kscope_script::types::{Inputs, check, dump};
 
 /// What a script is checked for.
 pub(crate) struct Setup {
@@ -43,7 +44,38 @@ pub(crate) fn checked(source: &str, setup: &Setup) -> (Program, Vec<Diagnostic>)
     };
     let (program, mut more) = check(&script, &inputs);
     found.append(&mut more);
+    if !has_errors(&found) {
+        assert_whole(source, &program);
+    }
     (program, found)
+}
+
+/// Checks what lowering relies on: a program without errors has a type for every value, and the
+/// fields of events lie one behind the other.
+fn assert_whole(source: &str, program: &Program) {
+    let text = dump::program(program);
+    for (at, _) in text.match_indices(":void") {
+        let rest = &text[at + ":void".len()..];
+        assert!(
+            rest.starts_with(" *"),
+            "{source} has a value without a type:\n{text}"
+        );
+    }
+    for site in &program.sites {
+        let mut end = EVENT_HEADER;
+        for field in &site.fields {
+            assert!(
+                field.offset >= end && field.offset % field.ty.align() == 0,
+                "{source}"
+            );
+            end = field.offset + field.ty.size();
+        }
+        assert!(site.size >= end && site.size % 8 == 0, "{source}: {site:?}");
+    }
+    for (i, probe) in program.probes.iter().enumerate() {
+        assert_eq!(probe.plan.program.0 as usize, i, "{source}");
+        assert!(!probe.plan.attach.is_empty(), "{source}");
+    }
 }
 
 /// Prints findings, one line each with its notes and hint behind it.
