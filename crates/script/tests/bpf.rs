@@ -1,7 +1,7 @@
 //! Golden files of code generation: `bpf/*.txt` hold functions, each followed by its code.
 //!
-//! `# emit` before a function emits it as it is, `# optimize` after the passes. Map 9 is the
-//! scratch map. `BLESS=1` rewrites the files.
+//! `# emit` before a function emits it as it is, `# optimize` after the passes, `# emit in frame`
+//! without a scratch map, which is map 9. `BLESS=1` rewrites the files.
 #![allow(
     clippy::disallowed_methods,
     reason = "a test reads its golden files and BLESS"
@@ -19,11 +19,11 @@ use kscope_spec::{MapId, RelocKind, check, disasm};
 fn files() {
     golden::check("bpf", |directive, mut function| {
         match directive {
-            "emit" => {}
+            "emit" | "emit in frame" => {}
             "optimize" => ir::optimize(&mut function),
             _ => panic!("what is {directive:?}?"),
         }
-        let scratch = Some(Scratch {
+        let scratch = (directive != "emit in frame").then_some(Scratch {
             map: MapId(9),
             entry: 0,
         });

@@ -121,8 +121,12 @@ impl Select<'_> {
         let mut value = base;
         loop {
             match self.defs[value.index()] {
-                Some(Op::PtrAdd { base, offset, .. }) => {
-                    match self.constant(*offset) {
+                Some(Op::PtrAdd {
+                    base,
+                    offset,
+                    bound,
+                }) => {
+                    match self.distance(*offset, *bound) {
                         Some(c) => phase += c.rem_euclid(8) as u32,
                         None => unit = unit.min(1 << self.facts[offset.index()].zeros.min(3)),
                     }

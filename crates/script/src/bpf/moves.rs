@@ -40,21 +40,14 @@ impl Output<'_> {
             .filter_map(|(to, from)| from.location().map(|l| (*to, l)))
             .filter(|(to, from)| to != from)
             .collect();
-        let used = |left: &[(Location, Location)]| {
-            left.iter()
-                .flat_map(|(a, b)| [*a, *b])
-                .fold(0_u16, |bits, l| match l {
-                    Location::Register(r) => bits | 1 << r,
-                    Location::Slot(_) => bits,
-                })
+        let bits = |locations: &mut dyn Iterator<Item = Location>| {
+            locations.fold(0_u16, |bits, location| bits | bit(location))
         };
-        let written = moves.iter().fold(0_u16, |bits, (to, _)| match to {
-            Location::Register(r) => bits | 1 << r,
-            Location::Slot(_) => bits,
-        });
+        let written = bits(&mut moves.iter().map(|(to, _)| *to));
         while !left.is_empty() {
             // Registers that are written later are free until then.
-            let free = (free | written) & !used(&left) & !self.filled(moves, &left);
+            let sources = bits(&mut left.iter().map(|(_, from)| *from));
+            let free = (free | written) & !sources & !self.filled(moves, &left);
             let ready = left
                 .iter()
                 .position(|(to, _)| left.iter().all(|(_, from)| from != to));
@@ -65,7 +58,8 @@ impl Output<'_> {
             }
             // Only cycles are left: the first destination's value steps aside.
             let (aside, _) = left[0];
-            let place = match free.trailing_zeros() {
+            let pending = bits(&mut left.iter().map(|(to, _)| *to));
+            let place = match (free & !pending).trailing_zeros() {
                 r @ 0..=9 => Location::Register(r as u8),
                 _ => self.reserve(0),
             };

@@ -150,15 +150,19 @@ impl<'a> Select<'a> {
         if request.scratch.is_none() && total > FRAME_SIZE {
             return Err(EmitError::NoScratch { need: total });
         }
-        let all = total <= budget || request.scratch.is_none();
+        // Slots that are indexed stay out of the frame if they can: before 6.x a store at a
+        // variable offset spoils what the verifier knows of the 8 bytes around it.
+        let direct = slots.iter().filter(|s| !indexed[**s]);
+        let direct = direct.map(|s| size(*s)).fold(0, u32::saturating_add);
+        let all = direct <= budget;
         slots.sort_by_key(|s| size(*s));
         let (mut frame, mut scratch) = (Vec::new(), 0_u32);
         let mut taken = 0;
         let mut homes = self.homes.clone();
         for slot in slots {
             let size = size(slot);
-            let small = size <= SMALL_SLOT && taken + size <= budget && !indexed[slot];
-            homes[slot] = if all || small {
+            let fits = all || (size <= SMALL_SLOT && taken + size <= budget);
+            homes[slot] = if request.scratch.is_none() || (fits && !indexed[slot]) {
                 taken += size;
                 frame.push(size);
                 Home::Frame(FrameSlot(frame.len() as u32 - 1))
@@ -507,6 +511,14 @@ impl<'a> Select<'a> {
         }
     }
 
+    /// Gives the constant that is added to a pointer. One above the bound stands in code that a
+    /// check never lets run; the bound takes its place there.
+    pub(super) fn distance(&self, offset: Value, bound: u32) -> Option<i64> {
+        let constant = self.constant(offset)?;
+        let inside = u32::try_from(constant).is_ok_and(|c| c <= bound);
+        Some(if inside { constant } else { i64::from(bound) })
+    }
+
     /// Gives what a user of the value moves or addresses.
     pub(super) fn source(&mut self, value: Value) -> Result<Source, EmitError> {
         // Constant parts of addresses are collected on the way to the root.
@@ -514,7 +526,11 @@ impl<'a> Select<'a> {
         let root = loop {
             match self.defs[value.index()] {
                 Some(Op::NonNull(of) | Op::PtrToInt(of)) => value = *of,
-                Some(Op::PtrAdd { base, offset, .. }) => match self.constant(*offset) {
+                Some(Op::PtrAdd {
+                    base,
+                    offset,
+                    bound,
+                }) => match self.distance(*offset, *bound) {
                     Some(c) => {
                         sum = sum.wrapping_add(c);
                         value = *base;

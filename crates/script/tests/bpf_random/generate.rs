@@ -141,7 +141,7 @@ impl Generator {
     }
 
     fn statement(&mut self) {
-        match self.r.below(24) {
+        match self.r.below(26) {
             0..=6 => {
                 let op = self.r.pick(&BinOp::ALL);
                 let (left, right) = (self.number(), self.number());
@@ -192,6 +192,7 @@ impl Generator {
             }
             19 => self.entry(),
             20 | 21 if self.depth < 4 => self.branch(),
+            24 | 25 if self.depth < 4 => self.checked_index(),
             22 if self.depth < 3 => self.repeat(),
             23 if self.depth > 0 && self.r.below(6) == 0 => {
                 let value = self.number();
@@ -318,6 +319,40 @@ impl Generator {
             g.b.jump(head);
         });
         self.b.seal(head);
+        self.b.seal(end);
+        self.b.switch_to(end);
+    }
+
+    /// Checks a number and indexes with it, some statements later.
+    fn checked_index(&mut self) {
+        let (slot, size) = self.r.pick(&self.slots);
+        let number = self.number();
+        // Small numbers are rare: half of the time it is one.
+        let number = match self.r.below(2) {
+            0 => number,
+            _ => {
+                let mask = self.b.constant(127);
+                let small = self.b.binary(BinOp::And, number, mask);
+                self.keep(small);
+                small
+            }
+        };
+        let limit = self.b.constant(i64::from(size - 1));
+        let (good, end) = (self.b.block(), self.b.block());
+        self.b.branch(Cond::Ugt, number, limit, end, good);
+        self.b.seal(good);
+        self.b.switch_to(good);
+        self.scoped(|g| {
+            g.statements();
+            let address = g.b.slot_addr(slot);
+            let at = g.b.ptr_add_var(address, number, size - 1);
+            let value = g.number();
+            g.b.store(1, at, 0, value);
+            let loaded = g.b.load(1, true, at, 0);
+            let variable = g.r.pick(&g.variables);
+            g.b.write(variable, loaded);
+            g.b.jump(end);
+        });
         self.b.seal(end);
         self.b.switch_to(end);
     }

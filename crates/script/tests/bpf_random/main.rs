@@ -10,9 +10,10 @@ mod generate;
 
 use kscope_script::bpf::{self, Code, Emit, Scratch};
 use kscope_script::ir::{self, Function};
+use kscope_spec::check::{self, ProblemKind};
 use kscope_spec::{
     AttachKind, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType,
-    Spec, check, disasm,
+    Spec, disasm,
 };
 use kscope_testkit::interpreter::{Machine, World};
 
@@ -80,7 +81,14 @@ fn spec(code: Code) -> Spec {
 
 fn execute(spec: &Spec, ctx: &[u8]) -> Result<Outcome, String> {
     let problems = check::program(spec, &spec.programs[0]);
-    if let Some(problem) = problems.first() {
+    // The check follows ways that known numbers close; what runs is checked by the machine.
+    let problem = problems.iter().find(|p| {
+        !matches!(
+            p.kind,
+            ProblemKind::StackRange { .. } | ProblemKind::ObjectRange { .. }
+        )
+    });
+    if let Some(problem) = problem {
         return Err(problem.to_string());
     }
     let mut machine = Machine::new(spec);

@@ -48,8 +48,6 @@ pub enum IrErrorKind {
     MaybeNull(Value),
     /// A pointer counts as not null only behind the check.
     Unchecked(Value),
-    /// A constant added to a pointer is at most the bound.
-    Bound(Value),
     /// An access stays within its slot or record.
     OutOfBounds {
         /// First byte.
@@ -92,7 +90,6 @@ impl fmt::Display for IrErrorKind {
             IrErrorKind::Unchecked(value) => {
                 write!(f, "{value} is not known to be other than null")
             }
-            IrErrorKind::Bound(value) => write!(f, "{value} is above the bound"),
             IrErrorKind::OutOfBounds { start, end, size } => {
                 write!(f, "bytes {start} to {end} of {size}")
             }

@@ -186,11 +186,7 @@ impl<'a> Verifier<'a> {
             }
             Op::MapRef(map) => Some(Ty::Ptr(Pointer::Map(*map))),
             Op::MapValueAddr { map, .. } => Some(Ty::Ptr(Pointer::MapValue(*map))),
-            Op::PtrAdd {
-                base,
-                offset,
-                bound,
-            } => Some(self.ptr_add(*base, *offset, *bound)),
+            Op::PtrAdd { base, offset, .. } => Some(self.ptr_add(*base, *offset)),
             Op::NonNull(value) => Some(self.non_null(*value)),
             Op::PtrToInt(value) => {
                 let fine = matches!(
