@@ -3,8 +3,9 @@
 use kscope_spec::insn::{AluOp, Size};
 
 use super::EmitError;
+use super::frame::Home;
 use super::lir::{Base, Ins, Operand, Source, V};
-use super::select::{Home, Select};
+use super::select::Select;
 use crate::ir::{self, Op, Pointer, Ty, Value};
 
 /// An address is a multiple of `unit` plus `phase`.

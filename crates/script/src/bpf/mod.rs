@@ -16,6 +16,7 @@ mod bulk;
 mod color;
 mod error;
 mod facts;
+mod frame;
 mod lir;
 mod live;
 mod moves;

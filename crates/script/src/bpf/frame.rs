@@ -1,0 +1,119 @@
+//! Where slots live: in the frame, or in the scratch map that the prologue looks up.
+
+use kscope_spec::insn::{Cond as Test, Size};
+
+use super::lir::{Base, End, FrameSlot, Ins, Operand, Source};
+use super::select::Select;
+use super::{Emit, EmitError, FRAME_SIZE, SCRATCH_LIMIT};
+use crate::ir::{Op, Pointer, Ty};
+
+/// Slots up to this size may stay in the frame when not all of them fit.
+const SMALL_SLOT: u32 = 64;
+
+/// Where a slot lives.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Home {
+    Unused,
+    Frame(FrameSlot),
+    Scratch(u32),
+}
+
+impl Select<'_> {
+    /// Decides where each slot lives.
+    pub(super) fn place_slots(&mut self, request: &Emit, budget: u32) -> Result<(), EmitError> {
+        let mut used = vec![false; self.homes.len()];
+        let mut indexed = vec![false; self.homes.len()];
+        for def in self.defs.iter().flatten() {
+            match def {
+                Op::SlotAddr(slot) => used[slot.index()] = true,
+                Op::PtrAdd { base, offset, .. } if self.constant(*offset).is_none() => {
+                    if let Ty::Ptr(Pointer::Slot(slot)) = self.function.values[base.index()] {
+                        indexed[slot.index()] = true;
+                    }
+                }
+                _ => {}
+            }
+        }
+        let size = |slot: usize| self.function.slots[slot].size.max(1).next_multiple_of(8);
+        let mut slots: Vec<usize> = (0..used.len()).filter(|s| used[*s]).collect();
+        let total: u32 = slots.iter().map(|s| size(*s)).fold(0, u32::saturating_add);
+        if request.scratch.is_none() && total > FRAME_SIZE {
+            return Err(EmitError::NoScratch { need: total });
+        }
+        // Slots that are indexed stay out of the frame if they can: before 6.x a store at a
+        // variable offset spoils what the verifier knows of the 8 bytes around it.
+        let direct = slots.iter().filter(|s| !indexed[**s]);
+        let direct = direct.map(|s| size(*s)).fold(0, u32::saturating_add);
+        let all = direct <= budget;
+        slots.sort_by_key(|s| size(*s));
+        let (mut frame, mut scratch) = (Vec::new(), 0_u32);
+        let mut taken = 0;
+        let mut homes = self.homes.clone();
+        for slot in slots {
+            let size = size(slot);
+            let fits = all || (size <= SMALL_SLOT && taken + size <= budget);
+            homes[slot] = if request.scratch.is_none() || (fits && !indexed[slot]) {
+                taken += size;
+                frame.push(size);
+                Home::Frame(FrameSlot(frame.len() as u32 - 1))
+            } else {
+                let offset = scratch;
+                scratch = scratch.saturating_add(size);
+                Home::Scratch(offset)
+            };
+        }
+        if scratch > SCRATCH_LIMIT {
+            return Err(EmitError::Scratch { need: scratch });
+        }
+        self.homes = homes;
+        self.code.frame = frame;
+        self.code.scratch_size = scratch;
+        Ok(())
+    }
+
+    /// Takes the context and looks the scratch memory up.
+    pub(super) fn prologue(&mut self, request: &Emit) -> Result<(), EmitError> {
+        self.current = self.new_block();
+        if self.defs.iter().flatten().any(|op| matches!(op, Op::Ctx)) {
+            let ctx = self.code.register();
+            self.ctx = Some(ctx);
+            self.put(Ins::Ctx { dst: ctx });
+        }
+        let main = self.block_of(0);
+        if self.code.scratch_size == 0 {
+            self.end(End::Jump(main));
+            return Ok(());
+        }
+        let Some(place) = request.scratch else {
+            return Err(EmitError::NoScratch {
+                need: self.code.scratch_size,
+            });
+        };
+        let scratch = self.code.register();
+        self.scratch = Some(scratch);
+        self.code.frame.push(8);
+        let key = FrameSlot(self.code.frame.len() as u32 - 1);
+        let entry = i32::try_from(place.entry).map_err(|_| EmitError::Malformed("entry"))?;
+        self.put(Ins::Store {
+            size: Size::W,
+            base: Base::Frame(key),
+            offset: 0,
+            src: Operand::Imm(entry),
+        });
+        self.put(Ins::Call {
+            helper: kscope_spec::helper::MAP_LOOKUP_ELEM.0,
+            args: vec![Source::Map(place.map), Source::Frame(key, 0)],
+            result: Some(scratch),
+        });
+        let absent = self.new_block();
+        self.end(End::Branch {
+            cond: Test::Eq,
+            left: scratch,
+            right: Operand::Imm(0),
+            then: absent,
+            otherwise: main,
+        });
+        self.code.blocks[absent.index()].end = End::Exit(Source::Const(0));
+        Ok(())
+    }
+}
