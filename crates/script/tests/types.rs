@@ -1,10 +1,16 @@
 //! The checker: golden files (`types/*.txt` hold a script, what it became and the findings, each
 //! after a line of dashes; `BLESS=1` writes what the checker gives now) and one-line cases.
+#![allow(
+    clippy::disallowed_methods,
+    reason = "a test reads its golden files and BLESS"
+)]
 
 #[path = "types/cases.rs"]
 mod cases;
 #[path = "types/fixture.rs"]
 mod fixture;
+#[path = "types/whole.rs"]
+mod whole;
 
 use std::path::{Path, PathBuf};
 

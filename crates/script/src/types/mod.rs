@@ -49,7 +49,7 @@ use scope::Scope;
 /// Walks over the script at most before its types are said not to settle.
 const PASSES: usize = 64;
 /// Deepest nesting of expressions and blocks.
-const DEPTH: u32 = 520;
+const DEPTH: u32 = 320;
 
 /// What a script is compiled for.
 pub struct Inputs<'a> {

@@ -18,10 +18,13 @@ impl Checker<'_> {
         let directory = self.value(directory);
         let path = self.value(path);
         for number in [&pid, &directory] {
-            if number.ty.scalar_int().is_none() && number.ty != Type::Void {
+            if number.ty != Type::Void && super::expr::number(&number.ty).is_none() {
                 self.wrong_argument("fullpath", "an integer", number);
                 return poison(span);
             }
+        }
+        if pid.ty == Type::Void || directory.ty == Type::Void {
+            return poison(span);
         }
         if !matches!(path.ty, Type::Str { .. }) {
             return self.wrong_argument("fullpath", "a string", &path);
