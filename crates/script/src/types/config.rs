@@ -1,7 +1,7 @@
 //! `config = { … }` and its keys in the environment.
 
 use super::{Checker, did_you_mean};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::hir::{Expr, ExprKind, Type};
 use crate::near::nearest;
 use crate::plan::MissingProbes;
@@ -101,6 +101,13 @@ impl Checker<'_> {
                 _ => Value::Text(text.clone()),
             };
             if let Err(mut error) = self.set(&key, &value, Span::default()) {
+                if error.id == "unknown-config" {
+                    // Another program's variable, unless a misspelt one of ours.
+                    if error.hint.is_none() {
+                        continue;
+                    }
+                    error.severity = Severity::Warning;
+                }
                 error.message = format!("BPFTRACE_{}: {}", key.to_uppercase(), error.message);
                 self.report(error);
             }

@@ -30,6 +30,7 @@ mod probe;
 mod provider;
 mod scope;
 mod statement;
+mod strings;
 mod substitute;
 
 use kscope_btf::Btf;

@@ -230,6 +230,17 @@ impl Checker<'_> {
             return;
         }
         let e = self.value(e);
+        let for_effect = matches!(
+            e.kind,
+            ExprKind::StepVar { .. }
+                | ExprKind::StepMap { .. }
+                | ExprKind::Delete { .. }
+                | ExprKind::Int(_)
+        );
+        if !for_effect && e.ty != Type::Void && self.scope.macros.is_empty() {
+            let warning = Diagnostic::warning("discarded-value", span, "Return value discarded");
+            self.report(warning.hint("write `_ = …` where that is meant"));
+        }
         out.push(Stmt {
             kind: StmtKind::Expr(e),
             span,

@@ -340,6 +340,9 @@ fn statements() {
     body("$i = 0; while ($i < 5) { $i++; }");
     body("if (pid == 1) { return; } else if (pid == 2) { exit(); } else { print(1); }");
     body("_ = str(curtask); return 1");
+    warned("pid + 1", &["[discarded-value]"]);
+    warned("@a[1] = 1; has_key(@a, 1)", &["[discarded-value]"]);
+    body("@a[1] = 1; delete(@a, 1); @b++");
     wrong("break", &["[outside-loop]"]);
     wrong("continue", &["[outside-loop]"]);
     wrong("unroll(0) { }", &["1 to 100"]);
@@ -419,12 +422,24 @@ fn configuration() {
         environment: vec![
             ("BPFTRACE_MAX_STRLEN".to_owned(), "99".to_owned()),
             ("BPFTRACE_BTF".to_owned(), "/file".to_owned()),
+            ("BPFTRACE_SOMETHING_ELSE".to_owned(), "1".to_owned()),
         ],
         ..Setup::default()
     };
     let (program, found) = checked("config = { max_strlen = 10 } BEGIN { }", &setup);
     assert!(found.is_empty(), "{found:?}");
     assert_eq!(program.config.max_strlen, 99);
+    for (key, value, id) in [
+        ("BPFTRACE_MAX_STRLN", "1", "unknown-config"),
+        ("BPFTRACE_MAX_STRLEN", "x", "invalid-config"),
+    ] {
+        let setup = Setup {
+            environment: vec![(key.to_owned(), value.to_owned())],
+            ..Setup::default()
+        };
+        let (_, found) = checked("BEGIN { }", &setup);
+        assert_eq!(found[0].id, id, "{found:?}");
+    }
 }
 
 #[test]

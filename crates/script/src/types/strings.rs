@@ -1,0 +1,187 @@
+//! Functions that take or give strings.
+
+use super::expr::{number, string};
+use super::{Checker, make, poison};
+use crate::diagnostic::Span;
+use crate::hir::{Expr, ExprKind, Type};
+use crate::syntax::tree;
+
+impl Checker<'_> {
+    pub(super) fn str_call(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        if !self.argument_count("str", args.len(), 1..=2, span) {
+            self.check_all(args);
+            return poison(span);
+        }
+        if let [only] = args
+            && let tree::ExprKind::Positional(n) = only.kind
+        {
+            let index = (n as usize).checked_sub(1);
+            let text = index.and_then(|i| self.inputs.positional.get(i));
+            let text = text.cloned().unwrap_or_default();
+            return string(text.as_bytes(), span);
+        }
+        let mut capacity = self.config.max_strlen;
+        let mut len = None;
+        if let Some(n) = args.get(1) {
+            let n = self.value(n);
+            match (&n.kind, number(&n.ty)) {
+                (_, None) => {
+                    self.wrong_argument("str", "a number as its length", &n);
+                }
+                (ExprKind::Int(value), _) if *value < 0 => {
+                    self.error(
+                        "invalid-argument",
+                        n.span,
+                        format!("str cannot use negative length ({value})"),
+                    );
+                }
+                (ExprKind::Int(value), _) => {
+                    let wanted = value.saturating_add(1);
+                    if wanted > i64::from(capacity) {
+                        self.warn(
+                            "too-long",
+                            n.span,
+                            format!(
+                                "length param ({value}) is too long and will be shortened to \
+                                 {capacity} bytes (see BPFTRACE_MAX_STRLEN)"
+                            ),
+                        );
+                    } else {
+                        capacity = wanted as u32;
+                    }
+                }
+                _ => {
+                    // The length counts without the NUL, the helper with it.
+                    let one = make(ExprKind::Int(1), Type::U64, n.span);
+                    let n = super::convert::convert(n, &Type::U64);
+                    let span = n.span;
+                    let kind = ExprKind::Binary {
+                        op: crate::hir::Arithmetic::Add,
+                        left: Box::new(n),
+                        right: Box::new(one),
+                    };
+                    len = Some(Box::new(make(kind, Type::U64, span)));
+                }
+            }
+        }
+        let Some(first) = args.first() else {
+            return poison(span);
+        };
+        let value = self.value(first);
+        let ty = Type::Str { capacity };
+        match &value.ty {
+            Type::Void => poison(span),
+            Type::Str { capacity: has } => {
+                // A string is one already; a smaller length cuts it.
+                if args.len() == 1 || *has <= capacity {
+                    return value;
+                }
+                super::convert::convert(value, &ty)
+            }
+            Type::Int(_) | Type::Pointer { .. } => {
+                let space = self.space_of_number(&value);
+                let kind = ExprKind::ReadStr {
+                    address: Box::new(super::convert::convert(value, &Type::U64)),
+                    space,
+                    len,
+                };
+                make(kind, ty, span)
+            }
+            Type::Array { element, .. } if element.size() == 1 => {
+                let capacity = value.ty.size();
+                make(
+                    ExprKind::StrOfBytes(Box::new(value)),
+                    Type::Str { capacity },
+                    span,
+                )
+            }
+            _ => self.wrong_argument("str", "a string, integer or a pointer", &value),
+        }
+    }
+
+    pub(super) fn strncmp(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let [left, right, n] = args else {
+            self.check_all(args);
+            self.argument_count("strncmp", args.len(), 3..=3, span);
+            return poison(span);
+        };
+        let left = self.value(left);
+        let right = self.value(right);
+        let n = self.value(n);
+        let (Type::Str { capacity: x }, Type::Str { capacity: y }) = (&left.ty, &right.ty) else {
+            for side in [&left, &right] {
+                if !matches!(side.ty, Type::Str { .. }) {
+                    self.wrong_argument("strncmp", "strings", side);
+                }
+            }
+            return poison(span);
+        };
+        let ExprKind::Int(n) = n.kind else {
+            return self.wrong_argument("strncmp", "a literal length", &n);
+        };
+        let Ok(n) = u32::try_from(n) else {
+            return self.error(
+                "invalid-argument",
+                span,
+                "strncmp() expects a non-negative length",
+            );
+        };
+        let len = n.min(*x).min(*y);
+        let kind = ExprKind::CompareBytes {
+            negated: true,
+            len,
+            left: Box::new(left),
+            right: Box::new(right),
+        };
+        let differs = make(kind, Type::Bool, span);
+        super::convert::convert(differs, &Type::U64)
+    }
+
+    pub(super) fn search(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Expr {
+        let [whole, part] = args else {
+            self.check_all(args);
+            self.argument_count(function, args.len(), 2..=2, span);
+            return poison(span);
+        };
+        let whole = self.value(whole);
+        let part = self.value(part);
+        let mut fine = true;
+        for side in [&whole, &part] {
+            if !matches!(side.ty, Type::Str { .. }) {
+                self.wrong_argument(function, "strings", side);
+                fine = false;
+            }
+        }
+        if !fine {
+            return poison(span);
+        }
+        let kind = if function == "strcontains" {
+            ExprKind::StrContains {
+                haystack: Box::new(whole),
+                needle: Box::new(part),
+            }
+        } else {
+            ExprKind::StrPrefix {
+                string: Box::new(whole),
+                prefix: Box::new(part),
+            }
+        };
+        make(kind, Type::Bool, span)
+    }
+
+    /// Reads an argument that is a string known now: a literal, or `str($1)`.
+    pub(super) fn literal_text(
+        &mut self,
+        function: &str,
+        e: &tree::Expr,
+    ) -> Option<std::sync::Arc<str>> {
+        let value = self.value(e);
+        match &value.kind {
+            ExprKind::Str(text) => Some(String::from_utf8_lossy(text).into()),
+            _ => {
+                self.wrong_argument(function, "a string literal", &value);
+                None
+            }
+        }
+    }
+}
