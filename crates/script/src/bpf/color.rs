@@ -13,7 +13,7 @@ const CALLER: u16 = 0x3f;
 /// What a move outside of loops weighs; votes are halved on their way.
 const WEIGHT: u32 = 8;
 /// The order in which registers are tried where no vote decides.
-const ORDER: [usize; REGISTERS] = [0, 5, 4, 3, 2, 1, 6, 7, 8, 9];
+const ORDER: [usize; REGISTERS] = [5, 4, 3, 2, 1, 0, 6, 7, 8, 9];
 
 /// What interferes with what, and what each register would like.
 pub(super) struct Graph {
