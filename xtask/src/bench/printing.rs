@@ -11,9 +11,11 @@ use super::table::{Aim, Figure, Table, Unit};
 use super::{Pair, Settings};
 
 /// The first rate tried, events a second.
-const FIRST: u64 = 50_000;
+const FIRST: f64 = 25_000.0;
 /// Rates beyond this one are no program's.
-const LAST: u64 = 20_000_000;
+const LAST: f64 = 20e6;
+/// Part of a rate that a producer keeps when it keeps it.
+const KEPT: f64 = 0.9;
 /// Calls of the producer that does not wait.
 const FLAT_OUT: u64 = 2_000_000;
 
@@ -22,14 +24,8 @@ struct Account {
     produced: u64,
     printed: u64,
     lost: u64,
-    /// Whether the producer itself kept its rate.
-    kept: bool,
-}
-
-impl Account {
-    fn complete(&self) -> bool {
-        self.kept && self.printed == self.produced
-    }
+    /// Events a second that the producer made.
+    rate: f64,
 }
 
 /// Measures both tracers.
@@ -43,8 +39,8 @@ pub(crate) fn measure(pair: &Pair, settings: &Settings, table: &mut Table) -> Re
             settings.seconds
         ),
         unit: Unit::PerSecond,
-        kscope: kscope as f64,
-        peer: Some(peer as f64),
+        kscope,
+        peer: Some(peer),
         aim: Aim::AtLeast(4.0),
     });
     let flat_out = |tracer| produce(tracer, |_| (FLAT_OUT, producer::flat_out(FLAT_OUT)), None);
@@ -60,6 +56,7 @@ pub(crate) fn measure(pair: &Pair, settings: &Settings, table: &mut Table) -> Re
         });
     };
     row("printed", Aim::None, |account| account.printed);
+    row("told to be lost", Aim::None, |account| account.lost);
     row("unaccounted for", Aim::Within(0.0), |account| {
         account.produced.abs_diff(account.printed + account.lost)
     });
@@ -67,25 +64,32 @@ pub(crate) fn measure(pair: &Pair, settings: &Settings, table: &mut Table) -> Re
 }
 
 /// Gives the highest rate held: by doubling, then in steps of a quarter of an octave.
-fn highest(tracer: &Tracer, time: Duration) -> Result<u64, String> {
-    let holds = |rate| -> Result<bool, String> {
-        let account = produce(tracer, |time| producer::paced(rate, time), Some(time))?;
-        Ok(account.complete())
-    };
-    let mut held = 0;
+fn highest(tracer: &Tracer, time: Duration) -> Result<f64, String> {
+    let mut held = 0.0;
     let mut rate = FIRST;
-    while rate <= LAST && holds(rate)? {
-        held = rate;
-        rate *= 2;
-    }
-    // Between the highest that held and the double of it.
-    let mut part = held as f64;
-    for step in [0.5, 0.25] {
-        let rate = (part * 2f64.powf(step)) as u64;
-        if held > 0 && holds(rate)? {
-            held = rate;
-            part = rate as f64;
+    let mut factor = 2.0;
+    // At most eleven doublings and three steps.
+    while rate <= LAST {
+        let account = produce(
+            tracer,
+            |time| producer::paced(rate as u64, time),
+            Some(time),
+        )?;
+        let complete = account.printed == account.produced;
+        if complete {
+            held = account.rate.min(rate);
         }
+        if complete && account.rate < rate * KEPT {
+            // The producer can do no more: this is the rate that was held.
+            break;
+        }
+        factor = match (complete, factor) {
+            (true, 2.0) => 2.0,
+            (false, 2.0) if held > 0.0 => 2f64.powf(0.5),
+            (_, factor) if factor > 1.3 && held > 0.0 => 2f64.powf(0.25),
+            _ => break,
+        };
+        rate = held * factor;
     }
     Ok(held)
 }
@@ -110,20 +114,36 @@ fn produce(
         Running::start(command)?
     };
     let (produced, took) = work(time.unwrap_or_default());
-    // What is in the buffers is still to come; both drain them before they leave.
+    settle(&seen_here);
     let told = running.stop()?;
     let file = std::fs::File::open(&seen_here)
         .map_err(|error| format!("{}: {error}", seen_here.display()))?;
     let mut lines = count(BufReader::new(file));
     lines.add(&count(told.as_bytes()));
     let _ = std::fs::remove_file(&seen_here);
-    let kept = time.is_none_or(|time| took < time.mul_f64(1.1));
+    let rate = produced as f64 / took.as_secs_f64().max(f64::MIN_POSITIVE);
     Ok(Account {
         produced,
         printed: lines.printed,
         lost: lines.lost.max(lines.lost_in_all),
-        kept,
+        rate,
     })
+}
+
+/// Waits until a file no longer grows: what is in the buffers is still to come, and may be dropped at the end.
+fn settle(file: &Path) {
+    const QUIET: Duration = Duration::from_millis(400);
+    const LOOKS: usize = 100;
+    let size = || std::fs::metadata(file).map_or(0, |data| data.len());
+    let mut before = size();
+    for _ in 0..LOOKS {
+        std::thread::sleep(QUIET);
+        let now = size();
+        if now == before {
+            break;
+        }
+        before = now;
+    }
 }
 
 /// Gives a file's path as the tracer sees it and as this process does.
