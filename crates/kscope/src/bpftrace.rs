@@ -1,14 +1,17 @@
 //! The command line of bpftrace, for when the binary is called by that name.
 
 use std::ffi::{OsStr, OsString};
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use clap::Parser;
+use clap::{Args, Parser};
 use kscope_bpf::{Features, Support};
 
-use crate::commands::list::{self, ListArgs};
+use crate::commands::list;
 use crate::commands::run::{FormatName, read_source, script_options};
+use crate::console::say;
 use crate::error::Failure;
+use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tracing::{self, Run, Setup, Source};
 
@@ -19,17 +22,17 @@ struct Bpftrace {
     /// Run this program
     #[arg(short = 'e', value_name = "PROGRAM")]
     program: Option<String>,
-    /// List probes (of the given pattern, `struct NAME` for types)
-    #[arg(short = 'l', value_name = "PATTERN", num_args = 0..=1, default_missing_value = "*")]
-    list: Option<String>,
+    /// List the probes of a pattern or a program, with -v their arguments; `struct NAME` prints a type
+    #[arg(short = 'l')]
+    list: bool,
     /// Show programs, verifier logs, arguments of listed probes
     #[arg(short = 'v')]
     verbose: bool,
     /// Leave out "Attached N probes"
     #[arg(short = 'q')]
     quiet: bool,
-    /// Trace this process
-    #[arg(short = 'p', value_name = "PID")]
+    /// Trace this process alone, until it ends
+    #[arg(short = 'p', value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
     pid: Option<u32>,
     /// Run this command and trace until it ends
     #[arg(short = 'c', value_name = "COMMAND")]
@@ -61,15 +64,94 @@ struct Bpftrace {
     /// Accepted and without effect: there is no LLVM here
     #[arg(long, hide = true)]
     verify_llvm_ir: bool,
-    /// Warn about failed reads
-    #[arg(short = 'k', hide = true)]
-    check_reads: bool,
+    #[command(flatten)]
+    missing: Missing,
     /// Program file and positional parameters; after `--` options of the program
     #[arg(value_name = "FILE] [ARGS")]
     words: Vec<String>,
     /// Options of the program
     #[arg(value_name = "--NAME=VALUE", last = true, allow_hyphen_values = true)]
     options: Vec<String>,
+}
+
+/// What bpftrace has and kscope does not.
+#[derive(Args, Debug)]
+struct Missing {
+    #[arg(short = 'k', hide = true)]
+    check_reads: bool,
+    #[arg(short = 'd', value_name = "STAGE", hide = true)]
+    debug: Option<String>,
+    #[arg(short = 'I', value_name = "DIRECTORY", hide = true)]
+    include_directory: Vec<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    include: Vec<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    aot: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    emit_elf: Option<String>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    emit_llvm: Option<String>,
+    #[arg(long, value_name = "FEATURES", hide = true)]
+    no_feature: Option<String>,
+    #[arg(long, hide = true)]
+    usdt_file_activation: bool,
+    #[arg(long, value_name = "DIRECTORY", hide = true)]
+    debuginfo: Option<String>,
+    #[arg(long, value_name = "PID", hide = true)]
+    dwarf_pid: Option<u32>,
+    #[arg(long, value_name = "FILE", hide = true)]
+    traceable_functions: Option<String>,
+    #[arg(long, value_name = "MODE", hide = true)]
+    mode: Option<String>,
+    #[arg(long, hide = true)]
+    fmt: bool,
+}
+
+impl Missing {
+    /// Names the first of these options that is given, with what to do instead.
+    fn refuse(&self) -> Result<(), Failure> {
+        let headers = "kernel types come from BTF, so that no header is needed";
+        let given = [
+            (
+                self.check_reads,
+                "-k",
+                "a failed read gives zero, without a warning",
+            ),
+            (
+                self.debug.is_some(),
+                "-d",
+                "`kscope check -d` prints the programs",
+            ),
+            (!self.include_directory.is_empty(), "-I", headers),
+            (!self.include.is_empty(), "--include", headers),
+            (self.aot.is_some(), "--aot", ""),
+            (self.emit_elf.is_some(), "--emit-elf", ""),
+            (
+                self.emit_llvm.is_some(),
+                "--emit-llvm",
+                "there is no LLVM here",
+            ),
+            (self.no_feature.is_some(), "--no-feature", ""),
+            (self.usdt_file_activation, "--usdt-file-activation", ""),
+            (self.debuginfo.is_some(), "--debuginfo", ""),
+            (self.dwarf_pid.is_some(), "--dwarf-pid", ""),
+            (
+                self.traceable_functions.is_some(),
+                "--traceable-functions",
+                "",
+            ),
+            (self.mode.is_some(), "--mode", ""),
+            (self.fmt, "--fmt", ""),
+        ];
+        let Some((_, name, instead)) = given.iter().find(|(given, ..)| *given) else {
+            return Ok(());
+        };
+        let failure = Failure::usage(format!("kscope does not have bpftrace's {name} yet"));
+        Err(match *instead {
+            "" => failure,
+            hint => failure.hint(hint),
+        })
+    }
 }
 
 /// Says whether the binary was called as `bpftrace`.
@@ -83,35 +165,23 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Ok(args) => args,
         Err(error) => return crate::cli::usage(&error),
     };
+    args.missing.refuse()?;
     if args.version {
-        println!("bpftrace v0.27.1 (kscope {})", env!("CARGO_PKG_VERSION"));
+        let version = env!("CARGO_PKG_VERSION");
+        say(format_args!("bpftrace v0.27.1 (kscope {version})\n"))?;
         return Ok(0);
     }
     if args.info {
-        info();
-        return Ok(0);
+        return info();
     }
-    if let Some(pattern) = args.list {
-        return list::run(&ListArgs {
-            verbose: args.verbose,
-            btf: None,
-            pattern,
-        });
-    }
-    if args.check_reads {
-        return Err(Failure::usage(
-            "-k is not there yet: failed reads give zero without a warning",
-        ));
-    }
-    if args.pid.is_some() {
-        return Err(Failure::usage("-p is not there yet").hint("filter in the script: /pid == $1/"));
-    }
+    let place = Place::open(None)?;
     let mut words = args.words;
+    let first = words.first().map(String::as_str);
+    if args.list && args.program.is_none() && !first.is_some_and(is_script) {
+        return list::list(&place, first.unwrap_or("*"), args.verbose);
+    }
     let source = match args.program {
-        Some(text) => Source {
-            name: "stdin".to_owned(),
-            text,
-        },
+        Some(text) => Source::of_command_line(text),
         None if words.is_empty() => {
             return Err(Failure::usage(
                 "there is no program: give a file, or -e PROGRAM",
@@ -125,8 +195,10 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         no_warnings: args.no_warnings,
         ..Setup::default()
     };
-    let place = setup.place();
     let compiled = setup.compile(&place, &source)?;
+    if args.list {
+        return list::list_script(&place, &compiled.plan, args.verbose);
+    }
     let form = match args.format {
         FormatName::Text => Form::Text,
         FormatName::Json => Form::BpftraceJson,
@@ -136,6 +208,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         name: "script".to_owned(),
         options,
         command: args.command,
+        pid: args.pid,
         dry_run: args.dry_run,
         quiet: args.quiet,
         verbose: args.verbose,
@@ -143,32 +216,51 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }
 
+/// Says whether what `-l` lists is a script's probes.
+fn is_script(word: &str) -> bool {
+    word.ends_with(".bt") && Path::new(word).is_file()
+}
+
 /// Prints the lines of `bpftrace --info` that scripts look for.
-fn info() {
-    let place = Setup::default().place();
+fn info() -> Result<u8, Failure> {
+    let place = Place::open(None)?;
     let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
-    let yes = |support: Support| if support.is_available() { "yes" } else { "no" };
-    println!("kscope: {}", env!("CARGO_PKG_VERSION"));
-    println!("btf: {}", yes(features.btf()));
-    println!("kprobe_multi: {}", yes(features.kprobe_multi()));
-    println!("kprobe_session: {}", yes(features.kprobe_session()));
-    println!("uprobe: {}", yes(features.uprobe()));
-    println!("fentry: {}", yes(features.function_entry()));
+    let yes = |support: Support| {
+        if support.is_available() { "yes" } else { "no" }
+    };
+    let mut text = format!("kscope: {}\n", env!("CARGO_PKG_VERSION"));
+    let known = [
+        ("btf", yes(features.btf())),
+        ("kprobe_multi", yes(features.kprobe_multi())),
+        ("kprobe_session", yes(features.kprobe_session())),
+        ("uprobe", yes(features.uprobe())),
+        ("fentry", yes(features.function_entry())),
+    ];
     // What scripts here cannot use yet, whatever the kernel has.
-    for name in [
+    let missing = [
         "iter",
         "dpath",
         "uprobe_multi",
         "get_func_ip",
         "lookup_percpu_elem",
-    ] {
-        println!("{name}: no");
-    }
-    for name in [
         "libdw (DWARF support)",
         "dwunwind (DWARF stack unwinding)",
         "blazesym (advanced symbolization)",
-    ] {
-        println!("{name}: no");
+    ];
+    for (name, answer) in known.into_iter().chain(missing.map(|name| (name, "no"))) {
+        let _ = writeln!(text, "{name}: {answer}");
+    }
+    say(text)?;
+    Ok(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::Bpftrace;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Bpftrace::command().debug_assert();
     }
 }

@@ -58,8 +58,15 @@ pub(crate) fn command() -> clap::Command {
 
 /// Runs what the command line says and gives the exit code.
 pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
-    if arguments.get(1).is_some_and(|word| is_flag_of_run(word)) {
+    let tool = |word: Option<&OsString>| word.and_then(|name| Tool::find(name.to_str()?));
+    if arguments.get(1).is_some_and(|word| is_for_run(word)) {
         arguments.insert(1, "run".into());
+    } else if arguments.get(1).is_some_and(|word| word == "help")
+        && tool(arguments.get(2)).is_some()
+    {
+        arguments.remove(1);
+        arguments.truncate(2);
+        arguments.push("--help".into());
     }
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
@@ -81,12 +88,13 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     }
 }
 
-/// Says whether the first word is a flag of `run`, which may be left out: `kscope -e SCRIPT`.
-fn is_flag_of_run(word: &OsStr) -> bool {
+/// Says whether the first word belongs to `run`, which may be left out: a flag of it as in
+/// `kscope -e SCRIPT`, or a file of a script as its first line `#!/usr/bin/env kscope` gives it.
+fn is_for_run(word: &OsStr) -> bool {
     let own = ["-h", "--help", "-V", "--version"];
-    word.len() > 1
-        && word.as_encoded_bytes().starts_with(b"-")
-        && own.iter().all(|own| word != *own)
+    let bytes = word.as_encoded_bytes();
+    let is_flag = bytes.len() > 1 && bytes.starts_with(b"-") && own.iter().all(|own| word != *own);
+    is_flag || bytes.contains(&b'/') || bytes.ends_with(b".bt")
 }
 
 /// Prints what clap has to say: help and version to standard output, errors to standard error.
@@ -94,4 +102,39 @@ pub(crate) fn usage(error: &clap::Error) -> Result<u8, Failure> {
     // Where even that cannot be written there is nobody to tell.
     let _ = error.print();
     Ok(if error.use_stderr() { USAGE } else { 0 })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Tool, command, is_for_run};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        command().debug_assert();
+    }
+
+    #[test]
+    fn commands_and_tools_share_one_namespace() {
+        for tool in Tool::all() {
+            assert!(
+                command().find_subcommand(tool.name).is_none(),
+                "{}",
+                tool.name
+            );
+        }
+    }
+
+    #[test]
+    fn run_may_be_left_out() {
+        let check =
+            |word: &str, expected| assert_eq!(is_for_run(word.as_ref()), expected, "{word}");
+        check("-e", true);
+        check("--format=json", true);
+        check("open.bt", true);
+        check("./script", true);
+        check("-", false);
+        check("-h", false);
+        check("--version", false);
+        check("opensnoop", false);
+    }
 }

@@ -5,12 +5,32 @@ use std::io;
 use std::process::ExitCode;
 
 use kscope_bpf::spec::LineInfo;
+use kscope_bpf::{Denial, Error as KernelError};
 use kscope_runtime::Error as RuntimeError;
+
+use crate::console::tell;
 
 /// Something failed.
 pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
+
+/// What to do about a kernel without types.
+pub(crate) const NO_TYPES: &str = "kernels built with CONFIG_DEBUG_INFO_BTF=y have them; a BTF file of the same kernel can be given with --btf FILE";
+
+/// Gives what a person can do about a refusal.
+pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
+    Some(match denial {
+        Denial::Capability { .. } => {
+            "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs; kernel addresses also need CAP_SYSLOG"
+        }
+        Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
+        Denial::Confined => "run outside of the container, or allow bpf(2) there",
+        Denial::Lockdown { .. } => "boot without lockdown (it follows Secure Boot)",
+        Denial::File { .. } => "run as root, or remount it with gid= and mode= for this user",
+        _ => return None,
+    })
+}
 
 /// A failure on its way to the person who called.
 #[derive(Debug)]
@@ -67,16 +87,24 @@ impl Failure {
             RuntimeError::Kernel(inner) | RuntimeError::Attach { error: inner, .. } => {
                 failure.with_kernel_hints(inner, verbose)
             }
-            RuntimeError::Program { place, error: inner, .. } => {
+            RuntimeError::Program {
+                place,
+                error: inner,
+                ..
+            } => {
                 let failure = match place {
                     Some(place) => failure.detail(quote(source, *place)),
                     None => failure,
                 };
                 failure.with_kernel_hints(inner, verbose)
             }
+            RuntimeError::NoTypes { .. } => failure.hint(NO_TYPES),
             RuntimeError::Types { .. } => failure
-                .hint("kernels built with CONFIG_DEBUG_INFO_BTF=y show their types there; a BTF file of the same kernel can be given with --btf"),
-            RuntimeError::BadOption { .. } => Failure { code: USAGE, ..failure },
+                .hint("a kernel's types are in its /sys/kernel/btf/vmlinux: copy that, or leave --btf out"),
+            RuntimeError::BadOption { .. } => Failure {
+                code: USAGE,
+                ..failure
+            },
             _ => failure,
         }
     }
@@ -94,20 +122,24 @@ impl Failure {
         failure
     }
 
-    fn with_kernel_hints(self, error: &kscope_bpf::Error, verbose: bool) -> Failure {
+    fn with_kernel_hints(self, error: &KernelError, verbose: bool) -> Failure {
+        const DOCTOR: &str = "`kscope doctor` shows what this kernel and these privileges allow";
         match error {
-            kscope_bpf::Error::Rejected { log, .. } if verbose => {
+            KernelError::Rejected { log, .. } if verbose => {
                 self.detail(format!("the verifier's log:\n{}", log.text.trim_end()))
             }
-            kscope_bpf::Error::Rejected { .. } => {
-                self.hint("-v shows the verifier's whole log; a rejected script that compiled is a bug of kscope: please report it")
-            }
-            kscope_bpf::Error::Unsupported { .. } | kscope_bpf::Error::Permission { .. } => {
-                self.hint("`kscope doctor` shows what this kernel and these privileges allow")
-            }
-            kscope_bpf::Error::NotFound { what: "attach point", .. } => {
-                self.hint("`kscope list PATTERN` shows the probes of this kernel")
-            }
+            KernelError::Rejected { .. } => self
+                .hint("-v shows the verifier's whole log")
+                .hint("the fault is kscope's unless the script is too large: please report it"),
+            KernelError::Permission { cause, .. } => match way_out(cause) {
+                Some(way_out) => self.hint(way_out).hint(DOCTOR),
+                None => self.hint(DOCTOR),
+            },
+            KernelError::Unsupported { .. } => self.hint(DOCTOR),
+            KernelError::NotFound {
+                what: "attach point",
+                ..
+            } => self.hint("`kscope list PATTERN` shows the probes of this kernel"),
             _ => self,
         }
     }
@@ -122,7 +154,7 @@ impl Failure {
             for hint in &self.hints {
                 let _ = writeln!(text, "HINT: {hint}");
             }
-            eprint!("{text}");
+            tell(text.trim_end());
         }
         ExitCode::from(self.code)
     }

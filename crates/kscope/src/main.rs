@@ -4,10 +4,14 @@
 //! `error.rs`, of a finding in a script in `diagnostics.rs`.
 
 mod bpftrace;
+mod child;
 mod cli;
 mod commands;
+mod console;
 mod diagnostics;
 mod error;
+mod place;
+mod process;
 mod sink;
 mod tool;
 mod tracing;
@@ -16,6 +20,7 @@ use std::ffi::OsString;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    console::tell_of_bugs();
     let arguments: Vec<OsString> = std::env::args_os().collect();
     let result = if bpftrace::is_called(arguments.first()) {
         bpftrace::run(arguments)

@@ -1,10 +1,12 @@
 //! Where output goes and in which form.
 
 use std::fs::File;
-use std::io::{self, BufWriter, StdoutLock, Write};
+use std::io::{self, BufWriter, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 
 use kscope_rows::Output;
+use kscope_sys::Interrupts;
 use kscope_view::{JsonView, RowJsonView, TableView, TextView};
 
 use crate::error::Failure;
@@ -12,7 +14,7 @@ use crate::error::Failure;
 /// A view with the writer it writes to.
 pub(crate) struct Sink {
     view: View,
-    out: Writer,
+    out: BufWriter<Target>,
     buffering: Buffering,
 }
 
@@ -32,12 +34,12 @@ pub(crate) enum Form {
 /// When output is handed on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default, clap::ValueEnum)]
 pub(crate) enum Buffering {
-    /// After each output.
+    /// After each output
     None,
-    /// When there is nothing more to read for now.
+    /// When there is nothing more to read for now
     #[default]
     Line,
-    /// When the buffer is full, and at the end.
+    /// When the buffer is full, and at the end
     Full,
 }
 
@@ -48,24 +50,24 @@ enum View {
     RowJson(RowJsonView),
 }
 
-enum Writer {
-    Stdout(BufWriter<StdoutLock<'static>>),
-    File(BufWriter<File>),
+/// A file that stops being written to at the second signal: whoever reads it may never go on.
+struct Target {
+    file: File,
+    interrupts: Interrupts,
 }
 
-impl Write for Writer {
+impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Writer::Stdout(out) => out.write(bytes),
-            Writer::File(out) => out.write(bytes),
+        let result = self.file.write(bytes);
+        let stalled = matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted);
+        if stalled && self.interrupts.count() > 1 {
+            return Err(io::Error::other("interrupted"));
         }
+        result
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Writer::Stdout(out) => out.flush(),
-            Writer::File(out) => out.flush(),
-        }
+        self.file.flush()
     }
 }
 
@@ -73,31 +75,40 @@ impl Write for Writer {
 const BUFFER: usize = 64 << 10;
 
 impl Sink {
+    /// Opens a file, or standard output. From now on signals are caught.
     pub(crate) fn new(
         form: Form,
         file: Option<&Path>,
         buffering: Buffering,
     ) -> Result<Sink, Failure> {
-        let out = match file {
-            None => Writer::Stdout(BufWriter::with_capacity(BUFFER, io::stdout().lock())),
-            Some(path) => {
-                let file = File::create(path).map_err(|error| {
-                    Failure::new(format!("cannot write to {}: {error}", path.display()))
-                })?;
-                Writer::File(BufWriter::with_capacity(BUFFER, file))
+        let interrupts = Interrupts::install()
+            .map_err(|errno| Failure::new(format!("cannot catch signals: {errno}")))?;
+        let file = match file {
+            None => {
+                let stdout = io::stdout().as_fd().try_clone_to_owned();
+                File::from(stdout.map_err(|error| Failure::of_output(&error))?)
             }
+            Some(path) => File::create(path).map_err(|error| {
+                Failure::new(format!("cannot write to {}: {error}", path.display()))
+            })?,
         };
         let view = match form {
             Form::Text => View::Text(TextView::default()),
-            Form::BpftraceJson => View::Json(JsonView::default()),
+            Form::BpftraceJson => View::Json(JsonView),
             Form::Table => View::Table(TableView::default()),
             Form::RowJson => View::RowJson(RowJsonView::default()),
         };
+        let out = BufWriter::with_capacity(BUFFER, Target { file, interrupts });
         Ok(Sink {
             view,
             out,
             buffering,
         })
+    }
+
+    /// Gives the signals that came since the sink was made.
+    pub(crate) fn interrupts(&self) -> Interrupts {
+        self.out.get_ref().interrupts
     }
 
     /// Hands on all that is buffered.
@@ -124,7 +135,7 @@ impl kscope_runtime::Sink for Sink {
     fn pause(&mut self) -> io::Result<()> {
         match self.buffering {
             Buffering::Full => Ok(()),
-            _ => self.out.flush(),
+            Buffering::None | Buffering::Line => self.out.flush(),
         }
     }
 }

@@ -1,8 +1,14 @@
 //! The tools that are built in: scripts of tools/, their options as flags.
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
-use kscope_script::plan::{OptionDecl, OptionKind, Plan};
+use std::path::PathBuf;
 
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use kscope_script::catalogue::TextCatalogue;
+use kscope_script::plan::{OptionDecl, OptionKind};
+use kscope_script::syntax::{self, Positional};
+use kscope_script::types::{self, Inputs};
+
+use crate::commands::run::BufferKind;
 use crate::tracing::Source;
 
 /// Names and texts of the built-in tools, sorted by name.
@@ -63,11 +69,31 @@ impl Tool {
         self.description().lines().next().unwrap_or("").to_owned()
     }
 
+    /// Gives the options that the script declares, which no kernel is needed for.
+    pub(crate) fn options(self) -> Vec<OptionDecl> {
+        let (script, _) = syntax::parse(self.text, &Positional::new(Vec::new()));
+        // Says of no probe whether it exists, so all are looked at.
+        let catalogue = TextCatalogue::default();
+        let (program, _) = types::check(&script, &Inputs::new(&catalogue));
+        program.options
+    }
+
     /// Makes the command line of the tool: its options, and those of every tool.
-    pub(crate) fn command(self, plan: &Plan) -> Command {
+    pub(crate) fn command(self) -> Command {
         let command = Command::new(self.name)
+            .bin_name(format!("kscope {}", self.name))
+            .display_name(format!("kscope-{}", self.name))
+            .version(env!("CARGO_PKG_VERSION"))
+            .max_term_width(100)
             .about(self.summary())
             .long_about(self.description())
+            .next_help_heading("Options of the tool");
+        let options = self.options();
+        let command = options
+            .iter()
+            .fold(command, |command, option| command.arg(argument(option)));
+        command
+            .next_help_heading("Options of every tool")
             .arg(flag("json", "Print one JSON object per row"))
             .arg(flag(
                 "json-schema",
@@ -79,34 +105,33 @@ impl Tool {
                     .long("output")
                     .short('o')
                     .value_name("FILE")
-                    .help("Write to a file instead of standard output"),
+                    .help("Write to a file instead of standard output")
+                    .value_parser(value_parser!(PathBuf)),
             )
             .arg(
                 Arg::new("buffer")
                     .long("buffer")
                     .value_name("KIND")
-                    .value_parser(["ring", "perf"])
-                    .help("Send events through a ring buffer or through perf buffers"),
+                    .help("Send events through one ring buffer or a perf buffer for each CPU")
+                    .value_parser(value_parser!(BufferKind))
+                    .hide_possible_values(true),
             )
             .arg(
                 Arg::new("btf")
                     .long("btf")
                     .value_name("FILE")
-                    .help("Take the kernel's types from a file"),
+                    .help("Take the kernel's types from a BTF file")
+                    .value_parser(value_parser!(PathBuf)),
             )
-            .next_help_heading("Options of the tool");
-        plan.options
-            .iter()
-            .fold(command, |command, option| command.arg(argument(option)))
     }
 }
 
 /// Gives the values of a script's options from a parsed command line.
-pub(crate) fn given(plan: &Plan, matches: &ArgMatches) -> Vec<(String, Option<String>)> {
+pub(crate) fn given(options: &[OptionDecl], matches: &ArgMatches) -> Vec<(String, Option<String>)> {
     let set = |option: &&OptionDecl| {
         matches.value_source(&option.name) == Some(clap::parser::ValueSource::CommandLine)
     };
-    plan.options
+    options
         .iter()
         .filter(set)
         .map(|option| {
@@ -139,6 +164,41 @@ fn argument(option: &OptionDecl) -> Arg {
         OptionKind::Str { default, .. } if default.is_empty() => argument.value_name("TEXT"),
         OptionKind::Str { default, .. } => {
             argument.value_name("TEXT").default_value(default.clone())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{RESERVED, Tool};
+
+    #[test]
+    fn reserved_are_the_flags_of_every_tool() {
+        for tool in Tool::all() {
+            let declared = tool.options();
+            let mut command = tool.command();
+            command.build();
+            let mut flags: Vec<&str> = command
+                .get_arguments()
+                .filter_map(|a| a.get_long())
+                .collect();
+            flags.retain(|flag| declared.iter().all(|option| option.name != *flag));
+            flags.sort_unstable();
+            assert_eq!(flags, RESERVED, "{}", tool.name);
+            command.debug_assert();
+        }
+    }
+
+    #[test]
+    fn tools_are_sorted_and_say_what_they_do() {
+        assert!(super::TOOLS.is_sorted());
+        for tool in Tool::all() {
+            assert!(!tool.summary().is_empty(), "{}", tool.name);
+            assert!(
+                tool.options().iter().all(|option| !option.help.is_empty()),
+                "{}",
+                tool.name
+            );
         }
     }
 }

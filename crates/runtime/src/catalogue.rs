@@ -1,6 +1,6 @@
 //! The probes of the running kernel, as tracefs, BTF and kallsyms tell them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kscope_bpf::Tracefs;
 use kscope_btf::{Btf, Kind};
@@ -25,8 +25,8 @@ impl<'a> LiveCatalogue<'a> {
     pub fn new(target: &'a Target, btf: Option<&'a Btf>) -> Self {
         let tracefs = Tracefs::find_or_mount(&**target.kernel());
         let tracefs = tracefs
-            .map(|t| t.root().to_owned())
-            .map_err(|error| error.to_string());
+            .map(|tracefs| tracefs.root().to_owned())
+            .map_err(|error| unreadable(&error));
         LiveCatalogue {
             target,
             btf,
@@ -46,15 +46,27 @@ impl<'a> LiveCatalogue<'a> {
     }
 }
 
+/// Says why tracefs cannot be read, and what to do about it.
+fn unreadable(error: &kscope_bpf::Error) -> String {
+    match error {
+        kscope_bpf::Error::Permission {
+            call: "mount",
+            cause,
+        } => format!("tracefs is not mounted and cannot be: {cause}"),
+        kscope_bpf::Error::Permission { cause, .. } => cause.to_string(),
+        other => other.to_string(),
+    }
+}
+
 fn is_pattern(text: &str) -> bool {
     text.contains(['*', '?', '['])
 }
 
 /// Lists the folders of a folder.
-fn folders(path: PathBuf) -> Result<Vec<String>, String> {
+fn folders(path: &Path) -> Result<Vec<String>, String> {
     let failed = |error: std::io::Error| format!("{}: {error}", path.display());
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(&path).map_err(failed)? {
+    for entry in std::fs::read_dir(path).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             names.extend(entry.file_name().into_string());
@@ -93,13 +105,13 @@ impl Catalogue for LiveCatalogue<'_> {
                 Lookup::NotFound
             };
         }
-        let categories = match folders(events.clone()) {
+        let categories = match folders(&events) {
             Ok(categories) => categories,
             Err(why) => return Lookup::Unavailable(why),
         };
         let mut names = Vec::new();
         for group in categories.iter().filter(|name| matches(category, name)) {
-            for name in folders(events.join(group)).unwrap_or_default() {
+            for name in folders(&events.join(group)).unwrap_or_default() {
                 if matches(event, &name) {
                     names.push(EventName {
                         category: group.clone(),
@@ -162,17 +174,17 @@ impl Catalogue for LiveCatalogue<'_> {
                 return Lookup::Found(vec![pattern.to_owned()]);
             }
         }
-        if let Ok(root) = &self.tracefs {
-            if let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions")) {
-                let names = text.lines().filter_map(|line| line.split(' ').next());
-                let mut names: Vec<String> = names
-                    .filter(|name| matches(pattern, name))
-                    .map(str::to_owned)
-                    .collect();
-                names.sort_unstable();
-                names.dedup();
-                return found(names);
-            }
+        if let Ok(root) = &self.tracefs
+            && let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions"))
+        {
+            let names = text.lines().filter_map(|line| line.split(' ').next());
+            let mut names: Vec<String> = names
+                .filter(|name| matches(pattern, name))
+                .map(str::to_owned)
+                .collect();
+            names.sort_unstable();
+            names.dedup();
+            return found(names);
         }
         match self.target.symbols().symbols() {
             Ok(symbols) => {

@@ -27,6 +27,11 @@ pub enum Error {
         /// Why.
         error: kscope_bpf::Error,
     },
+    /// The kernel shows no types of its own.
+    NoTypes {
+        /// Where it would.
+        path: String,
+    },
     /// The kernel's types cannot be read.
     Types {
         /// Where they were looked for.
@@ -56,6 +61,12 @@ impl fmt::Display for Error {
             Error::Kernel(error) => error.fmt(f),
             Error::Program { probe, error, .. } => write!(f, "cannot load {probe}: {error}"),
             Error::Attach { probe, error } => write!(f, "cannot attach {probe}: {error}"),
+            Error::NoTypes { path } => {
+                write!(
+                    f,
+                    "this kernel does not show its types (BTF): there is no {path}"
+                )
+            }
             Error::Types { path, why } => write!(f, "cannot read kernel types from {path}: {why}"),
             Error::BadOption { name, why } => write!(f, "option --{name}: {why}"),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),

@@ -10,6 +10,7 @@ mod catalogue;
 mod clock;
 mod error;
 mod event;
+mod filter;
 mod maps;
 mod options;
 mod resolve;

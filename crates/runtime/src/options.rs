@@ -1,5 +1,6 @@
 //! Options given to a script, and which of its probes they leave.
 
+use kscope_script::near::near;
 use kscope_script::plan::{OptionDecl, OptionKind, Plan, ProbePlan};
 use kscope_spec::Spec;
 
@@ -36,14 +37,7 @@ impl Options {
             .collect();
         for (name, text) in given {
             let Some(index) = plan.options.iter().position(|option| option.name == *name) else {
-                let names: Vec<&str> = plan.options.iter().map(|o| o.name.as_str()).collect();
-                let why = match names.as_slice() {
-                    [] => "the script has no options".to_owned(),
-                    names => format!(
-                        "the script has no such option (it has: {})",
-                        names.join(", ")
-                    ),
-                };
+                let why = unknown(name, &plan.options);
                 return Err(Error::BadOption {
                     name: name.clone(),
                     why,
@@ -105,6 +99,19 @@ impl Options {
             equal != condition.negated
         })
     }
+}
+
+/// Says of a name that it is no option, and what the writer may have meant.
+fn unknown(name: &str, options: &[OptionDecl]) -> String {
+    let names = options.iter().map(|option| option.name.as_str());
+    if options.is_empty() {
+        return "the script has no options".to_owned();
+    }
+    if let Some(near) = near(name, names.clone()) {
+        return format!("the script has no such option; did you mean --{near}?");
+    }
+    let names: Vec<String> = names.map(|name| format!("--{name}")).collect();
+    format!("the script has no such option; it has {}", names.join(", "))
 }
 
 fn default(kind: &OptionKind) -> OptionValue {

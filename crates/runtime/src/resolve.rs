@@ -115,7 +115,9 @@ impl Resolve for Resolver<'_> {
         };
         let target = std::fs::read_link(link).ok()?;
         // A descriptor may be of something without a path by now.
-        target.is_absolute().then(|| target.into_os_string().into_vec())
+        target
+            .is_absolute()
+            .then(|| target.into_os_string().into_vec())
     }
 
     fn truncation_trailer(&self) -> &str {

@@ -15,10 +15,11 @@ use kscope_spec::{LateKind, MapId, ProgramId, Spec};
 use kscope_symbol::UserNames;
 use kscope_sys::{Child, Clock, ExitKind};
 
-use crate::attach;
+use crate::attach::{self, Attached};
 use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::{Event, Sites};
+use crate::filter;
 use crate::maps;
 use crate::options::Options;
 use crate::resolve::Resolver;
@@ -44,12 +45,14 @@ pub struct Request {
     pub name: String,
     /// The script's source, for the places of messages.
     pub source: String,
+    /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
+    pub pid: Option<u32>,
 }
 
 /// Why a run ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Stop {
-    /// The script called `exit`.
+    /// The script called `exit`, or has no probes but `begin` and `end`.
     Exit(i32),
     /// The caller asked for it.
     Asked,
@@ -80,6 +83,8 @@ pub struct Session {
     users: UserNames,
     links: Vec<Link>,
     exit: Option<i32>,
+    /// Whether `end` runs or has run.
+    ending: bool,
     lost_reported: u64,
     probes: u64,
 }
@@ -114,6 +119,7 @@ impl Session {
             options,
             name,
             source,
+            pid,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
         if plan.version > PLAN_VERSION {
@@ -122,11 +128,14 @@ impl Session {
             });
         }
         drop_unused(&mut spec, &mut plan, &options);
-        if let Some(map) = plan.service.options {
-            if let Some(map) = spec.maps.get_mut(map.0 as usize) {
-                let texts = options.texts(&plan);
-                map.initial = Some(plan.options_image(&texts, map.value_size));
-            }
+        if let Some(pid) = pid {
+            filter::only_process(&mut spec, &plan, pid);
+        }
+        if let Some(map) = plan.service.options
+            && let Some(map) = spec.maps.get_mut(map.0 as usize)
+        {
+            let texts = options.texts(&plan);
+            map.initial = Some(plan.options_image(&texts, map.value_size));
         }
         let kernel = target.kernel();
         let start = kernel.clock(Clock::Boottime).unwrap_or(0);
@@ -163,6 +172,7 @@ impl Session {
             users: UserNames::new(),
             links: Vec::new(),
             exit: None,
+            ending: false,
             lost_reported: 0,
             probes,
         };
@@ -184,27 +194,40 @@ impl Session {
         &self.object
     }
 
-    /// Gives the number of attach points.
-    #[must_use]
-    pub fn probes(&self) -> u64 {
-        self.probes
-    }
-
-    /// Runs `begin`, then attaches all other probes. Gives the attach points that are missing where
-    /// the script asks for a warning.
+    /// Runs `begin`, then attaches all other probes and tells the sink how many there are, unless
+    /// it is to be `quiet`. Gives the attach points that are missing where the script asks for a
+    /// warning. Nothing is attached where `begin` calls `exit`.
     ///
     /// # Errors
     ///
     /// [`Error::Attach`] for the first probe that cannot be attached.
-    pub fn start(&mut self, sink: &mut dyn Sink) -> Result<Vec<Error>, Error> {
-        self.run_once(&Attach::Begin)?;
-        self.drain(sink)?;
-        if self.exit.is_some() {
-            return Ok(Vec::new());
-        }
-        let attached = attach::attach_all(&self.plan, &self.object)?;
+    pub fn start(&mut self, sink: &mut dyn Sink, quiet: bool) -> Result<Vec<Error>, Error> {
+        let ran = self.run_once(&Attach::Begin)?;
+        // What `begin` prints comes after the number of probes, which is not known yet.
+        let mut held = Held::default();
+        self.drain(&mut held)?;
+        let attached = match self.exit {
+            Some(_) => Attached::default(),
+            None => attach::attach_all(&self.plan, &self.object)?,
+        };
         self.links = attached.links;
+        if !quiet {
+            let count = match self.exit {
+                Some(_) => self.probes,
+                None => ran + self.count(&Attach::End) + self.links.len() as u64,
+            };
+            sink.output(Output::AttachedProbes(count))
+                .map_err(Error::Output)?;
+        }
+        for output in held.0 {
+            sink.output(output).map_err(Error::Output)?;
+        }
         Ok(attached.missing)
+    }
+
+    fn count(&self, which: &Attach) -> u64 {
+        let points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
+        points.filter(|point| *point == which).count() as u64
     }
 
     /// Gives out events until the script exits, `stop` says so or the command ends.
@@ -224,13 +247,17 @@ impl Session {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
             }
+            if self.links.is_empty() {
+                // Nothing but `begin` and `end`: nothing more can come.
+                return Ok(Stop::Exit(0));
+            }
             if stop() {
                 return Ok(Stop::Asked);
             }
-            if let Some(child) = child.as_deref_mut() {
-                if let Ok(Some(kind)) = child.poll() {
-                    return Ok(Stop::Child(kind));
-                }
+            if let Some(child) = child.as_deref_mut()
+                && let Ok(Some(kind)) = child.poll()
+            {
+                return Ok(Stop::Child(kind));
             }
             let seen = self.drain(sink)?;
             wait = if seen > 0 {
@@ -257,6 +284,7 @@ impl Session {
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
         self.links.clear();
         self.drain(sink)?;
+        self.ending = true;
         self.run_once(&Attach::End)?;
         self.drain(sink)?;
         self.report_losses(sink)?;
@@ -283,8 +311,9 @@ impl Session {
         Ok(())
     }
 
-    /// Runs the programs of `begin` or `end`, in order.
-    fn run_once(&self, which: &Attach) -> Result<(), Error> {
+    /// Runs the programs of `begin` or `end`, in order, and gives their number.
+    fn run_once(&self, which: &Attach) -> Result<u64, Error> {
+        let mut count = 0;
         for probe in self
             .plan
             .probes
@@ -303,8 +332,9 @@ impl Session {
                 probe: probe.name.clone(),
                 error,
             })?;
+            count += 1;
         }
-        Ok(())
+        Ok(count)
     }
 
     fn resolver(&self) -> Resolver<'_> {
@@ -341,8 +371,10 @@ impl Session {
         };
         let mut failed = None;
         let mut exit = self.exit;
+        let ending = self.ending;
         let mut each = |bytes: &[u8]| {
-            if failed.is_some() {
+            // What came after `exit` is not the script's any more, but for what `end` prints.
+            if failed.is_some() || (exit.is_some() && !ending) {
                 return;
             }
             match self.handle(bytes, sink) {
@@ -448,6 +480,21 @@ impl Session {
             lost_stacks: self.counter(Counter::LostStacks)?,
             full_maps,
         })
+    }
+}
+
+/// Keeps outputs until they can be given out.
+#[derive(Default)]
+struct Held(Vec<Output>);
+
+impl Sink for Held {
+    fn output(&mut self, output: Output) -> io::Result<()> {
+        self.0.push(output);
+        Ok(())
+    }
+
+    fn pause(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 

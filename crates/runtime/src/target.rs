@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use kscope_btf::Btf;
 use kscope_symbol::KernelSymbolizer;
-use kscope_sys::{SharedKernel, real_kernel};
+use kscope_sys::{Errno, SharedKernel, real_kernel};
 
 use crate::error::Error;
 
@@ -60,16 +60,21 @@ impl Target {
     ///
     /// # Errors
     ///
-    /// [`Error::Types`] where the file is not there, closed or malformed.
+    /// [`Error::NoTypes`] where the kernel has none, [`Error::Types`] where the file is closed or
+    /// malformed.
     pub fn btf(&self) -> Result<Btf, Error> {
+        let path = self.btf_path.display().to_string();
         let failed = |why: String| Error::Types {
-            path: self.btf_path.display().to_string(),
+            path: path.clone(),
             why,
         };
-        let bytes = self
-            .kernel
-            .file_bytes(&self.btf_path)
-            .map_err(|errno| failed(errno.to_string()))?;
+        let bytes = match self.kernel.file_bytes(&self.btf_path) {
+            Ok(bytes) => bytes,
+            Err(Errno::NOENT) if self.btf_path == Path::new(VMLINUX_BTF) => {
+                return Err(Error::NoTypes { path });
+            }
+            Err(errno) => return Err(failed(errno.to_string())),
+        };
         Btf::parse(bytes).map_err(|error| failed(error.to_string()))
     }
 }

@@ -1,11 +1,16 @@
 //! `kscope check`
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use kscope_script::Compiled;
+use kscope_spec::disasm;
 
 use crate::commands::run::read_source;
+use crate::console::say;
 use crate::error::Failure;
+use crate::place::Place;
 use crate::tracing::{Setup, Source};
 
 /// Compile a script and tell what is wrong with it; needs no privilege
@@ -30,12 +35,14 @@ pub(crate) struct CheckArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let mut positional: Vec<String> = args.file.iter().cloned().collect();
+    positional.extend(args.arguments.iter().cloned());
     let source = match (&args.script, &args.file) {
-        (Some(script), _) => Source {
-            name: "stdin".to_owned(),
-            text: script.clone(),
-        },
-        (None, Some(file)) => read_source(file)?,
+        (Some(script), _) => Source::of_command_line(script),
+        (None, Some(file)) => {
+            positional.remove(0);
+            read_source(file)?
+        }
         (None, None) => {
             return Err(Failure::usage(
                 "there is no script: give a file, or -e SCRIPT",
@@ -43,33 +50,39 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         }
     };
     let setup = Setup {
-        positional: args.arguments.clone(),
-        btf: args.btf.clone(),
+        positional,
         ..Setup::default()
     };
-    let place = setup.place();
+    let place = Place::open(args.btf.as_deref())?;
     let compiled = setup.compile(&place, &source)?;
-    let insns: usize = compiled
-        .spec
-        .programs
-        .iter()
-        .map(|program| program.insns.len())
-        .sum();
-    println!(
-        "{}: {} probes, {} maps, {insns} instructions",
-        source.name,
-        compiled.plan.probes.len(),
-        compiled.spec.maps.len(),
-    );
+    let mut text = summary(&source.name, &compiled);
     if args.disassemble {
         for program in &compiled.spec.programs {
-            println!("\n{}:", program.name);
-            let options = kscope_spec::disasm::Options::default();
-            print!(
-                "{}",
-                kscope_spec::disasm::program(&compiled.spec, program, options)
-            );
+            let options = disasm::Options::default();
+            let code = disasm::program(&compiled.spec, program, options);
+            let _ = write!(text, "\n{}:\n{code}", program.name);
         }
     }
+    say(text)?;
     Ok(0)
+}
+
+fn summary(name: &str, compiled: &Compiled) -> String {
+    let (spec, plan) = (&compiled.spec, &compiled.plan);
+    let insns = spec.programs.iter().map(|program| program.insns.len());
+    let counts = [
+        count(
+            plan.probes.iter().map(|probe| probe.attach.len()).sum(),
+            "probe",
+        ),
+        count(spec.programs.len(), "program"),
+        count(spec.maps.len(), "map"),
+        count(insns.sum(), "instruction"),
+    ];
+    format!("{name}: {}\n", counts.join(", "))
+}
+
+fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
 }

@@ -1,12 +1,15 @@
 //! `kscope doctor`
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use kscope_bpf::{Denial, Features, Support};
+use kscope_bpf::{Features, Support};
 use kscope_runtime::Target;
 
-use crate::error::Failure;
+use crate::console::say;
+use crate::error::{self, Failure, NO_TYPES};
+use crate::place::Place;
 
 /// Tell what this kernel and these privileges allow, with the way out
 #[derive(Args, Debug)]
@@ -16,67 +19,79 @@ pub(crate) struct DoctorArgs {
     btf: Option<PathBuf>,
 }
 
+/// A line of the report: what, in which state, and what to do about that.
+struct Line {
+    name: String,
+    state: String,
+    way_out: Option<&'static str>,
+}
+
 /// Runs the command.
 pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
-    let target = match &args.btf {
-        Some(file) => Target::live().with_btf(file),
-        None => Target::live(),
+    let place = Place::open(args.btf.as_deref())?;
+    let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
+    let line = |name: &str, state: String, way_out| Line {
+        name: name.to_owned(),
+        state,
+        way_out,
     };
-    let btf = target.btf();
-    let features = Features::new(target.kernel().clone(), btf.as_ref().ok());
-    let mut lines: Vec<(String, String, Option<String>)> = Vec::new();
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    lines.push(("kernel".to_owned(), release.trim().to_owned(), None));
     let lockdown = features.lockdown().unwrap_or_else(|| "none".to_owned());
-    lines.push(("lockdown".to_owned(), lockdown, None));
-    lines.push(symbols(&target));
+    let mut lines = vec![
+        line("kernel", release.trim().to_owned(), None),
+        line("lockdown", lockdown, None),
+        symbols(&place.target),
+    ];
     for (name, support) in features.all() {
         let way_out = way_out(name, &support);
-        lines.push((name.to_owned(), support.to_string(), way_out));
+        lines.push(line(name, support.to_string(), way_out));
     }
-    let width = lines.iter().map(|(name, ..)| name.len()).max().unwrap_or(0);
-    for (name, state, way_out) in lines {
-        match way_out {
-            Some(way_out) => println!("{name:width$}  {state}: {way_out}"),
-            None => println!("{name:width$}  {state}"),
-        }
+    let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
+    let mut text = String::new();
+    for Line {
+        name,
+        state,
+        way_out,
+    } in lines
+    {
+        let _ = match way_out {
+            Some(way_out) => writeln!(text, "{name:width$}  {state}: {way_out}"),
+            None => writeln!(text, "{name:width$}  {state}"),
+        };
     }
+    say(text)?;
     Ok(0)
 }
 
-fn symbols(target: &Target) -> (String, String, Option<String>) {
-    let name = "kernel symbols".to_owned();
-    match target.symbols().symbols() {
+fn symbols(target: &Target) -> Line {
+    let (state, way_out) = match target.symbols().symbols() {
         Ok(symbols) if symbols.is_restricted() => {
-            let way_out = "grant CAP_SYSLOG, or set kernel.kptr_restrict=0".to_owned();
-            (name, "hidden".to_owned(), Some(way_out))
+            let way_out = "grant CAP_SYSLOG, or set kernel.kptr_restrict=0";
+            ("hidden".to_owned(), Some(way_out))
         }
-        Ok(_) => (name, "available".to_owned(), None),
-        Err(error) => (name, error.to_string(), None),
+        Ok(_) => ("available".to_owned(), None),
+        Err(error) => (error.to_string(), None),
+    };
+    Line {
+        name: "kernel symbols".to_owned(),
+        state,
+        way_out,
     }
 }
 
 /// Gives what a person can do about a missing feature.
-fn way_out(name: &str, support: &Support) -> Option<String> {
-    let text = match support {
-        Support::Available => return None,
+fn way_out(name: &str, support: &Support) -> Option<&'static str> {
+    match support {
+        Support::Available => None,
         Support::Missing { .. } => match name {
-            "kernel types (BTF)" => "a BTF file of the same kernel can be given with --btf",
-            "tracefs" => "mount it: mount -t tracefs tracefs /sys/kernel/tracing",
-            "ring buffer" => "use --buffer perf",
-            "kprobes in mass" | "kprobe sessions" => "one kprobe for each function works instead",
-            _ => return None,
-        },
-        Support::Refused { why } => match why {
-            Denial::Capability { .. } => {
-                "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs"
+            "kernel types (BTF)" => Some(NO_TYPES),
+            "tracefs" => Some("mount it: mount -t tracefs tracefs /sys/kernel/tracing"),
+            "ring buffer" => Some("use --buffer perf"),
+            "kprobes in mass" | "kprobe sessions" => {
+                Some("one kprobe for each function works instead")
             }
-            Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
-            Denial::Confined => "run outside of the container, or allow bpf(2) there",
-            Denial::Lockdown { .. } => "boot without lockdown (it follows Secure Boot)",
-            Denial::File { .. } => "run as root, or remount it with gid= and mode= for this user",
-            _ => return None,
+            _ => None,
         },
-    };
-    Some(text.to_owned())
+        Support::Refused { why } => error::way_out(why),
+    }
 }

@@ -1,14 +1,23 @@
 //! `kscope list`
 
-use std::io::Write;
+mod lister;
+mod wanted;
+
+use std::io::{BufWriter, Write};
 use std::path::PathBuf;
 
 use clap::Args;
 use kscope_bpf::btf::{Btf, Kind};
-use kscope_runtime::{LiveCatalogue, Target};
-use kscope_script::catalogue::{Catalogue, Format, Lookup, syscalls};
+use kscope_runtime::LiveCatalogue;
+use kscope_script::catalogue::{Catalogue, Lookup};
+use kscope_script::near::nearest;
+use kscope_script::plan::Plan;
 
+use crate::console::tell;
 use crate::error::Failure;
+use crate::place::Place;
+use lister::Lister;
+use wanted::{Family, PROVIDERS, Wanted};
 
 /// List probes, with -v their arguments; `struct NAME`, `union NAME` and `enum NAME` print types
 #[derive(Args, Debug)]
@@ -19,47 +28,87 @@ pub(crate) struct ListArgs {
     /// Take the kernel's types from this BTF file
     #[arg(long, value_name = "FILE")]
     pub(crate) btf: Option<PathBuf>,
-    /// For example `tracepoint:sched:*`, `kprobe:vfs_*`, `*open*`, `struct file`
+    /// For example `tracepoint:sched:*`, `kprobe:vfs_*,kretprobe:vfs_*`, `*open*`, `struct file`
     #[arg(value_name = "PATTERN", default_value = "*")]
     pub(crate) pattern: String,
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &ListArgs) -> Result<u8, Failure> {
-    let target = match &args.btf {
-        Some(file) => Target::live().with_btf(file),
-        None => Target::live(),
-    };
-    let btf = target.btf().ok();
-    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    if let Some((kind, name)) = type_name(&args.pattern) {
-        let Some(btf) = &btf else {
-            return Err(Failure::new("the kernel's types cannot be read")
-                .hint("`kscope doctor` tells why; a BTF file can be given with --btf"));
-        };
-        return list_type(btf, kind, name, &mut out);
+    let place = Place::open(args.btf.as_deref())?;
+    list(&place, &args.pattern, args.verbose)
+}
+
+/// Lists what patterns, separated by commas, ask for.
+pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, Failure> {
+    let out = BufWriter::new(std::io::stdout().lock());
+    if let Some((kind, name)) = type_name(patterns) {
+        return list_type(place.types()?, kind, name, out);
     }
-    let catalogue = LiveCatalogue::new(&target, btf.as_ref());
-    let wanted = Wanted::new(&args.pattern);
-    let mut lister = Lister {
-        btf: btf.as_ref(),
-        catalogue: &catalogue,
-        verbose: args.verbose,
-        out,
-        listed: 0,
-        trouble: Vec::new(),
-    };
-    lister.raw_tracepoints(&wanted)?;
-    lister.tracepoints(&wanted)?;
-    lister.kprobes(&wanted)?;
-    lister.out.flush()?;
-    for why in &lister.trouble {
-        eprintln!("WARNING: not all probes could be listed: {why}");
+    let wanted: Vec<Wanted> = patterns.split(',').map(Wanted::new).collect();
+    let btf = place.btf.as_ref().ok();
+    let catalogue = LiveCatalogue::new(&place.target, btf);
+    let mut lister = Lister::new(btf, &catalogue, verbose, out);
+    for wanted in &wanted {
+        lister.raw_tracepoints(wanted)?;
+        lister.tracepoints(wanted)?;
+        lister.functions(wanted)?;
     }
-    if lister.listed == 0 {
-        return Err(Failure::new(format!("no probe matches `{}`", args.pattern)));
+    let listed = lister.finish()?;
+    for why in &listed.trouble {
+        tell(format_args!("WARNING: not all probes can be listed: {why}"));
     }
+    if listed.count > 0 {
+        return Ok(0);
+    }
+    let failure = Failure::new(format!("no probe matches `{patterns}`"));
+    let near: Vec<String> = wanted
+        .iter()
+        .flat_map(|wanted| near_probes(&catalogue, wanted))
+        .collect();
+    Err(match near.is_empty() {
+        true => failure,
+        false => failure.hint(format!("did you mean {}?", near.join(", "))),
+    })
+}
+
+/// Lists what the probes of a script attach to.
+pub(crate) fn list_script(place: &Place, plan: &Plan, verbose: bool) -> Result<u8, Failure> {
+    let btf = place.btf.as_ref().ok();
+    let catalogue = LiveCatalogue::new(&place.target, btf);
+    let out = BufWriter::new(std::io::stdout().lock());
+    let mut lister = Lister::new(btf, &catalogue, verbose, out);
+    for probe in &plan.probes {
+        for point in &probe.attach {
+            lister.attach_point(&probe.name, point)?;
+        }
+    }
+    lister.finish()?;
     Ok(0)
+}
+
+/// Gives probes whose names are near a pattern that matches nothing.
+fn near_probes(catalogue: &LiveCatalogue<'_>, wanted: &Wanted) -> Vec<String> {
+    let found = |list| match list {
+        Lookup::Found(list) => list,
+        Lookup::NotFound | Lookup::Unavailable(_) => Vec::new(),
+    };
+    let Some((kind, name)) = wanted.one_probe() else {
+        return nearest(&wanted.provider, PROVIDERS, 1);
+    };
+    let names: Vec<String> = match kind {
+        Family::Tracepoint => match catalogue.tracepoints("*", "*") {
+            Lookup::Found(names) => names.iter().map(ToString::to_string).collect(),
+            Lookup::NotFound | Lookup::Unavailable(_) => Vec::new(),
+        },
+        Family::RawTracepoint => found(catalogue.raw_tracepoints("*")),
+        Family::Function => found(catalogue.functions("*")),
+    };
+    let near = nearest(&name, names, 3);
+    let provider = &wanted.provider;
+    near.iter()
+        .map(|name| format!("{provider}:{name}"))
+        .collect()
 }
 
 fn type_name(pattern: &str) -> Option<(Kind, &str)> {
@@ -73,7 +122,7 @@ fn type_name(pattern: &str) -> Option<(Kind, &str)> {
     Some((kind, name.trim()))
 }
 
-fn list_type(btf: &Btf, kind: Kind, name: &str, out: &mut dyn Write) -> Result<u8, Failure> {
+fn list_type(btf: &Btf, kind: Kind, name: &str, mut out: impl Write) -> Result<u8, Failure> {
     let found = btf.find(name, kind).or_else(|| match kind {
         Kind::Enum => btf.find(name, Kind::Enum64),
         _ => None,
@@ -89,169 +138,4 @@ fn list_type(btf: &Btf, kind: Kind, name: &str, out: &mut dyn Write) -> Result<u
     writeln!(out, "{}", btf.print_c(id).trim_end())?;
     out.flush()?;
     Ok(0)
-}
-
-/// What a pattern asks for.
-struct Wanted {
-    provider: String,
-    rest: Vec<String>,
-    /// The whole pattern, where it has no colon and so matches any part.
-    any: Option<String>,
-}
-
-impl Wanted {
-    fn new(pattern: &str) -> Wanted {
-        let mut parts = pattern.split(':').map(str::to_owned);
-        let provider = parts.next().unwrap_or_default();
-        let rest: Vec<String> = parts.collect();
-        let any = rest.is_empty().then(|| provider.clone());
-        Wanted {
-            provider,
-            rest,
-            any,
-        }
-    }
-
-    /// Gives the patterns of the parts after the type of probe, where that type is asked for.
-    fn of(&self, names: &[&str], parts: usize) -> Option<Vec<String>> {
-        if let Some(any) = &self.any {
-            if names.contains(&any.as_str()) {
-                return Some(vec!["*".to_owned(); parts]);
-            }
-            let mut patterns = vec!["*".to_owned(); parts.saturating_sub(1)];
-            patterns.push(any.clone());
-            return Some(patterns);
-        }
-        let matches = |name: &&str| kscope_script::catalogue::matches(&self.provider, name);
-        if !names.iter().any(matches) {
-            return None;
-        }
-        let mut patterns = self.rest.clone();
-        if patterns.len() < parts {
-            patterns.resize(parts, "*".to_owned());
-        }
-        (patterns.len() == parts).then_some(patterns)
-    }
-}
-
-struct Lister<'a, W: Write> {
-    btf: Option<&'a Btf>,
-    catalogue: &'a LiveCatalogue<'a>,
-    verbose: bool,
-    out: W,
-    listed: usize,
-    trouble: Vec<String>,
-}
-
-impl<W: Write> Lister<'_, W> {
-    fn take<T>(&mut self, found: Lookup<Vec<T>>) -> Vec<T> {
-        match found {
-            Lookup::Found(list) => list,
-            Lookup::NotFound => Vec::new(),
-            Lookup::Unavailable(why) => {
-                self.trouble.push(why);
-                Vec::new()
-            }
-        }
-    }
-
-    fn raw_tracepoints(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(patterns) = wanted.of(&["rawtracepoint", "rt"], 1) else {
-            return Ok(());
-        };
-        let found = self.catalogue.raw_tracepoints(&patterns[0]);
-        for event in self.take(found) {
-            writeln!(self.out, "rawtracepoint:{event}")?;
-            self.listed += 1;
-            if self.verbose {
-                self.prototype(&format!("btf_trace_{event}"), Kind::Typedef, 1)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn tracepoints(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(patterns) = wanted.of(&["tracepoint", "t"], 2) else {
-            return Ok(());
-        };
-        let found = self.catalogue.tracepoints(&patterns[0], &patterns[1]);
-        for name in self.take(found) {
-            writeln!(self.out, "tracepoint:{name}")?;
-            self.listed += 1;
-            if self.verbose {
-                if let Lookup::Found(format) = self.catalogue.format(&name.category, &name.event) {
-                    self.fields(&format)?;
-                }
-            }
-        }
-        if !self.trouble.is_empty() {
-            self.known_syscalls(&patterns)?;
-        }
-        Ok(())
-    }
-
-    /// Lists the tracepoints of system calls that are known without tracefs.
-    fn known_syscalls(&mut self, patterns: &[String]) -> Result<(), Failure> {
-        use kscope_script::catalogue::matches;
-        if !matches(&patterns[0], "syscalls") {
-            return Ok(());
-        }
-        for name in syscalls::events(&patterns[1]) {
-            writeln!(self.out, "tracepoint:{name}")?;
-            self.listed += 1;
-        }
-        Ok(())
-    }
-
-    fn kprobes(&mut self, wanted: &Wanted) -> Result<(), Failure> {
-        let Some(patterns) = wanted.of(&["kprobe", "k", "kretprobe", "kr"], 1) else {
-            return Ok(());
-        };
-        let found = self.catalogue.functions(&patterns[0]);
-        let kretprobe =
-            wanted.any.is_none() && ["kretprobe", "kr"].contains(&wanted.provider.as_str());
-        let kind = if kretprobe { "kretprobe" } else { "kprobe" };
-        for function in self.take(found) {
-            writeln!(self.out, "{kind}:{function}")?;
-            self.listed += 1;
-            if self.verbose {
-                self.prototype(&function, Kind::Func, 0)?;
-            }
-        }
-        Ok(())
-    }
-
-    fn fields(&mut self, format: &Format) -> Result<(), Failure> {
-        for field in format
-            .fields
-            .iter()
-            .filter(|field| !field.name.starts_with("common_"))
-        {
-            writeln!(self.out, "    {} {}", field.ty, field.name)?;
-        }
-        Ok(())
-    }
-
-    /// Prints the parameters of a function type but for the first `skip`.
-    fn prototype(&mut self, name: &str, kind: Kind, skip: usize) -> Result<(), Failure> {
-        let Some(btf) = self.btf else { return Ok(()) };
-        let Some(id) = btf.find(name, kind) else {
-            return Ok(());
-        };
-        let id = match kind {
-            Kind::Typedef => btf.pointee(id).unwrap_or(id),
-            _ => id,
-        };
-        let Some(prototype) = btf.prototype(id) else {
-            return Ok(());
-        };
-        for param in prototype.params().skip(skip) {
-            writeln!(
-                self.out,
-                "    {}",
-                btf.declaration(param.type_id, param.name)
-            )?;
-        }
-        Ok(())
-    }
 }

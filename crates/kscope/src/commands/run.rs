@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::Failure;
+use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tracing::{self, Run, Setup, Source};
 
@@ -40,6 +41,9 @@ pub(crate) struct OutputArgs {
     /// Print records as one JSON object per row
     #[arg(long, conflicts_with = "format")]
     pub(crate) json: bool,
+    /// Print the JSON schema of the records and exit
+    #[arg(long)]
+    pub(crate) json_schema: bool,
     /// Write to a file instead of standard output
     #[arg(short = 'o', long = "output", value_name = "FILE")]
     pub(crate) output: Option<PathBuf>,
@@ -49,6 +53,9 @@ pub(crate) struct OutputArgs {
     /// Run this command and trace until it ends
     #[arg(short = 'c', value_name = "COMMAND")]
     pub(crate) command: Option<String>,
+    /// Trace this process alone, until it ends
+    #[arg(short = 'p', long, value_name = "PID", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) pid: Option<u32>,
     /// Send events through a ring buffer or through perf buffers
     #[arg(long, value_name = "KIND")]
     pub(crate) buffer: Option<BufferKind>,
@@ -112,13 +119,7 @@ impl OutputArgs {
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let (source, positional) = match (&args.script, args.words.split_first()) {
-        (Some(script), _) => {
-            let source = Source {
-                name: "stdin".to_owned(),
-                text: script.clone(),
-            };
-            (source, args.words.clone())
-        }
+        (Some(script), _) => (Source::of_command_line(script), args.words.clone()),
         (None, Some((file, rest))) => (read_source(file)?, rest.to_vec()),
         (None, None) => {
             return Err(Failure::usage(
@@ -126,27 +127,25 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             ));
         }
     };
+    let output = &args.output;
     let options = script_options(&args.options)?;
     let setup = Setup {
         positional,
-        config: args
-            .output
-            .buffer
-            .map(BufferKind::config)
-            .into_iter()
-            .collect(),
-        btf: args.output.btf.clone(),
-        no_warnings: args.output.no_warnings,
+        config: output.buffer.map(BufferKind::config).into_iter().collect(),
+        no_warnings: output.no_warnings,
         reserved: Vec::new(),
     };
-    let place = setup.place();
+    let place = Place::open(output.btf.as_deref())?;
     let compiled = setup.compile(&place, &source)?;
-    let output = &args.output;
+    if output.json_schema {
+        return super::tool::print_schemas(SCRIPT, &compiled.plan);
+    }
     let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
     let run = Run {
-        name: "script".to_owned(),
+        name: SCRIPT.to_owned(),
         options,
         command: output.command.clone(),
+        pid: output.pid,
         dry_run: output.dry_run,
         quiet: output.quiet,
         verbose: output.verbose,
@@ -154,12 +153,26 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }
 
+/// What rows of a script carry in place of a tool's name.
+const SCRIPT: &str = "script";
+
 /// Largest script in bytes.
 const MAX_SCRIPT: u64 = 1 << 20;
 
 /// Reads a script from a file, or from standard input for `-`.
 pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
-    let failed = |error: std::io::Error| Failure::new(format!("cannot read {file}: {error}"));
+    let failed = |error: std::io::Error| {
+        let failure = Failure::new(format!("cannot read {file}: {error}"));
+        match error.kind() {
+            std::io::ErrorKind::NotFound if file.contains(['{', ':']) => {
+                failure.hint("to run a script that is not in a file: -e SCRIPT")
+            }
+            std::io::ErrorKind::InvalidData => Failure::new(format!(
+                "cannot read {file}: it is not text in UTF-8, so it is no script"
+            )),
+            _ => failure,
+        }
+    };
     let mut text = String::new();
     let name = if file == "-" {
         std::io::stdin()

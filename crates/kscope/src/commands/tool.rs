@@ -1,13 +1,17 @@
 //! `kscope TOOL`
 
 use std::ffi::OsString;
+use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use kscope_rows::{DataType, Schema};
 use kscope_script::plan::{Plan, SiteKind};
 
+use super::run::BufferKind;
+use crate::console::say;
 use crate::error::Failure;
+use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tool::{RESERVED, Tool, given};
 use crate::tracing::{self, Run, Setup};
@@ -21,42 +25,33 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     let Some(tool) = Tool::find(&name) else {
         return Err(unknown(&name));
     };
+    let matches = match tool.command().try_get_matches_from(words) {
+        Ok(matches) => matches,
+        Err(error) => return crate::cli::usage(&error),
+    };
     let source = tool.source();
-    let mut setup = Setup {
-        config: early_value(words, "--buffer")
-            .map(|kind| vec![("event_buffer".to_owned(), kind)])
-            .unwrap_or_default(),
-        btf: early_value(words, "--btf").map(PathBuf::from),
+    let buffer = matches.get_one::<BufferKind>("buffer");
+    let setup = Setup {
+        config: buffer.map(|kind| kind.config()).into_iter().collect(),
         reserved: RESERVED.map(str::to_owned).to_vec(),
         no_warnings: true,
         ..Setup::default()
     };
-    // A wrong kind of buffer is refused below, with the other flags.
-    setup
-        .config
-        .retain(|(_, kind)| kind == "ring" || kind == "perf");
-    let place = setup.place();
+    let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
     let compiled = setup.compile(&place, &source)?;
-    let matches = match tool.command(&compiled.plan).try_get_matches_from(words) {
-        Ok(matches) => matches,
-        Err(error) => return crate::cli::usage(&error),
-    };
     if matches.get_flag("json-schema") {
-        for schema in schemas(tool.name, &compiled.plan) {
-            println!("{}", kscope_view::json_schema(&schema));
-        }
-        return Ok(0);
+        return print_schemas(tool.name, &compiled.plan);
     }
     let form = if matches.get_flag("json") {
         Form::RowJson
     } else {
         Form::Table
     };
-    let file = matches.get_one::<String>("output").map(PathBuf::from);
-    let mut sink = Sink::new(form, file.as_deref(), Buffering::Line)?;
+    let file = matches.get_one::<PathBuf>("output");
+    let mut sink = Sink::new(form, file.map(PathBuf::as_path), Buffering::Line)?;
     let run = Run {
         name: tool.name.to_owned(),
-        options: given(&compiled.plan, &matches),
+        options: given(&compiled.plan.options, &matches),
         quiet: true,
         verbose: matches.get_flag("verbose"),
         ..Run::default()
@@ -64,21 +59,18 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }
 
-/// Gives the value of a flag that must be known before the script is compiled.
-fn early_value(words: &[OsString], flag: &str) -> Option<String> {
-    let mut words = words.iter().map(|word| word.to_string_lossy());
-    while let Some(word) = words.next() {
-        if word == flag {
-            return words.next().map(|value| value.into_owned());
-        }
-        if let Some(value) = word
-            .strip_prefix(flag)
-            .and_then(|rest| rest.strip_prefix('='))
-        {
-            return Some(value.to_owned());
-        }
+/// Prints the JSON schemas of the rows that a plan prints.
+pub(super) fn print_schemas(name: &str, plan: &Plan) -> Result<u8, Failure> {
+    let schemas = schemas(name, plan);
+    if schemas.is_empty() {
+        return Err(Failure::new(format!("{name} prints no rows")));
     }
-    None
+    let mut text = String::new();
+    for schema in schemas {
+        let _ = writeln!(text, "{}", kscope_view::json_schema(&schema));
+    }
+    say(text)?;
+    Ok(0)
 }
 
 /// Gives the schemas of the rows that a plan prints, each once.
@@ -106,12 +98,12 @@ fn schemas(name: &str, plan: &Plan) -> Vec<Arc<Schema>> {
 
 /// Makes the failure for a name that is neither command nor tool.
 pub(crate) fn unknown(name: &str) -> Failure {
-    const COMMANDS: [&str; 6] = ["run", "check", "list", "tools", "doctor", "completions"];
-    let names = COMMANDS
-        .into_iter()
-        .chain(Tool::all().map(|tool| tool.name));
+    let commands = crate::cli::command();
+    let commands = commands.get_subcommands().filter(|sub| !sub.is_hide_set());
+    let mut names: Vec<&str> = commands.map(clap::Command::get_name).collect();
+    names.extend(Tool::all().map(|tool| tool.name));
     let failure = Failure::usage(format!("there is no command or tool `{name}`"));
-    if std::path::Path::new(name).exists() {
+    if std::path::Path::new(name).is_file() {
         return failure.hint(format!("to run the script in that file: kscope run {name}"));
     }
     match kscope_script::near::near(name, names) {

@@ -1,0 +1,206 @@
+//! Prints probes with their arguments, as `bpftrace -lv` does: type, blank, name.
+
+use std::io::{self, Write};
+
+use kscope_bpf::btf::{Btf, FuncProto, Kind};
+use kscope_runtime::LiveCatalogue;
+use kscope_script::catalogue::{Catalogue, EventName, Lookup, matches, syscalls};
+use kscope_script::plan::Attach;
+
+use super::wanted::{Family, Wanted};
+
+/// Lists probes of a kernel.
+pub(super) struct Lister<'a, W: Write> {
+    btf: Option<&'a Btf>,
+    catalogue: &'a LiveCatalogue<'a>,
+    verbose: bool,
+    out: W,
+    listed: Listed,
+}
+
+/// What was listed.
+#[derive(Debug, Default)]
+pub(super) struct Listed {
+    /// How many probes.
+    pub(super) count: usize,
+    /// Why some could not be.
+    pub(super) trouble: Vec<String>,
+}
+
+/// Functions whose parameters are those of a tracepoint, by the start of their names, with the
+/// number of parameters that go before those.
+const PROTOTYPES: [(&str, usize); 2] = [("__traceiter_", 1), ("__probestub_", 1)];
+
+impl<'a, W: Write> Lister<'a, W> {
+    pub(super) fn new(
+        btf: Option<&'a Btf>,
+        catalogue: &'a LiveCatalogue<'a>,
+        verbose: bool,
+        out: W,
+    ) -> Self {
+        Lister {
+            btf,
+            catalogue,
+            verbose,
+            out,
+            listed: Listed::default(),
+        }
+    }
+
+    /// Hands on what is buffered.
+    pub(super) fn finish(mut self) -> io::Result<Listed> {
+        self.out.flush()?;
+        let mut listed = self.listed;
+        listed.trouble.dedup();
+        Ok(listed)
+    }
+
+    fn take<T>(&mut self, found: Lookup<Vec<T>>) -> Vec<T> {
+        match found {
+            Lookup::Found(list) => list,
+            Lookup::NotFound => Vec::new(),
+            Lookup::Unavailable(why) => {
+                self.listed.trouble.push(why);
+                Vec::new()
+            }
+        }
+    }
+
+    pub(super) fn raw_tracepoints(&mut self, wanted: &Wanted) -> io::Result<()> {
+        let Some(patterns) = wanted.of(Family::RawTracepoint) else {
+            return Ok(());
+        };
+        let found = self.catalogue.raw_tracepoints(&patterns[0]);
+        for event in self.take(found) {
+            self.raw_tracepoint(&event)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tracepoints(&mut self, wanted: &Wanted) -> io::Result<()> {
+        let Some(patterns) = wanted.of(Family::Tracepoint) else {
+            return Ok(());
+        };
+        let (category, event) = (&patterns[0], &patterns[1]);
+        let found = self.catalogue.tracepoints(category, event);
+        // Those of system calls are known without tracefs, whether or not this kernel has them.
+        let hidden = matches!(found, Lookup::Unavailable(_)) && matches(category, "syscalls");
+        let known = hidden.then(|| syscalls::events(event));
+        for name in self
+            .take(found)
+            .into_iter()
+            .chain(known.into_iter().flatten())
+        {
+            self.tracepoint(&name)?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn functions(&mut self, wanted: &Wanted) -> io::Result<()> {
+        let Some(patterns) = wanted.of(Family::Function) else {
+            return Ok(());
+        };
+        let found = self.catalogue.functions(&patterns[0]);
+        let found = self.take(found);
+        for function in found {
+            match wanted.is_return() {
+                true => self.kretprobe(&function)?,
+                false => self.kprobe(&function)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists what a probe of a script, of the given name, attaches to.
+    pub(super) fn attach_point(&mut self, name: &str, point: &Attach) -> io::Result<()> {
+        match point {
+            Attach::Tracepoint { category, event } => self.tracepoint(&EventName {
+                category: category.clone(),
+                event: event.clone(),
+            }),
+            Attach::RawTracepoint { event } => self.raw_tracepoint(event),
+            Attach::Kprobe {
+                function,
+                offset: 0,
+            } => self.kprobe(function),
+            Attach::Kprobe { function, offset } => {
+                self.head(format_args!("kprobe:{function}+{offset}"))
+            }
+            Attach::Kretprobe { function } => self.kretprobe(function),
+            Attach::Begin | Attach::End | Attach::Interval { .. } | Attach::Profile { .. } => {
+                self.head(format_args!("{name}"))
+            }
+        }
+    }
+
+    fn head(&mut self, probe: std::fmt::Arguments<'_>) -> io::Result<()> {
+        self.listed.count += 1;
+        writeln!(self.out, "{probe}")
+    }
+
+    fn tracepoint(&mut self, name: &EventName) -> io::Result<()> {
+        self.head(format_args!("tracepoint:{name}"))?;
+        if !self.verbose {
+            return Ok(());
+        }
+        let Lookup::Found(format) = self.catalogue.format(&name.category, &name.event) else {
+            return Ok(());
+        };
+        for field in &format.fields {
+            if !field.name.starts_with("common_") {
+                writeln!(self.out, "    {} {}", field.ty, field.name)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn raw_tracepoint(&mut self, event: &str) -> io::Result<()> {
+        self.head(format_args!("rawtracepoint:{event}"))?;
+        if !self.verbose {
+            return Ok(());
+        }
+        for (start, skip) in PROTOTYPES {
+            if let Some(prototype) = self.prototype(&format!("{start}{event}")) {
+                return self.parameters(&prototype, skip);
+            }
+        }
+        Ok(())
+    }
+
+    fn kprobe(&mut self, function: &str) -> io::Result<()> {
+        self.head(format_args!("kprobe:{function}"))?;
+        match self.prototype(function) {
+            Some(prototype) if self.verbose => self.parameters(&prototype, 0),
+            _ => Ok(()),
+        }
+    }
+
+    fn kretprobe(&mut self, function: &str) -> io::Result<()> {
+        self.head(format_args!("kretprobe:{function}"))?;
+        match (self.btf, self.prototype(function)) {
+            (Some(btf), Some(prototype)) if self.verbose => {
+                let result = btf.type_name(prototype.result);
+                match result.as_str() {
+                    "void" => Ok(()),
+                    result => writeln!(self.out, "    {result} retval"),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn prototype(&self, function: &str) -> Option<FuncProto<'a>> {
+        let btf = self.btf?;
+        btf.prototype(btf.find(function, Kind::Func)?)
+    }
+
+    /// Prints the parameters of a function but for the first `skip`.
+    fn parameters(&mut self, prototype: &FuncProto<'_>, skip: usize) -> io::Result<()> {
+        let Some(btf) = self.btf else { return Ok(()) };
+        for param in prototype.params().skip(skip) {
+            let ty = btf.type_name(param.type_id);
+            writeln!(self.out, "    {ty} {}", param.name)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,75 @@
+//! A process of somebody else that is traced: whether it still runs.
+
+use std::fs::File;
+use std::io::{Read as _, Seek as _};
+
+use crate::error::Failure;
+
+/// Most bytes of `/proc/PID/stat` that are read: name, state and some numbers.
+const STAT_BYTES: u64 = 512;
+
+/// A process that was there when it was first looked for. A later one of the same id is another.
+pub(crate) struct Process {
+    stat: File,
+}
+
+impl Process {
+    pub(crate) fn find(pid: u32) -> Result<Process, Failure> {
+        let missing = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::NotFound => Failure::new(format!("there is no process {pid}")),
+            _ => Failure::new(format!("cannot look at process {pid}: {error}")),
+        };
+        let process = Process {
+            stat: File::open(format!("/proc/{pid}/stat")).map_err(missing)?,
+        };
+        match process.runs() {
+            true => Ok(process),
+            false => Err(Failure::new(format!("process {pid} has ended"))),
+        }
+    }
+
+    /// Says whether it has not ended yet. The file gives `ESRCH` once it is gone.
+    pub(crate) fn runs(&self) -> bool {
+        let mut stat = &self.stat;
+        let mut text = Vec::new();
+        let read = stat
+            .rewind()
+            .and_then(|()| stat.take(STAT_BYTES).read_to_end(&mut text));
+        read.is_ok() && !matches!(state(&text), Some(b'Z' | b'X') | None)
+    }
+}
+
+/// Gives the state of a process, which follows its name in parentheses.
+fn state(stat: &[u8]) -> Option<u8> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    stat.get(name_end + 2).copied()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Process, state};
+
+    #[test]
+    fn the_state_follows_the_name() {
+        let check = |stat: &str, expected| assert_eq!(state(stat.as_bytes()), expected, "{stat}");
+        check("1 (init) S 0 1", Some(b'S'));
+        check("1 (a) Z b) R 0 1", Some(b'R'));
+        check("1 (x) Z 0", Some(b'Z'));
+        check("1 (x)", None);
+        check("", None);
+    }
+
+    #[test]
+    fn its_end_is_seen() {
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .expect("sleep");
+        let process = Process::find(child.id()).unwrap_or_else(|failure| panic!("{failure:?}"));
+        assert!(process.runs());
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+        assert!(!process.runs());
+        assert!(Process::find(child.id()).is_err());
+    }
+}
