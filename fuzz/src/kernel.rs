@@ -19,18 +19,20 @@ tracepoint raw_syscalls:sys_enter
  16 48 u unsigned long[6] args
 tracepoint syscalls:sys_enter_openat
 tracepoint syscalls:sys_exit_openat
+tracepoint syscalls:sys_enter_read
+tracepoint syscalls:sys_exit_read
 rawtracepoint sched_switch
 function do_sys_openat2
 function vfs_read
 ";
 
 /// Gives its probes.
-pub fn catalogue() -> TextCatalogue {
+pub(crate) fn catalogue() -> TextCatalogue {
     TextCatalogue::parse(CATALOGUE).expect("a catalogue")
 }
 
 /// Gives its types.
-pub fn types() -> Btf {
+pub(crate) fn types() -> Btf {
     let mut w = BtfWriter::new(Order::Little);
     let int = w.int("int", 4, 1);
     let uint = w.int("unsigned int", 4, 0);

@@ -81,12 +81,13 @@ pub fn insn(bytes: &[u8]) -> bool {
     }
     let mut good = !slots.is_empty() && there_and_back(&slots);
     let _ = check::insns(&slots);
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        if text.len() <= LONGEST {
-            if let Ok(slots) = asm::assemble(text, &Spec::default()) {
-                good |= there_and_back(&slots.insns);
-            }
-        }
+    let text = std::str::from_utf8(bytes).unwrap_or_default();
+    let assembled = match text.len() {
+        ..=LONGEST => asm::assemble(text, &Spec::default()).ok(),
+        _ => None,
+    };
+    if let Some(assembled) = assembled.filter(|assembled| !assembled.insns.is_empty()) {
+        good |= there_and_back(&assembled.insns);
     }
     good
 }

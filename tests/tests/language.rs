@@ -1,0 +1,230 @@
+//! docs/language.md says what the compiler does.
+
+#[path = "../../fuzz/src/kernel.rs"]
+mod kernel;
+
+use kscope_script::compile::{self, Options};
+use kscope_script::types::Inputs;
+
+const DOCUMENT: &str = include_str!("../../docs/language.md");
+
+/// Compiles a script; gives the messages of what is wrong with it.
+fn compile(source: &str) -> Result<(), Vec<String>> {
+    let catalogue = kernel::catalogue();
+    let types = kernel::types();
+    let mut inputs = Inputs::new(&catalogue);
+    inputs.btf = Some(&types);
+    let done = compile::compile("language.md", source, &inputs, Options::default());
+    let messages = done.diagnostics.into_iter().map(|found| found.message);
+    match done.compiled {
+        Some(_) => Ok(()),
+        None => Err(messages.collect()),
+    }
+}
+
+fn section(title: &str) -> &'static str {
+    let (_, rest) = DOCUMENT
+        .split_once(&format!("\n## {title}\n"))
+        .expect(title);
+    rest.split("\n## ").next().expect("some")
+}
+
+/// Gives what stands between backquotes.
+fn quoted(text: &str) -> Vec<&str> {
+    text.split('`').skip(1).step_by(2).collect()
+}
+
+/// Gives the item of a list that starts with a word, up to the end of its first sentence.
+fn item(section: &'static str, start: &str) -> &'static str {
+    let (_, rest) = section.split_once(&format!("- {start}: ")).expect(start);
+    rest.split(". ")
+        .next()
+        .expect("some")
+        .split("\n- ")
+        .next()
+        .expect("some")
+}
+
+#[test]
+fn scripts_that_are_shown_compile() {
+    let blocks: Vec<&str> = DOCUMENT.split("```bpftrace\n").skip(1).collect();
+    assert!(blocks.len() > 1, "no scripts");
+    for block in blocks {
+        let (script, _) = block.split_once("```").expect("an end");
+        assert_eq!(compile(script), Ok(()), "{script}");
+    }
+}
+
+#[test]
+fn probes_that_are_there_compile() {
+    let rows = section("Probes")
+        .lines()
+        .filter(|line| line.starts_with("| `"));
+    let mut count = 0;
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').collect();
+        let names = quoted(cells[1]).into_iter().chain(quoted(cells[2]));
+        for name in names {
+            let probe = name.replace("category:event", "sched:sched_switch");
+            let probe = probe.replace("rawtracepoint:event", "rawtracepoint:sched_switch");
+            let probe = probe
+                .replace("function", "vfs_read")
+                .replace("+offset", "+4");
+            let probe = match probe.as_str() {
+                "t" => "t:sched:sched_switch",
+                "rt" => "rt:sched_switch",
+                "k" | "kr" => &format!("{probe}:vfs_read"),
+                "i" | "p" => &format!("{probe}:s:1"),
+                other => other,
+            };
+            assert_eq!(compile(&format!("{probe} {{ }}")), Ok(()), "{name}");
+            count += 1;
+        }
+    }
+    assert!(count > 15, "only {count}");
+}
+
+#[test]
+fn builtins_that_are_there_compile() {
+    let names = quoted(section("Builtins"));
+    assert!(names.len() > 15, "{names:?}");
+    for name in names {
+        let (probe, value) = match name {
+            "args" => ("tracepoint:sched:sched_switch", "args.prev_pid"),
+            "retval" => ("kretprobe:vfs_read", name),
+            _ => ("kprobe:vfs_read", name),
+        };
+        assert_eq!(
+            compile(&format!("{probe} {{ print({value}); }}")),
+            Ok(()),
+            "{name}"
+        );
+    }
+}
+
+#[test]
+fn functions_that_are_there_compile() {
+    let mut count = 0;
+    for row in section("Functions")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+    {
+        for call in quoted(row.split('|').nth(1).expect("a cell")) {
+            let (name, _) = call.split_once('(').expect("a call");
+            let code = match name {
+                "printf" | "errorf" | "warnf" => format!("{name}(\"%d\\n\", 1);"),
+                "print" if call.contains("@map") => "print(@m, 5, 2);".to_owned(),
+                "print" => "print(5);".to_owned(),
+                "time" => "time(\"%T\");".to_owned(),
+                "strftime" => "print(strftime(\"%T\", nsecs));".to_owned(),
+                "exit" => "exit(1);".to_owned(),
+                "clear" | "zero" => format!("{name}(@m);"),
+                "delete" | "has_key" => format!("if ({name}(@m, 1)) {{ exit(); }}"),
+                "str" => "print(str(arg1, 20));".to_owned(),
+                "strncmp" => "print(strncmp(comm, \"ab\", 2));".to_owned(),
+                "strcontains" | "strprefix" => format!("print({name}(comm, \"ab\"));"),
+                "kptr" | "uptr" => format!("print(str({name}(arg0)));"),
+                "ksym" => "print(ksym(arg0));".to_owned(),
+                "kaddr" => "print(kaddr(\"vfs_read\"));".to_owned(),
+                "kstack" => "print(kstack(perf, 3));".to_owned(),
+                "nsecs" => "print(nsecs(boot)); print(nsecs(monotonic));".to_owned(),
+                "bswap" => "print(bswap((uint16)5));".to_owned(),
+                "sizeof" => "print(sizeof(struct task_struct));".to_owned(),
+                "offsetof" => "print(offsetof(struct task_struct, pid));".to_owned(),
+                "getopt" => "print(getopt(\"name\", 5, \"help\"));".to_owned(),
+                "fullpath" => "print(fullpath(pid, -100, str(arg1)));".to_owned(),
+                "count" => "@a = count();".to_owned(),
+                "hist" => "@a = hist(5, 2);".to_owned(),
+                "lhist" => "@a = lhist(5, 0, 10, 1);".to_owned(),
+                "sum" | "avg" | "min" | "max" | "stats" => format!("@a = {name}(5);"),
+                _ => panic!("no example of {name}"),
+            };
+            let script = format!("kprobe:vfs_read {{ @m[1] = 1; {code} }}");
+            assert_eq!(compile(&script), Ok(()), "{script}");
+            count += 1;
+        }
+    }
+    assert!(count > 30, "only {count}");
+}
+
+#[test]
+fn keys_of_the_configuration_are_taken() {
+    let mut count = 0;
+    for row in section("Configuration")
+        .lines()
+        .filter(|line| line.starts_with("| `"))
+    {
+        let cells: Vec<&str> = row.split('|').collect();
+        let default = match cells[2].trim() {
+            "chosen" => "64",
+            number if number.bytes().all(|byte| byte.is_ascii_digit()) => number,
+            "true" => "true",
+            text => &format!("\"{}\"", text.trim_matches('`')),
+        };
+        for key in quoted(cells[1]) {
+            let script = format!("config = {{ {key} = {default}; }} begin {{ }}");
+            assert_eq!(compile(&script), Ok(()), "{script}");
+            count += 1;
+        }
+    }
+    assert!(count > 10, "only {count}");
+}
+
+/// Checks that a script is refused with a message that says so.
+#[track_caller]
+fn refused(script: &str) {
+    let said = compile(script).expect_err(script);
+    let later = |message: &String| message.contains("comes with a later version");
+    let plural = |message: &String| message.contains("come with a later version");
+    assert!(
+        said.iter().any(|message| later(message) || plural(message)),
+        "{script}: {said:?}"
+    );
+}
+
+#[test]
+fn what_is_not_there_yet_is_refused_by_name() {
+    let section = section("Not yet");
+    let names = quoted(item(section, "Probes"));
+    assert!(names.len() > 10, "{names:?}");
+    names
+        .iter()
+        .for_each(|name| refused(&format!("{name}:x {{ }}")));
+    let names = quoted(item(section, "Builtins"));
+    assert!(names.len() > 10, "{names:?}");
+    names
+        .iter()
+        .for_each(|name| refused(&format!("begin {{ print({name}); }}")));
+    let names = quoted(item(section, "Functions"));
+    assert!(names.len() > 40, "{names:?}");
+    names
+        .iter()
+        .for_each(|name| refused(&format!("begin {{ @x = {name}(1, 2); }}")));
+}
+
+#[test]
+fn what_has_no_name_is_refused_too() {
+    let check = |script: &str, expected: &str| {
+        let said = compile(script).expect_err(script);
+        assert!(
+            said.iter().any(|message| message.contains(expected)),
+            "{script}: {said:?}"
+        );
+    };
+    check("kprobe:0xffff { }", "later version");
+    check("begin { @m[1] = 1; for ($kv : @m) { } }", "later version");
+    check("begin { $x = 1; $p = &$x; }", "later version");
+    check(
+        "tracepoint:sched:sched_switch { print(args); }",
+        "later version",
+    );
+    check("begin { print((uint8[4])1); }", "Cannot cast");
+    check("import \"x\"; begin { }", "not supported");
+    check("fn f() : void { } begin { }", "not supported");
+    check("typedef int t; begin { }", "not supported");
+    check("#define F(x) x\nbegin { print(F(1)); }", "not supported");
+    check(
+        "begin { @c = count(); @x = (int64)@c; }",
+        "cannot be compiled",
+    );
+}
