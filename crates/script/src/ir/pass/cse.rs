@@ -4,10 +4,11 @@ use std::collections::HashMap;
 
 use super::Replacements;
 use crate::ir::flow::Flow;
-use crate::ir::{Block, Function, Op, Pointer, Ty, Value, bounded, effect};
+use crate::ir::{Block, Function, Inst, Op, Pointer, Ty, Value, bounded, effect};
 
 /// Removes instructions whose result exists already.
 pub(super) fn run(function: &mut Function) -> bool {
+    let mut changed = hoist(function);
     let flow = Flow::new(function);
     let mut children: Vec<Vec<Block>> = vec![Vec::new(); function.blocks.len()];
     for block in &flow.order {
@@ -18,7 +19,6 @@ pub(super) fn run(function: &mut Function) -> bool {
     let mut replacements = Replacements::new(function);
     let mut known: HashMap<Op, (Value, Block)> = HashMap::new();
     let bounded = bounded(function);
-    let mut changed = false;
     // A step enters a block or forgets what one knew.
     enum Step {
         Enter(Block),
@@ -66,6 +66,56 @@ pub(super) fn run(function: &mut Function) -> bool {
     }
     replacements.apply(function);
     changed
+}
+
+/// Moves what costs nothing to the start of the entry, one of each: code generation makes these
+/// where they are used, and a block without them is easier to see through.
+fn hoist(function: &mut Function) -> bool {
+    let mut replacements = Replacements::new(function);
+    let mut known: HashMap<Op, Value> = HashMap::new();
+    let mut first: Vec<Inst> = Vec::new();
+    let mut changed = false;
+    for (index, block) in function.blocks.iter_mut().enumerate() {
+        let mut computed = false;
+        let old = std::mem::take(&mut block.insts);
+        for inst in old {
+            let (true, Some(result)) = (is_free(&inst.op), inst.result) else {
+                computed = true;
+                block.insts.push(inst);
+                continue;
+            };
+            match known.get(&inst.op) {
+                Some(earlier) => {
+                    replacements.set(result, *earlier);
+                    changed = true;
+                }
+                None => {
+                    changed |= index > 0 || computed;
+                    known.insert(inst.op.clone(), result);
+                    first.push(inst);
+                }
+            }
+        }
+    }
+    if let Some(entry) = function.blocks.first_mut() {
+        first.append(&mut entry.insts);
+        entry.insts = first;
+    }
+    replacements.apply(function);
+    changed
+}
+
+/// Says whether code generation makes the value anew for each use.
+fn is_free(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Const(_)
+            | Op::Late(_)
+            | Op::Ctx
+            | Op::SlotAddr(_)
+            | Op::MapRef(_)
+            | Op::MapValueAddr { .. }
+    )
 }
 
 /// Says whether the same operation on the same operands gives the same result wherever it stands.
