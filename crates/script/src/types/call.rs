@@ -354,6 +354,7 @@ impl Checker<'_> {
             let value = self.value(arg);
             match value.kind {
                 _ if value.ty == Type::Void => {}
+                ExprKind::Int(0) => {}
                 ExprKind::Int(n) if (1..=127).contains(&n) => limit = n as u32,
                 ExprKind::Int(n) => {
                     self.error(

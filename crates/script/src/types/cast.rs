@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::lvalue::Place;
 use super::{Checker, make, poison};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, Type};
@@ -41,7 +42,13 @@ impl Checker<'_> {
                 | Type::KernelSymbol,
                 Type::Int(_) | Type::Enum(_) | Type::Bool,
             ) => explicit(operand, to, span),
-            (Type::Str { .. }, Type::Str { .. }) => super::convert::convert(operand, &to),
+            (Type::Str { capacity: from }, Type::Str { capacity: into }) if from <= into => {
+                super::convert::convert(operand, &to)
+            }
+            (Type::Str { .. }, Type::Bool) => super::expr::not_empty(operand),
+            (Type::Array { .. }, Type::Int(int)) if operand.ty.size() == u32::from(int.bytes) => {
+                Place::of(operand).load(&to, None, span)
+            }
             // `(string[64])p` reads the string behind a pointer.
             (Type::Int(_) | Type::Pointer { .. }, Type::Str { .. }) => {
                 let space = self.space_of_number(&operand);

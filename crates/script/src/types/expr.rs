@@ -197,6 +197,9 @@ impl Checker<'_> {
         if number {
             return condition;
         }
+        if matches!(condition.ty, Type::Str { .. }) {
+            return not_empty(condition);
+        }
         let message = format!("Invalid condition: {}", condition.ty);
         self.error("invalid-condition", condition.span, message)
     }
@@ -272,6 +275,18 @@ pub(super) fn tuple(parts: Vec<Expr>, span: Span) -> Expr {
     let types = types.map(|(i, p)| (i.to_string(), p.ty.clone())).collect();
     let ty = Type::Tuple(FieldType::lay_out(types));
     make(ExprKind::Fields(parts), ty, span)
+}
+
+/// A string counts as true where it is not empty.
+pub(super) fn not_empty(text: Expr) -> Expr {
+    let span = text.span;
+    let kind = ExprKind::CompareBytes {
+        negated: true,
+        len: 1,
+        left: Box::new(text),
+        right: Box::new(string(b"", span)),
+    };
+    make(kind, Type::Bool, span)
 }
 
 /// Makes a string literal.

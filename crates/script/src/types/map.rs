@@ -3,7 +3,7 @@
 use super::infer::{Flex, MapContents, Shape, join};
 use super::name::aggregate_name;
 use super::{Checker, aggregate, did_you_mean, make, poison};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::hir::{Expr, ExprKind, MapKind, MapRef, Type};
 use crate::near::nearest;
 use crate::syntax::tree;
@@ -56,6 +56,21 @@ impl Checker<'_> {
             if self.env.maps.get(index).is_some_and(|m| m.keyed.is_none()) {
                 let message = format!("@{} is declared and never used", decl.name.text);
                 self.warn("unused-map", decl.name.span, message);
+            }
+            let per_cpu = matches!(kind, MapKind::PerCpuHash | MapKind::PerCpuLruHash);
+            let contents = self.map_contents(MapRef(index as u32));
+            let clash = match contents {
+                MapContents::Unknown => None,
+                MapContents::Plain(_) => per_cpu.then_some("hash"),
+                MapContents::Aggregate(_) => (!per_cpu).then_some("percpuhash"),
+            };
+            if let Some(other) = clash {
+                let message = format!(
+                    "Incompatible map types. Type from declaration: {}. Type from value/key \
+                     type: {other}",
+                    decl.kind.text
+                );
+                self.error("map-kind", decl.kind.span, message);
             }
             if let Some(info) = self.env.maps.get_mut(index) {
                 info.kind = kind;
@@ -263,8 +278,29 @@ impl Checker<'_> {
 
     pub(super) fn read_map_at(&mut self, map: MapRef, key: Option<Expr>, span: Span) -> Expr {
         let ty = match self.map_contents(map) {
-            MapContents::Unknown => return self.undefined_map(map, span),
-            MapContents::Plain(shape) => shape.ty,
+            MapContents::Unknown => {
+                // One that nothing is put into reads as the number 0.
+                let info = self.env.maps.get_mut(map.0 as usize);
+                if let Some(info) = info.filter(|i| !i.assigned) {
+                    info.wants_number = true;
+                    return poison(span);
+                }
+                return self.undefined_map(map, span);
+            }
+            MapContents::Plain(shape) => {
+                let unassigned = self
+                    .env
+                    .maps
+                    .get(map.0 as usize)
+                    .is_some_and(|i| !i.assigned);
+                if unassigned {
+                    let mut warning = self.undefined(map, span);
+                    warning.severity = Severity::Warning;
+                    warning.message.push_str(", nothing is ever put into it");
+                    self.report(warning);
+                }
+                shape.ty
+            }
             MapContents::Aggregate(value) => match aggregate::reads_as(&value) {
                 Some(ty) => ty,
                 None => {
@@ -303,12 +339,18 @@ impl Checker<'_> {
             ));
             return poison(span);
         }
+        let error = self.undefined(map, span);
+        self.report(error)
+    }
+
+    fn undefined(&self, map: MapRef, span: Span) -> Diagnostic {
+        let name = self.map_name(map);
         let written = self.env.maps.iter().filter(|m| m.assigned);
         let near = nearest(&name, written.map(|m| m.name.as_str()), 3);
         let near: Vec<String> = near.into_iter().map(|n| format!("@{n}")).collect();
         let mut error = Diagnostic::error("undefined-map", span, format!("Undefined map: @{name}"));
         error.hint = did_you_mean(&near);
-        self.report(error)
+        error
     }
 
     pub(super) fn map_name(&self, map: MapRef) -> String {

@@ -249,6 +249,21 @@ impl Checker<'_> {
 
     fn if_statement(&mut self, e: &tree::IfExpr, span: Span) -> Stmt {
         let condition = self.condition(&e.condition);
+        let known = e.comptime || matches!(e.condition.kind, tree::ExprKind::Comptime(_));
+        if let (true, ExprKind::Int(n)) = (known && condition.ty != Type::Void, &condition.kind) {
+            // The other branch need not make sense.
+            let then = match (*n != 0, &e.otherwise) {
+                (true, _) => self.block(&e.then),
+                (false, Some(otherwise)) => self.block(otherwise),
+                (false, None) => Vec::new(),
+            };
+            let kind = StmtKind::If {
+                condition: make(ExprKind::Int(1), Type::Bool, span),
+                then,
+                otherwise: Vec::new(),
+            };
+            return Stmt { kind, span };
+        }
         let then = self.block(&e.then);
         let otherwise = e.otherwise.as_ref().map(|b| self.block(b));
         let kind = StmtKind::If {
@@ -355,6 +370,23 @@ impl Checker<'_> {
             return None;
         }
         let ty = self.var_shape(id).map(|s| s.ty.clone())?;
+        if let (ExprKind::Int(n), Type::Int(from), Type::Int(to)) = (&value.kind, &value.ty, &ty) {
+            let too_large = !from.signed && *n < 0 && *to != *from;
+            if too_large || (!super::infer::holds(*to, *n) && *to != *from) {
+                let message = format!(
+                    "Type mismatch for ${}: trying to assign value '{}' when variable already \
+                     has a type '{ty}'",
+                    self.var_name(id),
+                    if too_large {
+                        n.cast_unsigned().to_string()
+                    } else {
+                        n.to_string()
+                    }
+                );
+                self.error("type-mismatch", span, message);
+                return None;
+            }
+        }
         let value = self.coerce(value, &ty);
         Some(Stmt {
             kind: StmtKind::SetVar(id, value),

@@ -262,10 +262,10 @@ fn operators() {
     wrong("print((1,2) == (1,2,3))", &["[type-mismatch]"]);
     wrong("print(curtask * 2)", &["[invalid-operand]"]);
     wrong("print(1 - curtask)", &["[invalid-operand]"]);
-    wrong("print(!comm)", &["[invalid-condition]"]);
+    wrong("print(!kstack)", &["[invalid-condition]"]);
     wrong("print(-comm)", &["[invalid-operand]"]);
     wrong("print(*comm)", &["not a pointer"]);
-    wrong("if (comm) { }", &["[invalid-condition]"]);
+    wrong("if ((1, 2)) { }", &["[invalid-condition]"]);
     refuse("BEGIN { 5++ }", &[]);
     wrong("@a = \"x\"; @a++", &["[invalid-operand]"]);
     wrong("print(pid ? 1 : comm)", &["Branches must return"]);
@@ -277,6 +277,17 @@ fn operators() {
     warned("print(nsecs == (int64)pid)", &["[sign-mismatch]"]);
     warned("@a = nsecs; @a = (int64)-1; @b = @a", &["[implicit-cast]"]);
     warned("print(pid / 0)", &["[division-by-zero]"]);
+    warned(
+        "@count = 1; print(@cuont + 1)",
+        &["[undefined-map]", "`@count`"],
+    );
+    body("print((bool)comm); if (comm) { } print(!comm)");
+    body("print((uint64)((struct file *)1)->f_color); print((int8)(int8[1])\"\")");
+    body("if (comptime 0) { print(1 + comm); } else { print(1); }");
+    wrong("let $a : uint16 = -1", &["[type-mismatch]"]);
+    wrong("let $a : int8; $a = 10000", &["[type-mismatch]"]);
+    wrong("$a = -1; $a = 9223372036854775808", &["[type-mismatch]"]);
+    wrong("print((string[2])\"hello\")", &["[invalid-cast]"]);
 }
 
 #[test]
@@ -503,6 +514,14 @@ fn macros() {
 
 #[test]
 fn declared_maps() {
+    refuse(
+        "let @a = percpuhash(10); BEGIN { @a[1] = 1; }",
+        &["[map-kind]"],
+    );
+    refuse(
+        "let @a = hash(10); BEGIN { @a[1] = count(); }",
+        &["[map-kind]"],
+    );
     accept("let @a = lruhash(10); BEGIN { @a[1] = 1; }");
     accept("let @a = percpuhash(10); BEGIN { @a[1] = count(); }");
     refuse(

@@ -78,7 +78,7 @@ fn deep_scripts_are_refused_or_checked() {
 
 #[test]
 fn types_that_never_settle_are_reported() {
-    refuse("BEGIN { @a = @b; @b = @a; }", &["[unresolved-type]"]);
+    refuse("BEGIN { $a = $b; $b = $a; }", &["[undefined-variable]"]);
     wrong("@a = 1; @a = (@a, 1)", &["[type-mismatch]"]);
     wrong("let $x; print($x)", &["[unresolved-type]"]);
 }
