@@ -90,7 +90,7 @@ impl Checker<'_> {
             "lhist" => 4..=4,
             _ => 1..=1,
         };
-        let checked: Vec<Expr> = args.iter().map(|a| self.value(a)).collect();
+        let checked: Vec<Expr> = args.iter().map(|a| self.expr(a)).collect();
         if !self.argument_count(name, args.len(), counts, span) {
             return None;
         }

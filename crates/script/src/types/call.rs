@@ -295,7 +295,7 @@ impl Checker<'_> {
             self.argument_count(function, args.len(), 1..=1, span);
             return None;
         };
-        let value = self.value(only);
+        let value = self.expr(only);
         (value.ty != Type::Void).then_some(value)
     }
 
@@ -351,7 +351,7 @@ impl Checker<'_> {
                     _ => {}
                 }
             }
-            let value = self.value(arg);
+            let value = self.expr(arg);
             match value.kind {
                 _ if value.ty == Type::Void => {}
                 ExprKind::Int(0) => {}
@@ -416,7 +416,7 @@ impl Checker<'_> {
             return poison(span);
         };
         let format = self.literal_text("strftime", format);
-        let time = self.value(time);
+        let time = self.expr(time);
         if time.ty == Type::Void {
             return poison(span);
         }

@@ -10,7 +10,7 @@ use crate::syntax::tree;
 
 impl Checker<'_> {
     pub(super) fn cast(&mut self, ty: &tree::TypeName, operand: &tree::Expr, span: Span) -> Expr {
-        let operand = self.value(operand);
+        let operand = self.expr(operand);
         let Some(to) = self.type_name(ty) else {
             return poison(span);
         };

@@ -202,7 +202,7 @@ impl Checker<'_> {
     pub(super) fn c_type(&self, c: &CType, space: Space) -> Type {
         let mut ty = match c.base {
             CBase::Void | CBase::Func => Type::Void,
-            CBase::Int(shape) => int_type(shape, LEVELS),
+            CBase::Int(shape) => int_type(shape),
             CBase::Float(size) => bytes(size),
             CBase::Type(id) => self.btf_type(id, space),
         };
@@ -338,7 +338,7 @@ fn bytes(size: u32) -> Type {
 }
 
 /// Gives the type of an integer by its shape.
-fn int_type(shape: IntShape, _levels: u32) -> Type {
+fn int_type(shape: IntShape) -> Type {
     match (shape.encoding, shape.size) {
         (Encoding::Bool, 1) => Type::Bool,
         (_, 1 | 2 | 4 | 8) => Type::Int(Int::new(shape.size as u8, shape.signed)),
@@ -368,7 +368,7 @@ fn btf_type(btf: &Btf, id: TypeId, space: Space, levels: u32) -> Type {
                 signed: int.signed,
                 encoding: int.encoding,
             };
-            int_type(shape, levels)
+            int_type(shape)
         }
         Some(T::Float { size, .. }) => bytes(size),
         Some(T::Ptr(to)) => {

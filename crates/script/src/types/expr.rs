@@ -69,7 +69,7 @@ impl Checker<'_> {
 
     /// Checks an expression that becomes part of a tuple or record.
     fn part_value(&mut self, e: &tree::Expr) -> Expr {
-        let value = self.value(e);
+        let value = self.expr(e);
         self.storable(value)
     }
 
@@ -82,11 +82,6 @@ impl Checker<'_> {
             }
             _ => e,
         }
-    }
-
-    /// Checks an expression whose value is needed.
-    pub(super) fn value(&mut self, e: &tree::Expr) -> Expr {
-        self.expr(e)
     }
 
     fn record_value(&mut self, parts: &[(tree::Name, tree::Expr)], span: Span) -> Expr {
@@ -125,8 +120,8 @@ impl Checker<'_> {
             return self.elvis(condition, otherwise, span);
         };
         let condition = self.condition(condition);
-        let then = self.value(then);
-        let otherwise = self.value(otherwise);
+        let then = self.expr(then);
+        let otherwise = self.expr(otherwise);
         self.choose(condition, then, otherwise, span)
     }
 
@@ -135,14 +130,14 @@ impl Checker<'_> {
         self.in_block(|c| {
             let name = "?:#".to_owned();
             let var = c.declare_var(&name, span);
-            let value = c.value(value);
+            let value = c.expr(value);
             let shape = c.shape(&value);
             c.grow_var(var, &shape, span);
             let ty = c.var_shape(var).map_or(Type::Void, |s| s.ty.clone());
             let value = c.coerce(value, &ty);
             let read = make(ExprKind::Var(var), ty, span);
             let condition = c.scalar_condition(read.clone());
-            let otherwise = c.value(otherwise);
+            let otherwise = c.expr(otherwise);
             let chosen = c.choose(condition, read, otherwise, span);
             let ty = chosen.ty.clone();
             let set = Stmt {
@@ -185,7 +180,7 @@ impl Checker<'_> {
 
     /// Checks a condition: a number, a bool or a pointer.
     pub(super) fn condition(&mut self, e: &tree::Expr) -> Expr {
-        let condition = self.value(e);
+        let condition = self.expr(e);
         self.scalar_condition(condition)
     }
 
@@ -234,7 +229,7 @@ impl Checker<'_> {
     pub(super) fn type_of(&mut self, of: &tree::Expr) -> Option<Type> {
         let ty = match &of.kind {
             tree::ExprKind::Type(name) => self.type_name(name)?,
-            _ => self.value(of).ty,
+            _ => self.expr(of).ty,
         };
         (ty != Type::Void).then_some(ty)
     }

@@ -87,7 +87,7 @@ impl Checker<'_> {
         span: Span,
     ) -> (MapRef, Option<Expr>) {
         let key = key.map(|k| {
-            let key = self.value(k);
+            let key = self.expr(k);
             self.storable(key)
         });
         let index = self.env.map(name, span);

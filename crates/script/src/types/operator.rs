@@ -70,8 +70,8 @@ impl Checker<'_> {
         right: &tree::Expr,
         span: Span,
     ) -> Expr {
-        let left = self.value(left);
-        let right = self.value(right);
+        let left = self.expr(left);
+        let right = self.expr(right);
         self.binary_of(op, left, right, span)
     }
 
@@ -335,7 +335,7 @@ impl Checker<'_> {
         if op == UnaryOp::Deref && super::field::is_args(operand) {
             return self.expr(operand);
         }
-        let operand = self.value(operand);
+        let operand = self.expr(operand);
         if operand.ty == Type::Void {
             return poison(span);
         }

@@ -59,7 +59,7 @@ impl Checker<'_> {
     }
 
     fn option_default(&mut self, e: &tree::Expr) -> Option<OptionKind> {
-        let value = self.value(e);
+        let value = self.expr(e);
         match (&value.kind, &value.ty) {
             (_, Type::Void) => None,
             (ExprKind::Int(n), Type::Bool) => Some(OptionKind::Bool(*n != 0)),

@@ -43,7 +43,7 @@ impl Checker<'_> {
         let text = self.literal_text(function, format);
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
-            let value = self.value(arg);
+            let value = self.expr(arg);
             values.push(self.storable(value));
         }
         let text = text?;
@@ -99,7 +99,7 @@ impl Checker<'_> {
             }
             return None;
         }
-        let value = self.value(first);
+        let value = self.expr(first);
         let value = self.storable(value);
         if !rest.is_empty() {
             self.check_all(rest);
@@ -129,7 +129,7 @@ impl Checker<'_> {
         }
         let mut numbers = [0u64; 2];
         for (slot, arg) in numbers.iter_mut().zip(rest) {
-            let value = self.value(arg);
+            let value = self.expr(arg);
             match value.kind {
                 _ if value.ty == Type::Void => return None,
                 ExprKind::Int(n) if n >= 0 => *slot = n.cast_unsigned(),
@@ -197,7 +197,7 @@ impl Checker<'_> {
         let code = match args {
             [] => super::make(ExprKind::Int(0), i32_type, span),
             [code] => {
-                let code = self.value(code);
+                let code = self.expr(code);
                 if code.ty == Type::Void {
                     return None;
                 }

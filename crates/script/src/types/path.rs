@@ -14,9 +14,9 @@ impl Checker<'_> {
             self.argument_count("fullpath", args.len(), 3..=3, span);
             return poison(span);
         };
-        let pid = self.value(pid);
-        let directory = self.value(directory);
-        let path = self.value(path);
+        let pid = self.expr(pid);
+        let directory = self.expr(directory);
+        let path = self.expr(path);
         for number in [&pid, &directory] {
             if number.ty != Type::Void && super::expr::number(&number.ty).is_none() {
                 self.wrong_argument("fullpath", "an integer", number);

@@ -62,7 +62,7 @@ impl Checker<'_> {
     /// Reads an attach point; what is wrong with it is reported.
     pub(super) fn target(&mut self, point: &tree::AttachPoint) -> Option<(&'static str, Target)> {
         let (kind, parts) = point.parts.split_first()?;
-        let (kind, rest) = split_old(kind, parts);
+        let rest: Vec<&str> = parts.iter().map(String::as_str).collect();
         let known = SUPPORTED
             .iter()
             .find(|(long, short)| kind == *long || kind == *short);
@@ -112,11 +112,6 @@ impl Checker<'_> {
         error.hint = did_you_mean(&nearest(kind, names, 3));
         self.report(error);
     }
-}
-
-/// `interval1s` is not written; parts are what stands between colons.
-fn split_old<'a>(kind: &'a str, parts: &'a [String]) -> (&'a str, Vec<&'a str>) {
-    (kind, parts.iter().map(String::as_str).collect())
 }
 
 fn tracepoint(parts: &[&str]) -> Result<Target, String> {

@@ -34,7 +34,7 @@ impl Checker<'_> {
                     "the block has no value: its last expression must have no `;`",
                 );
             };
-            let value = c.value(value);
+            let value = c.expr(value);
             if out.is_empty() {
                 return value;
             }
@@ -72,7 +72,7 @@ impl Checker<'_> {
         match &s.kind {
             StatementKind::Expr(e) => self.effect(e, out),
             StatementKind::Discard(e) => {
-                let e = self.value(e);
+                let e = self.expr(e);
                 push(StmtKind::Expr(e));
             }
             StatementKind::Assign { target, op, value } => {
@@ -120,7 +120,7 @@ impl Checker<'_> {
                 push(StmtKind::While { condition, body });
             }
             StatementKind::Unroll { count, body } => {
-                let count = self.value(count);
+                let count = self.expr(count);
                 let body = self.loop_body(|c| c.block(body));
                 match count.kind {
                     _ if count.ty == Type::Void => {}
@@ -159,7 +159,7 @@ impl Checker<'_> {
             }
             StatementKind::Return(value) => {
                 if let Some(value) = value {
-                    let value = self.value(value);
+                    let value = self.expr(value);
                     if value.ty != Type::Void && super::expr::number(&value.ty).is_none() {
                         let message = format!(
                             "Probe return values can only be integers. Found {}",
@@ -229,7 +229,7 @@ impl Checker<'_> {
             out.append(&mut statements);
             return;
         }
-        let e = self.value(e);
+        let e = self.expr(e);
         let for_effect = matches!(
             e.kind,
             ExprKind::StepVar { .. }
@@ -284,7 +284,7 @@ impl Checker<'_> {
     ) -> Stmt {
         let mut bounds = Vec::with_capacity(2);
         for (e, what) in [(start, "start"), (end, "end")] {
-            let e = self.value(e);
+            let e = self.expr(e);
             let bound = match super::expr::number(&e.ty) {
                 Some(_) => super::convert::convert(e, &Type::I64),
                 None if e.ty == Type::Void => e,
@@ -321,7 +321,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Option<Stmt> {
         let value = value.map(|v| {
-            let value = self.value(v);
+            let value = self.expr(v);
             self.storable(value)
         });
         if self.find_var(name).is_some() {
@@ -447,7 +447,7 @@ impl Checker<'_> {
             self.expr(value);
             return None;
         }
-        let value = self.value(value);
+        let value = self.expr(value);
         let value = self.storable(value);
         let Some(op) = op else {
             let id = match self.find_var(name) {
@@ -581,7 +581,7 @@ impl Checker<'_> {
                 return None;
             }
         }
-        let value = self.value(e);
+        let value = self.expr(e);
         Some(self.storable(value))
     }
 }

@@ -23,7 +23,7 @@ impl Checker<'_> {
         let mut capacity = self.config.max_strlen;
         let mut len = None;
         if let Some(n) = args.get(1) {
-            let n = self.value(n);
+            let n = self.expr(n);
             match (&n.kind, number(&n.ty)) {
                 (_, None) => {
                     self.wrong_argument("str", "a number as its length", &n);
@@ -67,7 +67,7 @@ impl Checker<'_> {
         let Some(first) = args.first() else {
             return poison(span);
         };
-        let value = self.value(first);
+        let value = self.expr(first);
         let ty = Type::Str { capacity };
         match &value.ty {
             Type::Void => poison(span),
@@ -105,9 +105,9 @@ impl Checker<'_> {
             self.argument_count("strncmp", args.len(), 3..=3, span);
             return poison(span);
         };
-        let left = self.value(left);
-        let right = self.value(right);
-        let n = self.value(n);
+        let left = self.expr(left);
+        let right = self.expr(right);
+        let n = self.expr(n);
         let (Type::Str { capacity: x }, Type::Str { capacity: y }) = (&left.ty, &right.ty) else {
             for side in [&left, &right] {
                 if !matches!(side.ty, Type::Str { .. }) {
@@ -143,8 +143,8 @@ impl Checker<'_> {
             self.argument_count(function, args.len(), 2..=2, span);
             return poison(span);
         };
-        let whole = self.value(whole);
-        let part = self.value(part);
+        let whole = self.expr(whole);
+        let part = self.expr(part);
         let mut fine = true;
         for side in [&whole, &part] {
             if !matches!(side.ty, Type::Str { .. }) {
@@ -175,7 +175,7 @@ impl Checker<'_> {
         function: &str,
         e: &tree::Expr,
     ) -> Option<std::sync::Arc<str>> {
-        let value = self.value(e);
+        let value = self.expr(e);
         match &value.kind {
             ExprKind::Str(text) => Some(String::from_utf8_lossy(text).into()),
             _ => {
