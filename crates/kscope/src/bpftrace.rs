@@ -193,6 +193,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
     let setup = Setup {
         positional: words,
         no_warnings: args.no_warnings,
+        to_run: !args.list,
         ..Setup::default()
     };
     let compiled = setup.compile(&place, &source)?;

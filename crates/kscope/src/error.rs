@@ -15,15 +15,19 @@ pub(crate) const FAILED: u8 = 1;
 /// The command line makes no sense.
 pub(crate) const USAGE: u8 = 2;
 
+/// What to do for want of privileges.
+pub(crate) const PRIVILEGES: &str = "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs; kernel addresses also need CAP_SYSLOG";
+
+/// Where more is to be learnt.
+pub(crate) const DOCTOR: &str = "`kscope doctor` shows what this kernel and these privileges allow";
+
 /// What to do about a kernel without types.
 pub(crate) const NO_TYPES: &str = "kernels built with CONFIG_DEBUG_INFO_BTF=y have them; a BTF file of the same kernel can be given with --btf FILE";
 
 /// Gives what a person can do about a refusal.
 pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
     Some(match denial {
-        Denial::Capability { .. } => {
-            "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs; kernel addresses also need CAP_SYSLOG"
-        }
+        Denial::Capability { .. } => PRIVILEGES,
         Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
         Denial::Confined => "run outside of the container, or allow bpf(2) there",
         Denial::Lockdown { .. } => "boot without lockdown (it follows Secure Boot)",
@@ -99,6 +103,7 @@ impl Failure {
                 failure.with_kernel_hints(inner, verbose)
             }
             RuntimeError::NoTypes { .. } => failure.hint(NO_TYPES),
+            RuntimeError::NothingAttached => failure.hint(DOCTOR),
             RuntimeError::Types { .. } => failure
                 .hint("a kernel's types are in its /sys/kernel/btf/vmlinux: copy that, or leave --btf out"),
             RuntimeError::BadOption { .. } => Failure {
@@ -123,7 +128,6 @@ impl Failure {
     }
 
     fn with_kernel_hints(self, error: &KernelError, verbose: bool) -> Failure {
-        const DOCTOR: &str = "`kscope doctor` shows what this kernel and these privileges allow";
         match error {
             KernelError::Rejected { log, .. } if verbose => {
                 self.detail(format!("the verifier's log:\n{}", log.text.trim_end()))

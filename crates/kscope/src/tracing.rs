@@ -12,7 +12,7 @@ use kscope_sys::ExitKind;
 use crate::child::Command;
 use crate::console::tell;
 use crate::diagnostics;
-use crate::error::Failure;
+use crate::error::{DOCTOR, Failure, PRIVILEGES};
 use crate::place::Place;
 use crate::process::Process;
 use crate::sink::Sink;
@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) no_warnings: bool,
     /// Options that the script may not declare.
     pub(crate) reserved: Vec<String>,
+    /// Whether the script is then run, so that each of its probes must be known.
+    pub(crate) to_run: bool,
 }
 
 impl Setup {
@@ -63,7 +65,13 @@ impl Setup {
             Err(error) => Failure::of_run(error, &source.text, false),
             Ok(_) => Failure::told(),
         };
-        compilation.compiled.ok_or_else(failed)
+        let compiled = compilation.compiled.ok_or_else(failed)?;
+        if self.to_run {
+            let unknown = compilation.diagnostics.iter();
+            let unknown = unknown.filter(|finding| finding.id == UNCHECKED_ARGS);
+            require_probes(&compiled, unknown.count())?;
+        }
+        Ok(compiled)
     }
 
     /// Compiles and keeps the findings.
@@ -96,6 +104,22 @@ impl Setup {
             tell(text.trim_end());
         }
     }
+}
+
+/// The finding that the fields of a probe cannot be looked up, for want of which it is left out.
+const UNCHECKED_ARGS: &str = "unchecked-args";
+
+/// Fails where probes were left out, instead of waiting for what they never will tell.
+fn require_probes(compiled: &Compiled, unknown: usize) -> Result<(), Failure> {
+    let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
+    if unknown > 0 {
+        let message = "the script cannot run: fields of its probes cannot be looked up";
+        return Err(Failure::new(message).hint(PRIVILEGES).hint(DOCTOR));
+    }
+    if points.sum::<usize>() == 0 {
+        return Err(Failure::new("the script has no probe that can be attached").hint(DOCTOR));
+    }
+    Ok(())
 }
 
 fn wants_color() -> bool {

@@ -13,6 +13,8 @@ pub(crate) struct Attached {
     pub(crate) links: Vec<Link>,
     /// Attach points that are not there, with the reason, where the script goes on without.
     pub(crate) missing: Vec<Error>,
+    /// How many attach points are not there, told or not.
+    pub(crate) absent: usize,
 }
 
 /// Attaches all programs but those of `begin` and `end`.
@@ -26,6 +28,7 @@ pub(crate) fn attach_all(plan: &Plan, object: &Object) -> Result<Attached, Error
             match attach(probe, point, object) {
                 Ok(link) => attached.links.push(link),
                 Err(error) if may_be_missing(plan, &error) => {
+                    attached.absent += 1;
                     if plan.config.missing_probes == MissingProbes::Warn {
                         attached.missing.push(error);
                     }

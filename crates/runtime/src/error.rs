@@ -27,6 +27,8 @@ pub enum Error {
         /// Why.
         error: kscope_bpf::Error,
     },
+    /// The script may do without missing probes, but none at all is left.
+    NothingAttached,
     /// The kernel shows no types of its own.
     NoTypes {
         /// Where it would.
@@ -61,6 +63,7 @@ impl fmt::Display for Error {
             Error::Kernel(error) => error.fmt(f),
             Error::Program { probe, error, .. } => write!(f, "cannot load {probe}: {error}"),
             Error::Attach { probe, error } => write!(f, "cannot attach {probe}: {error}"),
+            Error::NothingAttached => f.write_str("none of the script's probes can be attached"),
             Error::NoTypes { path } => {
                 write!(
                     f,

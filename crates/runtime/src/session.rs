@@ -211,6 +211,9 @@ impl Session {
             None => attach::attach_all(&self.plan, &self.object)?,
         };
         self.links = attached.links;
+        if self.exit.is_none() && self.links.is_empty() && attached.absent > 0 {
+            return Err(Error::NothingAttached);
+        }
         if !quiet {
             let count = match self.exit {
                 Some(_) => self.probes,

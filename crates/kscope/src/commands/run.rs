@@ -133,12 +133,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         positional,
         config: output.buffer.map(BufferKind::config).into_iter().collect(),
         no_warnings: output.no_warnings,
-        reserved: Vec::new(),
+        to_run: !output.json_schema,
+        ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?;
     let compiled = setup.compile(&place, &source)?;
     if output.json_schema {
-        return super::tool::print_schemas(SCRIPT, &compiled.plan);
+        return super::tool::print_schema(SCRIPT, &compiled.plan);
     }
     let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
     let run = Run {

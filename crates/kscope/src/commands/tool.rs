@@ -1,12 +1,11 @@
 //! `kscope TOOL`
 
 use std::ffi::OsString;
-use std::fmt::Write as _;
 use std::path::PathBuf;
-use std::sync::Arc;
 
 use kscope_rows::{DataType, Schema};
-use kscope_script::plan::{Plan, SiteKind};
+use kscope_script::plan::{Plan, Site, SiteKind};
+use serde_json::{Value, json};
 
 use super::run::BufferKind;
 use crate::console::say;
@@ -35,12 +34,13 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         config: buffer.map(|kind| kind.config()).into_iter().collect(),
         reserved: RESERVED.map(str::to_owned).to_vec(),
         no_warnings: true,
+        to_run: true,
         ..Setup::default()
     };
     let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
     let compiled = setup.compile(&place, &source)?;
     if matches.get_flag("json-schema") {
-        return print_schemas(tool.name, &compiled.plan);
+        return print_schema(tool.name, &compiled.plan);
     }
     let form = if matches.get_flag("json") {
         Form::RowJson
@@ -59,41 +59,47 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }
 
-/// Prints the JSON schemas of the rows that a plan prints.
-pub(super) fn print_schemas(name: &str, plan: &Plan) -> Result<u8, Failure> {
-    let schemas = schemas(name, plan);
-    if schemas.is_empty() {
-        return Err(Failure::new(format!("{name} prints no rows")));
+/// Prints the JSON schema of the rows that a plan prints; where they have several shapes, one that
+/// allows each of them.
+pub(super) fn print_schema(name: &str, plan: &Plan) -> Result<u8, Failure> {
+    let mut schemas: Vec<String> = Vec::new();
+    for schema in plan.sites.iter().filter_map(|site| schema(name, site)) {
+        let text = kscope_view::json_schema(&schema);
+        if !schemas.contains(&text) {
+            schemas.push(text);
+        }
     }
-    let mut text = String::new();
-    for schema in schemas {
-        let _ = writeln!(text, "{}", kscope_view::json_schema(&schema));
+    match schemas.as_slice() {
+        [] => return Err(Failure::new(format!("{name} prints no rows"))),
+        [one] => say(format_args!("{}\n", one.trim_end()))?,
+        several => {
+            let parts: Result<Vec<Value>, _> = several
+                .iter()
+                .map(|text| serde_json::from_str(text))
+                .collect();
+            let parts =
+                parts.map_err(|error| Failure::new(format!("a schema is no JSON: {error}")))?;
+            let dialect = &parts[0]["$schema"];
+            let whole = json!({ "$schema": dialect, "title": name, "anyOf": parts });
+            say(format_args!("{whole:#}\n"))?;
+        }
     }
-    say(text)?;
     Ok(0)
 }
 
-/// Gives the schemas of the rows that a plan prints, each once.
-fn schemas(name: &str, plan: &Plan) -> Vec<Arc<Schema>> {
-    let mut schemas: Vec<Arc<Schema>> = Vec::new();
-    for site in plan
-        .sites
-        .iter()
-        .filter(|site| site.kind == SiteKind::Print)
-    {
-        let Some(field) = site.fields.first() else {
-            continue;
-        };
-        let DataType::Record { name: tag, .. } = &field.ty else {
-            continue;
-        };
-        let schema = Schema::of_record(name, 1, &field.ty).filter(|_| tag.is_empty());
-        if let Some(schema) = schema.filter(|schema| schemas.iter().all(|known| **known != *schema))
-        {
-            schemas.push(Arc::new(schema));
+/// Gives the schema of the rows of a site that prints some.
+fn schema(name: &str, site: &Site) -> Option<Schema> {
+    let field = site
+        .fields
+        .first()
+        .filter(|_| site.kind == SiteKind::Print)?;
+    match &field.ty {
+        // A record of the script has no name; a C structure is a value like others.
+        DataType::Record { name: tag, .. } if tag.is_empty() => {
+            Schema::of_record(name, 1, &field.ty)
         }
+        _ => None,
     }
-    schemas
 }
 
 /// Makes the failure for a name that is neither command nor tool.
