@@ -8,6 +8,7 @@ mod copy;
 mod cse;
 mod dce;
 mod fold;
+mod overwrite;
 
 use super::{Function, Op, Value, verify};
 
@@ -18,11 +19,12 @@ const ROUNDS: usize = 16;
 type Pass = fn(&mut Function) -> bool;
 
 /// The passes, in the order in which they help each other.
-const PASSES: [(&str, Pass); 5] = [
+const PASSES: [(&str, Pass); 6] = [
     ("fold", fold::run),
     ("copy", copy::run),
     ("cse", cse::run),
     ("branch", branch::run),
+    ("overwrite", overwrite::run),
     ("dce", dce::run),
 ];
 
