@@ -24,9 +24,10 @@ pub(super) fn run(function: &mut Function) -> bool {
         let mut dead = vec![false; block.insts.len()];
         let mut pending: Vec<(usize, Range)> = Vec::new();
         for (index, inst) in block.insts.iter().enumerate() {
-            let mut read = |value: Value| match function.values[value.index()] {
-                Ty::Ptr(Pointer::Slot(slot)) => pending.retain(|(_, r)| r.slot != slot),
-                _ => {}
+            let mut read = |value: Value| {
+                if let Ty::Ptr(Pointer::Slot(slot)) = function.values[value.index()] {
+                    pending.retain(|(_, r)| r.slot != slot);
+                }
             };
             match &inst.op {
                 Op::Load { base, .. } | Op::AtomicAdd { base, .. } => read(*base),
