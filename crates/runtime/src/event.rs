@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use kscope_rows::{
     DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value, decode_field,
-    decode_map_value,
 };
 use kscope_script::compile::LineTable;
 use kscope_script::plan::{Plan, Site, SiteKind};
@@ -20,6 +19,8 @@ pub(crate) enum Event {
     Time(Arc<str>),
     /// A map to be printed.
     PrintMap { map: u32, top: u32, div: u64 },
+    /// An entry of a map to be printed.
+    PrintEntry { map: u32, key: Vec<u8> },
     /// A map to be emptied.
     Clear { map: u32 },
     /// A map whose values are to become zero.
@@ -32,7 +33,6 @@ pub(crate) enum Event {
 #[derive(Debug)]
 pub(crate) struct Sites {
     sites: Vec<Prepared>,
-    maps: Vec<kscope_rows::MapValueType>,
 }
 
 #[derive(Debug)]
@@ -55,11 +55,7 @@ impl Sites {
             .iter()
             .map(|site| prepare(site, name, file, &lines))
             .collect();
-        let maps = plan.maps.iter().map(|map| map.value.clone());
-        Sites {
-            sites,
-            maps: maps.collect(),
-        }
+        Sites { sites }
     }
 
     /// Decodes one event. Bytes that are no event of the script give [`Event::Unknown`].
@@ -131,18 +127,24 @@ impl Sites {
         }
     }
 
+    /// The value of an entry is sent along where one program has it; what all CPUs have together
+    /// is read from the map.
     fn entry(&self, map: u32, site: &Site, bytes: &[u8], resolve: &dyn Resolve) -> Event {
-        let (Some(ty), [_, value]) = (self.maps.get(map as usize), site.fields.as_slice()) else {
-            return Event::Unknown;
-        };
-        let value = match ty {
-            kscope_rows::MapValueType::Plain(_) => decode_field(value, bytes, resolve),
-            _ => {
-                let start = value.offset as usize;
-                decode_map_value(ty, bytes.get(start..).unwrap_or_default(), resolve)
+        match site.fields.as_slice() {
+            [_, value] => Event::Output(Output::Value(decode_field(value, bytes, resolve))),
+            [key] => {
+                let start = key.offset as usize;
+                let end = start.saturating_add(key.ty.size() as usize);
+                match bytes.get(start..end) {
+                    Some(key) => Event::PrintEntry {
+                        map,
+                        key: key.to_vec(),
+                    },
+                    None => Event::Unknown,
+                }
             }
-        };
-        Event::Output(Output::Value(value))
+            _ => Event::Unknown,
+        }
     }
 }
 

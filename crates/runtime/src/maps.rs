@@ -34,6 +34,19 @@ pub(crate) fn read(
     Ok(Some(MapOutput::keyed(name, &plan.value, entries, top, div)))
 }
 
+/// Reads the value of one key, zero where it is not there.
+pub(crate) fn read_entry(
+    plan: &MapPlan,
+    map: &Map,
+    key: &[u8],
+    resolve: &dyn Resolve,
+) -> Result<Value, Error> {
+    let bytes = map
+        .lookup(key)?
+        .unwrap_or_else(|| vec![0; map.transfer_size()]);
+    Ok(decode_map_value(&plan.value, &bytes, resolve))
+}
+
 /// Adds up the counts of keys that decode to the same value: stacks whose ids differ.
 fn merge_equal(ty: &MapValueType, mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
     if !matches!(ty, MapValueType::Count | MapValueType::Sum { .. }) {

@@ -1,6 +1,9 @@
 //! Options given to a script, and which of its probes they leave.
 
 use kscope_script::near::near;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
 use kscope_script::plan::{OptionDecl, OptionKind, Plan, ProbePlan};
 use kscope_spec::Spec;
 
@@ -127,6 +130,7 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
         (OptionKind::Bool(_), None | Some("true" | "1" | "yes")) => Ok(OptionValue::Bool(true)),
         (OptionKind::Bool(_), Some("false" | "0" | "no")) => Ok(OptionValue::Bool(false)),
         (OptionKind::Bool(_), Some(text)) => Err(format!("`{text}` is neither true nor false")),
+        (OptionKind::Int(_), Some(text)) if text.contains('/') => inode(text).map(OptionValue::Int),
         (OptionKind::Int(_), Some(text)) => number(text).map(OptionValue::Int),
         (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
         (OptionKind::Str { capacity, .. }, Some(text)) => {
@@ -140,6 +144,20 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
             Ok(OptionValue::Text(text.to_owned()))
         }
         (OptionKind::Str { .. }, None) => Err("it needs a text: --name=text".to_owned()),
+    }
+}
+
+/// Where cgroups of version 2 are mounted by custom.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Gives the inode number of a file or folder, which is the id of a cgroup; paths may begin
+/// where cgroups are mounted.
+fn inode(path: &str) -> Result<i64, String> {
+    let below = Path::new(CGROUPS).join(path.trim_start_matches('/'));
+    let found = std::fs::metadata(below).or_else(|_| std::fs::metadata(path));
+    match found {
+        Ok(found) => Ok(found.ino().cast_signed()),
+        Err(error) => Err(format!("{path}: {error}")),
     }
 }
 

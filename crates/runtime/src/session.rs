@@ -415,6 +415,10 @@ impl Session {
                     None => return Ok(None),
                 }
             }
+            Event::PrintEntry { map, key } => {
+                let (plan, map) = self.map(map)?;
+                Output::Value(maps::read_entry(plan, map, &key, &resolver)?)
+            }
             Event::Clear { map } => {
                 maps::clear(self.map(map)?.1)?;
                 return Ok(None);

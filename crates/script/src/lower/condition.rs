@@ -6,10 +6,14 @@ use crate::plan::{OptionCondition, OptionKind};
 /// Gives the conditions on options that must hold for the probe to do anything.
 pub(super) fn conditions(program: &Program, probe: &Probe) -> Vec<OptionCondition> {
     let mut found = Vec::new();
-    if let [Stmt { kind: StmtKind::If { condition, otherwise, .. }, .. }] = probe.body.as_slice() {
-        if otherwise.is_empty() {
-            collect(program, condition, false, &mut found);
+    let whole = match probe.body.as_slice() {
+        [Stmt { kind: StmtKind::If { condition, otherwise, .. }, .. }] if otherwise.is_empty() => {
+            Some(condition)
         }
+        _ => None,
+    };
+    if let Some(condition) = whole {
+        collect(program, condition, false, &mut found);
     }
     found
 }
