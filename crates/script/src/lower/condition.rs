@@ -7,9 +7,17 @@ use crate::plan::{OptionCondition, OptionKind};
 pub(super) fn conditions(program: &Program, probe: &Probe) -> Vec<OptionCondition> {
     let mut found = Vec::new();
     let whole = match probe.body.as_slice() {
-        [Stmt { kind: StmtKind::If { condition, otherwise, .. }, .. }] if otherwise.is_empty() => {
-            Some(condition)
-        }
+        [
+            Stmt {
+                kind:
+                    StmtKind::If {
+                        condition,
+                        otherwise,
+                        ..
+                    },
+                ..
+            },
+        ] if otherwise.is_empty() => Some(condition),
         _ => None,
     };
     if let Some(condition) = whole {
@@ -21,13 +29,22 @@ pub(super) fn conditions(program: &Program, probe: &Probe) -> Vec<OptionConditio
 /// Collects from the terms of a conjunction.
 fn collect(program: &Program, expr: &Expr, negated: bool, found: &mut Vec<OptionCondition>) {
     match &expr.kind {
-        ExprKind::Logical { and: true, left, right } if !negated => {
+        ExprKind::Logical {
+            and: true,
+            left,
+            right,
+        } if !negated => {
             collect(program, left, false, found);
             collect(program, right, false, found);
         }
         ExprKind::Not(inner) => collect(program, inner, !negated, found),
         ExprKind::Cast(inner) => collect(program, inner, negated, found),
-        ExprKind::CompareBytes { negated: differs, left, right, .. } => {
+        ExprKind::CompareBytes {
+            negated: differs,
+            left,
+            right,
+            ..
+        } => {
             let sides = (&inner(left).kind, &inner(right).kind);
             let ((ExprKind::OptionStr(option), ExprKind::Str(text))
             | (ExprKind::Str(text), ExprKind::OptionStr(option))) = sides
@@ -36,7 +53,11 @@ fn collect(program: &Program, expr: &Expr, negated: bool, found: &mut Vec<Option
             };
             if let Ok(value) = std::str::from_utf8(text) {
                 let value = value.to_owned();
-                found.push(OptionCondition { option: *option, value, negated: negated != *differs });
+                found.push(OptionCondition {
+                    option: *option,
+                    value,
+                    negated: negated != *differs,
+                });
             }
         }
         ExprKind::Late(late) => {
@@ -45,7 +66,11 @@ fn collect(program: &Program, expr: &Expr, negated: bool, found: &mut Vec<Option
             };
             if let Some(option) = program.options.iter().position(is_bool) {
                 let option = option as u32;
-                found.push(OptionCondition { option, value: "true".to_owned(), negated });
+                found.push(OptionCondition {
+                    option,
+                    value: "true".to_owned(),
+                    negated,
+                });
             }
         }
         _ => {}

@@ -164,8 +164,7 @@ impl Lower<'_> {
     }
 
     fn fields(&mut self, expr: &Expr, parts: &[Expr], to: Place) -> Result<()> {
-        let (Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields)) = &expr.ty
-        else {
+        let (Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields)) = &expr.ty else {
             return Err(unsupported(expr.span, "these fields"));
         };
         self.zero_gaps(fields, to, expr.ty.size());
