@@ -17,8 +17,7 @@ pub(crate) struct CompletionsArgs {
 pub(crate) fn run(args: &CompletionsArgs) -> Result<u8, Failure> {
     let mut command = crate::cli::command();
     for tool in Tool::all() {
-        // Names below `kscope`, where completion looks for them.
-        command = command.subcommand(tool.command().bin_name(tool.name));
+        command = command.subcommand(tool.command());
     }
     let mut text = Vec::new();
     clap_complete::generate(args.shell, &mut command, "kscope", &mut text);

@@ -1,0 +1,165 @@
+//! Mistakes on the command line: exit code 2, one clear line, the way out.
+
+use super::{bpftrace, kscope, kscope_with_input, scratch};
+
+/// Demands exit code 2 and parts of the message; nothing on standard output.
+#[track_caller]
+fn usage(words: &[&str], parts: &[&str]) {
+    let finished = kscope(words).code(2).says(parts);
+    assert_eq!(finished.out, "");
+}
+
+#[test]
+fn the_command_line_makes_no_sense() {
+    usage(&[], &["Usage: kscope"]);
+    usage(&["run", "--nosuch"], &["--nosuch"]);
+    usage(&["run", "--fromat", "json"], &["--fromat", "--format"]);
+    usage(&["run"], &["there is no script", "-e SCRIPT"]);
+    usage(&["check"], &["Usage: kscope check"]);
+    usage(&["-e"], &["-e <SCRIPT>"]);
+    usage(
+        &["run", "-f", "xml", "-e", "begin {}"],
+        &["xml", "text, json"],
+    );
+    usage(
+        &["run", "-B", "some", "-e", "begin {}"],
+        &["none, line, full"],
+    );
+    usage(&["run", "--buffer", "x", "-e", "begin {}"], &["ring, perf"]);
+    usage(
+        &["run", "-p", "0", "-e", "begin {}"],
+        &["'--pid <PID>'", "0"],
+    );
+    usage(&["run", "-p", "self", "-e", "begin {}"], &["self"]);
+    let both = ["run", "--json", "-f", "json", "-e", "begin {}"];
+    usage(&both, &["cannot be used with"]);
+    usage(
+        &["tools", "--show", "opensnop"],
+        &["`opensnop`", "did you mean `opensnoop`?"],
+    );
+    usage(&["tools", "--show", "zzzzzzz"], &["`kscope tools`"]);
+}
+
+#[test]
+fn names_that_are_neither_command_nor_tool() {
+    usage(&["opensnop"], &["opensnop", "did you mean `opensnoop`?"]);
+    usage(&["doctr"], &["did you mean `doctor`?"]);
+    usage(&["completion"], &["did you mean `completions`?"]);
+    usage(&["zzzzzzz"], &["kscope tools", "kscope help"]);
+    let here = ["Cargo.toml"];
+    usage(
+        &here,
+        &["to run the script in that file: kscope run Cargo.toml"],
+    );
+}
+
+#[test]
+fn options_of_a_tool() {
+    usage(&["opensnoop", "--pidd", "3"], &["--pidd", "'--pid'"]);
+    usage(&["opensnoop", "--buffer", "x"], &["ring, perf"]);
+    usage(
+        &["opensnoop", "extra"],
+        &["extra", "Usage: kscope opensnoop"],
+    );
+    usage(&["opensnoop", "--pid"], &["--pid <N>"]);
+}
+
+#[test]
+fn words_after_two_dashes_are_options() {
+    let run = |option| kscope(&["-e", "begin { exit() }", "--", option]);
+    run("name").code(2).says(&["`name`", "--name=value"]);
+    run("--").code(2).says(&["--name=value"]);
+}
+
+#[test]
+fn files_that_are_no_scripts() {
+    let failed = |words: &[&str], parts: &[&str]| {
+        kscope(words).code(1).says(parts);
+    };
+    failed(&["run", "no-such-file"], &["no-such-file", "No such file"]);
+    failed(&["./no-such.bt"], &["./no-such.bt", "No such file"]);
+    failed(&["check", "no-such-file"], &["no-such-file"]);
+    failed(&["run", "begin { exit() }"], &["HINT", "-e SCRIPT"]);
+    failed(&["check", "/"], &["cannot read /"]);
+    failed(&["check", env!("CARGO_BIN_EXE_kscope")], &["no script"]);
+    let file = scratch("failures").join("large.bt");
+    std::fs::write(&file, " ".repeat((1 << 20) + 1)).expect("written");
+    failed(&["check", file.to_str().expect("text")], &["1048576 bytes"]);
+}
+
+#[test]
+fn types_that_cannot_be_read() {
+    let file = scratch("failures").join("corrupt.btf");
+    let cases: [(&[u8], &str); 3] = [
+        (b"", "not BTF"),
+        (b"hello, world", "not BTF"),
+        (
+            &[
+                0x9f, 0xeb, 1, 0, 24, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 255,
+            ],
+            "BTF",
+        ),
+    ];
+    for (bytes, part) in cases {
+        std::fs::write(&file, bytes).expect("written");
+        let path = file.to_str().expect("text");
+        for words in [
+            &["check", "--btf", path, "-e", "begin {}"][..],
+            &["run", "--btf", path, "-e", "begin {}"],
+            &["list", "--btf", path],
+            &["doctor", "--btf", path],
+            &["opensnoop", "--btf", path],
+        ] {
+            kscope(words)
+                .code(1)
+                .says(&["cannot read kernel types from", path, part, "HINT"]);
+        }
+    }
+    kscope(&["check", "--btf", "/no/such", "-e", "begin {}"])
+        .code(1)
+        .says(&["/no/such", "ENOENT"]);
+}
+
+#[test]
+fn what_bpftrace_has_and_kscope_does_not_is_named() {
+    let check = |words: &[&str], name: &str| {
+        let parts = ["kscope does not have bpftrace's", name];
+        bpftrace(words).code(2).says(&parts);
+    };
+    check(&["-d", "ast", "-e", "begin {}"], "-d");
+    check(&["-k", "-e", "begin {}"], "-k");
+    check(&["--include", "linux/fs.h", "-e", "begin {}"], "--include");
+    check(&["-I", "include", "-e", "begin {}"], "-I");
+    check(&["--aot", "x", "-e", "begin {}"], "--aot");
+    check(&["--emit-elf", "x", "-e", "begin {}"], "--emit-elf");
+    check(&["--usdt-file-activation", "-e", "begin {}"], "--usdt");
+    bpftrace(&["--nosuch"]).code(2).says(&["--nosuch"]);
+    bpftrace(&[]).code(2).says(&["there is no program"]);
+    bpftrace(&["-p", "0", "-e", "begin {}"]).code(2);
+}
+
+#[test]
+fn a_process_that_is_not_there() {
+    // No process has an id above the kernel's limit of 2^22.
+    bpftrace(&["-p", "4194305", "-e", "begin {}"])
+        .code(1)
+        .says(&["there is no process 4194305"]);
+}
+
+#[test]
+fn a_script_on_standard_input() {
+    let finished = kscope_with_input(&["check", "-"], "begin { exit(); }").code(0);
+    assert!(
+        finished.out.starts_with("stdin: 1 probe, "),
+        "{}",
+        finished.out
+    );
+    kscope_with_input(&["check", "-"], "begin { coom; }")
+        .code(1)
+        .says(&["stdin:1:9-13: ERROR", "`comm`"]);
+}
+
+#[test]
+fn a_script_without_probes_does_not_run() {
+    kscope(&["run", "-e", ""]).code(1).says(&["no probe"]);
+}

@@ -1,0 +1,52 @@
+//! Built-in tools: listed, shown, documented.
+
+use super::kscope;
+
+#[test]
+fn tools_are_listed_with_a_summary() {
+    let list = kscope(&["tools"]).code(0).out;
+    let line = list.lines().find(|line| line.starts_with("opensnoop "));
+    let (_, summary) = line
+        .expect("opensnoop")
+        .split_once("  ")
+        .expect("a summary");
+    let help = kscope(&["opensnoop", "-h"]).code(0).out;
+    assert!(help.starts_with(summary.trim()), "{help}");
+}
+
+#[test]
+fn a_tool_is_a_script() {
+    let script = kscope(&["tools", "--show", "opensnoop"]).code(0).out;
+    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/opensnoop.bt");
+    assert_eq!(script, std::fs::read_to_string(file).expect("the tool"));
+}
+
+#[test]
+fn help_comes_by_either_way() {
+    let by_flag = kscope(&["opensnoop", "--help"]).code(0).out;
+    let by_command = kscope(&["help", "opensnoop"]).code(0).out;
+    assert_eq!(by_flag, by_command);
+    assert!(by_flag.contains("Usage: kscope opensnoop"), "{by_flag}");
+    for option in ["--pid <N>", "--failed", "--json", "--buffer <KIND>"] {
+        assert!(by_flag.contains(option), "no {option} in:\n{by_flag}");
+    }
+}
+
+#[test]
+fn doctor_names_the_kernel() {
+    let report = kscope(&["doctor"]).code(0).out;
+    let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").expect("a release");
+    let first = report.lines().next().expect("a line");
+    assert!(
+        first.starts_with("kernel ") && first.ends_with(release.trim()),
+        "{first}"
+    );
+    for line in [
+        "lockdown ",
+        "kernel types (BTF) ",
+        "tracefs ",
+        "ring buffer ",
+    ] {
+        assert!(report.contains(line), "no {line} in:\n{report}");
+    }
+}
