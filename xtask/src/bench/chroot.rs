@@ -67,6 +67,7 @@ fn make(root: &Path) -> Result<(), String> {
     std::fs::create_dir_all(parent).map_err(|error| format!("{}: {error}", parent.display()))?;
     // Another run may be at it; the one that is done first wins.
     let unfinished = root.with_extension(format!("{}", std::process::id()));
+    remove_leftovers(parent);
     let mut why = Vec::new();
     for mirror in mirrors {
         println!(
@@ -96,4 +97,17 @@ fn make(root: &Path) -> Result<(), String> {
         "debootstrap (Debian's package of that name): {}",
         why.join("; ")
     ))
+}
+
+/// Removes what runs left behind that were killed while they unpacked.
+fn remove_leftovers(folder: &Path) {
+    for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+        let name = entry.file_name();
+        let run = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("sid.")?.parse::<u32>().ok());
+        if run.is_some_and(|id| !Path::new("/proc").join(id.to_string()).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
 }
