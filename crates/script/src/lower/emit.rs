@@ -1,9 +1,10 @@
 //! Events: a record of the site's number and its arguments, written straight into the buffer.
 
 use super::function::{Lower, Place, Result};
+use crate::diagnostic::Span;
 use crate::hir::Expr;
 use crate::ir::{Cond, Pointer, Value};
-use crate::plan::{Counter, EVENT_HEADER, EventMap, SiteId, SiteKind};
+use crate::plan::{Counter, EVENT_HEADER, EventMap, Site, SiteId, SiteKind};
 
 const PERF_EVENT_OUTPUT: u32 = 25;
 const RINGBUF_RESERVE: u32 = 131;
@@ -28,7 +29,7 @@ enum Argument<'a> {
 impl Lower<'_> {
     /// Sends an event.
     pub(super) fn emit(&mut self, site: SiteId, args: &[Expr]) -> Result<()> {
-        let exits = matches!(self.program.sites[site.0 as usize].kind, SiteKind::Exit);
+        let exits = matches!(self.site(site).kind, SiteKind::Exit);
         let mut arguments = Vec::with_capacity(args.len());
         for arg in args {
             arguments.push(match arg.ty.scalar_int() {
@@ -40,6 +41,22 @@ impl Lower<'_> {
                 }
             });
         }
+        self.send(site, &arguments, exits)?;
+        if exits {
+            let exit = self.exit;
+            self.b.jump(exit);
+        }
+        Ok(())
+    }
+
+    /// Tells the user of something that went wrong at this place of the script.
+    pub(super) fn warn(&mut self, text: &str, span: Span) {
+        let site = self.tables.message(self.program, text, span);
+        // Without arguments nothing can fail.
+        let _ = self.send(site, &[], false);
+    }
+
+    fn send(&mut self, site: SiteId, arguments: &[Argument<'_>], exits: bool) -> Result<()> {
         match self.tables.events(self.program) {
             EventMap::Ring(map) => {
                 let size = self.site_size(site);
@@ -64,7 +81,7 @@ impl Lower<'_> {
                         offset: 0,
                         align: 8,
                     },
-                    &arguments,
+                    arguments,
                 )?;
                 let flags = self
                     .b
@@ -80,7 +97,7 @@ impl Lower<'_> {
                 let slot = self.slot(size);
                 let place = self.slot_place(slot);
                 self.zero(place, size);
-                self.fill(site, place, &arguments)?;
+                self.fill(site, place, arguments)?;
                 let ctx = self.b.ctx();
                 let map_value = self.b.map(map);
                 let flags = self.b.constant(CURRENT_CPU);
@@ -98,24 +115,23 @@ impl Lower<'_> {
                 self.join(end);
             }
         }
-        if exits {
-            let exit = self.exit;
-            self.b.jump(exit);
-        }
         Ok(())
     }
 
     fn site_size(&self, site: SiteId) -> u32 {
-        self.program.sites[site.0 as usize].size.max(EVENT_HEADER)
+        self.site(site).size.max(EVENT_HEADER)
+    }
+
+    fn site(&self, site: SiteId) -> &Site {
+        self.tables.site(self.program, site)
     }
 
     fn fill(&mut self, site: SiteId, record: Place, arguments: &[Argument<'_>]) -> Result<()> {
         let number = self.b.constant(i64::from(site.0));
         self.b.store(8, record.base, record.offset, number);
-        let program = self.program;
-        let fields = &program.sites[site.0 as usize].fields;
-        for (field, argument) in fields.iter().zip(arguments) {
-            let to = record.at(field.offset);
+        let offsets: Vec<u32> = self.site(site).fields.iter().map(|f| f.offset).collect();
+        for (offset, argument) in offsets.into_iter().zip(arguments) {
+            let to = record.at(offset);
             match argument {
                 Argument::Number(value, bytes) => self.store(to, *bytes, *value),
                 Argument::Memory(expr) => self.memory_into(expr, to, false)?,

@@ -219,6 +219,16 @@ impl Lower<'_> {
         rounds: u32,
         work: impl FnOnce(&mut Self, Value, Loop) -> Result<()>,
     ) -> Result<()> {
+        let limit = self.b.constant(i64::from(rounds));
+        self.rounds_to(limit, work)
+    }
+
+    /// As [`Lower::rounds`], as often as a number says that is constant when the program is loaded.
+    pub(super) fn rounds_to(
+        &mut self,
+        limit: Value,
+        work: impl FnOnce(&mut Self, Value, Loop) -> Result<()>,
+    ) -> Result<()> {
         let head = self.b.block();
         let body = self.b.block();
         let next = self.b.block();
@@ -229,7 +239,6 @@ impl Lower<'_> {
         self.b.jump(head);
         self.b.switch_to(head);
         let now = self.b.read(round);
-        let limit = self.b.constant(i64::from(rounds));
         self.b.branch(Cond::Ult, now, limit, body, end);
         self.enter(body);
         let now = self.b.read(round);

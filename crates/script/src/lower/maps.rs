@@ -416,16 +416,12 @@ impl Lower<'_> {
     ) -> Result<Value> {
         let (info, id) = self.map_info(map);
         if is_aggregation(&info.value) {
-            return Err(unsupported(expr.span, "an aggregation read as a number"));
+            return self.aggregate_number(map, key, expr);
         }
-        let per_cpu = is_per_cpu(info);
         let Some(int) = expr.ty.scalar_int() else {
             return Err(unsupported(expr.span, "this value as a number"));
         };
         let Some(key) = key else {
-            if per_cpu {
-                return Err(unsupported(expr.span, "an aggregation read as a number"));
-            }
             let place = self.scalar_map_place(id);
             return Ok(self.load(place, int));
         };
@@ -501,14 +497,11 @@ impl Lower<'_> {
     }
 
     /// `delete(@m, key)`: 1 where the key was there; a scalar map becomes zero.
-    pub(super) fn delete(&mut self, map: MapRef, key: Option<&Expr>, span: Span) -> Result<Value> {
+    pub(super) fn delete(&mut self, map: MapRef, key: Option<&Expr>) -> Result<Value> {
         let (info, id) = self.map_info(map);
         let Some(key) = key else {
             if is_per_cpu(info) {
-                return Err(unsupported(
-                    span,
-                    "delete() of an aggregation without a key",
-                ));
+                return self.delete_per_cpu(map);
             }
             let size = info.value.size().next_multiple_of(8).max(8);
             let place = self.scalar_map_place(id);

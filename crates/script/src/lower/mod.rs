@@ -6,6 +6,7 @@ mod emit;
 mod function;
 mod maps;
 mod memory;
+mod merge;
 mod scalar;
 mod statement;
 mod strings;
@@ -20,7 +21,8 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, MapRef, Probe, Program};
 use crate::ir;
 use crate::plan::{
-    Attach, Counter, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps, SiteKind,
+    Attach, Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps,
+    Site, SiteId, SiteKind,
 };
 
 pub use maps::LOST_COUNTERS;
@@ -130,6 +132,8 @@ pub(crate) struct Tables {
     needles: Vec<(Vec<u8>, MapId)>,
     option_masks: Vec<Option<u32>>,
     options_size: u32,
+    /// Sites that the script does not have: messages of what goes wrong in the kernel.
+    messages: Vec<Site>,
 }
 
 impl Tables {
@@ -143,6 +147,7 @@ impl Tables {
             needles: Vec::new(),
             option_masks: vec![None; program.options.len()],
             options_size: options_size(program),
+            messages: Vec::new(),
         };
         let in_perf_event = program
             .probes
@@ -176,6 +181,36 @@ impl Tables {
             self.late.len() - 1
         });
         LateId(index as u32)
+    }
+
+    /// Finds or adds the site of a warning.
+    pub(crate) fn message(&mut self, program: &Program, text: &str, span: Span) -> SiteId {
+        let same = |site: &Site| {
+            site.span == span
+                && matches!(&site.kind, SiteKind::Message { format, .. } if **format == *text)
+        };
+        let index = self.messages.iter().position(same).unwrap_or_else(|| {
+            self.messages.push(Site {
+                kind: SiteKind::Message {
+                    format: text.into(),
+                    error: false,
+                },
+                fields: Vec::new(),
+                size: EVENT_HEADER,
+                span,
+            });
+            self.messages.len() - 1
+        });
+        SiteId((program.sites.len() + index) as u32)
+    }
+
+    /// Gives a site of the script or of a message.
+    pub(crate) fn site<'a>(&'a self, program: &'a Program, site: SiteId) -> &'a Site {
+        let index = site.0 as usize;
+        match program.sites.get(index) {
+            Some(site) => site,
+            None => &self.messages[index - program.sites.len()],
+        }
     }
 
     /// Gives the map that events go through.
@@ -300,7 +335,12 @@ impl Tables {
         }
         let plan = Plan {
             version: PLAN_VERSION,
-            sites: program.sites.clone(),
+            sites: program
+                .sites
+                .iter()
+                .chain(&self.messages)
+                .cloned()
+                .collect(),
             maps,
             probes,
             options,

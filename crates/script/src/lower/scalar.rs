@@ -1,12 +1,14 @@
 //! Expressions with a scalar value.
 
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
+use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, Expr, ExprKind, Int, Space, Type};
 use crate::ir::{BinOp, Cond, Value};
 
 /// `bpf_probe_read_kernel`, `bpf_probe_read_user`
 const PROBE_READ_KERNEL: u32 = 113;
 const PROBE_READ_USER: u32 = 112;
+const BY_ZERO: &str = "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result.";
 
 impl Lower<'_> {
     /// Evaluates to a number held extended from the width of its type.
@@ -22,7 +24,7 @@ impl Lower<'_> {
                 VarPlace::Slot(_) => return Err(unsupported(expr.span, "this variable")),
             },
             ExprKind::MapGet { map, key } => self.map_get_scalar(*map, key.as_deref(), expr)?,
-            ExprKind::Delete { map, key } => self.delete(*map, key.as_deref(), expr.span)?,
+            ExprKind::Delete { map, key } => self.delete(*map, key.as_deref())?,
             ExprKind::CtxLoad { offset, int, bits } => {
                 let value = self.ctx_load(*offset, *int);
                 self.extract(value, *int, *bits)
@@ -53,9 +55,15 @@ impl Lower<'_> {
                 self.extract(value, *int, *bits)
             }
             ExprKind::Binary { op, left, right } => {
+                let divides = matches!(op, Arithmetic::Div | Arithmetic::Mod)
+                    && !matches!(right.kind, ExprKind::Int(n) if n != 0);
                 let left = self.scalar(left)?;
                 let right = self.scalar(right)?;
-                self.arithmetic(*op, &expr.ty, left, right)
+                if divides {
+                    self.division(*op, &expr.ty, left, right, expr.span)
+                } else {
+                    self.arithmetic(*op, &expr.ty, left, right)
+                }
             }
             ExprKind::Neg(inner) => {
                 let value = self.scalar(inner)?;
@@ -222,6 +230,33 @@ impl Lower<'_> {
         };
         let value = self.b.binary(op, left, right);
         self.fit(ty, value)
+    }
+
+    /// Divides by what may be zero: the result is 1 then, and the user is told.
+    fn division(
+        &mut self,
+        op: Arithmetic,
+        ty: &Type,
+        left: Value,
+        right: Value,
+        span: Span,
+    ) -> Value {
+        let result = self.b.variable();
+        let one = self.b.constant(1);
+        self.b.write(result, one);
+        let zero = self.b.constant(0);
+        let by_zero = self.b.block();
+        let divide = self.b.block();
+        let end = self.b.block();
+        self.b.branch(Cond::Eq, right, zero, by_zero, divide);
+        self.enter(by_zero);
+        self.warn(BY_ZERO, span);
+        self.b.jump(end);
+        self.enter(divide);
+        let value = self.arithmetic(op, ty, left, right);
+        self.b.write(result, value);
+        self.join(end);
+        self.b.read(result)
     }
 
     /// Loads a number from a place, in pieces where it is not aligned.

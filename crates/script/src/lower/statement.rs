@@ -3,10 +3,12 @@
 use super::function::{Loop, Lower, Result, VarPlace, unsupported};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, Stmt, StmtKind, VarId};
-use crate::ir::{BinOp, Cond};
+use crate::ir::{BinOp, Cond, Variable};
 
 /// Most rounds of a `for` over a range of constants.
 const RANGE_LIMIT: i64 = 10_000;
+/// Most rounds of one whose bounds are not constant; the verifier walks through each of them.
+const OPEN_RANGE_LIMIT: u32 = 1024;
 
 impl Lower<'_> {
     /// Lowers statements in order.
@@ -108,11 +110,11 @@ impl Lower<'_> {
         body: &[Stmt],
         span: Span,
     ) -> Result<()> {
-        let (ExprKind::Int(first), ExprKind::Int(last)) = (&start.kind, &end.kind) else {
-            return Err(unsupported(span, "a range whose bounds are not constants"));
-        };
         let VarPlace::Scalar(variable) = self.var(var) else {
             return Err(unsupported(span, "this loop variable"));
+        };
+        let (ExprKind::Int(first), ExprKind::Int(last)) = (&start.kind, &end.kind) else {
+            return self.open_range(variable, start, end, body, span);
         };
         let rounds = last.saturating_sub(*first).max(0);
         if rounds > RANGE_LIMIT {
@@ -128,6 +130,44 @@ impl Lower<'_> {
             lower.b.write(variable, value);
             lower.loop_body(body, around)
         })
+    }
+
+    /// A range whose bounds are known when it runs: the verifier wants a limit all the same.
+    fn open_range(
+        &mut self,
+        variable: Variable,
+        start: &Expr,
+        end: &Expr,
+        body: &[Stmt],
+        span: Span,
+    ) -> Result<()> {
+        let first = self.scalar(start)?;
+        let last = self.scalar(end)?;
+        let done = self.b.block();
+        self.rounds(OPEN_RANGE_LIMIT, |lower, round, around| {
+            let value = lower.b.binary(BinOp::Add, first, round);
+            let inside = lower.b.block();
+            lower.b.branch(Cond::Slt, value, last, inside, done);
+            lower.enter(inside);
+            lower.b.write(variable, value);
+            let around = Loop {
+                end: done,
+                ..around
+            };
+            lower.loop_body(body, around)
+        })?;
+        // All rounds are used up; tell it where the range goes on.
+        let limit = self.b.constant(i64::from(OPEN_RANGE_LIMIT));
+        let next = self.b.binary(BinOp::Add, first, limit);
+        let cut = self.b.block();
+        self.b.branch(Cond::Slt, next, last, cut, done);
+        self.enter(cut);
+        self.warn(
+            &format!("for over a range ended after {OPEN_RANGE_LIMIT} rounds: more only with constant bounds"),
+            span,
+        );
+        self.join(done);
+        Ok(())
     }
 
     fn repeat(&mut self, count: u32, body: &[Stmt]) -> Result<()> {
