@@ -135,13 +135,24 @@ fn several_rings_have_one_reader() {
 }
 
 #[test]
-fn a_ring_has_one_consumer_in_its_life() {
+fn a_ring_has_one_consumer_at_a_time_and_the_next_goes_on_where_it_ended() {
     let kernel = kernel_or_skip!();
     let object = ring(&kernel, 4096);
     let map = object.map(MapId(0)).expect("there");
-    drop(RingBuffer::new(&[map]).expect("the first"));
+    let program = object.program(ProgramId(0)).expect("loaded");
+    let mut first = RingBuffer::new(&[map]).expect("the first");
     let error = RingBuffer::new(&[map]).expect_err("the second");
     assert_eq!(error.errno(), Some(kscope_bpf::sys::Errno::BUSY), "{error}");
+    send(program, 0..3, 0);
+    let met = first.for_each(&mut |_| {}).expect("readable");
+    assert_eq!(met.records, 3);
+    drop(first);
+    send(program, 3..5, 0);
+    let mut seen = Vec::new();
+    let mut second = RingBuffer::new(&[map]).expect("the first is gone");
+    let met = second.for_each(&mut |record| seen.push(number(record)));
+    assert_eq!(met.expect("readable").records, 2);
+    assert_eq!(seen, [3, 4]);
 }
 
 /// Both kinds of reader wait, are woken by records, by another thread, and give up in time.

@@ -26,11 +26,12 @@ pub struct RingBuffer {
 }
 
 impl RingBuffer {
-    /// Maps the rings. A map can have one reader in its life.
+    /// Maps the rings. A map can have one reader at a time.
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for no maps, [`Error::Os`] with `EINVAL` for maps of another kind.
+    /// [`Error::Invalid`] for no maps, [`Error::Os`] with `EINVAL` for maps of another kind
+    /// and `EBUSY` for one that has a reader.
     pub fn new(maps: &[&Map]) -> Result<RingBuffer, Error> {
         let first = maps
             .first()

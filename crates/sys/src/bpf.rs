@@ -391,10 +391,14 @@ impl Bpf<'_> {
             Bpf::MapFreeze { map } => Attr::new(22, 4).fd(0, *map),
             Bpf::ProgramLoad(load) => load.attr()?,
             Bpf::TestRun(run) => run.attr()?,
-            Bpf::ProgramInfo { program, into } => Attr::new(15, 16)
-                .fd(0, *program)
-                .u32(4, ProgramInfo::SIZE as u32)
-                .sink(8, *into),
+            Bpf::ProgramInfo { program, into } => {
+                // The kernel reads it first: addresses and sizes in it, of arrays to be filled.
+                into.fill(0);
+                Attr::new(15, 16)
+                    .fd(0, *program)
+                    .u32(4, ProgramInfo::SIZE as u32)
+                    .sink(8, *into)
+            }
             Bpf::ProgramNextId { after } => Attr::new(11, 12).u32(0, *after),
             Bpf::ProgramById { id } => Attr::new(13, 12).u32(0, *id),
             Bpf::RawTracepointOpen {

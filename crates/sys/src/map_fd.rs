@@ -2,6 +2,7 @@
 
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::errno::Errno;
@@ -33,7 +34,17 @@ pub struct MapFd {
     fd: OwnedFd,
     shape: MapShape,
     transfer: usize,
-    consumed: AtomicBool,
+    consumed: Arc<AtomicBool>,
+}
+
+/// The right to be a ring buffer's only consumer; dropping it gives it back.
+#[derive(Debug)]
+pub(crate) struct ConsumerClaim(Arc<AtomicBool>);
+
+impl Drop for ConsumerClaim {
+    fn drop(&mut self) {
+        self.0.store(false, Ordering::Release);
+    }
 }
 
 impl MapFd {
@@ -51,7 +62,7 @@ impl MapFd {
             fd,
             shape,
             transfer,
-            consumed: AtomicBool::new(false),
+            consumed: Arc::default(),
         }
     }
 
@@ -65,10 +76,11 @@ impl MapFd {
         Ok(MapFd::new(null.into(), shape, possible_cpus))
     }
 
-    /// Takes the right to consume a ring buffer; `false` if it was taken before. Never given back,
-    /// so that records lent out by the one consumer cannot be overwritten on another's account.
-    pub(crate) fn claim_consumer(&self) -> bool {
-        !self.consumed.swap(true, Ordering::AcqRel)
+    /// Takes the right to consume a ring buffer; `None` while another has it: records lent out by
+    /// one consumer would be overwritten on the other's account.
+    pub(crate) fn claim_consumer(&self) -> Option<ConsumerClaim> {
+        let taken = self.consumed.swap(true, Ordering::AcqRel);
+        (!taken).then(|| ConsumerClaim(self.consumed.clone()))
     }
 
     /// Gives type and sizes.
@@ -86,5 +98,26 @@ impl MapFd {
 impl AsFd for MapFd {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_map_has_one_consumer_at_a_time() {
+        let shape = MapShape {
+            kind: 27,
+            key_size: 0,
+            value_size: 0,
+            max_entries: 4096,
+        };
+        let map = MapFd::fake(shape, 1).expect("a descriptor");
+        let claim = map.claim_consumer();
+        assert!(claim.is_some());
+        assert!(map.claim_consumer().is_none());
+        drop(claim);
+        assert!(map.claim_consumer().is_some());
     }
 }

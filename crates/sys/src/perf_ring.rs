@@ -15,6 +15,8 @@ const RECORD_SAMPLE: u32 = 9;
 const RECORD_LOST_SAMPLES: u32 = 13;
 /// `struct perf_event_header`.
 const HEADER: usize = 8;
+/// The position is published after so many records, so that the kernel finds room during a pass.
+const PUBLISH_EVERY: u64 = 64;
 
 /// One record of a perf ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -91,7 +93,7 @@ impl PerfRing {
     pub fn consume(&mut self, mut each: impl FnMut(PerfRecord<'_>)) -> Result<u64, Errno> {
         let head = self.memory.load_u64(DATA_HEAD).ok_or(Errno::IO)?;
         let mut tail = self.memory.load_u64(DATA_TAIL).ok_or(Errno::IO)?;
-        let mut records = 0;
+        let mut records = 0u64;
         let outcome = loop {
             if tail >= head {
                 break Ok(records);
@@ -100,6 +102,9 @@ impl PerfRing {
                 Some(whole) => {
                     tail += whole;
                     records += 1;
+                    if records.is_multiple_of(PUBLISH_EVERY) {
+                        self.publish(tail);
+                    }
                 }
                 None => {
                     tail = head;
@@ -107,9 +112,13 @@ impl PerfRing {
                 }
             }
         };
+        self.publish(tail);
+        outcome
+    }
+
+    fn publish(&self, tail: u64) {
         // Cannot fail: the offset is inside the first page, which `new` mapped writable.
         let _ = self.memory.store_u64(DATA_TAIL, tail);
-        outcome
     }
 
     /// Gives the record at `tail` to `each`, and its whole size.

@@ -5,7 +5,7 @@ use std::sync::atomic::{Ordering, fence};
 
 use crate::errno::Errno;
 use crate::kernel::Kernel;
-use crate::map_fd::MapFd;
+use crate::map_fd::{ConsumerClaim, MapFd};
 use crate::mapping::{Mapping, MemoryRequest, page_size};
 
 /// `BPF_MAP_TYPE_RINGBUF`.
@@ -26,6 +26,11 @@ pub struct RingConsumer {
     producer: Mapping,
     page: usize,
     size: usize,
+    #[allow(
+        dead_code,
+        reason = "held: another consumer may come when it is dropped"
+    )]
+    claim: Option<ConsumerClaim>,
 }
 
 /// What one pass over a ring met.
@@ -55,9 +60,7 @@ impl RingConsumer {
         if shape.kind != RINGBUF {
             return Err(Errno::INVAL);
         }
-        if !map.claim_consumer() {
-            return Err(Errno::BUSY);
-        }
+        let claim = map.claim_consumer().ok_or(Errno::BUSY)?;
         let fd = map.as_fd();
         let consumer = kernel.mmap(MemoryRequest {
             fd,
@@ -75,7 +78,9 @@ impl RingConsumer {
             length,
             writable: false,
         })?;
-        RingConsumer::from_parts(consumer, producer, size).ok_or(Errno::INVAL)
+        let mut ring = RingConsumer::from_parts(consumer, producer, size).ok_or(Errno::INVAL)?;
+        ring.claim = Some(claim);
+        Ok(ring)
     }
 
     /// Joins the two mappings after checking their sizes.
@@ -88,6 +93,7 @@ impl RingConsumer {
             producer,
             page,
             size,
+            claim: None,
         })
     }
 
@@ -138,7 +144,7 @@ impl RingConsumer {
                 let length = (header & !DISCARDED) as usize;
                 // SAFETY: the record is committed and lies before the producer's position; the
                 // kernel writes there again only when the consumer's position has passed it. This
-                // is the map's only consumer (claim_consumer) and the position moves below, after
+                // is the map's only consumer (its claim) and the position moves below, after
                 // the borrow has ended.
                 let record = unsafe { self.producer.bytes(start + HEADER, length) };
                 stop = each(record.ok_or(Errno::IO)?).is_break();

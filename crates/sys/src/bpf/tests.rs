@@ -422,3 +422,17 @@ fn program_info_is_read_where_the_kernel_writes_it() {
     assert_eq!((info.run_time, info.runs, info.verified_insns), (9, 3, 12));
     assert_eq!(info.name[..5], *b"main\0");
 }
+
+#[test]
+fn no_address_is_taken_from_where_a_program_is_described_to() {
+    let mut into = [0xff; ProgramInfo::SIZE];
+    let map = map();
+    let program = map.as_fd();
+    let into = &mut into;
+    let mut call = Bpf::ProgramInfo { program, into };
+    call.attr().expect("it fits");
+    let Bpf::ProgramInfo { into, .. } = call else {
+        panic!("the same call")
+    };
+    assert_eq!(*into, [0; ProgramInfo::SIZE]);
+}

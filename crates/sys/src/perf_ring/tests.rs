@@ -99,6 +99,20 @@ fn samples_across_the_end_are_joined() {
 }
 
 #[test]
+fn room_is_given_back_during_a_pass() {
+    let (mut writer, mut ring) = Writer::new();
+    for _ in 0..2 * PUBLISH_EVERY {
+        writer.sample(b"four");
+    }
+    let mut unread = Vec::new();
+    let met = ring.consume(|_| unread.push(writer.head - writer.tail()));
+    assert_eq!(met, Ok(2 * PUBLISH_EVERY));
+    unread.dedup();
+    let size = 16;
+    assert_eq!(unread, [2 * PUBLISH_EVERY * size, PUBLISH_EVERY * size]);
+}
+
+#[test]
 fn nonsense_is_an_error_and_what_is_unread_is_dropped() {
     for (kind, size, body) in [
         (RECORD_SAMPLE, 0, vec![0; 8]),
