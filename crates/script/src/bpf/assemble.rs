@@ -179,11 +179,11 @@ impl Output<'_> {
                 self.push_wide(Insn::ld_imm64(to, 0), Some(RelocKind::Late(id)));
             }
             Source::Map(map) => {
-                let insns = Insn::ld_pseudo(to, Pseudo::MapFd, 0, 0);
+                let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
                 self.push_wide(insns, Some(RelocKind::Map(map)));
             }
             Source::MapValue(map, offset) => {
-                let insns = Insn::ld_pseudo(to, Pseudo::MapValue, 0, offset as i32);
+                let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
                 self.push_wide(insns, Some(RelocKind::MapValue { map, offset }));
             }
             Source::Frame(slot, add) => {
