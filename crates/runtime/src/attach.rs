@@ -87,9 +87,7 @@ fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Er
             };
             program.attach_kprobe(&at, true, 0)
         }
-        Attach::Interval { nanoseconds } => {
-            program.attach_clock(Sampling::Period(*nanoseconds), Some(0))
-        }
+        Attach::Interval { nanoseconds } => program.attach_timer(Sampling::Period(*nanoseconds)),
         Attach::Profile { rate } => program.attach_clock(sampling(*rate), None),
     };
     link.map_err(|error| Error::Attach {

@@ -250,7 +250,7 @@ impl Session {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
             }
-            if self.links.is_empty() {
+            if self.links.is_empty() && child.is_none() {
                 // Nothing but `begin` and `end`: nothing more can come.
                 return Ok(Stop::Exit(0));
             }

@@ -1,0 +1,515 @@
+//! `kscope run` on a kernel: what goes in, what comes out and how it ends.
+
+use std::io::Read as _;
+use std::path::PathBuf;
+use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+use kscope_tests::program::{Finished, Folder, PATIENCE, Tracer, kscope};
+use kscope_tests::{kernel_or_skip, skip};
+use serde_json::Value;
+
+/// Gives the program, or skips the test for want of it or of root.
+macro_rules! kscope_or_skip {
+    () => {{
+        let _ = kernel_or_skip!();
+        match kscope() {
+            Some(program) => program,
+            None => skip!("kscope", "there is no kscope program"),
+        }
+    }};
+}
+
+/// Runs a script that ends by itself.
+fn run(program: &PathBuf, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new(program);
+    let output = command
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kscope starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let Output {
+        status,
+        stdout,
+        stderr,
+    } = output;
+    (status.code(), text(&stdout), text(&stderr))
+}
+
+/// Demands exit code and standard output, blank lines left out.
+#[track_caller]
+fn check(program: &PathBuf, words: &[&str], code: i32, expected: &[&str]) {
+    let (found, out, err) = run(program, words);
+    let lines: Vec<&str> = out.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(found, Some(code), "{words:?}\n{out}\n{err}");
+    assert_eq!(lines, expected, "{words:?}\n{err}");
+}
+
+/// A script whose map has one entry for each process that makes system calls, so never is empty.
+const COUNTS: &str =
+    "tracepoint:raw_syscalls:sys_enter { @calls = count(); } end { printf(\"the end\\n\"); }";
+
+#[track_caller]
+fn start(program: &PathBuf, words: &[&str]) -> Tracer {
+    Tracer::start(program, words).unwrap_or_else(|left| panic!("{left:?}"))
+}
+
+/// Demands of a script with [`COUNTS`] that it printed `end`'s line and its map, in this order.
+#[track_caller]
+fn counted(left: &Finished) {
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let lines: Vec<&String> = left.lines.iter().filter(|line| !line.is_empty()).collect();
+    let [end, map] = lines.as_slice() else {
+        panic!("{left:?}");
+    };
+    assert_eq!(*end, "the end");
+    let count = map.strip_prefix("@calls: ").expect("the map");
+    assert!(count.parse::<u64>().expect("a number") > 0);
+}
+
+#[test]
+fn a_signal_prints_the_maps_and_end() {
+    let program = kscope_or_skip!();
+    for signal in ["INT", "TERM"] {
+        let tracer = start(&program, &["-e", COUNTS]);
+        // `kill` makes the system calls that are counted.
+        tracer.signal(signal);
+        counted(&tracer.finish());
+    }
+}
+
+#[test]
+fn exit_gives_its_code_and_nothing_after_it() {
+    let program = kscope_or_skip!();
+    check(&program, &["-e", "begin { exit(); }"], 0, &[]);
+    check(&program, &["-e", "begin { exit(7); }"], 7, &[]);
+    let two = "begin { printf(\"a\\n\"); exit(3); printf(\"b\\n\"); } end { printf(\"c\\n\"); }";
+    check(&program, &["-e", two], 3, &["a", "c"]);
+    // Hundreds of events follow before the program is detached.
+    let once = "tracepoint:raw_syscalls:sys_enter { printf(\"once\\n\"); exit(); }";
+    check(&program, &["-e", once], 0, &["once"]);
+}
+
+#[test]
+fn a_closed_pipe_ends_quietly() {
+    let program = kscope_or_skip!();
+    let script = "interval:ms:10 { printf(\"tick\\n\"); }";
+    let mut child = Command::new(&program)
+        .args(["-q", "-e", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kscope starts");
+    let mut out = child.stdout.take().expect("piped");
+    let mut first = [0; 5];
+    out.read_exact(&mut first).expect("a tick");
+    assert_eq!(&first, b"tick\n");
+    drop(out);
+    let ended = child.wait_with_output().expect("it ends");
+    assert_eq!(ended.status.code(), Some(0));
+    assert_eq!(String::from_utf8_lossy(&ended.stderr), "");
+}
+
+#[test]
+fn output_that_nobody_reads_can_be_interrupted() {
+    let program = kscope_or_skip!();
+    let script = "begin { printf(\"x\\n\"); } profile:hz:999 { @[nsecs] = 1; print(@); }";
+    let mut child = Command::new(&program)
+        .args(["-q", "-e", script])
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("kscope starts");
+    let mut out = child.stdout.take().expect("piped");
+    let mut first = [0; 2];
+    out.read_exact(&mut first).expect("the first line");
+    // The pipe is full soon, and stays so.
+    std::thread::sleep(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    let begin = Instant::now();
+    while child.try_wait().expect("its status").is_none() {
+        assert!(begin.elapsed() < PATIENCE, "it does not end");
+        let _ = Command::new("kill").args(["-INT", &pid]).status();
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    drop(out);
+}
+
+#[test]
+fn a_killed_kscope_leaves_nothing_attached() {
+    let kernel = kernel_or_skip!();
+    let program = kscope_or_skip!();
+    let script = "tracepoint:raw_syscalls:sys_enter { @a = count(); } rawtracepoint:sys_exit { @b = count(); } profile:hz:9 { @c = count(); }";
+    let tracer = start(&program, &["-e", script]);
+    let ids = program_ids(tracer.pid());
+    assert!(ids.len() >= 3, "programs {ids:?}");
+    for &id in &ids {
+        assert!(kernel.program_by_id(id).is_ok(), "program {id}");
+    }
+    tracer.signal("KILL");
+    assert_eq!(tracer.finish().code, None);
+    let begin = Instant::now();
+    for id in ids {
+        // The kernel frees them a little later.
+        while kernel.program_by_id(id).is_ok() {
+            assert!(begin.elapsed() < PATIENCE, "program {id} is still there");
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
+
+/// Gives the ids of the programs that a process holds open.
+fn program_ids(pid: u32) -> Vec<u32> {
+    let folder = std::fs::read_dir(format!("/proc/{pid}/fdinfo")).expect("its descriptors");
+    let texts = folder.filter_map(|entry| std::fs::read_to_string(entry.ok()?.path()).ok());
+    let ids = texts.filter_map(|text| {
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix("prog_id:"))?;
+        value.trim().parse().ok()
+    });
+    let mut ids: Vec<u32> = ids.collect();
+    ids.sort_unstable();
+    ids.dedup();
+    ids
+}
+
+#[test]
+fn a_command_runs_from_its_exec_to_its_end() {
+    let program = kscope_or_skip!();
+    let exits =
+        "tracepoint:sched:sched_process_exec /comm == \"kscope-child\"/ { printf(\"exec\\n\"); }";
+    let folder = Folder::new("child");
+    let path = folder.path().join("kscope-child");
+    std::fs::copy("/bin/true", &path)
+        .or_else(|_| std::fs::copy("/usr/bin/true", &path))
+        .expect("true");
+    let child = path.to_str().expect("text");
+    if Command::new(&path)
+        .status()
+        .is_ok_and(|status| status.success())
+    {
+        check(&program, &["-c", child, "-e", exits], 0, &["exec"]);
+    }
+    let nothing = "end { printf(\"the end\\n\"); }";
+    let sh = |text: &str, code, expected: &[&str]| {
+        let command = format!("sh -c '{text}'");
+        check(&program, &["-c", &command, "-e", nothing], code, expected);
+    };
+    sh("exit 5", 5, &["the end"]);
+    sh("echo hello", 0, &["hello", "the end"]);
+    sh("kill -9 $$", 137, &["the end"]);
+    let (code, _, err) = run(&program, &["-c", "no-such-program", "-e", nothing]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("cannot run `no-such-program`"), "{err}");
+    let (code, _, err) = run(&program, &["-c", "sh -c 'x", "-e", nothing]);
+    assert_eq!(code, Some(2), "{err}");
+}
+
+#[test]
+fn a_command_ends_with_the_run() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("ended");
+    let pid_file = folder.path().join("pid");
+    let command = format!("sh -c 'echo $$ > {}; exec sleep 1000'", pid_file.display());
+    let script = "interval:ms:300 { exit(2); }";
+    let (code, _, err) = run(&program, &["-c", &command, "-e", script]);
+    assert_eq!(code, Some(2), "{err}");
+    let pid = std::fs::read_to_string(&pid_file).expect("it ran");
+    let begin = Instant::now();
+    let stat = format!("/proc/{}/stat", pid.trim());
+    // Nobody may be there to reap it in a guest, so a zombie counts as ended.
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(begin.elapsed() < PATIENCE, "the command still runs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
+fn one_process_is_traced_until_it_ends() {
+    let program = kscope_or_skip!();
+    // Both make the same system calls; the first ends by itself.
+    let busy = |text: &str| {
+        Command::new("sh")
+            .args(["-c", text])
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("sh")
+    };
+    let endless = "while :; do :; done < /dev/null";
+    let mut wanted = busy(&format!("trap exit TERM; {endless}"));
+    let mut other = busy(endless);
+    let pid = wanted.id().to_string();
+    let script = "tracepoint:raw_syscalls:sys_enter { @calls[pid] = count(); } profile:hz:99 { @busy[pid] = count(); } interval:ms:10 { @ticks = count(); } begin { @begin = 1; }";
+    let tracer = start(&program, &["-p", &pid, "-e", script]);
+    std::thread::sleep(Duration::from_millis(700));
+    let _ = Command::new("kill").args(["-TERM", &pid]).status();
+    wanted.wait().expect("ours");
+    let left = tracer.finish();
+    other.kill().expect("ours");
+    other.wait().expect("ours");
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let keys = |map: &str| -> Vec<&str> {
+        let entries = left
+            .lines
+            .iter()
+            .filter_map(|line| line.strip_prefix(map)?.split_once(']'));
+        entries.map(|(key, _)| key).collect()
+    };
+    assert_eq!(keys("@calls["), [pid.as_str()], "{left:?}");
+    assert_eq!(keys("@busy["), [pid.as_str()], "{left:?}");
+    for map in ["@ticks: ", "@begin: 1"] {
+        let there = left.lines.iter().any(|line| line.starts_with(map));
+        assert!(there, "no {map}: {left:?}");
+    }
+}
+
+#[test]
+fn output_goes_to_a_file() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("output");
+    let file = folder.path().join("out");
+    let path = file.to_str().expect("text");
+    let script = "begin { printf(\"hello\\n\"); @x = 3; exit(); }";
+    for mode in ["none", "line", "full"] {
+        check(&program, &["-o", path, "-B", mode, "-e", script], 0, &[]);
+        let text = std::fs::read_to_string(&file).expect("written");
+        assert!(
+            text.starts_with("hello\n") && text.contains("@x: 3\n"),
+            "{text}"
+        );
+    }
+    let (code, out, err) = run(&program, &["-o", "/no/such/file", "-e", script]);
+    assert_eq!((code, out.as_str()), (Some(1), ""));
+    assert!(err.contains("cannot write to /no/such/file"), "{err}");
+}
+
+#[test]
+fn unbuffered_output_comes_at_once_and_full_buffers_at_the_end() {
+    let program = kscope_or_skip!();
+    let script = "config = { print_maps_on_exit = false } interval:ms:50 { @n++; printf(\"%d\\n\", @n); if (@n == 4) { exit(); } }";
+    for mode in ["none", "line", "full"] {
+        check(
+            &program,
+            &["-q", "-B", mode, "-e", script],
+            0,
+            &["1", "2", "3", "4"],
+        );
+    }
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    let program = kscope_or_skip!();
+    let script = "begin { printf(\"a \\\"b\\\"\\n\"); print((x=1, y=\"z\")); @m[\"k\"] = 2; @h = hist(5); @c = count(); exit(); }";
+    let (code, out, err) = run(&program, &["-f", "json", "-e", script]);
+    assert_eq!(code, Some(0), "{err}");
+    let parse = |line: &str| -> Value {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+    };
+    let lines: Vec<Value> = out
+        .lines()
+        .filter(|line| !line.is_empty())
+        .map(parse)
+        .collect();
+    assert_eq!(
+        lines[0],
+        parse(r#"{"type": "attached_probes", "count": 1, "data": {"probes": 1}}"#)
+    );
+    assert_eq!(
+        lines[1],
+        parse(r#"{"type": "printf", "data": "a \"b\"\n"}"#)
+    );
+    assert_eq!(lines[2]["type"], "value");
+    let map = |name: &str| {
+        let found = lines
+            .iter()
+            .find_map(|line| line["data"].get(name).map(|data| (line, data)));
+        found.unwrap_or_else(|| panic!("no {name} in {out}"))
+    };
+    assert_eq!(
+        map("@m"),
+        (
+            &parse(r#"{"type": "map", "data": {"@m": {"k": 2}}}"#),
+            &parse(r#"{"k": 2}"#)
+        )
+    );
+    assert_eq!(map("@c").1, &Value::from(1));
+    assert_eq!(map("@h").0["type"], "hist");
+}
+
+#[test]
+fn rows_are_json_that_the_schema_describes() {
+    let program = kscope_or_skip!();
+    let script = "begin { print((pid=pid, name=\"x\", big=(uint64)-1)); exit(); }";
+    let (code, out, err) = run(&program, &["--json", "-e", script]);
+    assert_eq!(code, Some(0), "{err}");
+    let row: Value = serde_json::from_str(out.lines().next().expect("a row")).expect("JSON");
+    assert_eq!(row["name"], "x");
+    assert_eq!(row["big"], u64::MAX);
+    let (code, out, err) = run(&program, &["--json-schema", "-e", script]);
+    assert_eq!(code, Some(0), "{err}");
+    let schema: Value = serde_json::from_str(&out).expect("JSON");
+    let columns = schema["properties"].as_object().expect("properties");
+    let row = row.as_object().expect("an object");
+    assert_eq!(
+        columns.keys().collect::<Vec<_>>(),
+        row.keys().collect::<Vec<_>>()
+    );
+    let (code, _, err) = run(&program, &["--json-schema", "-e", "begin { exit(); }"]);
+    assert_eq!(code, Some(1));
+    assert!(err.contains("prints no rows"), "{err}");
+}
+
+#[test]
+fn what_is_said_about_the_run() {
+    let program = kscope_or_skip!();
+    let script = "begin { printf(\"x\\n\"); exit(); } end { }";
+    let (_, out, err) = run(&program, &["-e", script]);
+    assert_eq!(err, "Attached 2 probes\n", "{out}");
+    let (_, _, err) = run(&program, &["-q", "-e", script]);
+    assert_eq!(err, "");
+    let (_, _, err) = run(&program, &["-v", "-e", script]);
+    assert_eq!(err.matches("program ").count(), 2, "{err}");
+    assert!(err.contains("instructions verified"), "{err}");
+    let (_, _, err) = run(&program, &["-q", "-e", "begin { nsecs; exit(); }"]);
+    assert!(err.contains("WARNING"), "{err}");
+    let (_, _, err) = run(
+        &program,
+        &["-q", "--no-warnings", "-e", "begin { nsecs; exit(); }"],
+    );
+    assert_eq!(err, "");
+}
+
+#[test]
+fn a_dry_run_attaches_and_leaves() {
+    let program = kscope_or_skip!();
+    let script = "tracepoint:sched:sched_switch { } begin { printf(\"begin\\n\"); } end { printf(\"end\\n\"); }";
+    check(&program, &["--dry-run", "-e", script], 0, &["begin", "end"]);
+}
+
+#[test]
+fn either_buffer_brings_events() {
+    let program = kscope_or_skip!();
+    let script = "begin { printf(\"begin\\n\"); } interval:ms:20 { printf(\"tick\\n\"); exit(); }";
+    for buffer in ["ring", "perf"] {
+        check(
+            &program,
+            &["--buffer", buffer, "-e", script],
+            0,
+            &["begin", "tick"],
+        );
+    }
+}
+
+#[test]
+fn parameters_and_options_reach_the_script() {
+    let program = kscope_or_skip!();
+    let script = "begin { printf(\"%d %s %d %s\\n\", $1, str($2), $#, getopt(\"name\", \"none\")); exit(); }";
+    check(&program, &["-e", script, "7", "b"], 0, &["7 b 2 none"]);
+    check(
+        &program,
+        &["-e", script, "7", "b", "--", "--name=x"],
+        0,
+        &["7 b 2 x"],
+    );
+    let (code, _, err) = run(&program, &["-e", script, "1", "b", "--", "--nam=x"]);
+    assert_eq!(code, Some(2));
+    assert!(err.contains("did you mean --name?"), "{err}");
+    let number = "begin { printf(\"%d %d\\n\", getopt(\"n\", 3), getopt(\"flag\")); exit(); }";
+    check(&program, &["-e", number], 0, &["3 0"]);
+    check(
+        &program,
+        &["-e", number, "--", "--n=0x10", "--flag"],
+        0,
+        &["16 1"],
+    );
+    let (code, _, err) = run(&program, &["-e", number, "--", "--n=x"]);
+    assert_eq!(code, Some(2));
+    assert!(
+        err.contains("--n") && err.contains("`x` is not a number"),
+        "{err}"
+    );
+    let folder = Folder::new("parameters");
+    let file = folder.path().join("script.bt");
+    std::fs::write(&file, format!("#!/usr/bin/env kscope\n{script}")).expect("written");
+    let file = file.to_str().expect("text");
+    check(&program, &["run", file, "1", "z"], 0, &["1 z 2 none"]);
+    check(
+        &program,
+        &[file, "1", "z", "--", "--name=y"],
+        0,
+        &["1 z 2 y"],
+    );
+}
+
+#[test]
+fn by_the_name_of_bpftrace() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("bpftrace");
+    let name = folder.path().join("bpftrace");
+    std::os::unix::fs::symlink(&program, &name).expect("a link");
+    let script = "BEGIN { printf(\"hi %d\\n\", $1); exit(4); }";
+    check(&name, &["-e", script, "5"], 4, &["hi 5"]);
+    check(
+        &name,
+        &["-q", "-v", "-B", "none", "--unsafe", "-e", script, "6"],
+        4,
+        &["hi 6"],
+    );
+    check(
+        &name,
+        &["--dry-run", "-e", "BEGIN { printf(\"x\\n\"); }"],
+        0,
+        &["x"],
+    );
+    check(
+        &name,
+        &["-c", "sh -c 'exit 3'", "-e", "END { printf(\"x\\n\"); }"],
+        3,
+        &["x"],
+    );
+    let out = folder.path().join("out");
+    check(
+        &name,
+        &[
+            "-o",
+            out.to_str().expect("text"),
+            "-f",
+            "json",
+            "-e",
+            script,
+        ],
+        4,
+        &[],
+    );
+    let text = std::fs::read_to_string(&out).expect("written");
+    assert!(
+        text.contains(r#"{"type": "printf", "data": "hi 0\n"}"#),
+        "{text}"
+    );
+    let listed = |words: &[&str], expected: &[&str]| check(&name, words, 0, expected);
+    listed(
+        &["-l", "tracepoint:raw_syscalls:*"],
+        &[
+            "tracepoint:raw_syscalls:sys_enter",
+            "tracepoint:raw_syscalls:sys_exit",
+        ],
+    );
+    listed(
+        &["-l", "-e", "BEGIN {} interval:s:1 { exit(); }"],
+        &["begin", "interval:s:1"],
+    );
+    let (_, info, _) = run(&name, &["--info"]);
+    for line in [
+        "btf: ",
+        "kprobe_multi: ",
+        "iter: ",
+        "libdw (DWARF support): ",
+    ] {
+        assert!(info.contains(line), "{info}");
+    }
+}
