@@ -28,6 +28,17 @@ impl Program {
         self.attach_perf(PerfKind::Software(CPU_CLOCK), rate, cpu, 0)
     }
 
+    /// Runs a [`ProgramType::PerfEvent`] program by the CPU clock of one CPU, the first that is
+    /// online: a timer of the whole machine.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_clock`].
+    pub fn attach_timer(&self, rate: Sampling) -> Result<Link, Error> {
+        let first = self.online_cpus()?.first().copied();
+        self.attach_clock(rate, Some(first.unwrap_or(0)))
+    }
+
     /// Runs a [`ProgramType::PerfEvent`] program by a sampling event, on one CPU or on all that
     /// are online. A cookie that is not 0 needs Linux 5.15.
     ///

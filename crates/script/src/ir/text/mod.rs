@@ -1,4 +1,4 @@
-//! The text form of functions, for tests and for people; [`read`] takes what [`print`] gives.
+//! The text form of functions, for tests and for people; [`read`] takes what [`print()`] gives.
 //!
 //! ```text
 //! fn name {
