@@ -223,8 +223,4 @@ fn what_has_no_name_is_refused_too() {
     check("fn f() : void { } begin { }", "not supported");
     check("typedef int t; begin { }", "not supported");
     check("#define F(x) x\nbegin { print(F(1)); }", "not supported");
-    check(
-        "begin { @c = count(); @x = (int64)@c; }",
-        "cannot be compiled",
-    );
 }
