@@ -256,7 +256,9 @@ fn wrong_sizes_are_refused_before_the_kernel_sees_them() {
     let error = map
         .update(&[0; 4], &[0; 4], UpdateMode::Any)
         .expect_err("4 bytes");
-    assert_eq!(error.errno(), Some(Errno::INVAL));
+    assert_eq!(error.to_string(), "map a-map: a value of 4 bytes, not 8");
+    let error = map.lookup_into(&[0; 4], &mut [0; 9]).expect_err("9 bytes");
+    assert_eq!(error.to_string(), "map a-map: a value of 9 bytes, not 8");
 }
 
 #[test]

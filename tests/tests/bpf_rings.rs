@@ -1,6 +1,7 @@
 //! Ring buffers and perf buffers on a kernel, fed by programs run by themselves.
 
 use std::ops::Range;
+use std::os::fd::AsFd;
 use std::time::{Duration, Instant};
 
 use kscope_bpf::spec::{MapId, MapKind, ProgramId};
@@ -163,6 +164,18 @@ fn waiting(mut reader: EventReader, program: &Program) {
     });
     assert_eq!(met.expect("readable").records, 0);
     assert!(begin.elapsed() >= Duration::from_millis(30));
+
+    let kernel = kscope_bpf::sys::real_kernel();
+    let outer = kernel.epoll_create().expect("epoll");
+    let added = kernel.epoll_add(outer.as_fd(), reader.as_fd(), 9);
+    added.expect("watched");
+    send(program, 1..2, 0);
+    let ready = kernel.epoll_wait(outer.as_fd(), Some(Duration::from_secs(60)));
+    assert_eq!(ready.expect("ready").tokens(), [9]);
+    let met = reader.drain(&mut |_| {}).expect("readable");
+    assert_eq!(met.records, 1);
+    let ready = kernel.epoll_wait(outer.as_fd(), Some(Duration::ZERO));
+    assert_eq!(ready.expect("ready").tokens(), []);
 
     let waker = reader.waker();
     let begin = Instant::now();

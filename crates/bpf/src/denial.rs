@@ -3,7 +3,8 @@
 use std::fmt;
 use std::path::Path;
 
-use kscope_sys::{Errno, Kernel, ProgramLoad};
+use kscope_spec::{MapKind, ProgramType};
+use kscope_sys::{Errno, Kernel, MapCreate, MapShape, ProgramLoad};
 
 use crate::error::Error;
 
@@ -79,6 +80,19 @@ const PERFMON: u64 = 1 << 38;
 const BPF: u64 = 1 << 39;
 
 impl Needs {
+    /// Gives what programs of a type need to be loaded and attached.
+    pub(crate) fn of(kind: ProgramType) -> Needs {
+        match kind {
+            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
+            ProgramType::Syscall => Needs::Bpf,
+            ProgramType::Kprobe
+            | ProgramType::Tracepoint
+            | ProgramType::PerfEvent
+            | ProgramType::RawTracepoint
+            | ProgramType::Tracing => Needs::Tracing,
+        }
+    }
+
     fn missing(self, have: u64) -> Vec<&'static str> {
         let wanted: &[(u64, &'static str)] = match self {
             Needs::Bpf => &[(BPF | SYS_ADMIN, "CAP_BPF")],
@@ -146,6 +160,30 @@ pub(crate) fn cause(kernel: &dyn Kernel, needs: Needs) -> Denial {
         Some(mode) if mode == "confidentiality" => Denial::Lockdown { mode },
         _ => Denial::Kernel,
     }
+}
+
+/// Tells whether maps and programs count against a limit on locked memory that cannot be raised:
+/// whether a map larger than the limit is refused. Asked where a map or program was, although the
+/// smallest is not.
+pub(crate) fn used_up(kernel: &dyn Kernel) -> Option<Denial> {
+    const LARGEST: u64 = 64 << 20;
+    const VALUE: u32 = 4096;
+    let limit = kernel.memlock().ok().filter(|&limit| limit < LARGEST)?;
+    if kernel.raise_memlock().is_ok() {
+        return None;
+    }
+    let larger = MapCreate {
+        shape: MapShape {
+            kind: MapKind::Array as u32,
+            key_size: 4,
+            value_size: VALUE,
+            max_entries: u32::try_from(limit / u64::from(VALUE)).ok()? + 1,
+        },
+        flags: 0,
+        name: "kscope_probe",
+    };
+    let refused = matches!(kernel.map_create(larger), Err(Errno::PERM));
+    refused.then_some(Denial::Memlock { limit })
 }
 
 /// Makes an error of an error number, looking for the cause where it is a refusal.

@@ -1,5 +1,6 @@
 //! Reading what programs send, by either kind of buffer.
 
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::error::Error;
@@ -19,15 +20,6 @@ pub struct EventRound {
     pub lost: u64,
     /// A [`Waker`] ended the wait.
     pub woken: bool,
-}
-
-impl EventRound {
-    pub(crate) fn add(&mut self, other: EventRound) {
-        self.records += other.records;
-        self.discarded += other.discarded;
-        self.lost += other.lost;
-        self.woken |= other.woken;
-    }
 }
 
 /// A reader of events.
@@ -84,6 +76,19 @@ impl EventReader {
         match self {
             EventReader::Ring(ring) => ring.waker(),
             EventReader::Perf(perf) => perf.waker(),
+        }
+    }
+}
+
+impl AsFd for EventReader {
+    /// Gives a descriptor for another epoll: readable when there are records, or a waker called.
+    ///
+    /// A perf buffer tells of records once: watch it before programs are attached, and drain at
+    /// each readiness. A waker's call stays readable until [`EventReader::poll`] has seen it.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            EventReader::Ring(ring) => ring.as_fd(),
+            EventReader::Perf(perf) => perf.as_fd(),
         }
     }
 }

@@ -12,6 +12,7 @@ mod tracepoint;
 use std::os::fd::OwnedFd;
 
 pub use iter::IterReader;
+pub(crate) use perf::PERF_EVENT;
 pub use probe::KprobeAt;
 pub(crate) use probe::ProbeSource;
 

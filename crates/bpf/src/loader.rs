@@ -1,15 +1,16 @@
 //! From a spec to objects of a kernel.
 
+use std::cell::OnceCell;
 use std::collections::HashMap;
 use std::fmt;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use kscope_btf::{Btf, Kind};
-use kscope_spec::{AttachKind, LateId, MapId, ProgramId, ProgramSpec, ProgramType, Spec};
+use kscope_spec::{AttachKind, LateId, MapId, ProgramId, ProgramSpec, Spec};
 use kscope_sys::{Errno, ProgramLoad, SharedKernel};
 
-use crate::denial::{Denial, Needs, cause};
+use crate::denial::{Denial, Needs, cause, used_up};
 use crate::error::Error;
 use crate::late::{LateSources, SymbolResolver};
 use crate::log::VerifierLog;
@@ -98,11 +99,17 @@ impl<'a> Loader<'a> {
         let types = ProgramBtf::build(spec);
         // Without BTF the programs still load, if they have no callbacks; only the log is poorer.
         let types_fd = types.load(&*self.kernel).ok();
+        let filling = Filling {
+            loader: self,
+            spec,
+            maps: &maps,
+            late: spec.late.iter().map(|_| OnceCell::new()).collect(),
+        };
         let mut programs = Vec::new();
         for (index, program) in spec.programs.iter().enumerate() {
             let info = types_fd.as_ref().zip(types.records(index));
             let info = info.map(|(fd, records)| (fd.as_fd(), records));
-            let loaded = self.load_program(spec, program, &maps, info);
+            let loaded = self.load_program(program, &filling, info);
             if self.all_or_nothing
                 && let Err(error) = loaded
             {
@@ -126,28 +133,20 @@ impl<'a> Loader<'a> {
 
     fn load_program(
         &self,
-        spec: &Spec,
         program: &ProgramSpec,
-        maps: &[Map],
+        filling: &Filling<'_>,
         info: Option<(BorrowedFd<'_>, &Records)>,
     ) -> Result<Program, Error> {
-        let insns = patch::instructions(
-            program,
-            &Filling {
-                loader: self,
-                spec,
-                maps,
-            },
-        )?;
-        let (attach_type, attach_btf_id) = self.attach_target(&program.attach)?;
+        let insns = patch::instructions(program, filling)?;
+        let attach_btf_id = self.attach_btf_id(&program.attach)?;
         let load = |log: Option<&mut [u8]>| {
             self.kernel.program_load(ProgramLoad {
                 kind: program.kind as u32,
                 name: &program.name,
                 insns: &insns,
-                license: &spec.license,
+                license: &filling.spec.license,
                 flags: program.flags,
-                attach_type,
+                attach_type: program.attach.attach_type(),
                 attach_btf_id,
                 btf: info.map(|(fd, _)| fd),
                 func_info: info.map_or(&[], |(_, records)| &records.functions),
@@ -173,10 +172,7 @@ impl<'a> Loader<'a> {
 
     /// Finds out why a program was refused, by loading it again with the verifier's log.
     fn refusal(&self, program: &ProgramSpec, errno: Errno, load: &Attempt<'_>) -> Error {
-        let needs = match program.kind {
-            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
-            _ => Needs::Tracing,
-        };
+        let needs = Needs::of(program.kind);
         // The verifier says EACCES, and seldom EPERM, of programs as well.
         let denial = (errno == Errno::PERM).then(|| cause(&*self.kernel, needs));
         if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
@@ -209,59 +205,49 @@ impl<'a> Loader<'a> {
             },
             Some(cause) => Error::Permission {
                 call: "BPF_PROG_LOAD",
-                cause,
+                cause: used_up(&*self.kernel).unwrap_or(cause),
             },
             None => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
         }
     }
 
-    /// Gives attach type and BTF type of the attach point.
-    fn attach_target(&self, attach: &AttachKind) -> Result<(u32, u32), Error> {
-        let typed = |what, kind: Kind, name: String, shown: &str| {
-            let btf = self.btf.ok_or_else(|| {
-                Error::unsupported(
-                    format!("BTF, which {what} {shown} needs"),
-                    "the build option CONFIG_DEBUG_INFO_BTF",
-                )
-            })?;
-            let id = btf
-                .find(&name, kind)
-                .ok_or_else(|| Error::not_found(what, shown))?;
-            Ok::<u32, Error>(id.0)
-        };
-        Ok(match attach {
-            AttachKind::None => (0, 0),
+    /// Finds the BTF type of the attach point; 0 where there is none.
+    fn attach_btf_id(&self, attach: &AttachKind) -> Result<u32, Error> {
+        let (what, kind, name, shown) = match attach {
             AttachKind::RawTracepointBtf(name) => {
                 let typedef = format!("btf_trace_{name}");
-                (
-                    23,
-                    typed("BTF-typed tracepoint", Kind::Typedef, typedef, name)?,
-                )
+                ("BTF-typed tracepoint", Kind::Typedef, typedef, name)
             }
-            AttachKind::FunctionEntry(name) => (
-                24,
-                typed("kernel function", Kind::Func, name.clone(), name)?,
-            ),
-            AttachKind::FunctionExit(name) => (
-                25,
-                typed("kernel function", Kind::Func, name.clone(), name)?,
-            ),
-            AttachKind::Iterator(name) => (
-                28,
-                typed("BPF iterator", Kind::Func, format!("bpf_iter_{name}"), name)?,
-            ),
-            AttachKind::KprobeMulti => (42, 0),
-            AttachKind::KprobeSession => (56, 0),
-            AttachKind::UprobeMulti => (48, 0),
-        })
+            AttachKind::FunctionEntry(name) | AttachKind::FunctionExit(name) => {
+                ("kernel function", Kind::Func, name.clone(), name)
+            }
+            AttachKind::Iterator(name) => {
+                let function = format!("bpf_iter_{name}");
+                ("BPF iterator", Kind::Func, function, name)
+            }
+            AttachKind::None
+            | AttachKind::KprobeMulti
+            | AttachKind::KprobeSession
+            | AttachKind::UprobeMulti => return Ok(0),
+        };
+        let btf = self.btf.ok_or_else(|| {
+            Error::unsupported(
+                format!("BTF, which {what} {shown} needs"),
+                "the build option CONFIG_DEBUG_INFO_BTF",
+            )
+        })?;
+        let id = btf.find(&name, kind);
+        Ok(id.ok_or_else(|| Error::not_found(what, shown))?.0)
     }
 }
 
-/// What one program's relocations are filled with.
+/// What the programs' relocations are filled with.
 struct Filling<'a> {
     loader: &'a Loader<'a>,
     spec: &'a Spec,
     maps: &'a [Map],
+    /// Late values, each found out when the first program asks for it.
+    late: Vec<OnceCell<Result<u64, Error>>>,
 }
 
 impl Target for Filling<'_> {
@@ -272,14 +258,16 @@ impl Target for Filling<'_> {
     }
 
     fn late(&self, late: LateId) -> Result<u64, Error> {
-        let late = self.spec.late.get(late.0 as usize);
-        let late = late.ok_or_else(|| Error::invalid("a relocation names no late value"))?;
+        let index = late.0 as usize;
+        let late = self.spec.late.get(index).zip(self.late.get(index));
+        let (late, known) =
+            late.ok_or_else(|| Error::invalid("a relocation names no late value"))?;
         let sources = LateSources {
             kernel: &*self.loader.kernel,
             numbers: &self.loader.numbers,
             symbols: self.loader.symbols,
         };
-        sources.value(late)
+        known.get_or_init(|| sources.value(late)).clone()
     }
 }
 

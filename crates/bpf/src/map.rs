@@ -6,7 +6,7 @@ use std::sync::Arc;
 use kscope_spec::{MapKind, MapSpec};
 use kscope_sys::{CpuSet, Errno, MapCreate, MapFd, MapShape, SharedKernel};
 
-use crate::denial::{Needs, explain};
+use crate::denial::{Denial, Needs, explain, used_up};
 use crate::error::Error;
 
 /// What an update does when the key is there already, or is not.
@@ -128,6 +128,14 @@ impl Map {
         self.fd.shape().is_per_cpu()
     }
 
+    /// Tells whether entries come and go, found by a hash of their key.
+    pub(crate) fn is_hash(&self) -> bool {
+        matches!(
+            self.kind,
+            MapKind::Hash | MapKind::LruHash | MapKind::PerCpuHash | MapKind::LruPerCpuHash
+        )
+    }
+
     /// Gives the size in bytes of what [`Map::lookup`] returns: a value, or one for each possible
     /// CPU, each rounded up to 8 bytes.
     pub fn transfer_size(&self) -> usize {
@@ -164,12 +172,16 @@ impl Map {
     }
 
     fn check(&self, key: &[u8]) -> Result<(), Error> {
-        if key.len() == self.key_size() {
+        self.sized("key", key, self.key_size())
+    }
+
+    fn sized(&self, what: &str, bytes: &[u8], wanted: usize) -> Result<(), Error> {
+        let is = bytes.len();
+        if is == wanted {
             return Ok(());
         }
-        let (is, wanted) = (key.len(), self.key_size());
         Err(Error::Invalid {
-            why: format!("map {}: a key of {is} bytes, not {wanted}", self.name),
+            why: format!("map {}: a {what} of {is} bytes, not {wanted}", self.name),
         })
     }
 
@@ -181,6 +193,7 @@ impl Map {
     /// [`Error::Invalid`] for wrong sizes, else what the kernel says.
     pub fn lookup_into(&self, key: &[u8], value: &mut [u8]) -> Result<bool, Error> {
         self.check(key)?;
+        self.sized("value", value, self.transfer_size())?;
         match self.kernel.map_lookup(&self.fd, key, value) {
             Ok(()) => Ok(true),
             Err(Errno::NOENT) => Ok(false),
@@ -203,8 +216,8 @@ impl Map {
     ///
     /// # Errors
     ///
-    /// [`Error::Os`] with `EEXIST` or `ENOENT` where the mode forbids, `E2BIG` where the map is
-    /// full.
+    /// [`Error::Invalid`] for wrong sizes; [`Error::Os`] with `EEXIST` or `ENOENT` where the mode
+    /// forbids, `E2BIG` where the map is full.
     pub fn update(&self, key: &[u8], value: &[u8], mode: UpdateMode) -> Result<(), Error> {
         self.check(key)?;
         let spread;
@@ -223,6 +236,7 @@ impl Map {
         } else {
             value
         };
+        self.sized("value", value, self.transfer_size())?;
         self.kernel
             .map_update(&self.fd, key, value, mode as u64)
             .map_err(|errno| self.failed("BPF_MAP_UPDATE_ELEM", errno))
@@ -284,6 +298,9 @@ impl Map {
             }
             return Ok(());
         }
+        if self.is_hash() {
+            return self.take_all().map(drop);
+        }
         for entry in self.snapshot()?.entries() {
             self.delete(entry.key)?;
         }
@@ -327,11 +344,21 @@ fn creation_error(kernel: &SharedKernel, spec: &MapSpec, errno: Errno) -> Error 
             };
         }
     }
-    explain(
+    let error = explain(
         &**kernel,
         Needs::Bpf,
         "BPF_MAP_CREATE",
         errno,
         format!("map {}", spec.name),
-    )
+    );
+    match error {
+        Error::Permission {
+            call,
+            cause: Denial::Kernel | Denial::Lockdown { .. },
+        } if errno == Errno::PERM => match used_up(&**kernel) {
+            Some(cause) => Error::Permission { call, cause },
+            None => error,
+        },
+        error => error,
+    }
 }

@@ -1,6 +1,6 @@
 //! Reading a perf buffer: one ring for each CPU that is online.
 
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use kscope_sys::{CpuSet, Errno, PerfEvent, PerfRecord, PerfRing, SharedKernel, page_size};
@@ -9,18 +9,14 @@ use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::event::EventRound;
 use crate::map::Map;
-use crate::waker::Waker;
-
-/// Token of the waker among those of the CPUs.
-const WAKER: u64 = u64::MAX;
+use crate::waker::{Waiter, Waker};
 
 /// The reader of a perf event array map.
 #[derive(Debug)]
 pub struct PerfBuffer {
     kernel: SharedKernel,
     rings: Vec<PerfRing>,
-    epoll: OwnedFd,
-    waker: Waker,
+    waiter: Waiter,
     lost: u64,
     name: String,
 }
@@ -37,19 +33,11 @@ impl PerfBuffer {
         let pages = bytes_per_cpu.div_ceil(page_size()).max(1);
         let pages = pages
             .checked_next_power_of_two()
-            .filter(|&pages| pages <= 1 << 20);
+            .filter(|&pages| pages < 1 << 20);
         let pages = pages.ok_or_else(|| Error::invalid("a perf buffer of 4 GiB or more"))?;
         let cpus = kernel.cpus(CpuSet::Online);
         let cpus = cpus.map_err(|e| Error::os("read", e, "the list of online CPUs"))?;
-        let epoll = kernel
-            .epoll_create()
-            .map_err(|e| Error::os("epoll_create1", e, ""))?;
-        let waker = Waker::new(&kernel)?;
-        let watch = |fd: BorrowedFd<'_>, token: u64| {
-            let added = kernel.epoll_add(epoll.as_fd(), fd, token);
-            added.map_err(|e| Error::os("epoll_ctl", e, "a perf buffer"))
-        };
-        watch(waker.event().as_fd(), WAKER)?;
+        let waiter = Waiter::new(&kernel)?;
         let mut rings = Vec::new();
         for &cpu in &cpus {
             let mut wanted = PerfEvent::bpf_output(cpu, watermark);
@@ -74,15 +62,14 @@ impl PerfBuffer {
                 Error::os("mmap", errno, about)
             })?;
             map.update_fd(cpu, ring.as_fd())?;
-            watch(ring.as_fd(), u64::from(cpu))?;
+            waiter.watch(ring.as_fd(), u64::from(cpu))?;
             rings.push(ring);
         }
         let name = map.name().to_owned();
         Ok(PerfBuffer {
             kernel: kernel.clone(),
             rings,
-            epoll,
-            waker,
+            waiter,
             lost: 0,
             name,
         })
@@ -119,17 +106,9 @@ impl PerfBuffer {
         timeout: Option<Duration>,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<EventRound, Error> {
-        let mut round = EventRound::default();
-        match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
-            Ok(ready) if ready.tokens().contains(&WAKER) => {
-                self.waker.clear();
-                round.woken = true;
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::os("epoll_wait", errno, "")),
-        }
-        round.add(self.for_each(each)?);
-        Ok(round)
+        let woken = self.waiter.wait(timeout)?;
+        let round = self.for_each(each)?;
+        Ok(EventRound { woken, ..round })
     }
 
     /// Gives how many samples were lost so far: all of them from Linux 6.0 on; before, those that
@@ -143,13 +122,14 @@ impl PerfBuffer {
 
     /// Gives a handle that ends a wait from another thread.
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waiter.waker()
     }
 }
 
 impl AsFd for PerfBuffer {
-    /// Gives a descriptor that is readable when a ring is, or the waker called.
+    /// Gives a descriptor that is readable when a ring is, or the waker called. The kernel tells of
+    /// a ring's records once: watch it before programs are attached, and drain at each readiness.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.waiter.as_fd()
     }
 }

@@ -114,20 +114,8 @@ impl Program {
         &self.attach
     }
 
-    pub(crate) fn needs(&self) -> Needs {
-        match self.kind {
-            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
-            ProgramType::Syscall => Needs::Bpf,
-            ProgramType::Kprobe
-            | ProgramType::Tracepoint
-            | ProgramType::PerfEvent
-            | ProgramType::RawTracepoint
-            | ProgramType::Tracing => Needs::Tracing,
-        }
-    }
-
     pub(crate) fn failed(&self, call: &'static str, errno: Errno, about: &str) -> Error {
-        explain(&*self.kernel, self.needs(), call, errno, about)
+        explain(&*self.kernel, Needs::of(self.kind), call, errno, about)
     }
 
     /// Runs the program once, or `repeat` times, without its attach point.

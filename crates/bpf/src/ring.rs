@@ -1,26 +1,21 @@
 //! Reading BPF ring buffers (Linux 5.8).
 
 use std::ops::ControlFlow;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use kscope_sys::{Errno, RingConsumer, SharedKernel};
+use kscope_sys::RingConsumer;
 
 use crate::error::Error;
 use crate::event::EventRound;
 use crate::map::Map;
-use crate::waker::Waker;
-
-/// Token of the waker among those of the rings, which are counted from 0.
-const WAKER: u64 = u64::MAX;
+use crate::waker::{Waiter, Waker};
 
 /// The one reader of one or several ring buffer maps.
 #[derive(Debug)]
 pub struct RingBuffer {
-    kernel: SharedKernel,
     rings: Vec<(Map, RingConsumer)>,
-    epoll: OwnedFd,
-    waker: Waker,
+    waiter: Waiter,
     /// The last round left records behind, for which no wake-up will come.
     more: bool,
 }
@@ -36,28 +31,17 @@ impl RingBuffer {
         let first = maps
             .first()
             .ok_or_else(|| Error::invalid("a reader of no ring buffer"))?;
-        let kernel = first.kernel().clone();
-        let epoll = kernel
-            .epoll_create()
-            .map_err(|e| Error::os("epoll_create1", e, ""))?;
-        let waker = Waker::new(&kernel)?;
-        let watch = |fd: BorrowedFd<'_>, token: u64| {
-            let added = kernel.epoll_add(epoll.as_fd(), fd, token);
-            added.map_err(|e| Error::os("epoll_ctl", e, "a ring buffer"))
-        };
-        watch(waker.event().as_fd(), WAKER)?;
+        let waiter = Waiter::new(first.kernel())?;
         let mut rings = Vec::new();
         for (token, &map) in (0..).zip(maps) {
-            let ring = RingConsumer::new(&*kernel, map.fd());
+            let ring = RingConsumer::new(&**map.kernel(), map.fd());
             let ring = ring.map_err(|e| map.failed("mmap", e))?;
-            watch(map.as_fd(), token)?;
+            waiter.watch(map.as_fd(), token)?;
             rings.push((map.clone(), ring));
         }
         Ok(RingBuffer {
-            kernel: kernel.clone(),
             rings,
-            epoll,
-            waker,
+            waiter,
             more: false,
         })
     }
@@ -95,22 +79,14 @@ impl RingBuffer {
         timeout: Option<Duration>,
         each: &mut dyn FnMut(&[u8]),
     ) -> Result<EventRound, Error> {
-        let mut round = EventRound::default();
         let timeout = if self.more {
             Some(Duration::ZERO)
         } else {
             timeout
         };
-        match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
-            Ok(ready) if ready.tokens().contains(&WAKER) => {
-                self.waker.clear();
-                round.woken = true;
-            }
-            Ok(_) | Err(Errno::INTR) => {}
-            Err(errno) => return Err(Error::os("epoll_wait", errno, "")),
-        }
-        round.add(self.for_each(each)?);
-        Ok(round)
+        let woken = self.waiter.wait(timeout)?;
+        let round = self.for_each(each)?;
+        Ok(EventRound { woken, ..round })
     }
 
     /// Gives the bytes that wait in all rings together.
@@ -120,13 +96,13 @@ impl RingBuffer {
 
     /// Gives a handle that ends a wait from another thread.
     pub fn waker(&self) -> Waker {
-        self.waker.clone()
+        self.waiter.waker()
     }
 }
 
 impl AsFd for RingBuffer {
     /// Gives a descriptor that is readable when a ring is, or the waker called.
     fn as_fd(&self) -> BorrowedFd<'_> {
-        self.epoll.as_fd()
+        self.waiter.as_fd()
     }
 }

@@ -121,10 +121,7 @@ impl Map {
             values: Vec::new(),
             count: 0,
         };
-        let hash = matches!(
-            self.kind(),
-            MapKind::Hash | MapKind::LruHash | MapKind::PerCpuHash | MapKind::LruPerCpuHash
-        );
+        let hash = self.is_hash();
         let batched = (hash || (!delete && self.kind() != MapKind::StackTrace))
             && self.read_batches(&mut snapshot, delete && hash)?;
         if !batched {

@@ -1,11 +1,64 @@
-//! Waking a thread that waits in a reader.
+//! Waiting for rings, and waking the thread that does.
 
-use std::os::fd::{AsFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Duration;
 
-use kscope_sys::SharedKernel;
+use kscope_sys::{Errno, SharedKernel};
 
 use crate::error::Error;
+
+/// Token of the waker among those of the rings.
+const WAKER: u64 = u64::MAX;
+
+/// Waits until one of several rings can be read, or the waker calls.
+#[derive(Debug)]
+pub(crate) struct Waiter {
+    kernel: SharedKernel,
+    epoll: OwnedFd,
+    waker: Waker,
+}
+
+impl Waiter {
+    pub(crate) fn new(kernel: &SharedKernel) -> Result<Waiter, Error> {
+        let epoll = kernel.epoll_create();
+        let waiter = Waiter {
+            kernel: kernel.clone(),
+            epoll: epoll.map_err(|e| Error::os("epoll_create1", e, ""))?,
+            waker: Waker::new(kernel)?,
+        };
+        waiter.watch(waiter.waker.event.as_fd(), WAKER)?;
+        Ok(waiter)
+    }
+
+    /// Waits for `fd` as well from now on, until it is closed.
+    pub(crate) fn watch(&self, fd: BorrowedFd<'_>, token: u64) -> Result<(), Error> {
+        let added = self.kernel.epoll_add(self.epoll.as_fd(), fd, token);
+        added.map_err(|e| Error::os("epoll_ctl", e, "a ring"))
+    }
+
+    /// Waits; tells whether the waker called. A signal ends the wait as well.
+    pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<bool, Error> {
+        match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
+            Ok(ready) if ready.tokens().contains(&WAKER) => {
+                self.waker.clear();
+                Ok(true)
+            }
+            Ok(_) | Err(Errno::INTR) => Ok(false),
+            Err(errno) => Err(Error::os("epoll_wait", errno, "")),
+        }
+    }
+
+    pub(crate) fn waker(&self) -> Waker {
+        self.waker.clone()
+    }
+}
+
+impl AsFd for Waiter {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.epoll.as_fd()
+    }
+}
 
 /// Ends another thread's wait. Clones wake the same reader.
 #[derive(Clone, Debug)]
@@ -15,7 +68,7 @@ pub struct Waker {
 }
 
 impl Waker {
-    pub(crate) fn new(kernel: &SharedKernel) -> Result<Waker, Error> {
+    fn new(kernel: &SharedKernel) -> Result<Waker, Error> {
         let event = kernel.eventfd().map_err(|e| Error::os("eventfd", e, ""))?;
         Ok(Waker {
             kernel: kernel.clone(),
@@ -30,11 +83,7 @@ impl Waker {
     }
 
     /// Takes a wake-up back, once it has been noticed.
-    pub(crate) fn clear(&self) {
+    fn clear(&self) {
         let _ = self.kernel.read(self.event.as_fd(), &mut [0; 8]);
-    }
-
-    pub(crate) fn event(&self) -> &OwnedFd {
-        &self.event
     }
 }

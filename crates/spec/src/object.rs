@@ -135,6 +135,23 @@ pub enum AttachKind {
     UprobeMulti,
 }
 
+impl AttachKind {
+    /// Gives the kernel's `enum bpf_attach_type`; 0 where it is not looked at.
+    #[must_use]
+    pub fn attach_type(&self) -> u32 {
+        match self {
+            AttachKind::None => 0,
+            AttachKind::RawTracepointBtf(_) => 23,
+            AttachKind::FunctionEntry(_) => 24,
+            AttachKind::FunctionExit(_) => 25,
+            AttachKind::Iterator(_) => 28,
+            AttachKind::KprobeMulti => 42,
+            AttachKind::UprobeMulti => 48,
+            AttachKind::KprobeSession => 56,
+        }
+    }
+}
+
 /// One instruction that the loader patches.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reloc {

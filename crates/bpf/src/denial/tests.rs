@@ -145,3 +145,30 @@ fn only_refusals_are_looked_into() {
     let error = explain(&fake, Needs::Bpf, "BPF_MAP_CREATE", Errno::NOSYS, "map m");
     assert_eq!(error.to_string(), "this kernel has no BPF_MAP_CREATE");
 }
+
+#[test]
+fn a_limit_counts_where_what_is_larger_is_refused() {
+    let check = |limit: u64, may_raise: bool, refused: bool, expected: Option<u64>| {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Memlock => Ok(Reply::Number(limit)),
+            Call::RaiseMemlock if may_raise => Ok(Reply::Done),
+            Call::RaiseMemlock => Err(Errno::PERM),
+            Call::Bpf(Bpf::MapCreate(map)) => {
+                let bytes = u64::from(map.shape.value_size) * u64::from(map.shape.max_entries);
+                assert!(bytes > limit);
+                match refused {
+                    true => Err(Errno::PERM),
+                    false => kscope_sys::MapFd::fake(map.shape, 1).map(Reply::Map),
+                }
+            }
+            other => panic!("{other:?}"),
+        });
+        let expected = expected.map(|limit| Denial::Memlock { limit });
+        assert_eq!(used_up(&fake), expected, "{limit} {may_raise} {refused}");
+    };
+    check(64 << 10, false, true, Some(64 << 10));
+    check(0, false, true, Some(0));
+    check(64 << 10, false, false, None);
+    check(64 << 10, true, true, None);
+    check(u64::MAX, false, true, None);
+}

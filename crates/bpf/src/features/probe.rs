@@ -11,6 +11,7 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget, ProgramLoad, SharedKernel};
 use super::Support;
 use crate::denial::{Needs, cause};
 use crate::error::Error;
+use crate::link::PERF_EVENT;
 use crate::loader::Loader;
 use crate::map::Map;
 use crate::program::Program;
@@ -54,9 +55,6 @@ pub(super) fn load(
     let object = Loader::new(kernel.clone()).btf(btf).load(&spec)?;
     object.program(ProgramId(0)).cloned()
 }
-
-/// `BPF_TRACE_RAW_TP`.
-const TRACE_RAW_TP: u32 = 23;
 
 /// Gives `BPF_F_SLEEPABLE` to programs of type syscall, which must have it.
 fn flags(kind: ProgramType) -> u32 {
@@ -116,12 +114,18 @@ pub(super) fn helper(
     ];
     let insns: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
     let mut log = vec![0; 1 << 16];
-    let tracing = kind == ProgramType::Tracing;
     let tracepoint = btf.and_then(|btf| btf.find("btf_trace_sched_switch", Kind::Typedef));
+    let (attach_type, attach_btf_id) = match kind {
+        ProgramType::Tracing => (
+            AttachKind::RawTracepointBtf(String::new()).attach_type(),
+            tracepoint.map_or(0, |id| id.0),
+        ),
+        _ => (0, 0),
+    };
     let load = ProgramLoad {
         kind: kind as u32,
-        attach_type: if tracing { TRACE_RAW_TP } else { 0 },
-        attach_btf_id: tracepoint.filter(|_| tracing).map_or(0, |id| id.0),
+        attach_type,
+        attach_btf_id,
         flags: flags(kind),
         name: "kscope_probe",
         insns: &insns,
@@ -179,7 +183,7 @@ pub(super) fn perf_cookie(kernel: &SharedKernel) -> Support {
     };
     let created = kernel.link_create(LinkCreate {
         program: program.as_fd(),
-        attach_type: 41,
+        attach_type: PERF_EVENT,
         target: LinkTarget::PerfEvent {
             event: program.as_fd(),
             cookie: 1,

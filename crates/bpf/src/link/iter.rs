@@ -9,9 +9,6 @@ use super::Link;
 use crate::error::Error;
 use crate::program::Program;
 
-/// `BPF_TRACE_ITER`.
-const TRACE_ITER: u32 = 28;
-
 /// Reads what an iterator's program writes; each reader is one walk over all objects.
 #[derive(Debug)]
 pub struct IterReader {
@@ -37,7 +34,7 @@ impl Program {
         };
         let created = self.kernel.link_create(LinkCreate {
             program: self.as_fd(),
-            attach_type: TRACE_ITER,
+            attach_type: self.attach.attach_type(),
             target: LinkTarget::Iterator,
         });
         let link = created.map_err(|errno| self.failed("BPF_LINK_CREATE", errno, name))?;

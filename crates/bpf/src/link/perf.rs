@@ -12,7 +12,7 @@ use crate::error::Error;
 use crate::program::Program;
 
 /// `BPF_PERF_EVENT`.
-const PERF_EVENT: u32 = 41;
+pub(crate) const PERF_EVENT: u32 = 41;
 /// `PERF_COUNT_SW_CPU_CLOCK`.
 const CPU_CLOCK: u64 = 0;
 

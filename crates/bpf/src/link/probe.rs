@@ -121,7 +121,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for a kernel without it, [`Error::NotFound`] if one name is unknown.
+    /// [`Error::Unsupported`] for a kernel without it, [`Error::NotFound`] if one name is
+    /// unknown, [`Error::Invalid`] for no names.
     ///
     /// # Minimum kernel version
     ///
@@ -132,11 +133,14 @@ impl Program {
         on_return: bool,
         cookies: &[u64],
     ) -> Result<Link, Error> {
-        let attach_type = match &*self.attach {
-            AttachKind::KprobeMulti => 42,
-            AttachKind::KprobeSession => 56,
+        let session = match &*self.attach {
+            AttachKind::KprobeMulti => false,
+            AttachKind::KprobeSession => true,
             _ => return Err(self.wrong_kind("many kprobes")),
         };
+        if names.is_empty() {
+            return Err(Error::invalid("no function to probe"));
+        }
         if !cookies.is_empty() && cookies.len() != names.len() {
             return Err(Error::invalid(
                 "there must be one cookie for each function, or none",
@@ -149,7 +153,7 @@ impl Program {
         let target = format!("kprobe_multi of {} functions", names.len());
         let created = self.kernel.link_create(LinkCreate {
             program: self.as_fd(),
-            attach_type,
+            attach_type: self.attach.attach_type(),
             target: LinkTarget::KprobeMulti {
                 names: &c_names,
                 cookies,
@@ -161,7 +165,7 @@ impl Program {
             Errno::OPNOTSUPP | Errno::NOTSUPP => {
                 Error::unsupported("kprobe_multi", "CONFIG_FPROBE")
             }
-            Errno::INVAL if attach_type == 56 => {
+            Errno::INVAL if session => {
                 Error::unsupported("kprobe_session", "Linux 6.10 with CONFIG_FPROBE")
             }
             Errno::INVAL => Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE"),

@@ -44,10 +44,10 @@ impl Program {
     ///
     /// [`Error::Unsupported`] where the kernel has no trampolines or no cookies here.
     pub fn attach_typed(&self, cookie: u64) -> Result<Link, Error> {
-        let (attach_type, target) = match &*self.attach {
-            AttachKind::RawTracepointBtf(name) => (23, format!("tp_btf:{name}")),
-            AttachKind::FunctionEntry(name) => (24, format!("fentry:{name}")),
-            AttachKind::FunctionExit(name) => (25, format!("fexit:{name}")),
+        let target = match &*self.attach {
+            AttachKind::RawTracepointBtf(name) => format!("tp_btf:{name}"),
+            AttachKind::FunctionEntry(name) => format!("fentry:{name}"),
+            AttachKind::FunctionExit(name) => format!("fexit:{name}"),
             _ => return Err(self.wrong_kind("what it was loaded for")),
         };
         let opened = if cookie == 0 {
@@ -55,7 +55,7 @@ impl Program {
         } else {
             self.kernel.link_create(LinkCreate {
                 program: self.as_fd(),
-                attach_type,
+                attach_type: self.attach.attach_type(),
                 target: LinkTarget::Loaded { cookie },
             })
         };

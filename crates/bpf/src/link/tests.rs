@@ -289,6 +289,14 @@ fn refusals_say_what_they_mean() {
     ] {
         refuse(ProgramType::Kprobe, "link", errno, many, expected);
     }
+    let none = |program: &Program| program.attach_kprobe_multi(&[], false, &[]);
+    refuse(
+        ProgramType::Kprobe,
+        "link",
+        Errno::INVAL,
+        none,
+        "no function to probe",
+    );
     refuse(
         ProgramType::Xdp,
         "",

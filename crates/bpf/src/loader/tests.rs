@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kscope_spec::{Insn, MapKind, MapSpec, Reloc, RelocKind};
+use kscope_spec::{Insn, LateKind, LateValue, MapKind, MapSpec, ProgramType, Reloc, RelocKind};
 use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply};
 
 use super::*;
@@ -165,4 +165,27 @@ fn a_limit_on_memory_is_raised_once_and_only_where_it_is_hit() {
             .count(),
         1
     );
+}
+
+#[test]
+fn a_late_value_is_found_out_once_for_all_programs() {
+    let fake = kernel(|_| FakeKernel::object());
+    let mut spec = spec();
+    spec.late = vec![LateValue {
+        name: "symbol".to_owned(),
+        kind: LateKind::KernelSymbol("jiffies".to_owned()),
+    }];
+    let program = &mut spec.programs[0];
+    program.relocs[0].kind = RelocKind::Late(LateId(0));
+    let second = program.clone();
+    spec.programs.push(second);
+    let asked = std::cell::Cell::new(0);
+    let resolve = |name: &str| {
+        assert_eq!(name, "jiffies");
+        asked.set(asked.get() + 1);
+        Some(7)
+    };
+    let object = Loader::new(fake).symbols(&resolve).load(&spec);
+    assert_eq!(object.expect("loads").programs().count(), 2);
+    assert_eq!(asked.get(), 1);
 }
