@@ -68,7 +68,9 @@ fn log2_bounds(index: u64, scale: Scale) -> (Option<i64>, Option<i64>) {
             ((parts + part) << shift, 1u128 << shift)
         }
     };
-    (Some(saturate(min)), Some(saturate(min + width - 1)))
+    // Bounds of unsigned numbers above `i64::MAX` are not told apart.
+    let max = (min <= i64::MAX as u128).then(|| saturate(min + width - 1));
+    (Some(saturate(min)), max)
 }
 
 /// Gives the bounds of a bucket of a linear histogram, both inclusive.

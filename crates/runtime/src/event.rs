@@ -6,6 +6,7 @@ use kscope_rows::{
     DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value, decode_field,
 };
 use kscope_script::compile::LineTable;
+use kscope_script::diagnostic::Span;
 use kscope_script::plan::{Plan, Site, SiteKind};
 use kscope_spec::Spec;
 
@@ -188,11 +189,12 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
         _ => None,
     };
     let (line, column) = lines.position(site.span);
+    let end = Span::new(site.span.end, site.span.end);
     let place = Place {
         file: file.to_owned(),
         line,
         column,
-        text: format!("{file}:{line}:{column}"),
+        text: place_text(file, (line, column), lines.position(end)),
         context: Vec::new(),
     };
     Prepared {
@@ -200,5 +202,15 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
         format,
         schema,
         place: Arc::new(place),
+    }
+}
+
+/// Writes a place as diagnostics do: columns where it lies in one line, lines else.
+fn place_text(file: &str, start: (u32, u32), end: (u32, u32)) -> String {
+    let ((line, column), (last, end)) = (start, end);
+    if line == last {
+        format!("{file}:{line}:{column}-{end}")
+    } else {
+        format!("{file}:{line}-{last}")
     }
 }

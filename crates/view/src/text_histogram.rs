@@ -42,7 +42,12 @@ fn bar_length(count: u64, most: u64) -> usize {
 /// Writes the bounds as an interval open at its end: `[4, 8)`.
 fn bounds(bucket: &Bucket, scale: Scale) -> String {
     let end = bucket.max.map(|max| i128::from(max) + 1);
-    match (bucket.min.map(i128::from), end) {
+    // No bucket starts at `i64::MAX`: it stands for what lies above.
+    let min = bucket.min.map(|min| match min {
+        i64::MAX => 1 << 63,
+        min => i128::from(min),
+    });
+    match (min, end) {
         (None, None) => "(..., ...)".to_owned(),
         (None, Some(end)) => format!("(..., {})", label(end, scale)),
         (Some(min), None) => format!("[{}, ...)", label(min, scale)),

@@ -228,6 +228,7 @@ impl Lower<'_> {
         span: Span,
     ) -> Result<()> {
         let key = key.map(|key| self.key(map, key)).transpose()?;
+        let signed = value.is_none_or(|v| v.ty.scalar_int().is_none_or(|int| int.signed));
         let value = match value {
             Some(value) => self.scalar(value)?,
             None => self.b.constant(1),
@@ -238,7 +239,7 @@ impl Lower<'_> {
             Some(key) => self.find_or_insert(map, key),
             None => self.per_cpu_entry(id),
         };
-        self.aggregate(&kind, place, value, span)?;
+        self.aggregate(&kind, place, value, signed, span)?;
         self.join(otherwise);
         Ok(())
     }
@@ -248,6 +249,7 @@ impl Lower<'_> {
         kind: &MapValueType,
         at: Place,
         value: Value,
+        signed: bool,
         span: Span,
     ) -> Result<()> {
         match kind {
@@ -269,7 +271,7 @@ impl Lower<'_> {
                 self.extreme(at, value, if *signed { Cond::Sgt } else { Cond::Ugt });
             }
             MapValueType::Hist { bits } => {
-                let bucket = self.log2_bucket(value, u32::from(*bits));
+                let bucket = self.log2_bucket(value, signed, u32::from(*bits));
                 self.add_to_bucket(at, bucket, kind.buckets());
             }
             MapValueType::Lhist { min, max, step } => {
@@ -313,7 +315,7 @@ impl Lower<'_> {
     }
 
     /// Computes the bucket of `hist`; see [`MapValueType::buckets`] for the numbering.
-    fn log2_bucket(&mut self, value: Value, bits: u32) -> Value {
+    fn log2_bucket(&mut self, value: Value, signed: bool, bits: u32) -> Value {
         let bucket = self.b.variable();
         let zero = self.b.constant(0);
         self.b.write(bucket, zero);
@@ -321,7 +323,11 @@ impl Lower<'_> {
         let linear = self.b.block();
         let steps = self.b.block();
         let end = self.b.block();
-        self.b.branch(Cond::Slt, value, zero, end, positive);
+        if signed {
+            self.b.branch(Cond::Slt, value, zero, end, positive);
+        } else {
+            self.b.jump(positive);
+        }
 
         self.enter(positive);
         let limit = self.b.constant(1 << (bits + 1));
@@ -352,15 +358,22 @@ impl Lower<'_> {
         self.b.read(bucket)
     }
 
-    /// Computes the number of the highest bit set of a number from 1 to `i64::MAX` without a branch,
+    /// Computes the number of the highest bit set of an unsigned number from 1 on without a branch,
     /// so that the verifier sees one path.
     fn log2(&mut self, value: Value) -> Value {
         let mut rest = value;
         let mut power = self.b.constant(0);
         for step in [32i64, 16, 8, 4, 2, 1] {
-            // The sign of (2^step - 1 - rest) is set where rest has a bit at or above `step`.
-            let limit = self.b.constant((1 << step) - 1);
-            let below = self.b.binary(BinOp::Sub, limit, rest);
+            // The sign of the difference is set where `rest` has a bit at or above `step`.
+            let below = if step == 32 {
+                let zero = self.b.constant(0);
+                let half = self.b.constant(step);
+                let high = self.b.binary(BinOp::LShr, rest, half);
+                self.b.binary(BinOp::Sub, zero, high)
+            } else {
+                let limit = self.b.constant((1 << step) - 1);
+                self.b.binary(BinOp::Sub, limit, rest)
+            };
             let sign = self.b.constant(63);
             let above = self.b.binary(BinOp::LShr, below, sign);
             let scale = self.b.constant(i64::from(step.trailing_zeros()));

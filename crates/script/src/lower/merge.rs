@@ -102,7 +102,7 @@ impl Lower<'_> {
         let size = self.program.maps[map.0 as usize].value.size();
         let key = self.index_key(0);
         self.each_cpu(map, key, |lower, at| {
-            lower.zero(at, size.next_multiple_of(8))
+            lower.zero(at, size.next_multiple_of(8));
         })?;
         Ok(self.b.constant(1))
     }

@@ -136,7 +136,10 @@ impl Checker<'_> {
                 return Some(super::expr::string(text.as_bytes(), span));
             }
             "probetype" => {
-                let provider = self.scope.provider;
+                let provider = match self.scope.provider {
+                    "begin" | "end" => "special",
+                    provider => provider,
+                };
                 return Some(super::expr::string(provider.as_bytes(), span));
             }
             "kstack" => {

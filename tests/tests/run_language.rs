@@ -1,0 +1,351 @@
+//! The language as data: what one-line scripts print, run by the program on this kernel.
+//!
+//! The cases stand in tests/scripts/language. Each is a line of statements, followed by the lines
+//! that it prints, each behind `> `. A file is one script with a `begin` for each case, so that it
+//! costs one start of the program. What is expected is what bpftrace 0.27 prints.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use kscope_bpf::Features;
+use kscope_bpf::spec::{HelperId, ProgramType};
+use kscope_tests::assembly::kernel_types;
+use kscope_tests::program::kscope;
+use kscope_tests::{kernel_or_skip, skip};
+
+/// What a run left.
+struct Ran {
+    out: String,
+    err: String,
+    code: Option<i32>,
+}
+
+fn run<S: AsRef<std::ffi::OsStr>>(program: &Path, arguments: &[S]) -> Ran {
+    let output = Command::new(program)
+        .args(arguments)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kscope starts");
+    Ran {
+        out: String::from_utf8_lossy(&output.stdout).into_owned(),
+        err: String::from_utf8_lossy(&output.stderr).into_owned(),
+        code: output.status.code(),
+    }
+}
+
+/// A line of a file, and the lines that it expects.
+struct Case<'a> {
+    line: &'a str,
+    expected: Vec<&'a str>,
+}
+
+fn cases(text: &str) -> Vec<Case<'_>> {
+    let mut cases: Vec<Case<'_>> = Vec::new();
+    let lines = text.lines().filter(|line| !line.starts_with("# "));
+    for line in lines.filter(|line| !line.is_empty()) {
+        match (line.strip_prefix('>'), cases.last_mut()) {
+            (Some(expected), Some(case)) => {
+                let expected = expected.strip_prefix(' ').unwrap_or(expected);
+                case.expected.push(expected);
+            }
+            _ => cases.push(Case {
+                line,
+                expected: Vec::new(),
+            }),
+        }
+    }
+    cases
+}
+
+/// Makes one script of many cases; a line with a mark comes before what each prints.
+fn script(cases: &[Case<'_>]) -> String {
+    let mut script = "config = { print_maps_on_exit = false }\n".to_owned();
+    for (number, case) in cases.iter().enumerate() {
+        let end = if case.line.ends_with(['}', ';']) {
+            ""
+        } else {
+            ";"
+        };
+        script += &format!(
+            "begin {{ printf(\"case {number}\\n\"); {{ {}{end} }} }}\n",
+            case.line
+        );
+    }
+    script
+}
+
+/// Cuts the output at the marks.
+fn parts(out: &str) -> Vec<Vec<&str>> {
+    let mut parts: Vec<Vec<&str>> = Vec::new();
+    for line in out.lines() {
+        let mark = format!("case {}", parts.len());
+        match parts.last_mut() {
+            _ if line == mark => parts.push(Vec::new()),
+            Some(part) => part.push(line),
+            None => {}
+        }
+    }
+    // The run ends with two empty lines.
+    if let Some(last) = parts.last_mut() {
+        last.truncate(last.len().saturating_sub(2));
+    }
+    parts
+}
+
+/// Runs a file of cases; gives what it left on standard error.
+fn check(program: &Path, text: &str) -> String {
+    let cases = cases(text);
+    let ran = run(program, &["run", "-e", &script(&cases)]);
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let parts = parts(&ran.out);
+    assert_eq!(parts.len(), cases.len(), "{}", ran.out);
+    let mut wrong = String::new();
+    for (case, part) in cases.iter().zip(&parts) {
+        if case.expected != *part {
+            wrong += &format!(
+                "{}\n  expected {:?}\n  printed  {part:?}\n",
+                case.line, case.expected
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}{}", ran.err);
+    ran.err
+}
+
+macro_rules! language {
+    ($($name:ident),* $(,)?) => {$(
+        #[test]
+        fn $name() {
+            let _kernel = kernel_or_skip!();
+            let Some(program) = kscope() else {
+                skip!("kscope", "kscope is not built")
+            };
+            let text = include_str!(concat!("../scripts/language/", stringify!($name), ".txt"));
+            let told = check(&program, text);
+            assert_eq!(told.lines().filter(|line| line.contains("ERROR")).count(), 0, "{told}");
+        }
+    )*};
+}
+
+language!(
+    integers,
+    arithmetic,
+    bits,
+    comparisons,
+    steps,
+    strings,
+    tuples,
+    records,
+    maps,
+    aggregations,
+    histograms,
+    printf,
+    flow,
+    kernel,
+    builtins,
+);
+
+#[test]
+fn merged() {
+    const LOOKUP_PERCPU: HelperId = HelperId(195);
+    let kernel = kernel_or_skip!();
+    let Some(program) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let features = Features::new(kernel, kernel_types());
+    if !features
+        .helper(ProgramType::RawTracepoint, LOOKUP_PERCPU)
+        .is_available()
+    {
+        skip!("lookup_percpu_elem", "needs Linux 5.19");
+    }
+    check(&program, include_str!("../scripts/language/merged.txt"));
+}
+
+/// Runs a file whose lines are probes of one script that is refused; each expects the place and
+/// the message of the first finding in its line.
+fn refused(text: &str) {
+    let Some(program) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let cases = cases(text);
+    let script: Vec<&str> = cases.iter().map(|case| case.line).collect();
+    let ran = run(&program, &["run", "-e", &script.join("\n")]);
+    assert_eq!((ran.code, ran.out.as_str()), (Some(1), ""), "{}", ran.err);
+    let mut wrong = String::new();
+    for (number, case) in cases.iter().enumerate() {
+        let place = format!("stdin:{}:", number + 1);
+        let found = ran.err.lines().find_map(|line| {
+            let (columns, message) = line.strip_prefix(&place)?.split_once(": ERROR: ")?;
+            Some(format!("{columns}: {message}"))
+        });
+        let found: Vec<&str> = found.as_deref().into_iter().collect();
+        if found != case.expected {
+            wrong += &format!(
+                "{}\n  expected {:?}\n  found    {found:?}\n",
+                case.line, case.expected
+            );
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
+
+#[test]
+fn mistakes_of_meaning() {
+    let _kernel = kernel_or_skip!();
+    refused(include_str!("../scripts/language/refused.txt"));
+}
+
+#[test]
+fn mistakes_of_syntax() {
+    let _kernel = kernel_or_skip!();
+    refused(include_str!("../scripts/language/syntax.txt"));
+}
+
+/// Runs the program with arguments and compares its whole output; the number of probes goes to
+/// standard error and is left out.
+fn check_run(arguments: &[&str], code: i32, out: &str, err: &str) {
+    let Some(program) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let ran = run(&program, arguments);
+    let told: Vec<&str> = ran
+        .err
+        .lines()
+        .filter(|line| !line.starts_with("Attached ") && !line.is_empty())
+        .collect();
+    let got = (ran.code, ran.out.as_str(), told.join("\n"));
+    assert_eq!(got, (Some(code), out, err.to_owned()), "{arguments:?}");
+}
+
+/// Checks runs that end well and say nothing beside their output.
+fn prints(arguments: &[&str], out: &str) {
+    check_run(arguments, 0, out, "");
+}
+
+#[test]
+fn maps_are_printed_at_the_end() {
+    let _kernel = kernel_or_skip!();
+    let script =
+        r#"begin { @b[1] = 2; @a = 1; @c[2] = hist(3); @n["x", 1] = (1, "y"); printf("hi\n"); }"#;
+    let out = "hi\n\n\n@a: 1\n@b[1]: 2\n@c[2]:\n\
+        [2, 4)                 1 |@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@@|\n\n\
+        @n[x, 1]: (1, y)\n";
+    prints(&["run", "-e", script], out);
+    let script = "begin { @ = 5; clear(@kept); @kept[1] = 1; @zero[1] = 5; zero(@zero); }";
+    prints(&["run", "-e", script], "\n\n@: 5\n@zero[1]: 0\n");
+}
+
+#[test]
+fn a_run_ends() {
+    let _kernel = kernel_or_skip!();
+    check_run(&["run", "-e", "begin { exit(3); }"], 3, "\n\n", "");
+    prints(
+        &[
+            "run",
+            "-e",
+            r#"begin { print("a"); exit(); print("b"); } end { print("end"); }"#,
+        ],
+        "a\nend\n\n\n",
+    );
+    prints(
+        &[
+            "run",
+            "-e",
+            "interval:ms:10 { @n++; if (@n == 3) { exit(); } }",
+        ],
+        "\n\n@n: 3\n",
+    );
+}
+
+#[test]
+fn parameters() {
+    let _kernel = kernel_or_skip!();
+    let script = "begin { print($1); print(str($2)); print($#); print($3); print(str($3)); }";
+    prints(&["run", "-e", script, "5", "word"], "5\nword\n2\n0\n\n\n\n");
+    let script = r#"begin { print(getopt("n", 7)); print(getopt("s", "d")); print(getopt("b")); print(getopt("u", 1)); }"#;
+    prints(
+        &["run", "-e", script, "--", "--n=-9", "--s=text", "--b"],
+        "-9\ntext\ntrue\n1\n\n\n",
+    );
+    prints(&["run", "-e", script], "7\nd\nfalse\n1\n\n\n");
+}
+
+#[test]
+fn macros_and_definitions() {
+    let _kernel = kernel_or_skip!();
+    let script =
+        "macro add(a, b) { a + b } macro inc($x) { $x += 1; } macro put(@m, v) { @m[v] = 1; }
+        begin { print(add(1, 2)); $y = 1; inc($y); print($y); put(@z, 5); }";
+    prints(&["run", "-e", script], "3\n2\n\n\n@z[5]: 1\n");
+    let script = "#define N 5
+        struct foo { int a; char b[4]; uint64_t c; }
+        enum e { A, B = 5, C }
+        begin { print(N); print(sizeof(struct foo)); print(offsetof(struct foo, c)); print(C); }";
+    prints(&["run", "-e", script], "5\n16\n8\nC\n\n\n");
+}
+
+#[test]
+fn what_is_told_beside_the_output() {
+    let _kernel = kernel_or_skip!();
+    check_run(
+        &[
+            "run",
+            "-e",
+            r#"begin { errorf("bad %d", 1); warnf("hm %s", "x"); }"#,
+        ],
+        0,
+        "\n\n",
+        "stdin:1:9-28: ERROR: bad 1\nstdin:1:30-49: WARNING: hm x",
+    );
+    check_run(
+        &["run", "-e", "begin { $z = 0; print(1 / $z); }"],
+        0,
+        "1\n\n\n",
+        "stdin:1:23-29: WARNING: Divide or modulo by 0 detected. \
+         This can lead to unexpected results. 1 is being used as the result.",
+    );
+    check_run(
+        &[
+            "run",
+            "-e",
+            "begin { $n = 2000; $i = 0; for $j : 0..$n { $i = $j; } print($i); }",
+        ],
+        0,
+        "1023\n\n\n",
+        "stdin:1:28-55: WARNING: for over a range ended after 1024 rounds: \
+         more only with constant bounds",
+    );
+    check_run(
+        &[
+            "run",
+            "-e",
+            "config = { max_map_keys = 2 } begin { @a[1] = 1; @a[2] = 2; @a[3] = 3; }",
+        ],
+        0,
+        "\n\n@a[1]: 1\n@a[2]: 2\n",
+        "WARNING: map @a was full: 1 updates were lost; raise max_map_keys in the config block",
+    );
+    check_run(
+        &["run", "-e", "config = { nosuch = 1 } begin { }"],
+        1,
+        "",
+        "stdin:1:12-18: ERROR: nosuch: not a known configuration option\n\
+         config = { nosuch = 1 } begin { }\n           ~~~~~~",
+    );
+}
+
+#[test]
+fn json() {
+    let _kernel = kernel_or_skip!();
+    let script = r#"begin {
+        @a = 1; @b[1] = 2; @k[1, "a"] = 5; @t = (1, "x"); @r = (a=1, b="x");
+        @h = hist(5); @hk[1] = hist(3); @l = lhist(3, 0, 10, 5); @s = stats(4); @av[1] = avg(3);
+        @sk["k"] = stats(2); @big = (uint64)-1; @m["q\"", -1] = count();
+        printf("hi %d\n", 1); print(5); print((1, "a")); print("s\t"); print(@b); print(-1);
+        print((a=1, b=true)); print((uint64)-1); print(PIDTYPE_PID); print(@b[1]);
+        time("%%\n"); errorf("bad %d", 1);
+    }"#;
+    let out = include_str!("../scripts/language/json.ndjson");
+    prints(&["run", "-f", "json", "-e", script], out);
+}
