@@ -233,3 +233,31 @@ fn opens_of_32_bit_programs_are_seen() {
     assert_eq!(of(&there), [(Some(fd), Some(0))], "{:?}", finished.lines);
     assert_eq!(of(&absent), [(Some(-1), Some(2))], "{:?}", finished.lines);
 }
+
+#[test]
+fn opens_through_io_uring_are_counted_as_unseen() {
+    let _kernel = kernel_or_skip!();
+    let Some(tracer) = kscope() else {
+        skip!("kscope", "kscope is not built");
+    };
+    let folder = Folder::new("open-uring");
+    let Some(program) = compile_c("open_uring", &folder) else {
+        skip!("cc", "there is no C compiler with io_uring's header");
+    };
+    let path = folder.path().join("there");
+    std::fs::write(&path, "").expect("a file");
+    let tracer = Tracer::start(&tracer, &["opensnoop", "--json", "--comm", "open_uring"])
+        .expect("opensnoop attaches");
+    let output = Command::new(&program)
+        .arg(&path)
+        .output()
+        .expect("open_uring runs");
+    let result = String::from_utf8_lossy(&output.stdout).trim().to_owned();
+    let finished = tracer.interrupt();
+    if result == "none" {
+        skip!("io_uring", "this kernel has no io_uring, or forbids it");
+    }
+    assert!(result.parse::<i64>().is_ok_and(|fd| fd > 2), "{result}");
+    let told = |line: &String| line.contains("1 opens through io_uring are not shown");
+    assert!(finished.errors.iter().any(told), "{finished:?}");
+}

@@ -124,6 +124,10 @@ impl kscope_runtime::Sink for Sink {
             View::Text(view) => view.write(&output, &mut self.out, &mut err)?,
             View::Table(view) => view.write(&output, &mut self.out, &mut err)?,
             View::Json(view) => view.write(&output, &mut self.out)?,
+            // Whoever reads rows has no use for sentences among them.
+            View::RowJson(_) if matches!(output, Output::Message { .. }) => {
+                TextView::default().write(&output, &mut self.out, &mut err)?;
+            }
             View::RowJson(view) => view.write(&output, &mut self.out)?,
         }
         match self.buffering {
