@@ -123,18 +123,15 @@ fn every_open_is_seen_once_through_the_perf_buffer() {
     every_open_is_seen_once("perf", &tracer);
 }
 
-/// Runs the classic example under opensnoop with this filter; gives its rows and its pid.
+/// Runs the classic example under opensnoop with further arguments; gives its rows and its pid.
 fn trace_hello(
     tracer: &Path,
     folder: &Folder,
     program: &Path,
-    pid: Option<u32>,
+    extra: &[&str],
 ) -> (Vec<Value>, u32) {
-    let pid_text = pid.map(|pid| pid.to_string());
-    let mut arguments = vec!["opensnoop", "--json", "--path", "hello.c"];
-    if let Some(pid) = &pid_text {
-        arguments.extend(["--pid", pid]);
-    }
+    let arguments = ["opensnoop", "--json", "--path", "hello.c"];
+    let arguments: Vec<&str> = arguments.iter().chain(extra).copied().collect();
     let tracer = Tracer::start(tracer, &arguments).expect("opensnoop attaches");
     let mut child = Command::new(program)
         .current_dir(folder.path())
@@ -176,7 +173,7 @@ fn the_classic_example_is_seen_and_filtered() {
     let source = include_str!("../programs/hello.c");
     std::fs::write(folder.path().join("hello.c"), source).expect("hello.c");
 
-    let (rows, pid) = trace_hello(&tracer, &folder, &program, None);
+    let (rows, pid) = trace_hello(&tracer, &folder, &program, &[]);
     let rows: Vec<&Value> = rows.iter().filter(|row| row["pid"] == pid).collect();
     let [row] = rows[..] else {
         panic!("one row: {rows:?}")
@@ -186,8 +183,21 @@ fn the_classic_example_is_seen_and_filtered() {
     assert_eq!(row["fd"], 3);
     assert_eq!(row["err"], 0);
 
-    let (rows, _) = trace_hello(&tracer, &folder, &program, Some(1));
+    let (rows, _) = trace_hello(&tracer, &folder, &program, &["--pid", "1"]);
     assert_eq!(rows, Vec::<Value>::new(), "another pid's filter");
+
+    let (rows, pid) = trace_hello(&tracer, &folder, &program, &["--full-path"]);
+    let full = folder
+        .path()
+        .canonicalize()
+        .expect("its path")
+        .join("hello.c");
+    let paths: Vec<&Value> = rows
+        .iter()
+        .filter(|row| row["pid"] == pid)
+        .map(|row| &row["path"])
+        .collect();
+    assert_eq!(paths, [full.to_str().expect("a text")]);
 }
 
 #[test]
