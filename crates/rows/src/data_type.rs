@@ -145,7 +145,7 @@ impl DataType {
                 let end = fields
                     .last()
                     .map_or(0, |f| f.offset.saturating_add(f.ty.size()));
-                end.checked_next_multiple_of(self.align()).unwrap_or(end)
+                rounded(end, self.align())
             }
             DataType::Record { size, .. } => *size,
             DataType::Array { element, len } => element.size().saturating_mul(*len),
@@ -176,7 +176,7 @@ impl DataType {
         let mut fields = Vec::with_capacity(parts.len());
         for (name, ty) in parts {
             align = align.max(ty.align());
-            offset = offset.next_multiple_of(ty.align());
+            offset = rounded(offset, ty.align());
             let size = ty.size();
             fields.push(Field {
                 name,
@@ -186,8 +186,13 @@ impl DataType {
             });
             offset = offset.saturating_add(size);
         }
-        (fields.into(), offset.next_multiple_of(align))
+        (fields.into(), rounded(offset, align))
     }
+}
+
+/// Rounds up to a multiple; what is too large for that stays as it is.
+fn rounded(offset: u32, align: u32) -> u32 {
+    offset.checked_next_multiple_of(align).unwrap_or(offset)
 }
 
 /// What the values of a map are. The aggregations are per-CPU and merged in user space.

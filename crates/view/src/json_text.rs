@@ -8,24 +8,34 @@ use crate::text_value::write_display;
 pub(crate) fn write_string(out: &mut Vec<u8>, text: &[u8]) {
     out.push(b'"');
     for chunk in text.utf8_chunks() {
-        for character in chunk.valid().chars() {
-            match character {
-                '"' => out.extend_from_slice(b"\\\""),
-                '\\' => out.extend_from_slice(b"\\\\"),
-                '\n' => out.extend_from_slice(b"\\n"),
-                '\r' => out.extend_from_slice(b"\\r"),
-                '\t' => out.extend_from_slice(b"\\t"),
-                '\0'..='\x1f' => {
-                    write_display(out, &format_args!("\\u{:04x}", u32::from(character)));
-                }
-                _ => write_display(out, &character),
-            }
+        let mut rest = chunk.valid().as_bytes();
+        // Most strings have nothing to escape and are copied whole.
+        while let Some(at) = rest.iter().position(|&byte| is_escaped(byte)) {
+            out.extend_from_slice(&rest[..at]);
+            write_escaped(out, rest[at]);
+            rest = &rest[at + 1..];
         }
+        out.extend_from_slice(rest);
         for _ in chunk.invalid() {
             write_display(out, &char::REPLACEMENT_CHARACTER);
         }
     }
     out.push(b'"');
+}
+
+/// Tells of a byte whether JSON wants it escaped; bytes of longer UTF-8 sequences are not.
+fn is_escaped(byte: u8) -> bool {
+    matches!(byte, b'"' | b'\\' | 0..=0x1f)
+}
+
+fn write_escaped(out: &mut Vec<u8>, byte: u8) {
+    match byte {
+        b'\n' => out.extend_from_slice(b"\\n"),
+        b'\r' => out.extend_from_slice(b"\\r"),
+        b'\t' => out.extend_from_slice(b"\\t"),
+        0..=0x1f => write_display(out, &format_args!("\\u{byte:04x}")),
+        _ => out.extend_from_slice(&[b'\\', byte]),
+    }
 }
 
 /// Writes an integer as bpftrace does: as a string when a double cannot hold it exactly.

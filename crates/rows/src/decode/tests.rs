@@ -373,3 +373,11 @@ fn any_bytes_and_types_decode() {
     }
     assert!(some > 5_000, "only {some} values were decoded");
 }
+
+#[test]
+fn a_layout_past_the_largest_size_ends_there() {
+    let large = DataType::Str { capacity: u32::MAX };
+    let parts = vec![("a".to_owned(), large), ("b".to_owned(), DataType::Pointer)];
+    let (fields, size) = DataType::lay_out(parts);
+    assert_eq!((fields[1].offset, size), (u32::MAX, u32::MAX));
+}
