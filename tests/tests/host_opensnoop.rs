@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use kscope_tests::program::{Folder, Tracer, compile_c, kscope};
 use kscope_tests::{kernel_or_skip, skip};
