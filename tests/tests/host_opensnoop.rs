@@ -145,6 +145,8 @@ fn trace_hello(
     output.read_line(&mut line).expect("its line");
     assert_eq!(line.trim_end(), "3 /*", "the file was read");
     let id = child.id();
+    // A path can be completed only as long as the process is there.
+    std::thread::sleep(Duration::from_millis(300));
     child
         .stdin
         .take()
