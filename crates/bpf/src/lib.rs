@@ -62,3 +62,23 @@ pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
 pub use tracefs::Tracefs;
 pub use waker::Waker;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_daemon_keeps_goes_between_threads() {
+        fn shared<T: Send + Sync + 'static>() {}
+        fn moved<T: Send + 'static>() {}
+        shared::<Object>();
+        shared::<Program>();
+        shared::<Map>();
+        shared::<Link>();
+        shared::<Features>();
+        shared::<Waker>();
+        shared::<Error>();
+        moved::<EventReader>();
+        moved::<IterReader>();
+    }
+}

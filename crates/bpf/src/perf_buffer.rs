@@ -23,7 +23,8 @@ pub struct PerfBuffer {
 
 impl PerfBuffer {
     /// Opens a ring of at least `bytes_per_cpu` bytes on each online CPU and stores it in the map.
-    /// A reader is woken after `watermark` bytes, or at each sample where that is 0.
+    /// A reader is woken after `watermark` bytes, or at each sample where that is 0. CPUs that come
+    /// online later have no ring: `bpf_perf_event_output` fails there.
     ///
     /// # Errors
     ///

@@ -10,7 +10,7 @@ use kscope_rows::{
 use crate::json_text::{write_integer, write_list, write_string};
 use crate::printf::render;
 use crate::text::key_text;
-use crate::text_value::{integer, value_text, write_display};
+use crate::text_value::{statistics, value_text, write_display};
 
 /// Prints outputs as JSON in bpftrace's schema.
 #[derive(Clone, Copy, Debug, Default)]
@@ -184,14 +184,11 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
             average,
             signed,
         } => {
-            let [total, average] = [*total, *average].map(|bits| integer(bits, *signed));
-            let count = Value::Uint(*count);
-            let fields: [(&[u8], &Value); 3] = [
-                (b"count", &count),
-                (b"average", &average),
-                (b"total", &total),
-            ];
-            write_object(line, fields);
+            let fields = statistics(*count, *average, *total, *signed);
+            write_object(
+                line,
+                fields.iter().map(|(name, value)| (name.as_bytes(), value)),
+            );
         }
         Value::Histogram(Histogram { buckets, .. }) => {
             write_list(line, ARRAY, buckets, write_bucket);

@@ -6,7 +6,7 @@ use kscope_rows::{Bucket, Frame, Histogram, Output, Row, Schema, Stack, Value};
 
 use crate::json::JsonView;
 use crate::json_text::{write_list, write_string};
-use crate::text_value::{integer, value_text, write_display};
+use crate::text_value::{statistics, value_text, write_display};
 
 /// Name of the member that holds the schema's version.
 pub(crate) const VERSION: &str = "schema_version";
@@ -96,11 +96,7 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
             average,
             signed,
         } => {
-            let fields = [
-                ("count", Value::Uint(*count)),
-                ("average", integer(*average, *signed)),
-                ("total", integer(*total, *signed)),
-            ];
+            let fields = statistics(*count, *average, *total, *signed);
             write_list(line, OBJECT, &fields, |line, (name, value)| {
                 write_member(line, name, value);
             });

@@ -39,22 +39,33 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
             average,
             signed,
         } => {
-            let [total, average] = [*total, *average].map(|bits| integer(bits, *signed));
-            let count = Value::Uint(*count);
-            let fields = [("count", &count), ("average", &average), ("total", &total)];
-            write_record(out, fields.into_iter());
+            let fields = statistics(*count, *average, *total, *signed);
+            write_record(out, fields.iter().map(|(name, value)| (*name, value)));
         }
         Value::Histogram(histogram) => write_histogram(out, histogram),
     }
 }
 
-/// Gives the bits of an integer as a value of its signedness.
-pub(crate) fn integer(bits: i64, signed: bool) -> Value {
-    if signed {
-        Value::Int(bits)
-    } else {
-        Value::Uint(bits.cast_unsigned())
-    }
+/// Gives the parts of `stats()` in the order they are shown in; average and total are bits of a
+/// number that has a sign or has not.
+pub(crate) fn statistics(
+    count: u64,
+    average: i64,
+    total: i64,
+    signed: bool,
+) -> [(&'static str, Value); 3] {
+    let integer = |bits: i64| {
+        if signed {
+            Value::Int(bits)
+        } else {
+            Value::Uint(bits.cast_unsigned())
+        }
+    };
+    [
+        ("count", Value::Uint(count)),
+        ("average", integer(average)),
+        ("total", integer(total)),
+    ]
 }
 
 /// Writes `{ .name = value, … }`.

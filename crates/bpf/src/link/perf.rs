@@ -40,7 +40,7 @@ impl Program {
     }
 
     /// Runs a [`ProgramType::PerfEvent`] program by a sampling event, on one CPU or on all that
-    /// are online. A cookie that is not 0 needs Linux 5.15.
+    /// are online now; those that come later are not sampled. A cookie that is not 0 needs Linux 5.15.
     ///
     /// # Errors
     ///

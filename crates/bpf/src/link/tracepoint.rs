@@ -10,10 +10,11 @@ use crate::tracefs::Tracefs;
 
 impl Program {
     /// Attaches a [`ProgramType::Tracepoint`] program. A cookie that is not 0 needs Linux 5.15.
+    /// Where tracefs is not mounted, this mounts it (see [`Tracefs::find_or_mount`]).
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::NotMounted`] without tracefs;
+    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::NotMounted`] where that fails;
     /// [`Error::Permission`]; [`Error::Os`] with `EACCES` where the program reads past the record.
     pub fn attach_tracepoint(
         &self,
