@@ -17,7 +17,8 @@ pub enum Denial {
         /// For example `CAP_BPF`; one of `CAP_SYS_ADMIN` replaces all of them.
         missing: Vec<&'static str>,
     },
-    /// The limit on locked memory is used up (kernels before 5.11).
+    /// The limit on locked memory is used up: by maps and programs (kernels before 5.11), or by
+    /// perf buffers larger than `kernel.perf_event_mlock_kb`.
     Memlock {
         /// The limit in bytes.
         limit: u64,

@@ -3,9 +3,9 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
-use kscope_sys::{CpuSet, Errno, PerfEvent, PerfRecord, PerfRing, SharedKernel, page_size};
+use kscope_sys::{CpuSet, Errno, Kernel, PerfEvent, PerfRecord, PerfRing, SharedKernel, page_size};
 
-use crate::denial::{Needs, explain};
+use crate::denial::{Denial, Needs, explain};
 use crate::error::Error;
 use crate::event::EventRound;
 use crate::map::Map;
@@ -28,7 +28,7 @@ impl PerfBuffer {
     ///
     /// # Errors
     ///
-    /// [`Error::Permission`], or [`Error::Os`] where memory may not be locked.
+    /// [`Error::Permission`], also where so much memory may not be locked, or [`Error::Os`].
     pub fn new(map: &Map, bytes_per_cpu: usize, watermark: u32) -> Result<PerfBuffer, Error> {
         let kernel = map.kernel().clone();
         let pages = bytes_per_cpu.div_ceil(page_size()).max(1);
@@ -58,10 +58,8 @@ impl PerfBuffer {
                     explain(&*kernel, Needs::Perf, "perf_event_open", errno, about)
                 })?,
             };
-            let ring = PerfRing::new(&*kernel, event, pages).map_err(|errno| {
-                let about = format!("{pages} pages of perf buffer on CPU {cpu}");
-                Error::os("mmap", errno, about)
-            })?;
+            let ring = PerfRing::new(&*kernel, event, pages)
+                .map_err(|errno| unmapped(&*kernel, errno, pages, cpu))?;
             map.update_fd(cpu, ring.as_fd())?;
             waiter.watch(ring.as_fd(), u64::from(cpu))?;
             rings.push(ring);
@@ -132,5 +130,48 @@ impl AsFd for PerfBuffer {
     /// a ring's records once: watch it before programs are attached, and drain at each readiness.
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.waiter.as_fd()
+    }
+}
+
+/// Makes an error of a ring that cannot be mapped: rings larger than `kernel.perf_event_mlock_kb`
+/// count against the limit on locked memory, on every kernel.
+fn unmapped(kernel: &dyn Kernel, errno: Errno, pages: usize, cpu: u32) -> Error {
+    let limit = kernel.memlock().ok().filter(|&limit| limit != u64::MAX);
+    match (errno, limit) {
+        (Errno::PERM, Some(limit)) => Error::Permission {
+            call: "mmap",
+            cause: Denial::Memlock { limit },
+        },
+        _ => {
+            let about = format!("{pages} pages of perf buffer on CPU {cpu}");
+            Error::os("mmap", errno, about)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use kscope_sys::{Call, FakeKernel, Reply};
+
+    #[test]
+    fn a_ring_too_large_to_be_locked_names_the_limit() {
+        let check = |errno, limit, expected: &str| {
+            let fake = FakeKernel::new(move |call| match call {
+                Call::Memlock => Ok(Reply::Number(limit)),
+                other => panic!("{other:?}"),
+            });
+            assert_eq!(unmapped(&fake, errno, 8, 2).to_string(), expected);
+        };
+        check(
+            Errno::PERM,
+            65536,
+            "mmap is not permitted: the limit on locked memory (65536 bytes) is used up",
+        );
+        let about = "mmap of 8 pages of perf buffer on CPU 2";
+        let refused = format!("{about}: EPERM (Operation not permitted)");
+        check(Errno::PERM, u64::MAX, &refused);
+        let full = format!("{about}: ENOMEM (Cannot allocate memory)");
+        check(Errno::NOMEM, 65536, &full);
     }
 }
