@@ -28,12 +28,6 @@ pub enum Bpf<'a> {
         key: &'a [u8],
         value: &'a mut [u8],
     },
-    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM` (hash kinds: 5.14).
-    MapTake {
-        map: &'a MapFd,
-        key: &'a [u8],
-        value: &'a mut [u8],
-    },
     /// `BPF_MAP_UPDATE_ELEM` with `BPF_ANY` 0, `BPF_NOEXIST` 1 or `BPF_EXIST` 2.
     MapUpdate {
         map: &'a MapFd,
@@ -304,7 +298,6 @@ impl Bpf<'_> {
         match self {
             Bpf::MapCreate(_) => "BPF_MAP_CREATE",
             Bpf::MapLookup { .. } => "BPF_MAP_LOOKUP_ELEM",
-            Bpf::MapTake { .. } => "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
             Bpf::MapUpdate { .. } | Bpf::MapUpdateFd { .. } => "BPF_MAP_UPDATE_ELEM",
             Bpf::MapDelete { .. } => "BPF_MAP_DELETE_ELEM",
             Bpf::MapNextKey { .. } => "BPF_MAP_GET_NEXT_KEY",
@@ -341,10 +334,6 @@ impl Bpf<'_> {
             Bpf::MapLookup { map, key, value } => {
                 fits(map, key, Some(value))?;
                 Attr::new(1, 32).fd(0, *map).source(8, key).sink(16, value)
-            }
-            Bpf::MapTake { map, key, value } => {
-                fits(map, key, Some(value))?;
-                Attr::new(21, 32).fd(0, *map).source(8, key).sink(16, value)
             }
             Bpf::MapUpdate {
                 map,

@@ -59,13 +59,6 @@ pub enum Call<'a> {
     /// Maps a whole file of sysfs read-only. Answer: [`Reply::Mapping`]; `ENODEV` or `EINVAL`
     /// where it cannot be mapped.
     MapFile(&'a Path),
-    /// Opens an existing file for appending and writes in one write(2). Answer: [`Reply::Done`].
-    AppendFile {
-        /// The file.
-        path: &'a Path,
-        /// The bytes.
-        bytes: &'a [u8],
-    },
     /// stat(2). Answer: [`Reply::Identity`].
     Identity(&'a Path),
     /// Mounts a kernel file system such as `tracefs` on `target`. Answer: [`Reply::Done`].
@@ -105,7 +98,7 @@ impl Call<'_> {
             Call::EpollWait { .. } => "epoll_wait",
             Call::EventFd => "eventfd",
             Call::Read { .. } | Call::ReadFile(_) => "read",
-            Call::Write { .. } | Call::AppendFile { .. } => "write",
+            Call::Write { .. } => "write",
             Call::Identity(_) => "stat",
             Call::Mount { .. } => "mount",
             Call::RaiseMemlock => "setrlimit",

@@ -76,11 +76,6 @@ impl dyn Kernel + '_ {
         self.done(Call::Bpf(Bpf::MapLookup { map, key, value }))
     }
 
-    /// Looks up a key and deletes it in one step.
-    pub fn map_take(&self, map: &MapFd, key: &[u8], value: &mut [u8]) -> Result<(), Errno> {
-        self.done(Call::Bpf(Bpf::MapTake { map, key, value }))
-    }
-
     /// Writes a value.
     pub fn map_update(
         &self,
@@ -259,11 +254,6 @@ impl dyn Kernel + '_ {
     /// Reads a small file whole.
     pub fn read_file(&self, path: &Path) -> Result<Vec<u8>, Errno> {
         answer!(self.call(Call::ReadFile(path)), Bytes)
-    }
-
-    /// Appends to an existing file in one write.
-    pub fn append_file(&self, path: &Path, bytes: &[u8]) -> Result<(), Errno> {
-        self.done(Call::AppendFile { path, bytes })
     }
 
     /// Tells which file a path names.

@@ -1,8 +1,8 @@
 //! The running kernel.
 
 use std::ffi::CString;
-use std::fs::{File, OpenOptions};
-use std::io::{Read as _, Write as _};
+use std::fs::File;
+use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -65,12 +65,6 @@ impl Kernel for RealKernel {
                 number(count as i64)
             }
             Call::ReadFile(path) => read_file(path).map(Reply::Bytes),
-            Call::AppendFile { path, bytes } => {
-                let io = |e: std::io::Error| Errno::from_io(&e);
-                let mut file = OpenOptions::new().append(true).open(path).map_err(io)?;
-                file.write_all(bytes).map_err(io)?;
-                Ok(Reply::Done)
-            }
             Call::Identity(path) => {
                 let meta = std::fs::metadata(path).map_err(|e| Errno::from_io(&e))?;
                 let dev = meta.dev();
@@ -214,7 +208,6 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
             })
         }
         Bpf::MapLookup { .. }
-        | Bpf::MapTake { .. }
         | Bpf::MapUpdate { .. }
         | Bpf::MapUpdateFd { .. }
         | Bpf::MapDelete { .. }

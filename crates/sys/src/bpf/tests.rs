@@ -84,16 +84,6 @@ fn maps() {
         &fields,
     );
     check(
-        Bpf::MapTake {
-            map: &map,
-            key: &key,
-            value: &mut value,
-        },
-        21,
-        32,
-        &fields,
-    );
-    check(
         Bpf::MapUpdate {
             map: &map,
             key: &key,
