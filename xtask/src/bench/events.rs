@@ -69,7 +69,9 @@ fn costs(pair: &Pair, settings: &Settings, body: &str) -> Result<(f64, f64), Str
             // The first batch makes the entries and warms the caches.
             running.cost(settings.calls / 10);
             costs.extend((0..BATCHES).filter_map(|_| running.cost(settings.calls)));
-            running.stop()?;
+            running
+                .stop()
+                .map_err(|why| format!("{}: {why}", tracer.name))?;
         }
     }
     let kscope = median(costs.0).ok_or("kscope's programs did not run on every call")?;

@@ -17,7 +17,7 @@ const LAST: f64 = 20e6;
 /// Part of a rate that a producer keeps when it keeps it.
 const KEPT: f64 = 0.9;
 /// Tries of one rate.
-const TRIES: usize = 3;
+const TRIES: usize = 2;
 /// Calls of the producer that does not wait.
 const FLAT_OUT: u64 = 2_000_000;
 
@@ -136,11 +136,13 @@ fn produce(
     let running = {
         // Only to see that it is attached: the clock costs each event about 57 ns.
         let _statistics = Statistics::enable()?;
-        Running::start(command)?
+        Running::start(command).map_err(|why| format!("{}: {why}", tracer.name))?
     };
     let (produced, took) = work(time.unwrap_or_default());
     settle(&seen_here);
-    let told = running.stop()?;
+    let told = running
+        .stop()
+        .map_err(|why| format!("{}: {why}", tracer.name))?;
     let file = std::fs::File::open(&seen_here)
         .map_err(|error| format!("{}: {error}", seen_here.display()))?;
     let mut lines = count(BufReader::new(file));
