@@ -209,7 +209,7 @@ impl Btf {
     }
 
     /// Gives the string at `offset` as references to strings count, base first; none where it is
-    /// not UTF-8.
+    /// not UTF-8 or longer than 4096 bytes.
     #[must_use]
     pub fn string(&self, offset: u32) -> Option<&str> {
         c_string(self.string_bytes(offset)?)

@@ -37,9 +37,14 @@ impl Endian {
     }
 }
 
-/// Gives the string that ends before the first NUL; none where there is no NUL or the bytes are
-/// not UTF-8.
+/// Longest string read, in bytes; kernels take names of 511. Without a bound a blob whose types all
+/// name the same megabyte would take hours to index.
+pub(crate) const LONGEST: usize = 4096;
+
+/// Gives the string that ends before the first NUL; none where there is no NUL in reach or the
+/// bytes are not UTF-8.
 pub(crate) fn c_string(bytes: &[u8]) -> Option<&str> {
-    let end = bytes.iter().position(|&b| b == 0)?;
+    let reach = bytes.get(..=LONGEST).unwrap_or(bytes);
+    let end = reach.iter().position(|&b| b == 0)?;
     str::from_utf8(&bytes[..end]).ok()
 }

@@ -1,6 +1,7 @@
 //! Names to types: a table of buckets, two words per name and no copy of any name.
 
 use crate::blob::{Btf, TypeId};
+use crate::bytes::LONGEST;
 use crate::kind::Kind;
 use crate::types::Type;
 
@@ -17,6 +18,7 @@ const PRIME: u32 = 0x0100_0193;
 /// Gives the hash of a name, never 0.
 fn hash(name: &[u8]) -> u32 {
     let step = |h: u32, &b: &u8| (h ^ u32::from(b)).wrapping_mul(PRIME);
+    let name = name.get(..=LONGEST).unwrap_or(name);
     name.iter().take_while(|&&b| b != 0).fold(SEED, step).max(1)
 }
 

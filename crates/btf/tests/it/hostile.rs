@@ -178,3 +178,23 @@ fn endless_types_end() {
         assert!(btf.print_c(TypeId(id)).contains("/* ... */"), "{}", id);
     }
 }
+
+#[test]
+fn names_that_share_a_megabyte_are_indexed_in_time() {
+    let mut writer = BtfWriter::new(Order::Little);
+    let long = writer.string(&"x".repeat(1 << 20));
+    // Kind 7 is a declaration. Read whole, these names are ten thousand megabytes.
+    for i in 0..10_000 {
+        writer.header(long + i, 7, false, 0, 0);
+    }
+    let end = long + (1 << 20);
+    let longest = writer.header(end - 4096, 7, false, 0, 0);
+    let longer = writer.header(end - 4097, 7, false, 0, 0);
+    let btf = Btf::parse(writer.blob()).unwrap();
+    let longest_name = "x".repeat(4096);
+    assert_eq!(btf.find_all("xx").next(), None);
+    assert_eq!(btf.find_all(&longest_name).next(), Some(TypeId(longest)));
+    assert_eq!(btf.name(TypeId(longest)), Some(longest_name.as_str()));
+    assert_eq!(btf.name(TypeId(longer)), None);
+    assert!(btf.validate().is_err());
+}
