@@ -20,10 +20,12 @@ macro_rules! kscope_or_skip {
     }};
 }
 
-/// Runs a script that ends by itself.
+/// Runs a script that ends by itself, or is ended.
 fn run(program: &PathBuf, words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new(program);
+    let mut command = Command::new("timeout");
     let output = command
+        .args(["-s", "KILL", "50"])
+        .arg(program)
         .args(words)
         .stdin(Stdio::null())
         .output()

@@ -129,12 +129,16 @@ impl Failure {
 
     fn with_kernel_hints(self, error: &KernelError, verbose: bool) -> Failure {
         match error {
-            KernelError::Rejected { log, .. } if verbose => {
-                self.detail(format!("the verifier's log:\n{}", log.text.trim_end()))
+            KernelError::Rejected { log, .. } => {
+                let shown = match verbose {
+                    true => self.detail(format!("the verifier's log:\n{}", log.text.trim_end())),
+                    false => self.hint("-v shows the verifier's whole log"),
+                };
+                shown.hint(match log.telling_line.contains("too large") {
+                    true => "split the probe into smaller ones",
+                    false => "a script that compiles should be accepted: please report it",
+                })
             }
-            KernelError::Rejected { .. } => self
-                .hint("-v shows the verifier's whole log")
-                .hint("the fault is kscope's unless the script is too large: please report it"),
             KernelError::Permission { cause, .. } => match way_out(cause) {
                 Some(way_out) => self.hint(way_out).hint(DOCTOR),
                 None => self.hint(DOCTOR),
@@ -151,16 +155,20 @@ impl Failure {
     /// Prints the failure and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
         if !self.quiet {
-            let mut text = format!("ERROR: {}\n", self.message);
-            for detail in &self.detail {
-                let _ = writeln!(text, "{detail}");
-            }
-            for hint in &self.hints {
-                let _ = writeln!(text, "HINT: {hint}");
-            }
-            tell(text.trim_end());
+            tell(self.text().trim_end());
         }
         ExitCode::from(self.code)
+    }
+
+    fn text(&self) -> String {
+        let mut text = format!("ERROR: {}\n", self.message);
+        for detail in &self.detail {
+            let _ = writeln!(text, "{detail}");
+        }
+        for hint in &self.hints {
+            let _ = writeln!(text, "HINT: {hint}");
+        }
+        text
     }
 }
 
@@ -188,6 +196,8 @@ fn quote(source: &str, place: LineInfo) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use kscope_bpf::VerifierLog;
+    use kscope_bpf::sys::Errno;
 
     #[test]
     fn the_caret_stands_below_the_column() {
@@ -199,5 +209,109 @@ mod tests {
         };
         let expected = "at line 2, column 4:\n\tab c\n\t  ^";
         assert_eq!(quote("x\n\tab c\n", place), expected);
+    }
+
+    /// Gives all that is told of an error, and the exit code.
+    fn told(error: &RuntimeError, verbose: bool) -> (String, u8) {
+        let failure = Failure::of_run(error, "begin {\n  @ = 1;\n}\n", verbose);
+        (failure.text(), failure.code)
+    }
+
+    fn rejected() -> RuntimeError {
+        let log = "0: (b7) r0 = 0\n1: (79) r2 = *(u64 *)(r0 +0)\nR0 invalid mem access 'scalar'\n\
+            processed 2 insns (limit 1000000) max_states_per_insn 0";
+        RuntimeError::Program {
+            probe: "begin".to_owned(),
+            place: Some(LineInfo {
+                insn: 1,
+                file: 0,
+                line: 2,
+                column: 3,
+            }),
+            error: KernelError::Rejected {
+                program: "p0".to_owned(),
+                errno: Errno::ACCES,
+                log: Box::new(VerifierLog::parse(log)),
+            },
+        }
+    }
+
+    #[test]
+    fn a_rejection_shows_the_scripts_line_and_the_telling_one_of_the_log() {
+        let (text, code) = told(&rejected(), false);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(code, FAILED);
+        assert!(
+            lines[0].contains("R0 invalid mem access 'scalar'"),
+            "{text}"
+        );
+        assert_eq!(lines[1..4], ["at line 2, column 3:", "  @ = 1;", "  ^"]);
+        assert!(lines[4].starts_with("HINT: -v shows"), "{text}");
+        assert!(!text.contains("(79) r2"), "{text}");
+        let (text, _) = told(&rejected(), true);
+        assert!(text.contains("1: (79) r2 = *(u64 *)(r0 +0)\n"), "{text}");
+    }
+
+    #[test]
+    fn each_cause_has_its_own_line_and_way_out() {
+        let check = |error: RuntimeError, parts: &[&str]| {
+            let (text, code) = told(&error, false);
+            assert_eq!(code, FAILED);
+            for part in parts {
+                assert!(text.contains(part), "no `{part}` in:\n{text}");
+            }
+        };
+        let denied = |cause| {
+            RuntimeError::Kernel(KernelError::Permission {
+                call: "BPF_PROG_LOAD",
+                cause,
+            })
+        };
+        let missing = vec!["CAP_BPF"];
+        check(
+            denied(Denial::Capability { missing }),
+            &["lacks CAP_BPF", "run as root"],
+        );
+        let mode = "integrity".to_owned();
+        check(
+            denied(Denial::Lockdown { mode }),
+            &["locked down (integrity)", "boot without"],
+        );
+        check(denied(Denial::Confined), &["confine", "container"]);
+        check(
+            denied(Denial::Memlock { limit: 65536 }),
+            &["65536", "ulimit -l"],
+        );
+        check(denied(Denial::Kernel), &["everyone", "kscope doctor"]);
+        let path = "/sys/kernel/btf/vmlinux".to_owned();
+        check(
+            RuntimeError::NoTypes { path },
+            &["BTF", "CONFIG_DEBUG_INFO_BTF", "--btf"],
+        );
+        let error = KernelError::Unsupported {
+            feature: "kprobes".to_owned(),
+            since: Some("CONFIG_KPROBE_EVENTS"),
+        };
+        let probe = "kprobe:vfs_read".to_owned();
+        check(
+            RuntimeError::Attach { probe, error },
+            &[
+                "cannot attach kprobe:vfs_read",
+                "CONFIG_KPROBE_EVENTS",
+                "kscope doctor",
+            ],
+        );
+        check(
+            RuntimeError::NothingAttached,
+            &["none of the script's probes"],
+        );
+    }
+
+    #[test]
+    fn a_closed_pipe_is_no_failure() {
+        let failure = Failure::of_output(&io::ErrorKind::BrokenPipe.into());
+        assert_eq!((failure.quiet, failure.code), (true, 0));
+        let failure = Failure::of_output(&io::ErrorKind::StorageFull.into());
+        assert_eq!((failure.quiet, failure.code), (false, FAILED));
     }
 }

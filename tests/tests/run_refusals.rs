@@ -1,0 +1,324 @@
+//! What a kernel or its administrator refuses, each told in a line of its own with the way out.
+
+use std::os::unix::fs::PermissionsExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kscope_tests::program::{Folder, kscope};
+use kscope_tests::{kernel_or_skip, skip};
+
+/// Tells this program, run again in a mount namespace of its own, to change what is mounted.
+const INSIDE: &str = "KSCOPE_TEST_INSIDE";
+
+/// The user id of nobody.
+const NOBODY: u32 = 65534;
+
+/// A copy of the program that every user can run.
+struct Program {
+    folder: Folder,
+}
+
+impl Program {
+    fn find(name: &str) -> Option<Program> {
+        let program = kscope()?;
+        let folder = Folder::new(name);
+        let open = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), open.clone()).expect("ours");
+        let copy = folder.path().join("kscope");
+        std::fs::copy(program, &copy).expect("a copy");
+        std::fs::set_permissions(&copy, open).expect("ours");
+        Some(Program { folder })
+    }
+
+    fn path(&self) -> PathBuf {
+        self.folder.path().join("kscope")
+    }
+
+    /// Runs it as nobody, without groups and capabilities.
+    fn as_nobody(&self, words: &[&str]) -> Left {
+        // Dropping the user drops the groups and, at exec, the capabilities.
+        Left::of(self.command(words).uid(NOBODY).gid(NOBODY))
+    }
+
+    fn as_root(&self, words: &[&str]) -> Left {
+        Left::of(&mut self.command(words))
+    }
+
+    /// A script that runs where it should have been refused would never end.
+    fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new("timeout");
+        command
+            .args(["-s", "KILL", "50"])
+            .arg(self.path())
+            .args(words);
+        command
+    }
+}
+
+/// What a finished program left.
+struct Left {
+    code: Option<i32>,
+    out: String,
+    err: String,
+}
+
+impl Left {
+    fn of(command: &mut Command) -> Left {
+        let output = command
+            .current_dir("/")
+            .env_remove("BPFTRACE_BTF")
+            .stdin(Stdio::null())
+            .output()
+            .expect("kscope starts");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Left {
+            code: output.status.code(),
+            out: text(&output.stdout),
+            err: text(&output.stderr),
+        }
+    }
+
+    /// Demands an exit code and parts of what is said.
+    #[track_caller]
+    fn is(self, code: i32, parts: &[&str]) -> Left {
+        let Left { out, err, .. } = &self;
+        assert_eq!(self.code, Some(code), "{out}\n{err}");
+        for part in parts {
+            assert!(err.contains(part), "no `{part}` in:\n{err}");
+        }
+        self
+    }
+}
+
+macro_rules! program_or_skip {
+    ($name:expr) => {{
+        let _ = kernel_or_skip!();
+        match Program::find($name) {
+            Some(program) => program,
+            None => skip!("kscope", "there is no kscope program"),
+        }
+    }};
+}
+
+/// Runs this test again with mounts of its own. `None` where it does already, else whether that
+/// could be done and went well.
+fn in_own_mounts(test: &str) -> Option<Result<(), String>> {
+    if std::env::var_os(INSIDE).is_some() {
+        return None;
+    }
+    let test_program = std::env::current_exe().expect("a path");
+    let output = Command::new("unshare")
+        .args(["-m", "--propagation", "private"])
+        .arg(test_program)
+        .args(["--exact", test, "--nocapture", "--include-ignored"])
+        .env(INSIDE, "1")
+        .output();
+    Some(match output {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => {
+            let text = [output.stdout, output.stderr].concat();
+            Err(String::from_utf8_lossy(&text).into_owned())
+        }
+        Err(error) => Err(error.to_string()),
+    })
+}
+
+fn mount(words: &[&str]) {
+    let mounted = Command::new("mount").args(words).status().expect("mount");
+    assert!(mounted.success(), "mount {words:?}");
+}
+
+#[test]
+fn without_privilege_scripts_are_checked_but_not_run() {
+    let program = program_or_skip!("nobody");
+    let check =
+        |script, code, parts: &[&str]| program.as_nobody(&["check", "-e", script]).is(code, parts);
+    let known = "tracepoint:syscalls:sys_enter_openat { print(str(args.filename)); }";
+    let left = check(
+        known,
+        0,
+        &["sys_enter_openat was not checked", "/sys/kernel/tracing"],
+    );
+    assert!(left.out.starts_with("stdin: 1 probe, "), "{}", left.out);
+    check(
+        "tracepoint:sched:sched_switch { @ = count(); }",
+        0,
+        &["not checked"],
+    );
+    check("begin { coom; }", 1, &["`comm`"]);
+    let way_out = [
+        "lacks CAP_BPF",
+        "run as root, or grant CAP_BPF, CAP_PERFMON",
+        "kscope doctor",
+    ];
+    program
+        .as_nobody(&["-e", "begin { @ = 1; exit(); }"])
+        .is(1, &way_out);
+    program
+        .as_nobody(&["opensnoop"])
+        .is(1, &["run as root", "kscope doctor"]);
+    let fields = "tracepoint:sched:sched_switch { print(args.next_pid); }";
+    program
+        .as_nobody(&["-e", fields])
+        .is(1, &["cannot be looked up", "run as root"]);
+    let doctor = program.as_nobody(&["doctor"]).is(0, &[]).out;
+    let lines = [
+        "kernel symbols",
+        "tracefs",
+        "tracepoint programs",
+        "ring buffer",
+    ];
+    for line in lines {
+        let found = doctor.lines().find(|found| found.starts_with(line));
+        let found = found.unwrap_or_else(|| panic!("no {line} in:\n{doctor}"));
+        assert!(
+            found.contains("refused: ") || found.contains("hidden: "),
+            "{found}"
+        );
+    }
+}
+
+#[test]
+fn a_user_lists_what_can_be_known() {
+    let program = program_or_skip!("lister");
+    let left = program
+        .as_nobody(&["list", "tracepoint:syscalls:sys_enter_open*"])
+        .is(0, &["not all probes can be listed", "/sys/kernel/tracing"]);
+    assert!(
+        left.out.contains("tracepoint:syscalls:sys_enter_openat\n"),
+        "{}",
+        left.out
+    );
+    let left = program.as_nobody(&["list", "struct list_head"]).is(0, &[]);
+    assert!(left.out.starts_with("struct list_head {\n"), "{}", left.out);
+}
+
+#[test]
+fn tracefs_that_is_not_mounted_is_mounted_or_named() {
+    let program = program_or_skip!("tracefs");
+    match in_own_mounts("tracefs_that_is_not_mounted_is_mounted_or_named") {
+        None => {}
+        Some(Ok(())) => return,
+        Some(Err(why)) if why.contains("unshare") => skip!("unshare", "no mounts of one's own"),
+        Some(Err(why)) => panic!("{why}"),
+    }
+    for place in [
+        "/sys/kernel/tracing",
+        "/sys/kernel/debug/tracing",
+        "/sys/kernel/debug",
+    ] {
+        let _ = Command::new("umount")
+            .args(["-l", place])
+            .stderr(Stdio::null())
+            .status();
+    }
+    assert!(
+        !Path::new("/sys/kernel/tracing/events").exists(),
+        "still mounted"
+    );
+    let script = "tracepoint:sched:sched_switch { print(args.next_pid); }";
+    program
+        .as_nobody(&["check", "-e", script])
+        .is(0, &["tracefs is not mounted"]);
+    program
+        .as_nobody(&["-e", script])
+        .is(1, &["tracefs is not mounted", "run as root"]);
+    let once = "tracepoint:sched:sched_switch { exit(); }";
+    program.as_root(&["-q", "-e", once]).is(0, &[]);
+    assert!(
+        Path::new("/sys/kernel/tracing/events").exists(),
+        "not mounted"
+    );
+}
+
+#[test]
+fn a_kernel_without_types_is_told_from_missing_privilege() {
+    let program = program_or_skip!("types");
+    match in_own_mounts("a_kernel_without_types_is_told_from_missing_privilege") {
+        None => {}
+        Some(Ok(())) => return,
+        Some(Err(why)) if why.contains("unshare") => skip!("unshare", "no mounts of one's own"),
+        Some(Err(why)) => panic!("{why}"),
+    }
+    if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        skip!("btf", "this kernel has no types anyway");
+    }
+    mount(&["-t", "tmpfs", "tmpfs", "/sys/kernel/btf"]);
+    let no_types = [
+        "does not show its types (BTF)",
+        "/sys/kernel/btf/vmlinux",
+        "--btf",
+    ];
+    program.as_root(&["list", "struct file"]).is(1, &no_types);
+    let script = "kprobe:vfs_read { print(((struct file *)arg0)->f_flags); }";
+    let left = program.as_root(&["-e", script]).is(1, &no_types);
+    assert!(!left.err.contains("CAP_"), "{}", left.err);
+    let left = program.as_root(&["doctor"]).is(0, &[]);
+    let line = left
+        .out
+        .lines()
+        .find(|line| line.starts_with("kernel types (BTF)"));
+    assert!(
+        line.is_some_and(|line| line.contains("missing")),
+        "{}",
+        left.out
+    );
+    // What needs no types runs as ever.
+    let script = "begin { printf(\"x\\n\"); } tracepoint:sched:sched_switch { exit(3); }";
+    program.as_root(&["-q", "-e", script]).is(3, &[]);
+}
+
+#[test]
+fn a_kernel_without_kprobes_says_so() {
+    let program = program_or_skip!("kprobes");
+    if Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        skip!("no-kprobes", "this kernel has kprobes");
+    }
+    let script = "kprobe:vfs_read { @ = count(); }";
+    let left = program.as_root(&["-e", script]).is(
+        1,
+        &[
+            "cannot attach kprobe:vfs_read",
+            "this kernel has no kprobes",
+            "CONFIG_KPROBE",
+            "kscope doctor",
+        ],
+    );
+    assert!(!left.err.contains("Attached"), "{}", left.err);
+}
+
+#[test]
+fn unknown_probes_have_near_names() {
+    let program = program_or_skip!("near");
+    let check = |script, parts: &[&str]| {
+        program.as_root(&["check", "-e", script]).is(1, parts);
+    };
+    check(
+        "tracepoint:sched:sched_swich { }",
+        &["sched_swich", "`tracepoint:sched:sched_switch`"],
+    );
+    check(
+        "tracepoint:syscalls:sys_enter_opennat { }",
+        &["sys_enter_openat"],
+    );
+    check(
+        "rawtracepoint:sched_swich { }",
+        &["sched_swich", "sched_switch"],
+    );
+    check("kprobe:vfs_raed { }", &["vfs_raed", "`vfs_read`"]);
+    check(
+        "tracepoint:sched:sched_switch { print(args.prev_pidd); }",
+        &["prev_pidd", "`prev_pid`"],
+    );
+    let listed = |pattern, near| {
+        program
+            .as_root(&["list", pattern])
+            .is(1, &["no probe matches", pattern, near]);
+    };
+    listed("kprobe:vfs_raed", "kprobe:vfs_read");
+    listed("t:sched:sched_swich", "t:sched:sched_switch");
+    program
+        .as_root(&["list", "struct lst_head"])
+        .is(1, &["lst_head", "did you mean list_head"]);
+}
