@@ -143,11 +143,14 @@ pub(crate) fn lockdown(kernel: &dyn Kernel) -> Option<String> {
 
 /// Finds out why a call that needs `needs` was refused.
 pub(crate) fn cause(kernel: &dyn Kernel, needs: Needs) -> Denial {
-    let missing = needs.missing(kernel.capabilities().unwrap_or(u64::MAX));
+    let have = kernel.capabilities().unwrap_or(u64::MAX);
+    let missing = needs.missing(have);
     if !missing.is_empty() {
         return Denial::Capability { missing };
     }
-    if smallest_program(kernel).is_err() {
+    // CAP_PERFMON alone suffices for perf events, and then a refused program tells nothing.
+    let may_load = Needs::Bpf.missing(have).is_empty();
+    if may_load && smallest_program(kernel).is_err() {
         return match kernel.memlock() {
             // Where the limit counts, 64 KiB of it do not suffice for one program and one map.
             Ok(limit) if limit < 1 << 20 && kernel.raise_memlock().is_err() => {

@@ -118,6 +118,15 @@ fn other_causes_are_told_apart() {
         Needs::Tracing,
         &Denial::Confined,
     );
+    check(
+        World {
+            programs: false,
+            capabilities: PERFMON,
+            ..ROOT
+        },
+        Needs::Perf,
+        &Denial::Kernel,
+    );
     let world = World {
         programs: false,
         may_raise: false,
