@@ -57,7 +57,8 @@ pub enum DataType {
         /// Number of elements.
         len: u32,
     },
-    /// An `i64` stack id of the stack-trace map; negative is an errno (the stack was lost).
+    /// An `i64` stack id of the stack-trace map; negative is an errno: the stack was lost, or with
+    /// `-EFAULT` there was none.
     KernelStack {
         /// How it is printed.
         mode: StackMode,

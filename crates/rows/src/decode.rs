@@ -218,8 +218,13 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
     Value::Str(text)
 }
 
+/// `-EFAULT`: there was no stack, as when a sample that asks for the kernel's hits a process.
+const NO_STACK: i64 = -14;
+
 fn stack(id: i64, limit: u32, frames: impl FnOnce() -> Stack) -> Stack {
-    let mut stack = if id < 0 {
+    let mut stack = if id == NO_STACK {
+        Stack::default()
+    } else if id < 0 {
         let errno = i32::try_from(id.unsigned_abs()).unwrap_or(i32::MAX);
         Stack {
             lost: Some(errno),

@@ -14,9 +14,6 @@ use crate::clock::WallClock;
 /// Stands for the working directory where a descriptor is expected.
 const AT_FDCWD: i32 = -100;
 
-/// `EFAULT`: there was no kernel stack, a sample hit user space.
-const NO_STACK: i32 = 14;
-
 /// Resolves with what the running kernel and its maps tell.
 pub(crate) struct Resolver<'a> {
     pub(crate) symbols: &'a KernelSymbolizer,
@@ -50,9 +47,6 @@ impl Resolve for Resolver<'_> {
     fn kernel_stack(&self, id: i64) -> Stack {
         let Ok(key) = u32::try_from(id) else {
             let lost = i32::try_from(id.saturating_neg()).ok();
-            if lost == Some(NO_STACK) {
-                return Stack::default();
-            }
             return Stack {
                 lost: lost.or(Some(0)),
                 ..Stack::default()

@@ -263,6 +263,13 @@ fn names() {
         ..Stack::default()
     };
     check(&stack, &(-17i64).to_ne_bytes(), Value::Stack(lost));
+    // A sample of a process has no kernel stack, and nothing is lost then.
+    let none = Stack {
+        lost: None,
+        mode: StackMode::Perf,
+        ..Stack::default()
+    };
+    check(&stack, &(-14i64).to_ne_bytes(), Value::Stack(none));
     let stack = DataType::UserStack {
         mode: StackMode::Raw,
         limit: 9,
