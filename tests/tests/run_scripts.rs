@@ -1,7 +1,7 @@
 //! `kscope run` on a kernel: what goes in, what comes out and how it ends.
 
 use std::io::Read as _;
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,7 +21,7 @@ macro_rules! kscope_or_skip {
 }
 
 /// Runs a script that ends by itself, or is ended.
-fn run(program: &PathBuf, words: &[&str]) -> (Option<i32>, String, String) {
+fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
     let mut command = Command::new("timeout");
     let output = command
         .args(["-s", "KILL", "50"])
@@ -41,7 +41,7 @@ fn run(program: &PathBuf, words: &[&str]) -> (Option<i32>, String, String) {
 
 /// Demands exit code and standard output, blank lines left out.
 #[track_caller]
-fn check(program: &PathBuf, words: &[&str], code: i32, expected: &[&str]) {
+fn check(program: &Path, words: &[&str], code: i32, expected: &[&str]) {
     let (found, out, err) = run(program, words);
     let lines: Vec<&str> = out.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(found, Some(code), "{words:?}\n{out}\n{err}");
@@ -53,7 +53,7 @@ const COUNTS: &str =
     "tracepoint:raw_syscalls:sys_enter { @calls = count(); } end { printf(\"the end\\n\"); }";
 
 #[track_caller]
-fn start(program: &PathBuf, words: &[&str]) -> Tracer {
+fn start(program: &Path, words: &[&str]) -> Tracer {
     Tracer::start(program, words).unwrap_or_else(|left| panic!("{left:?}"))
 }
 

@@ -5,7 +5,6 @@ use std::path::PathBuf;
 
 use kscope_rows::{DataType, Schema};
 use kscope_script::plan::{Plan, Site, SiteKind};
-use serde_json::{Value, json};
 
 use super::run::BufferKind;
 use crate::console::say;
@@ -34,7 +33,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         config: buffer.map(|kind| kind.config()).into_iter().collect(),
         reserved: RESERVED.map(str::to_owned).to_vec(),
         no_warnings: true,
-        to_run: true,
+        to_run: !matches.get_flag("json-schema"),
         ..Setup::default()
     };
     let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
@@ -72,19 +71,29 @@ pub(super) fn print_schema(name: &str, plan: &Plan) -> Result<u8, Failure> {
     match schemas.as_slice() {
         [] => return Err(Failure::new(format!("{name} prints no rows"))),
         [one] => say(format_args!("{}\n", one.trim_end()))?,
-        several => {
-            let parts: Result<Vec<Value>, _> = several
-                .iter()
-                .map(|text| serde_json::from_str(text))
-                .collect();
-            let parts =
-                parts.map_err(|error| Failure::new(format!("a schema is no JSON: {error}")))?;
-            let dialect = &parts[0]["$schema"];
-            let whole = json!({ "$schema": dialect, "title": name, "anyOf": parts });
-            say(format_args!("{whole:#}\n"))?;
-        }
+        several => say(any_of(name, several))?,
     }
     Ok(0)
+}
+
+/// Makes one schema of several; each has its members on lines of their own.
+fn any_of(name: &str, schemas: &[String]) -> String {
+    let is_dialect = |line: &&str| line.trim_start().starts_with("\"$schema\"");
+    let dialect = schemas
+        .iter()
+        .flat_map(|text| text.lines())
+        .find(is_dialect);
+    let parts = schemas.iter().map(|text| {
+        let lines = text.trim_end().lines().filter(|line| !is_dialect(line));
+        let lines: Vec<String> = lines.map(|line| format!("    {line}")).collect();
+        lines.join("\n")
+    });
+    let parts: Vec<String> = parts.collect();
+    format!(
+        "{{\n{}\n  \"title\": \"{name}\",\n  \"anyOf\": [\n{}\n  ]\n}}\n",
+        dialect.unwrap_or_default(),
+        parts.join(",\n")
+    )
 }
 
 /// Gives the schema of the rows of a site that prints some.

@@ -17,8 +17,8 @@ fn tools_are_listed_with_a_summary() {
 #[test]
 fn a_tool_is_a_script() {
     let script = kscope(&["tools", "--show", "opensnoop"]).code(0).out;
-    let file = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tools/opensnoop.bt");
-    assert_eq!(script, std::fs::read_to_string(file).expect("the tool"));
+    let expected = include_str!("../../../../tools/opensnoop.bt");
+    assert!(script == expected, "it is another one:\n{script}");
 }
 
 #[test]
@@ -49,4 +49,31 @@ fn doctor_names_the_kernel() {
     ] {
         assert!(report.contains(line), "no {line} in:\n{report}");
     }
+}
+
+#[test]
+fn a_schema_describes_the_rows() {
+    let schema = kscope(&["opensnoop", "--json-schema"]).code(0).out;
+    for member in [
+        "$schema",
+        "schema_version",
+        "pid",
+        "comm",
+        "fd",
+        "err",
+        "path",
+    ] {
+        assert!(
+            schema.contains(&format!("\"{member}\"")),
+            "no {member} in:\n{schema}"
+        );
+    }
+    assert_eq!(schema.matches("$schema").count(), 1, "{schema}");
+    let script = "begin { print((a=1)); print((b=2)); print((a=1)); }";
+    let schema = kscope(&["run", "--json-schema", "-e", script]).code(0).out;
+    assert_eq!(schema.matches("\"properties\"").count(), 2, "{schema}");
+    assert!(schema.contains("\"anyOf\": ["), "{schema}");
+    kscope(&["run", "--json-schema", "-e", "begin { print(1); }"])
+        .code(1)
+        .says(&["script prints no rows"]);
 }
