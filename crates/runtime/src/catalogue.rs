@@ -178,27 +178,29 @@ impl Catalogue for LiveCatalogue<'_> {
             && let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions"))
         {
             let names = text.lines().filter_map(|line| line.split(' ').next());
-            let mut names: Vec<String> = names
-                .filter(|name| matches(pattern, name))
-                .map(str::to_owned)
-                .collect();
-            names.sort_unstable();
-            names.dedup();
-            return found(names);
+            return found(matching(pattern, names));
         }
         match self.target.symbols().symbols() {
             Ok(symbols) => {
                 let code = symbols.iter().filter(kscope_memory::KernelSymbol::is_code);
                 let names = code.map(|symbol| symbol.name);
-                let mut names: Vec<String> = names
-                    .filter(|name| matches(pattern, name))
-                    .map(str::to_owned)
-                    .collect();
-                names.sort_unstable();
-                names.dedup();
-                found(names)
+                found(matching(pattern, names.filter(|name| !is_padding(name))))
             }
             Err(error) => Lookup::Unavailable(error.to_string()),
         }
     }
+}
+
+/// Gives the names that match, sorted, each once.
+fn matching<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<String> {
+    let names = names.filter(|name| matches(pattern, name));
+    let mut names: Vec<String> = names.map(str::to_owned).collect();
+    names.sort_unstable();
+    names.dedup();
+    names
+}
+
+/// Says whether the symbol is what compilers put before a function, not a function.
+fn is_padding(name: &str) -> bool {
+    name.starts_with("__pfx_") || name.starts_with("__cfi_")
 }
