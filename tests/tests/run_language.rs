@@ -263,6 +263,8 @@ fn parameters() {
     let _kernel = kernel_or_skip!();
     let script = "begin { print($1); print(str($2)); print($#); print($3); print(str($3)); }";
     prints(&["run", "-e", script, "5", "word"], "5\nword\n2\n0\n\n\n\n");
+    let script = r#"begin { $s = str($1, 4); print($s); print($s == "posi"); }"#;
+    prints(&["run", "-e", script, "positional"], "posi\ntrue\n\n\n");
     let script = r#"begin { print(getopt("n", 7)); print(getopt("s", "d")); print(getopt("b")); print(getopt("u", 1)); }"#;
     prints(
         &["run", "-e", script, "--", "--n=-9", "--s=text", "--b"],
@@ -276,8 +278,8 @@ fn macros_and_definitions() {
     let _kernel = kernel_or_skip!();
     let script =
         "macro add(a, b) { a + b } macro inc($x) { $x += 1; } macro put(@m, v) { @m[v] = 1; }
-        begin { print(add(1, 2)); $y = 1; inc($y); print($y); put(@z, 5); }";
-    prints(&["run", "-e", script], "3\n2\n\n\n@z[5]: 1\n");
+        begin { print(add(1, 2)); $y = 1; inc($y); print($y); put(@z, 5); print(add(add(1, 2), 3)); }";
+    prints(&["run", "-e", script], "3\n2\n6\n\n\n@z[5]: 1\n");
     let script = "#define N 5
         struct foo { int a; char b[4]; uint64_t c; }
         enum e { A, B = 5, C }

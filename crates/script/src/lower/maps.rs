@@ -4,7 +4,7 @@ use kscope_rows::MapValueType;
 use kscope_spec::{MapId, MapKind as KernelKind, MapSpec};
 
 use super::function::{Lower, Place, Result, unsupported};
-use super::{NO_PREALLOC, PREALLOC_VALUE_LIMIT, is_aggregation, map_full};
+use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, Map, MapKind, MapRef};
 use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
@@ -40,9 +40,14 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         (true, true, true) => KernelKind::LruPerCpuHash,
     };
     let value_size = map.value.size().next_multiple_of(8).max(8);
+    let entries = if map.key.is_some() {
+        map.max_entries
+    } else {
+        1
+    };
     // Old kernels refuse maps that allocate on demand in perf event programs.
-    let on_demand =
-        map.key.is_some() && !lru && !in_perf_event && value_size > PREALLOC_VALUE_LIMIT;
+    let large = u64::from(value_size) * u64::from(entries) > PREALLOC_LIMIT;
+    let on_demand = map.key.is_some() && !lru && !in_perf_event && large;
     MapSpec {
         name: if map.name.is_empty() {
             "anonymous".to_owned()
@@ -52,11 +57,7 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         kind,
         key_size: map.key.as_ref().map_or(4, |key| key.size().max(1)),
         value_size,
-        max_entries: if map.key.is_some() {
-            map.max_entries
-        } else {
-            1
-        },
+        max_entries: entries,
         flags: if on_demand { NO_PREALLOC } else { 0 },
         initial: None,
         frozen: false,

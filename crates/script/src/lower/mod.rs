@@ -38,8 +38,9 @@ const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
 const STACK_ENTRIES: u32 = 8192;
 /// Most frames the kernel keeps of a stack (`PERF_MAX_STACK_DEPTH`).
 const STACK_FRAMES: u32 = 127;
-/// Values larger than this are not preallocated for every entry where that is avoidable.
-const PREALLOC_VALUE_LIMIT: u32 = 256;
+/// Bytes of values, on each CPU where each has its own, that a map may take before it has entries.
+/// Beyond that entries are allocated as they come, which fails when many come at once.
+const PREALLOC_LIMIT: u64 = 4 << 20;
 const PAGE: u32 = 4096;
 /// Ring size where events may come at any rate, and where only `begin` and `end` send any.
 const RING_BYTES: u32 = 8 << 20;

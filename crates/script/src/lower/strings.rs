@@ -12,6 +12,9 @@ const READ_USER_STR: u32 = 114;
 /// Bytes compared in a straight line; more are compared in a loop.
 const STRAIGHT: u32 = 128;
 
+/// Most steps of a search for a string that is not known before it runs.
+const SEARCH_STEPS: u32 = 64 * 128;
+
 impl Lower<'_> {
     /// Writes a literal and zeros up to `size`, or (without `pad`) up to the end of its last word.
     pub(super) fn literal(&mut self, text: &[u8], to: Place, size: u32, pad: bool) {
@@ -235,10 +238,7 @@ impl Lower<'_> {
                 let last = self.b.binary(BinOp::Sub, length, one);
                 (self.value_place(map, offset), last)
             }
-            _ => {
-                let what = "a search for a string that is neither a literal of at most 64 bytes nor an option";
-                return Err(unsupported(needle.span, what));
-            }
+            _ => return self.contains_any(haystack, needle, yes, no),
         };
         let Type::Str { capacity } = haystack.ty else {
             return Err(unsupported(haystack.span, "a search in this type"));
@@ -271,6 +271,57 @@ impl Lower<'_> {
             let on = lower.b.block();
             lower.b.branch(Cond::Ne, found, zero, yes, on);
             lower.enter(on);
+            Ok(())
+        })?;
+        self.b.jump(no);
+        Ok(())
+    }
+
+    /// As [`Lower::contains`] for a string that is known only when it runs: looks at each place.
+    fn contains_any(
+        &mut self,
+        haystack: &Expr,
+        needle: &Expr,
+        yes: Block,
+        no: Block,
+    ) -> Result<()> {
+        let (size, len) = (haystack.ty.size(), needle.ty.size());
+        if size.saturating_mul(len) > SEARCH_STEPS {
+            let what = format!(
+                "a search in a string of {size} bytes for one of {len} that is neither a literal of at most {SEARCH_LIMIT} bytes nor an option"
+            );
+            return Err(unsupported(needle.span, &what));
+        }
+        let place = self.memory(haystack)?;
+        let other = self.memory(needle)?;
+        let (start, other) = (self.address(place), self.address(other));
+        self.rounds(size, |lower, at, _| {
+            let elsewhere = lower.b.block();
+            lower.rounds(len, |lower, round, _| {
+                let wanted = lower.b.ptr_add_var(other, round, len - 1);
+                let wanted = lower.b.load(1, false, wanted, 0);
+                let zero = lower.b.constant(0);
+                let more = lower.b.block();
+                lower.b.branch(Cond::Eq, wanted, zero, yes, more);
+                lower.enter(more);
+                let offset = lower.b.binary(BinOp::Add, at, round);
+                let end = lower.b.constant(i64::from(size));
+                let inside = lower.b.block();
+                lower.b.branch(Cond::Ult, offset, end, inside, elsewhere);
+                lower.enter(inside);
+                let have = lower.b.ptr_add_var(start, offset, size - 1);
+                let have = lower.b.load(1, false, have, 0);
+                lower.go_on_if_equal(have, wanted, elsewhere);
+                Ok(())
+            })?;
+            lower.b.jump(yes);
+            lower.enter(elsewhere);
+            let have = lower.b.ptr_add_var(start, at, size - 1);
+            let have = lower.b.load(1, false, have, 0);
+            let zero = lower.b.constant(0);
+            let more = lower.b.block();
+            lower.b.branch(Cond::Eq, have, zero, no, more);
+            lower.enter(more);
             Ok(())
         })?;
         self.b.jump(no);

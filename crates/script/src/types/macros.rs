@@ -64,6 +64,19 @@ impl Checker<'_> {
         result
     }
 
+    /// Says whether the call stands in a macro that the named one is being expanded for; one in
+    /// an argument stands where the argument was written.
+    fn calls_itself(&self, name: &str, call: Span) -> bool {
+        let inside = |m: &&Macro| m.span.start <= call.start && call.end <= m.span.end;
+        let Some(caller) = self.script.macros.iter().find(inside) else {
+            return false;
+        };
+        let open = &self.scope.macros;
+        let first = open.iter().position(|m| m == name);
+        let last = open.iter().rposition(|m| *m == caller.name.text);
+        first.is_some_and(|first| last.is_some_and(|last| first <= last))
+    }
+
     /// Finds the macro that a call means and puts the arguments into its body.
     fn macro_body(
         &mut self,
@@ -96,7 +109,7 @@ impl Checker<'_> {
             }
             return Some(Err(self.report(error)));
         };
-        if self.scope.macros.iter().any(|m| m == name) || self.scope.macros.len() >= NESTED {
+        if self.calls_itself(name, span) || self.scope.macros.len() >= NESTED {
             return Some(Err(self.error(
                 "macro-recursion",
                 span,

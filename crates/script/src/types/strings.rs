@@ -12,13 +12,17 @@ impl Checker<'_> {
             self.check_all(args);
             return poison(span);
         }
-        if let [only] = args
-            && let tree::ExprKind::Positional(n) = only.kind
-        {
+        let literal = args.first().and_then(|first| {
+            let tree::ExprKind::Positional(n) = first.kind else {
+                return None;
+            };
             let index = (n as usize).checked_sub(1);
             let text = index.and_then(|i| self.inputs.positional.get(i));
             let text = text.cloned().unwrap_or_default();
-            return string(text.as_bytes(), span);
+            Some(string(text.as_bytes(), span))
+        });
+        if let ([_], Some(literal)) = (args, &literal) {
+            return literal.clone();
         }
         let mut capacity = self.config.max_strlen;
         let mut len = None;
@@ -67,7 +71,10 @@ impl Checker<'_> {
         let Some(first) = args.first() else {
             return poison(span);
         };
-        let value = self.expr(first);
+        let value = match literal {
+            Some(literal) => literal,
+            None => self.expr(first),
+        };
         let ty = Type::Str { capacity };
         match &value.ty {
             Type::Void => poison(span),

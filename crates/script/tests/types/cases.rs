@@ -508,6 +508,10 @@ fn macros() {
     );
     refuse(
         "macro a(x) { x + x } BEGIN { print(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(a(1)))))))))))))))))); }",
+        &["[too-many-macros]"],
+    );
+    refuse(
+        "macro a(x) { b(x) } macro b(x) { a(x) } BEGIN { print(a(1)); }",
         &["[macro-recursion]"],
     );
 }
