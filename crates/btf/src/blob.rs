@@ -264,6 +264,24 @@ impl Btf {
         })
     }
 
+    /// Gives the kind and the bytes from the name on of each own type that has a name, ascending;
+    /// `None` for the others. For walks over all of them: the blob is asked for once.
+    pub(crate) fn own_names(&self) -> impl Iterator<Item = Option<(Kind, &[u8])>> {
+        let inner = &*self.inner;
+        let blob = self.bytes();
+        let (types, strings) = (inner.types.of(blob), inner.strings.of(blob));
+        inner.offsets.iter().map(move |&at| {
+            let at = at as usize;
+            let name = inner.endian.u32(types, at).filter(|&name| name != 0)?;
+            let kind = Kind::from_number(kind_of(inner.endian.u32(types, at + 4)?));
+            let text = match name.checked_sub(inner.first_string) {
+                Some(own) => strings.get(own as usize..)?,
+                None => self.string_bytes(name)?,
+            };
+            Some((kind, text))
+        })
+    }
+
     /// Gives the offset that follows the last string.
     fn string_end(&self) -> u32 {
         let own = self.inner.strings.end - self.inner.strings.start;

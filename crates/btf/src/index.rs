@@ -51,15 +51,12 @@ impl NameIndex {
     /// Indexes the own types of `btf` that have a name. Tags are left out: their names are texts
     /// that thousands of types share.
     pub(crate) fn of_types(btf: &Btf) -> NameIndex {
-        let hash_of = |id| {
-            let raw = btf.raw(id)?;
-            if raw.name == 0 || matches!(raw.kind(), Kind::DeclTag | Kind::TypeTag) {
-                return None;
-            }
-            btf.string_bytes(raw.name).map(hash)
-        };
         // Half the size of pairs: 0 stands for "not in the index".
-        let hashes: Vec<u32> = btf.own_ids().map(|id| hash_of(id).unwrap_or(0)).collect();
+        let hash_of = |named: Option<(Kind, &[u8])>| match named {
+            Some((kind, name)) if !matches!(kind, Kind::DeclTag | Kind::TypeTag) => hash(name),
+            _ => 0,
+        };
+        let hashes: Vec<u32> = btf.own_names().map(hash_of).collect();
         let ids = btf.inner.first_id..btf.type_count();
         NameIndex::new(hashes.iter().copied().zip(ids).filter(|&(h, _)| h != 0))
     }
