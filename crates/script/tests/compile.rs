@@ -9,28 +9,15 @@
 #[path = "types/fixture.rs"]
 #[allow(dead_code, reason = "the checker's tests use all of it")]
 mod fixture;
+mod golden;
 
 use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
 
 use fixture::Setup;
+use golden::SEPARATOR;
 use kscope_script::compile::{Options, compile_stages};
 use kscope_script::types::Inputs;
 use kscope_spec::disasm;
-
-/// The line between the parts.
-const SEPARATOR: &str = "\n----\n";
-
-fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/compile");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder of golden files is there")
-        .map(|entry| entry.expect("its entries can be read").path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "txt"))
-        .collect();
-    files.sort();
-    files
-}
 
 /// Compiles a script and prints what each stage made of it.
 fn compiled(source: &str) -> String {
@@ -71,22 +58,10 @@ fn compiled(source: &str) -> String {
 
 #[test]
 fn golden_files_hold() {
-    let bless = std::env::var_os("BLESS").is_some();
-    let mut failed = Vec::new();
-    let files = golden_files();
-    assert!(files.len() >= 6, "golden files are missing");
-    for path in files {
-        let text = std::fs::read_to_string(&path).expect("a golden file can be read");
-        let source = text.split(SEPARATOR).next().unwrap_or_default().trim_end();
-        let now = format!("{source}{SEPARATOR}{}", compiled(source));
-        assert_eq!(compiled(source), compiled(source), "the same twice");
-        if now != text {
-            if bless {
-                std::fs::write(&path, &now).expect("a golden file can be written");
-            } else {
-                failed.push(format!("{}:\n{now}", path.display()));
-            }
-        }
-    }
-    assert!(failed.is_empty(), "these differ:\n{}", failed.join("\n"));
+    golden::scripts("compile", 6, |source| {
+        let source = source.trim_end();
+        let text = compiled(source);
+        assert_eq!(text, compiled(source), "the same twice");
+        format!("{source}{SEPARATOR}{text}")
+    });
 }

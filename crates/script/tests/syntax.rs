@@ -5,14 +5,13 @@
     reason = "a test reads its golden files and BLESS"
 )]
 
-use std::fmt::Write as _;
-use std::path::{Path, PathBuf};
+mod golden;
 
+use std::fmt::Write as _;
+
+use golden::SEPARATOR;
 use kscope_script::diagnostic::{Diagnostic, Span};
 use kscope_script::syntax::{Positional, dump, parse};
-
-/// The line between script, tree and findings.
-const SEPARATOR: &str = "\n----\n";
 
 /// Gives `line:column` of an offset, both from 1, the column in characters.
 fn position(source: &str, offset: u32) -> String {
@@ -49,38 +48,13 @@ fn findings(source: &str, found: &[Diagnostic]) -> String {
     out
 }
 
-fn golden_files() -> Vec<PathBuf> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/syntax");
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)
-        .expect("the folder of golden files is there")
-        .map(|entry| entry.expect("its entries can be read").path())
-        .filter(|path| path.extension().is_some_and(|ext| ext == "txt"))
-        .collect();
-    files.sort();
-    files
-}
-
 #[test]
 fn golden_files_hold() {
-    let bless = std::env::var_os("BLESS").is_some();
-    let mut failed = Vec::new();
-    let files = golden_files();
-    assert!(files.len() >= 10, "golden files are missing");
-    for path in files {
-        let text = std::fs::read_to_string(&path).expect("a golden file can be read");
-        let source = text.split(SEPARATOR).next().unwrap_or_default();
-        let inputs = Positional::new(vec!["/bin/bash".to_owned(), "vfs_read".to_owned()]);
+    let inputs = Positional::new(vec!["/bin/bash".to_owned(), "vfs_read".to_owned()]);
+    golden::scripts("syntax", 10, |source| {
         let (script, found) = parse(source, &inputs);
         let tree = dump::script(&script);
         let found = findings(source, &found);
-        let now = format!("{source}{SEPARATOR}{tree}----\n{found}");
-        if now != text {
-            if bless {
-                std::fs::write(&path, &now).expect("a golden file can be written");
-            } else {
-                failed.push(format!("{}:\n{now}", path.display()));
-            }
-        }
-    }
-    assert!(failed.is_empty(), "differ:\n{}", failed.join("\n"));
+        format!("{source}{SEPARATOR}{tree}----\n{found}")
+    });
 }

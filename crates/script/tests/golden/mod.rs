@@ -1,15 +1,31 @@
-//! Golden files of functions in text form.
+//! Golden files: `BLESS=1` writes what is made now, else what differs fails.
+#![allow(dead_code, reason = "each test uses the kind of file it has")]
 
 use std::path::Path;
 
 use kscope_script::ir::Function;
 use kscope_script::ir::text;
 
+/// The line between the parts of a file that begins with a script.
+pub(crate) const SEPARATOR: &str = "\n----\n";
+
+/// Checks all files of a folder, which must be at least `least`: `make` gets the script that a
+/// file begins with and gives the whole file.
+pub(crate) fn scripts(folder: &str, least: usize, make: impl Fn(&str) -> String) {
+    files(folder, least, |old| {
+        make(old.split(SEPARATOR).next().unwrap_or_default())
+    });
+}
+
 /// Checks all files of a folder: `make` gets the directive and the function of each case.
 ///
 /// A file is a list of cases: a line `# directive`, a function, a line `---`, the expected text,
 /// and an empty line.
 pub(crate) fn check(folder: &str, make: impl Fn(&str, Function) -> String) {
+    files(folder, 1, |old| rewrite(old, &make));
+}
+
+fn files(folder: &str, least: usize, make: impl Fn(&str) -> String) {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests")
         .join(folder);
@@ -20,11 +36,15 @@ pub(crate) fn check(folder: &str, make: impl Fn(&str, Function) -> String) {
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
-    assert!(!files.is_empty(), "no files in {}", folder.display());
+    assert!(
+        files.len() >= least,
+        "files are missing in {}",
+        folder.display()
+    );
     let mut wrong = Vec::new();
     for file in files {
         let old = std::fs::read_to_string(&file).unwrap();
-        let new = rewrite(&old, &make);
+        let new = make(&old);
         if new == old {
             continue;
         }
