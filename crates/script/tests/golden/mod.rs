@@ -1,7 +1,7 @@
 //! Golden files: `BLESS=1` writes what is made now, else what differs fails.
 #![allow(dead_code, reason = "each test uses the kind of file it has")]
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kscope_script::ir::Function;
 use kscope_script::ir::text;
@@ -25,22 +25,24 @@ pub(crate) fn check(folder: &str, make: impl Fn(&str, Function) -> String) {
     files(folder, 1, |old| rewrite(old, &make));
 }
 
-fn files(folder: &str, least: usize, make: impl Fn(&str) -> String) {
+/// Gives the files of a folder in order.
+pub(crate) fn list(folder: &str) -> Vec<PathBuf> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests")
         .join(folder);
-    let bless = std::env::var_os("BLESS").is_some();
     let mut files: Vec<_> = std::fs::read_dir(&folder)
         .unwrap()
         .map(|entry| entry.unwrap().path())
         .filter(|path| path.extension().is_some_and(|e| e == "txt"))
         .collect();
     files.sort();
-    assert!(
-        files.len() >= least,
-        "files are missing in {}",
-        folder.display()
-    );
+    files
+}
+
+fn files(folder: &str, least: usize, make: impl Fn(&str) -> String) {
+    let bless = std::env::var_os("BLESS").is_some();
+    let files = list(folder);
+    assert!(files.len() >= least, "files are missing in tests/{folder}");
     let mut wrong = Vec::new();
     for file in files {
         let old = std::fs::read_to_string(&file).unwrap();

@@ -152,9 +152,12 @@ fn mutated_scripts_never_panic() {
     ];
     let mut state = 0x9e37_79b9_7f4a_7c15;
     let setup = Setup::default();
-    for path in super::golden_files() {
+    for path in super::golden::list("types") {
         let text = std::fs::read_to_string(&path).expect("a golden file can be read");
-        let source = text.split(super::SEPARATOR).next().unwrap_or_default();
+        let source = text
+            .split(super::golden::SEPARATOR)
+            .next()
+            .unwrap_or_default();
         let tokens: Vec<&str> = source
             .split_inclusive([' ', '(', ')', ';', ',', '[', '.'])
             .collect();
