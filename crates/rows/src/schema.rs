@@ -107,17 +107,6 @@ impl Row {
             _ => None,
         }
     }
-
-    /// Makes a row of a record's values; none for another value.
-    #[must_use]
-    pub fn of_record(value: Value) -> Option<Row> {
-        match value {
-            Value::Record(fields) => Some(Row {
-                values: fields.into_iter().map(|(_, value)| value).collect(),
-            }),
-            _ => None,
-        }
-    }
 }
 
 #[cfg(test)]
@@ -196,13 +185,5 @@ mod tests {
         ];
         assert_eq!(found, expected);
         assert_eq!(Schema::of_record("t", 1, &int), None);
-        let row = Row::of_record(Value::Record(vec![("a".into(), Value::Int(1))]));
-        assert_eq!(
-            row,
-            Some(Row {
-                values: vec![Value::Int(1)]
-            })
-        );
-        assert_eq!(Row::of_record(Value::Int(1)), None);
     }
 }

@@ -155,16 +155,13 @@ fn print(
     bytes: &[u8],
     resolve: &dyn Resolve,
 ) -> Output {
-    let value = decode_field(field, bytes, resolve);
-    let Some(schema) = schema else {
-        return Output::Value(value);
-    };
-    match Row::of_record(value.clone()) {
-        Some(row) => Output::Row {
+    let part = bytes.get(field.offset as usize..).unwrap_or_default();
+    match schema.zip(Row::decode(&field.ty, part, resolve)) {
+        Some((schema, row)) => Output::Row {
             schema: schema.clone(),
             row,
         },
-        None => Output::Value(value),
+        None => Output::Value(decode_field(field, bytes, resolve)),
     }
 }
 

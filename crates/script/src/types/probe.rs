@@ -14,6 +14,9 @@ use crate::plan::{Attach, MissingProbes, ProbePlan};
 use crate::syntax::tree;
 use kscope_spec::ProgramId;
 
+/// Attach points at most that the name of a shared program lists.
+const NAMED: usize = 8;
+
 /// A program to be: one body, one or more attach points.
 pub(super) struct Unit {
     /// Index of the probe in the script.
@@ -25,6 +28,16 @@ pub(super) struct Unit {
     record: Option<Arc<Record>>,
     /// Set where there is nothing to attach to: the body is checked for its types alone.
     dead: bool,
+}
+
+/// Says whether one program can read both records: its arguments lie at the same places.
+fn same_record(left: Option<&Record>, right: Option<&Record>) -> bool {
+    match (left, right) {
+        (Some(left), Some(right)) => {
+            left.format.is_some() && left.format == right.format && left.user == right.user
+        }
+        _ => false,
+    }
 }
 
 /// One thing that an attach point became.
@@ -54,12 +67,20 @@ impl Checker<'_> {
             let first = units.len();
             for point in points {
                 let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
-                    !uses.probe && !uses.args && u.provider == point.provider
+                    !uses.probe
+                        && u.provider == point.provider
+                        && (!uses.args || same_record(u.record.as_deref(), point.record.as_deref()))
                 });
                 match shared {
                     Some(unit) => {
-                        if !unit.name.split(',').any(|n| n == point.written) {
-                            unit.name = format!("{},{}", unit.name, point.written);
+                        let name = if uses.args {
+                            &point.name
+                        } else {
+                            &point.written
+                        };
+                        let named = unit.name.split(',').any(|n| n == name);
+                        if !named && unit.attach.len() < NAMED {
+                            unit.name = format!("{},{name}", unit.name);
                         }
                         unit.attach.push(point.attach);
                     }

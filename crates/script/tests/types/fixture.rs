@@ -138,6 +138,7 @@ tracepoint syscalls:sys_enter_open
 tracepoint syscalls:sys_enter_openat
 tracepoint syscalls:sys_enter_openat2
 tracepoint syscalls:sys_exit_openat
+tracepoint syscalls:sys_exit_openat2
 rawtracepoint sched_switch
 rawtracepoint sys_enter
 function do_sys_openat2
