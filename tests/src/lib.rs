@@ -7,6 +7,7 @@
 
 pub mod assembly;
 pub mod program;
+pub mod workspace;
 
 /// Ends the test as skipped, or fails it if the machine should have had the feature.
 #[macro_export]

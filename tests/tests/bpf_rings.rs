@@ -132,7 +132,7 @@ fn several_rings_have_one_reader() {
         sum += number(record);
     });
     assert_eq!(met.expect("readable").records, 30);
-    assert_eq!(sum, (0..30).sum());
+    assert_eq!(sum, (0..30).sum::<u64>());
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn waiting(mut reader: EventReader, program: &Program) {
     let met = reader.drain(&mut |_| {}).expect("readable");
     assert_eq!(met.records, 1);
     let ready = kernel.epoll_wait(outer.as_fd(), Some(Duration::ZERO));
-    assert_eq!(ready.expect("ready").tokens(), []);
+    assert_eq!(ready.expect("ready").tokens(), [0u64; 0]);
 
     let waker = reader.waker();
     let begin = Instant::now();

@@ -1,7 +1,6 @@
 //! docs/DEPENDENCIES.md has a line for each third-party crate, and for nothing else.
 
 use std::collections::BTreeSet;
-use std::process::Command;
 
 use serde_json::Value;
 
@@ -30,23 +29,7 @@ fn used(metadata: &Value) -> BTreeSet<String> {
 
 #[test]
 fn every_third_party_crate_has_its_line() {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let metadata = kscope_tests::workspace::metadata();
     let used = used(&metadata);
     assert!(used.contains("clap"), "not the workspace: {used:?}");
     assert_eq!(listed(DOCUMENT), used);

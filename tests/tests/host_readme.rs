@@ -1,9 +1,10 @@
 //! README.md shows commands that work, and quotes the examples that cargo builds.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use kscope_tests::assembly::privileged;
+use kscope_tests::program::kscope;
 use kscope_tests::skip;
 
 const README: &str = include_str!("../../README.md");
@@ -17,21 +18,6 @@ const EXAMPLES: [&str; 2] = [
 struct Shown {
     words: Vec<String>,
     output: String,
-}
-
-/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test.
-fn kscope() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("KSCOPE_BIN") {
-        assert!(
-            Path::new(&path).is_file(),
-            "KSCOPE_BIN is {}",
-            path.display()
-        );
-        return Some(path.into());
-    }
-    let test = std::env::current_exe().expect("this test's path");
-    let path = test.parent()?.parent()?.join("kscope");
-    path.is_file().then_some(path)
 }
 
 /// Splits a command as a shell does; none where a quote is still open.

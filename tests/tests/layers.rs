@@ -1,7 +1,6 @@
 //! Which crate may depend on which; docs/ARCHITECTURE.md says why.
 
 use std::collections::BTreeMap;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
@@ -76,23 +75,7 @@ fn violations(metadata: &Value) -> Vec<String> {
 
 #[test]
 fn no_edge_is_there_that_the_architecture_does_not_allow() {
-    let output = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()))
-        .args([
-            "metadata",
-            "--no-deps",
-            "--offline",
-            "--format-version",
-            "1",
-        ])
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .output()
-        .expect("cargo");
-    assert!(
-        output.status.success(),
-        "{}",
-        String::from_utf8_lossy(&output.stderr)
-    );
-    let metadata: Value = serde_json::from_slice(&output.stdout).expect("JSON");
+    let metadata = kscope_tests::workspace::metadata();
     let count = metadata["packages"].as_array().map_or(0, Vec::len);
     assert!(count >= 10, "only {count} packages: not the workspace");
     assert_eq!(violations(&metadata), [""; 0]);

@@ -14,6 +14,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::Features;
 use kscope_tests::assembly::kernel_types;
+use kscope_tests::program::kscope;
 use kscope_tests::{kernel_or_skip, skip};
 
 const STEP1: &str = include_str!("../scripts/tutorial/step1.bt");
@@ -27,21 +28,6 @@ const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 
 /// How long anything may take; guests are emulated.
 const PATIENCE: Duration = Duration::from_secs(40);
-
-/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test.
-fn kscope() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("KSCOPE_BIN") {
-        assert!(
-            Path::new(&path).is_file(),
-            "KSCOPE_BIN is {}",
-            path.display()
-        );
-        return Some(path.into());
-    }
-    let test = std::env::current_exe().expect("this test's path");
-    let path = test.parent()?.parent()?.join("kscope");
-    path.is_file().then_some(path)
-}
 
 /// A folder of this step, with a file to open in it.
 struct Folder(PathBuf);
