@@ -263,7 +263,7 @@ fn parameters() {
     let _kernel = kernel_or_skip!();
     let script = "begin { print($1); print(str($2)); print($#); print($3); print(str($3)); }";
     prints(&["run", "-e", script, "5", "word"], "5\nword\n2\n0\n\n\n\n");
-    let script = r#"begin { $s = str($1, 4); print($s); print($s == "posi"); }"#;
+    let script = r#"begin { $s = str($1, 5); print($s); print($s == "posi"); }"#;
     prints(&["run", "-e", script, "positional"], "posi\ntrue\n\n\n");
     let script = r#"begin { print(getopt("n", 7)); print(getopt("s", "d")); print(getopt("b")); print(getopt("u", 1)); }"#;
     prints(
@@ -271,6 +271,25 @@ fn parameters() {
         "-9\ntext\ntrue\n1\n\n\n",
     );
     prints(&["run", "-e", script], "7\nd\nfalse\n1\n\n\n");
+}
+
+#[test]
+fn strings_are_cut() {
+    let _kernel = kernel_or_skip!();
+    let body = r#"begin {
+        $p = (char *)((uint64)curtask + offsetof(struct task_struct, comm));
+        print(str($p)); print(str($p, 3)); $n = 4; print(str($p, $n)); @[str($p)] = str($p);
+    }"#;
+    for (most, name) in [
+        (5, "kscop.."),
+        (6, "kscope.."),
+        (7, "kscope"),
+        (64, "kscope"),
+    ] {
+        let script = format!("config = {{ max_strlen = {most} }} {body}");
+        let out = format!("{name}\nks\nksc\n\n\n@[{name}]: {name}\n");
+        prints(&["run", "-e", &script], &out);
+    }
 }
 
 #[test]

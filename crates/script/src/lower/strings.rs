@@ -39,7 +39,8 @@ impl Lower<'_> {
         }
     }
 
-    /// Reads a string of at most `size` bytes with its NUL.
+    /// Reads a string of at most `size` bytes with its NUL; where the script did not say how long it
+    /// may be, one that is cut has no NUL.
     pub(super) fn read_str(
         &mut self,
         to: Place,
@@ -67,8 +68,20 @@ impl Lower<'_> {
                 self.b.read(clamped)
             }
         };
-        let to = self.address(to);
-        self.b.call(helper, vec![to, len, from]);
+        let start = self.address(to);
+        let read = self.b.call(helper, vec![start, len, from]);
+        if size != self.program.config.max_strlen {
+            return;
+        }
+        // One that fills its field lies there without a NUL: so it is seen to be cut.
+        let filled = self.b.block();
+        let end = self.b.block();
+        self.b.branch(Cond::Eq, read, most, filled, end);
+        self.enter(filled);
+        let before = self.b.constant(i64::from(size) - 1);
+        let last = self.b.binary(BinOp::Add, from, before);
+        self.read_memory(to.at(size - 1), 1, last, space);
+        self.join(end);
     }
 
     /// Makes a string of the bytes of an array, which need not end with a NUL.

@@ -25,6 +25,7 @@ impl Checker<'_> {
             return literal.clone();
         }
         let mut capacity = self.config.max_strlen;
+        let mut cut = capacity;
         let mut len = None;
         if let Some(n) = args.get(1) {
             let n = self.expr(n);
@@ -40,8 +41,8 @@ impl Checker<'_> {
                     );
                 }
                 (ExprKind::Int(value), _) => {
-                    let wanted = value.saturating_add(1);
-                    if wanted > i64::from(capacity) {
+                    // The length counts the NUL; the type has room for one more, as bpftrace's.
+                    if *value >= i64::from(capacity) {
                         self.warn(
                             "too-long",
                             n.span,
@@ -51,20 +52,15 @@ impl Checker<'_> {
                             ),
                         );
                     } else {
-                        capacity = wanted as u32;
+                        let room = (*value).max(1);
+                        capacity = room as u32 + 1;
+                        let most = make(ExprKind::Int(*value), Type::U64, n.span);
+                        len = Some(Box::new(most));
+                        cut = room as u32;
                     }
                 }
                 _ => {
-                    // The length counts without the NUL, the helper with it.
-                    let one = make(ExprKind::Int(1), Type::U64, n.span);
-                    let n = super::convert::convert(n, &Type::U64);
-                    let span = n.span;
-                    let kind = ExprKind::Binary {
-                        op: crate::hir::Arithmetic::Add,
-                        left: Box::new(n),
-                        right: Box::new(one),
-                    };
-                    len = Some(Box::new(make(kind, Type::U64, span)));
+                    len = Some(Box::new(super::convert::convert(n, &Type::U64)));
                 }
             }
         }
@@ -80,10 +76,10 @@ impl Checker<'_> {
             Type::Void => poison(span),
             Type::Str { capacity: has } => {
                 // A string is one already; a smaller length cuts it.
-                if args.len() == 1 || *has <= capacity {
+                if args.len() == 1 || *has <= cut {
                     return value;
                 }
-                super::convert::convert(value, &ty)
+                super::convert::convert(value, &Type::Str { capacity: cut })
             }
             Type::Int(_) | Type::Pointer { .. } => {
                 let space = self.space_of_number(&value);
