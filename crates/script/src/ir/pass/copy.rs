@@ -44,13 +44,14 @@ pub(super) fn run(function: &mut Function) -> bool {
     }
     let mut replacements = Replacements::new(function);
     let mut changed = false;
-    for index in 0..function.blocks.len() {
+    let mut all_removed = vec![Vec::new(); function.blocks.len()];
+    for (index, removed) in all_removed.iter_mut().enumerate() {
         let block = Block(index as u32);
         if !flow.is_reachable(block) {
             continue;
         }
         let params = function.blocks[index].params.clone();
-        let mut removed = vec![false; params.len()];
+        *removed = vec![false; params.len()];
         for (position, param) in params.iter().enumerate() {
             match given.get(param) {
                 Some(Given::Value(value)) => {
@@ -74,28 +75,29 @@ pub(super) fn run(function: &mut Function) -> bool {
             removed[position] = true;
             changed = true;
         }
-        remove_params(function, block, &removed);
     }
+    remove_params(function, &all_removed);
     replacements.apply(function);
     changed
 }
 
-/// Removes parameters of a block and what jumps give them.
-pub(super) fn remove_params(function: &mut Function, block: Block, removed: &[bool]) {
-    if !removed.contains(&true) {
+/// Removes parameters, for each block those that are marked, and what jumps give them.
+pub(super) fn remove_params(function: &mut Function, removed: &[Vec<bool>]) {
+    if !removed.iter().any(|block| block.contains(&true)) {
         return;
     }
-    let keep = |values: &mut Vec<Value>| {
+    let keep = |values: &mut Vec<Value>, block: usize| {
+        let removed = removed.get(block).map_or(&[][..], Vec::as_slice);
         let mut position = 0;
         values.retain(|_| {
             position += 1;
             !removed.get(position - 1).copied().unwrap_or(false)
         });
     };
-    keep(&mut function.blocks[block.index()].params);
-    for from in &mut function.blocks {
-        for target in from.end.targets_mut().filter(|t| t.block == block) {
-            keep(&mut target.args);
+    for (index, block) in function.blocks.iter_mut().enumerate() {
+        keep(&mut block.params, index);
+        for target in block.end.targets_mut() {
+            keep(&mut target.args, target.block.index());
         }
     }
 }

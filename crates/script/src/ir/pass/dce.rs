@@ -1,7 +1,7 @@
 //! Dead code: results nobody uses, parameters nobody reads, memory nobody looks at.
 
 use super::copy::remove_params;
-use crate::ir::{Block, Function, Op, Pointer, Ty, Value};
+use crate::ir::{Function, Op, Pointer, Ty, Value};
 
 /// Removes what has no effect.
 pub(super) fn run(function: &mut Function) -> bool {
@@ -19,6 +19,7 @@ pub(super) fn run(function: &mut Function) -> bool {
     };
     let live = live(function, &writes_dead);
     let mut changed = false;
+    let mut all_removed = Vec::with_capacity(function.blocks.len());
     for index in 0..function.blocks.len() {
         let mut insts = std::mem::take(&mut function.blocks[index].insts);
         insts.retain(|inst| {
@@ -34,8 +35,9 @@ pub(super) fn run(function: &mut Function) -> bool {
             .map(|p| !live[p.index()])
             .collect();
         changed |= removed.contains(&true);
-        remove_params(function, Block(index as u32), &removed);
+        all_removed.push(removed);
     }
+    remove_params(function, &all_removed);
     changed
 }
 
