@@ -162,7 +162,7 @@ fn contexts(seed: u64) -> Vec<Vec<u8>> {
 
 /// Gives whether the kernel took the script, with and without passes.
 fn check(kernel: &SharedKernel, cpus: u32, seed: u64) -> bool {
-    let source = generate::script(seed);
+    let source = generate::script(seed, std::env::var_os("KSCOPE_GUEST").is_none());
     let contexts = contexts(seed);
     let mut expected: Option<Outcome> = None;
     for optimize in [false, true] {

@@ -53,15 +53,17 @@ struct Generator {
     out: String,
     depth: u32,
     loops: u32,
+    open_ranges: bool,
 }
 
 /// Makes a script of one probe that prints its variables in the end.
-pub(super) fn script(seed: u64) -> String {
+pub(super) fn script(seed: u64, open_ranges: bool) -> String {
     let mut g = Generator {
         random: Random::new(seed),
         out: String::new(),
         depth: 0,
         loops: 0,
+        open_ranges,
     };
     g.out += "rawtracepoint:sched_switch {\n";
     for (n, name) in NUMBERS.iter().enumerate() {
@@ -276,6 +278,8 @@ impl Generator {
         match self.random.below(3) {
             0 => self.line(&format!("unroll ({rounds}) {{")),
             1 => self.line(&format!("for {variable} : 0..{rounds} {{")),
+            // Verifiers of emulated machines take minutes for these.
+            _ if !self.open_ranges => self.line(&format!("for {variable} : 1..{rounds} {{")),
             _ => {
                 let bound = self.leaf();
                 self.line(&format!("for {variable} : 0..(({bound}) & 7) {{"));
