@@ -1,6 +1,6 @@
 //! Limits and positions; the code itself is in the golden files.
 
-use kscope_spec::{MapId, check};
+use kscope_spec::{HelperId, MapId, check};
 
 use super::{Code, Emit, EmitError, Scratch, emit};
 use crate::diagnostic::Span;
@@ -61,13 +61,13 @@ fn spills_push_slots_out() {
         let loaded: Vec<_> = (0..values)
             .map(|i| builder.load(8, false, ctx, 8 * i))
             .collect();
-        builder.call(7, vec![]);
+        builder.call(HelperId(7), vec![]);
         let mut sum = builder.constant(0);
         for value in loaded {
             sum = builder.binary(BinOp::Add, sum, value);
         }
         for slot in slots {
-            builder.call(16, vec![slot, sum]);
+            builder.call(HelperId(16), vec![slot, sum]);
         }
         builder.ret(0);
         builder
@@ -84,13 +84,13 @@ fn spills_push_slots_out() {
 fn jumps_have_a_limit() {
     let make = |calls: u32| {
         let mut builder = Builder::new("test");
-        let first = builder.call(7, vec![]);
+        let first = builder.call(HelperId(7), vec![]);
         let (then, end) = (builder.block(), builder.block());
         builder.branch(Cond::Eq, first, first, then, end);
         builder.seal(then);
         builder.switch_to(then);
         for _ in 0..calls {
-            builder.call(6, vec![]);
+            builder.call(HelperId(6), vec![]);
         }
         builder.jump(end);
         builder.seal(end);
@@ -110,7 +110,7 @@ fn jumps_have_a_limit() {
 fn positions() {
     let mut builder = Builder::new("test");
     builder.at(Span::new(0, 4));
-    let first = builder.call(7, vec![]);
+    let first = builder.call(HelperId(7), vec![]);
     builder.at(Span::new(5, 9));
     let late = builder.late(kscope_spec::LateId(2));
     let sum = builder.binary(BinOp::Add, first, late);
@@ -149,7 +149,7 @@ fn checked_spills_are_stored_again() {
     let at = builder.slot_addr(slot);
     builder.zero(at, 0, 64);
     let numbers: Vec<_> = (0..8).map(|i| builder.load(8, false, ctx, 8 * i)).collect();
-    let random = builder.call(7, vec![]);
+    let random = builder.call(HelperId(7), vec![]);
     builder.store(8, at, 0, random);
     let limit = builder.constant(56);
     let bad = builder.block();
@@ -159,7 +159,7 @@ fn checked_spills_are_stored_again() {
         builder.seal(good);
         builder.switch_to(good);
     }
-    let random = builder.call(7, vec![]);
+    let random = builder.call(HelperId(7), vec![]);
     builder.store(8, at, 0, random);
     for number in &numbers {
         let at = builder.ptr_add_var(at, *number, 56);

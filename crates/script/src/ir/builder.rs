@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 
-use kscope_spec::{LateId, MapId};
+use kscope_spec::{HelperId, LateId, MapId};
 
 use super::{
     BinOp, Block, BlockData, Cond, Function, Inst, Op, Pointer, Slot, SlotId, Target, Terminator,
@@ -414,13 +414,25 @@ impl Builder {
     }
 
     /// Calls a helper that gives a number.
-    pub fn call(&mut self, helper: u32, args: Vec<Value>) -> Value {
-        self.define(Op::Call { helper, args }, Ty::I64)
+    pub fn call(&mut self, helper: HelperId, args: Vec<Value>) -> Value {
+        self.define(
+            Op::Call {
+                helper: helper.0,
+                args,
+            },
+            Ty::I64,
+        )
     }
 
     /// Calls a helper that gives a pointer.
-    pub fn call_pointer(&mut self, helper: u32, args: Vec<Value>, pointer: Pointer) -> Value {
-        self.define(Op::Call { helper, args }, Ty::Ptr(pointer))
+    pub fn call_pointer(&mut self, helper: HelperId, args: Vec<Value>, pointer: Pointer) -> Value {
+        self.define(
+            Op::Call {
+                helper: helper.0,
+                args,
+            },
+            Ty::Ptr(pointer),
+        )
     }
 
     fn end(&mut self, end: Terminator) {

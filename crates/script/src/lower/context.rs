@@ -1,6 +1,6 @@
 //! What a program reads of its context and of the current task.
 
-use kscope_spec::LateKind;
+use kscope_spec::{LateKind, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use super::{START_TIME, x86_64};
@@ -8,17 +8,6 @@ use crate::diagnostic::Span;
 use crate::hir::{Builtin, Context, Int, Type};
 use crate::ir::{BinOp, Cond, Value};
 use crate::plan::Counter;
-
-const KTIME_NS: u32 = 5;
-const RANDOM: u32 = 7;
-const CPU: u32 = 8;
-const PID_TGID: u32 = 14;
-const UID_GID: u32 = 15;
-const STACK_ID: u32 = 27;
-const CURRENT_TASK: u32 = 35;
-const CGROUP_ID: u32 = 80;
-const NS_PID_TGID: u32 = 120;
-const KTIME_BOOT_NS: u32 = 125;
 
 /// `-EFAULT`
 const NO_STACK: i64 = -14;
@@ -39,25 +28,25 @@ impl Lower<'_> {
                 tid
             }
             Builtin::Uid => {
-                let both = self.b.call(UID_GID, Vec::new());
+                let both = self.b.call(helper::GET_CURRENT_UID_GID, Vec::new());
                 self.b.extend(4, false, both)
             }
             Builtin::Gid => {
-                let both = self.b.call(UID_GID, Vec::new());
+                let both = self.b.call(helper::GET_CURRENT_UID_GID, Vec::new());
                 self.high_word(both)
             }
-            Builtin::Cpu => self.b.call(CPU, Vec::new()),
-            Builtin::NsecsBoot => self.b.call(KTIME_BOOT_NS, Vec::new()),
-            Builtin::NsecsMonotonic => self.b.call(KTIME_NS, Vec::new()),
+            Builtin::Cpu => self.b.call(helper::GET_SMP_PROCESSOR_ID, Vec::new()),
+            Builtin::NsecsBoot => self.b.call(helper::KTIME_GET_BOOT_NS, Vec::new()),
+            Builtin::NsecsMonotonic => self.b.call(helper::KTIME_GET_NS, Vec::new()),
             Builtin::Elapsed => {
-                let now = self.b.call(KTIME_BOOT_NS, Vec::new());
+                let now = self.b.call(helper::KTIME_GET_BOOT_NS, Vec::new());
                 let start = self.late(START_TIME, &LateKind::Number);
                 self.b.binary(BinOp::Sub, now, start)
             }
-            Builtin::CurrentTask => self.b.call(CURRENT_TASK, Vec::new()),
-            Builtin::CgroupId => self.b.call(CGROUP_ID, Vec::new()),
+            Builtin::CurrentTask => self.b.call(helper::GET_CURRENT_TASK, Vec::new()),
+            Builtin::CgroupId => self.b.call(helper::GET_CURRENT_CGROUP_ID, Vec::new()),
             Builtin::Random => {
-                let value = self.b.call(RANDOM, Vec::new());
+                let value = self.b.call(helper::GET_PRANDOM_U32, Vec::new());
                 self.b.extend(4, false, value)
             }
             Builtin::CpuCount => self.late("cpus", &LateKind::CpuCount),
@@ -100,7 +89,10 @@ impl Lower<'_> {
         let dev = self.late(PID_NAMESPACE_DEV, &LateKind::PidNamespaceDev);
         let size = self.b.constant(8);
         let address = self.address(place);
-        self.b.call(NS_PID_TGID, vec![dev, inode, address, size]);
+        self.b.call(
+            helper::GET_NS_CURRENT_PID_TGID,
+            vec![dev, inode, address, size],
+        );
         // struct bpf_pidns_info { __u32 pid; __u32 tgid; }
         let value = self.b.load(4, false, place.base, 0);
         self.b.write(tid, value);
@@ -109,7 +101,7 @@ impl Lower<'_> {
         self.b.jump(end);
 
         self.enter(initial);
-        let both = self.b.call(PID_TGID, Vec::new());
+        let both = self.b.call(helper::GET_CURRENT_PID_TGID, Vec::new());
         let low = self.b.extend(4, false, both);
         self.b.write(tid, low);
         let high = self.high_word(both);
@@ -180,7 +172,9 @@ impl Lower<'_> {
         let ctx = self.b.ctx();
         let map_value = self.b.map(map);
         let flags = self.b.constant(0);
-        let id = self.b.call(STACK_ID, vec![ctx, map_value, flags]);
+        let id = self
+            .b
+            .call(helper::GET_STACKID, vec![ctx, map_value, flags]);
         let zero = self.b.constant(0);
         let failed = self.b.block();
         let lost = self.b.block();

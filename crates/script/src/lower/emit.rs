@@ -1,14 +1,13 @@
 //! Events: a record of the site's number and its arguments, written straight into the buffer.
 
+use kscope_spec::helper;
+
 use super::function::{Lower, Place, Result};
 use crate::diagnostic::Span;
 use crate::hir::Expr;
 use crate::ir::{Cond, Pointer, Value};
 use crate::plan::{Counter, EVENT_HEADER, EventMap, Site, SiteId, SiteKind};
 
-const PERF_EVENT_OUTPUT: u32 = 25;
-const RINGBUF_RESERVE: u32 = 131;
-const RINGBUF_SUBMIT: u32 = 132;
 /// `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: i64 = 0xffff_ffff;
 /// `BPF_RB_NO_WAKEUP`: the reader looks by itself; waking it costs microseconds.
@@ -64,7 +63,7 @@ impl Lower<'_> {
                 let length = self.b.constant(i64::from(size));
                 let flags = self.b.constant(0);
                 let record = self.b.call_pointer(
-                    RINGBUF_RESERVE,
+                    helper::RINGBUF_RESERVE,
                     vec![map_value, length, flags],
                     Pointer::RecordOrNull(size),
                 );
@@ -86,7 +85,7 @@ impl Lower<'_> {
                 let flags = self
                     .b
                     .constant(if exits { FORCE_WAKEUP } else { NO_WAKEUP });
-                self.b.call(RINGBUF_SUBMIT, vec![record, flags]);
+                self.b.call(helper::RINGBUF_SUBMIT, vec![record, flags]);
                 self.b.jump(end);
                 self.enter(lost);
                 self.count(Counter::LostEvents);
@@ -103,9 +102,10 @@ impl Lower<'_> {
                 let flags = self.b.constant(CURRENT_CPU);
                 let length = self.b.constant(i64::from(size));
                 let data = self.address(place);
-                let result = self
-                    .b
-                    .call(PERF_EVENT_OUTPUT, vec![ctx, map_value, flags, data, length]);
+                let result = self.b.call(
+                    helper::PERF_EVENT_OUTPUT,
+                    vec![ctx, map_value, flags, data, length],
+                );
                 let zero = self.b.constant(0);
                 let lost = self.b.block();
                 let end = self.b.block();

@@ -1,6 +1,6 @@
 //! One probe: its variables, its blocks, and how places in memory are reached.
 
-use kscope_spec::{LateKind, MapId};
+use kscope_spec::{LateKind, MapId, helper};
 
 use super::Tables;
 use crate::diagnostic::{Diagnostic, Span};
@@ -9,9 +9,6 @@ use crate::ir::{Block, Builder, Cond, Function, Pointer, SlotId, Value, Variable
 use crate::plan::{Counter, SiteId};
 
 pub(super) type Result<T> = std::result::Result<T, Diagnostic>;
-
-/// `bpf_map_lookup_elem`
-pub(super) const MAP_LOOKUP: u32 = 1;
 
 /// Lowers one probe.
 pub(super) fn lower_probe(
@@ -171,7 +168,7 @@ impl Lower<'_> {
         let pointer = Pointer::MapValueOrNull(map);
         let found = self
             .b
-            .call_pointer(MAP_LOOKUP, vec![map_value, key], pointer);
+            .call_pointer(helper::MAP_LOOKUP_ELEM, vec![map_value, key], pointer);
         let absent = self.b.block();
         let present = self.b.block();
         self.b.branch_null(found, absent, present);

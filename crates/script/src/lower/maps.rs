@@ -1,7 +1,7 @@
 //! Maps of the script: their kernel form, reads, writes and aggregations.
 
 use kscope_rows::MapValueType;
-use kscope_spec::{MapId, MapKind as KernelKind, MapSpec};
+use kscope_spec::{MapId, MapKind as KernelKind, MapSpec, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
@@ -12,8 +12,6 @@ use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
 /// Number of counters before those of full maps.
 pub const LOST_COUNTERS: u32 = 2;
 
-const MAP_UPDATE: u32 = 2;
-const MAP_DELETE: u32 = 3;
 /// `BPF_ANY`, `BPF_NOEXIST`
 const ANY: i64 = 0;
 const NO_EXIST: i64 = 1;
@@ -151,7 +149,8 @@ impl Lower<'_> {
         let key = self.address(key);
         let value = self.address(value);
         let flags = self.b.constant(flags);
-        self.b.call(MAP_UPDATE, vec![map_value, key, value, flags])
+        self.b
+            .call(helper::MAP_UPDATE_ELEM, vec![map_value, key, value, flags])
     }
 
     /// Finds the entry of a key, or makes one of zeros; goes on where it is there with its place, and gives
@@ -525,7 +524,7 @@ impl Lower<'_> {
         let key = self.key(map, key)?;
         let key = self.address(key);
         let map_value = self.b.map(id);
-        let result = self.b.call(MAP_DELETE, vec![map_value, key]);
+        let result = self.b.call(helper::MAP_DELETE_ELEM, vec![map_value, key]);
         let zero = self.b.constant(0);
         Ok(self.b.compare(Cond::Eq, result, zero))
     }

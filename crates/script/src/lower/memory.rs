@@ -1,11 +1,11 @@
 //! Expressions whose value lies in memory.
 
+use kscope_spec::helper;
+
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
 use crate::hir::{Builtin, Expr, ExprKind, FieldType, Type};
 use crate::ir::Value;
 
-/// `bpf_get_current_comm`
-const CURRENT_COMM: u32 = 16;
 /// Size in bytes of a thread's name (`TASK_COMM_LEN`).
 const COMM_LEN: u32 = 16;
 
@@ -52,9 +52,13 @@ impl Lower<'_> {
         match &expr.kind {
             ExprKind::Str(text) => self.literal(text, to, size, pad),
             ExprKind::Builtin(Builtin::Comm) => {
+                if pad {
+                    // Linux 6.1 leaves what follows the NUL as it was.
+                    self.zero(to, COMM_LEN.min(size));
+                }
                 let address = self.address(to);
                 let len = self.b.constant(i64::from(COMM_LEN.min(size)));
-                self.b.call(CURRENT_COMM, vec![address, len]);
+                self.b.call(helper::GET_CURRENT_COMM, vec![address, len]);
                 self.zero(to.at(COMM_LEN.min(size)), size.saturating_sub(COMM_LEN));
             }
             ExprKind::ReadStr {

@@ -1,14 +1,11 @@
 //! Aggregations read as numbers: what all CPUs have, merged in the kernel.
 
 use kscope_rows::MapValueType;
-use kscope_spec::LateKind;
+use kscope_spec::{LateKind, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, MapRef};
 use crate::ir::{BinOp, Cond, Pointer, Value, Variable};
-
-/// `bpf_map_lookup_percpu_elem`, since Linux 5.19.
-const LOOKUP_PERCPU: u32 = 195;
 
 impl Lower<'_> {
     /// The number that an aggregation reads as; 0 where it has seen no value.
@@ -78,7 +75,9 @@ impl Lower<'_> {
             let map_value = lower.b.map(id);
             let pointer = Pointer::MapValueOrNull(id);
             let args = vec![map_value, key, cpu];
-            let found = lower.b.call_pointer(LOOKUP_PERCPU, args, pointer);
+            let found = lower
+                .b
+                .call_pointer(helper::MAP_LOOKUP_PERCPU_ELEM, args, pointer);
             let absent = lower.b.block();
             let present = lower.b.block();
             lower.b.branch_null(found, absent, present);

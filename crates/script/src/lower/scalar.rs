@@ -1,13 +1,12 @@
 //! Expressions with a scalar value.
 
+use kscope_spec::helper;
+
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
 use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, Expr, ExprKind, Int, Space, Type};
 use crate::ir::{BinOp, Cond, Value};
 
-/// `bpf_probe_read_kernel`, `bpf_probe_read_user`
-const PROBE_READ_KERNEL: u32 = 113;
-const PROBE_READ_USER: u32 = 112;
 const BY_ZERO: &str = "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result.";
 
 impl Lower<'_> {
@@ -322,8 +321,8 @@ impl Lower<'_> {
     /// Reads bytes from memory to a place; zeros where they cannot be read.
     pub(super) fn read_memory(&mut self, to: Place, len: u32, from: Value, space: Space) {
         let helper = match space {
-            Space::Kernel => PROBE_READ_KERNEL,
-            Space::User => PROBE_READ_USER,
+            Space::Kernel => helper::PROBE_READ_KERNEL,
+            Space::User => helper::PROBE_READ_USER,
         };
         let to = self.address(to);
         let len = self.b.constant(i64::from(len));

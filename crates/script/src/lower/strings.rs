@@ -1,13 +1,11 @@
 //! Strings: reading, comparing, searching.
 
+use kscope_spec::helper;
+
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
 use crate::ir::{BinOp, Block, Cond, Value};
 use crate::plan::SEARCH_LIMIT;
-
-/// `bpf_probe_read_kernel_str`, `bpf_probe_read_user_str`
-const READ_KERNEL_STR: u32 = 115;
-const READ_USER_STR: u32 = 114;
 
 /// Bytes compared in a straight line; more are compared in a loop.
 const STRAIGHT: u32 = 128;
@@ -50,8 +48,8 @@ impl Lower<'_> {
         len: Option<Value>,
     ) {
         let helper = match space {
-            Space::Kernel => READ_KERNEL_STR,
-            Space::User => READ_USER_STR,
+            Space::Kernel => helper::PROBE_READ_KERNEL_STR,
+            Space::User => helper::PROBE_READ_USER_STR,
         };
         let most = self.b.constant(i64::from(size));
         let len = match len {

@@ -178,7 +178,7 @@ impl Generator {
             }
             15 => {
                 let helper = self.r.pick(&[5, 14, 15]);
-                let value = self.b.call(helper, vec![]);
+                let value = self.b.call(kscope_spec::HelperId(helper), vec![]);
                 self.keep(value);
             }
             16 => {
@@ -378,9 +378,11 @@ impl Generator {
         let address = self.b.slot_addr(slot);
         self.b.store(4, address, 0, key);
         let map = self.b.map(MAP);
-        let found = self
-            .b
-            .call_pointer(1, vec![map, address], Pointer::MapValueOrNull(MapId(0)));
+        let found = self.b.call_pointer(
+            kscope_spec::HelperId(1),
+            vec![map, address],
+            Pointer::MapValueOrNull(MapId(0)),
+        );
         let (absent, present) = (self.b.block(), self.b.block());
         self.b.branch_null(found, absent, present);
         self.b.seal(present);
