@@ -12,7 +12,8 @@ const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 /// How long anything may take; guests are emulated.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test.
+/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test, or
+/// the released one.
 ///
 /// # Panics
 ///
@@ -28,8 +29,10 @@ pub fn kscope() -> Option<PathBuf> {
         return Some(path.into());
     }
     let test = std::env::current_exe().ok()?;
-    let path = test.parent()?.parent()?.join("kscope");
-    path.is_file().then_some(path)
+    let profile = test.parent()?.parent()?;
+    let beside = profile.join("kscope");
+    let released = profile.parent()?.join("release/kscope");
+    [beside, released].into_iter().find(|path| path.is_file())
 }
 
 /// A running kscope whose probes are attached.

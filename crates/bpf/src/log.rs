@@ -102,6 +102,8 @@ fn is_noise(line: &str) -> bool {
     });
     state
         || line.starts_with(';')
+        || line.starts_with("old state:")
+        || line.starts_with("cur state:")
         || line.starts_with("func#")
         || line.starts_with(" R0")
         || line.starts_with("last_idx ")

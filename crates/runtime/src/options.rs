@@ -131,7 +131,10 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
         (OptionKind::Bool(_), Some("false" | "0" | "no")) => Ok(OptionValue::Bool(false)),
         (OptionKind::Bool(_), Some(text)) => Err(format!("`{text}` is neither true nor false")),
         (OptionKind::Int(_), Some(text)) if text.contains('/') => inode(text).map(OptionValue::Int),
-        (OptionKind::Int(_), Some(text)) => number(text).map(OptionValue::Int),
+        (OptionKind::Int(_), Some(text)) => {
+            let value = number(text).or_else(|why| inode(text).map_err(|_| why));
+            value.map(OptionValue::Int)
+        }
         (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
         (OptionKind::Str { capacity, .. }, Some(text)) => {
             let room = capacity.saturating_sub(1) as usize;

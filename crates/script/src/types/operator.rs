@@ -293,7 +293,7 @@ impl Checker<'_> {
             return make(ExprKind::Int(value), Type::Int(smallest(value)), span);
         }
         if matches!(op, BinaryOp::Div | BinaryOp::Mod) && matches!(right.kind, ExprKind::Int(0)) {
-            self.warn("division-by-zero", right.span, "division by zero gives 0");
+            self.warn("division-by-zero", right.span, "division by zero gives 1");
         }
         let (int, signed) = self.common(op, &left, x, &right, y, span);
         // A difference has a sign, whatever its operands have.
@@ -373,8 +373,12 @@ impl Checker<'_> {
                 return make(ExprKind::Int(i64::MIN), Type::I64, span);
             }
         }
-        let signed = int.signed || op == UnaryOp::Neg;
-        let ty = Type::Int(Int::new(8, signed));
+        let ty = Type::Int(match op {
+            UnaryOp::Neg => Int::I64,
+            // The bits of a number with a sign are those of all 64.
+            _ if int.signed => Int::U64,
+            _ => int,
+        });
         let operand = Box::new(super::convert::convert(operand, &ty));
         let kind = match op {
             UnaryOp::Neg => ExprKind::Neg(operand),

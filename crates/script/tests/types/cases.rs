@@ -81,7 +81,9 @@ fn types_of_expressions() {
     typed("pid + 1", "uint64");
     typed("pid - 1", "int64");
     typed("-pid", "int64");
-    typed("~pid", "uint64");
+    typed("~pid", "uint32");
+    typed("~(uint8)1", "uint8");
+    typed("~1", "uint64");
     typed("nsecs / 1000", "uint64");
     typed("nsecs - elapsed", "int64");
     typed("retval", "uint64");
