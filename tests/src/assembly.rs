@@ -80,7 +80,8 @@ impl Assembly {
             flags: 0,
             initial: None,
             frozen: false,
-        });
+..MapSpec::default()
+});
         self
     }
 
@@ -120,7 +121,8 @@ impl Assembly {
         let mut funcs = vec![FuncInfo {
             insn: 0,
             name: name.to_owned(),
-        }];
+..FuncInfo::default()
+}];
         let labels = done
             .labels
             .iter()
@@ -128,7 +130,8 @@ impl Assembly {
         funcs.extend(labels.map(|(label, &insn)| FuncInfo {
             insn,
             name: label.clone(),
-        }));
+..FuncInfo::default()
+}));
         funcs.sort_by_key(|function| function.insn);
         self.spec.programs.push(ProgramSpec {
             name: name.to_owned(),
@@ -139,7 +142,8 @@ impl Assembly {
             lines: lines(text, file),
             funcs,
             flags: 0,
-        });
+..ProgramSpec::default()
+});
         self
     }
 

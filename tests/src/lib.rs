@@ -6,6 +6,7 @@
 //! feature.
 
 pub mod assembly;
+pub mod caller;
 pub mod program;
 pub mod workspace;
 

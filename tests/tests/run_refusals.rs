@@ -1,105 +1,12 @@
 //! What a kernel or its administrator refuses, each told in a line of its own with the way out.
 
-use std::os::unix::fs::PermissionsExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Command, Stdio};
 
-use kscope_tests::program::{Folder, kscope};
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::{program_or_skip, skip};
 
 /// Tells this program, run again in a mount namespace of its own, to change what is mounted.
 const INSIDE: &str = "KSCOPE_TEST_INSIDE";
-
-/// The user id of nobody.
-const NOBODY: u32 = 65534;
-
-/// A copy of the program that every user can run.
-struct Program {
-    folder: Folder,
-}
-
-impl Program {
-    fn find(name: &str) -> Option<Program> {
-        let program = kscope()?;
-        let folder = Folder::new(name);
-        let open = std::fs::Permissions::from_mode(0o755);
-        std::fs::set_permissions(folder.path(), open.clone()).expect("ours");
-        let copy = folder.path().join("kscope");
-        std::fs::copy(program, &copy).expect("a copy");
-        std::fs::set_permissions(&copy, open).expect("ours");
-        Some(Program { folder })
-    }
-
-    fn path(&self) -> PathBuf {
-        self.folder.path().join("kscope")
-    }
-
-    /// Runs it as nobody, without groups and capabilities.
-    fn as_nobody(&self, words: &[&str]) -> Left {
-        // Dropping the user drops the groups and, at exec, the capabilities.
-        Left::of(self.command(words).uid(NOBODY).gid(NOBODY))
-    }
-
-    fn as_root(&self, words: &[&str]) -> Left {
-        Left::of(&mut self.command(words))
-    }
-
-    /// A script that runs where it should have been refused would never end.
-    fn command(&self, words: &[&str]) -> Command {
-        let mut command = Command::new("timeout");
-        command
-            .args(["-s", "KILL", "50"])
-            .arg(self.path())
-            .args(words);
-        command
-    }
-}
-
-/// What a finished program left.
-struct Left {
-    code: Option<i32>,
-    out: String,
-    err: String,
-}
-
-impl Left {
-    fn of(command: &mut Command) -> Left {
-        let output = command
-            .current_dir("/")
-            .env_remove("BPFTRACE_BTF")
-            .stdin(Stdio::null())
-            .output()
-            .expect("kscope starts");
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Left {
-            code: output.status.code(),
-            out: text(&output.stdout),
-            err: text(&output.stderr),
-        }
-    }
-
-    /// Demands an exit code and parts of what is said.
-    #[track_caller]
-    fn is(self, code: i32, parts: &[&str]) -> Left {
-        let Left { out, err, .. } = &self;
-        assert_eq!(self.code, Some(code), "{out}\n{err}");
-        for part in parts {
-            assert!(err.contains(part), "no `{part}` in:\n{err}");
-        }
-        self
-    }
-}
-
-macro_rules! program_or_skip {
-    ($name:expr) => {{
-        let _ = kernel_or_skip!();
-        match Program::find($name) {
-            Some(program) => program,
-            None => skip!("kscope", "there is no kscope program"),
-        }
-    }};
-}
 
 /// Runs this test again with mounts of its own. `None` where it does already, else whether that
 /// could be done and went well.
