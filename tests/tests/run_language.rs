@@ -9,6 +9,7 @@ use std::process::{Command, Stdio};
 
 use kscope_bpf::Features;
 use kscope_bpf::spec::{HelperId, ProgramType};
+use kscope_bpf::sys::SharedKernel;
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::program::kscope;
 use kscope_tests::{kernel_or_skip, skip};
@@ -145,18 +146,21 @@ language!(
     builtins,
 );
 
+/// Says whether a program can read the values of other CPUs.
+fn has_lookup_percpu(kernel: SharedKernel) -> bool {
+    const LOOKUP_PERCPU: HelperId = HelperId(195);
+    Features::new(kernel, kernel_types())
+        .helper(ProgramType::RawTracepoint, LOOKUP_PERCPU)
+        .is_available()
+}
+
 #[test]
 fn merged() {
-    const LOOKUP_PERCPU: HelperId = HelperId(195);
     let kernel = kernel_or_skip!();
     let Some(program) = kscope() else {
         skip!("kscope", "kscope is not built")
     };
-    let features = Features::new(kernel, kernel_types());
-    if !features
-        .helper(ProgramType::RawTracepoint, LOOKUP_PERCPU)
-        .is_available()
-    {
+    if !has_lookup_percpu(kernel) {
         skip!("lookup_percpu_elem", "needs Linux 5.19");
     }
     check(&program, include_str!("../scripts/language/merged.txt"));
@@ -234,6 +238,57 @@ fn maps_are_printed_at_the_end() {
     prints(&["run", "-e", script], out);
     let script = "begin { @ = 5; clear(@kept); @kept[1] = 1; @zero[1] = 5; zero(@zero); }";
     prints(&["run", "-e", script], "\n\n@: 5\n@zero[1]: 0\n");
+}
+
+#[test]
+fn maps_without_a_key_are_printed_once_they_are_set() {
+    let _kernel = kernel_or_skip!();
+    let never = "begin { exit(); } interval:s:100 { @a = 1; @b = count(); @c = sum(1); @d = min(1);
+        @e = max(1); @f = avg(1); @g = stats(1); @h = hist(1); @i = lhist(1, 0, 10, 1);
+        @j = \"a\"; @k = (1, \"a\"); @l++; @m = (int8)1; @m++; @n = kstack; @o--; @p += 0; }";
+    prints(&["run", "-e", never], "\n\n");
+    let zero = "begin { @a = 0; @b = sum(0); @c = min(0); @d = max(0); @e = avg(0); @f = stats(0);
+        @g = \"\"; @h = (0, \"\"); @i++; @i--; @j += 0; @k = false; @l = (int8)-1; @l++; @m = -2; @m++; @m++; }";
+    let out = "\n\n@a: 0\n@b: 0\n@c: 0\n@d: 0\n@e: 0\n@f: { .count = 1, .average = 0, .total = 0 }\n\
+        @g: \n@h: (0, )\n@i: 0\n@j: 0\n@k: false\n@l: 0\n@m: 0\n";
+    prints(&["run", "-e", zero], out);
+    let all = "begin { @a = 1; @c = sum(1); @d = min(1); @e = max(1); @f = avg(1); @g = stats(1);
+        @b = count(); @h = hist(1); @i = lhist(1, 0, 10, 1); @j = \"a\"; @k = (1, \"a\"); @l++; ";
+    let each = |function: &str| -> String {
+        let calls = ('a'..='l').map(|name| format!("{function}(@{name}); "));
+        calls.collect()
+    };
+    let cleared = format!("{all} {} }}", each("clear"));
+    prints(&["run", "-e", &cleared], "\n\n");
+    let zeroed = format!("{all} {} }}", each("zero"));
+    let out = "\n\n@a: 0\n@b: 0\n@c: 0\n@d: 0\n@e: 0\n@f: 0\n\
+        @g: { .count = 0, .average = 0, .total = 0 }\n@h:\n\n@i:\n\n@j: \n@k: (0, )\n@l: 0\n";
+    prints(&["run", "-e", &zeroed], out);
+    let both = format!("{all} {} {} }}", each("clear"), each("zero"));
+    prints(&["run", "-e", &both], "\n\n");
+    let deleted = "begin { @a = 0; print(delete(@a)); print(delete(@a)); @b++; @b--;
+        print(delete(@b)); print(delete(@b)); @c = \"\"; print(delete(@c)); print(delete(@c)); @c = \"x\";
+        @d++; print(delete(@d)); }";
+    let out = "true\nfalse\ntrue\nfalse\ntrue\nfalse\ntrue\n\n\n@c: x\n";
+    prints(&["run", "-e", deleted], out);
+    let read = "begin { print(@a); print(@b); print(@c); print(@d); printf(\"%d\\n\", @a); @z = @a;
+        exit(); } interval:s:100 { @a = 1; @b = stats(1); @c = hist(1); @d = (1, \"a\"); }";
+    let out = "@a: 0\n@b: { .count = 0, .average = 0, .total = 0 }\n@d: (0, )\n0\n\n\n@z: 0\n";
+    prints(&["run", "-e", read], out);
+}
+
+#[test]
+fn aggregations_are_deleted() {
+    let kernel = kernel_or_skip!();
+    if !has_lookup_percpu(kernel) {
+        skip!("lookup_percpu_elem", "needs Linux 5.19");
+    }
+    let script = "begin { @b = count(); @c = sum(0); @d = min(0); @h = hist(1); @s = stats(0);
+        print(delete(@b)); print(delete(@b)); print(delete(@c)); print(delete(@c));
+        print(delete(@d)); print(delete(@d)); print(delete(@h)); print(delete(@h));
+        print(delete(@s)); print(delete(@s)); @b = count(); }";
+    let out = "true\nfalse\n".repeat(5) + "\n\n@b: 1\n";
+    prints(&["run", "-e", script], &out);
 }
 
 #[test]

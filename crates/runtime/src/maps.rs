@@ -2,23 +2,40 @@
 
 use kscope_bpf::{Map, UpdateMode};
 use kscope_rows::{MapOutput, MapValueType, Resolve, Value, decode, decode_map_value};
-use kscope_script::plan::MapPlan;
+use kscope_script::plan::{MapPlan, SET_MARK};
 
 use crate::error::Error;
 
-/// Reads a map, sorted as it is printed; none for a keyed map without entries.
+/// The one key of the array that holds a map without a key.
+const SCALAR_KEY: [u8; 4] = [0; 4];
+
+/// When a map is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// The script asks for it: one that is not set reads as zero.
+    Asked,
+    /// The end: only those that are set are of interest.
+    End,
+}
+
+/// Reads a map, sorted as it is printed; none where it has nothing to print.
 pub(crate) fn read(
     plan: &MapPlan,
     map: &Map,
-    top: u32,
-    div: u64,
+    (top, div): (u32, u64),
+    moment: Moment,
     resolve: &dyn Resolve,
 ) -> Result<Option<MapOutput>, Error> {
     let name = format!("@{}", plan.name).into();
     let Some(key_type) = &plan.key else {
-        let bytes = map.lookup(&0u32.to_ne_bytes())?.unwrap_or_default();
-        let value = decode_map_value(&plan.value, &bytes, resolve);
-        if matches!(value, Value::None) || is_empty_histogram(&value) {
+        let bytes = map.lookup(&SCALAR_KEY)?.unwrap_or_default();
+        let set = bytes.iter().any(|byte| *byte != 0);
+        let value = decode_map_value(&plan.value, &without_marks(plan, &bytes), resolve);
+        // An array always has a value; a histogram needs a bucket to be shown.
+        if !set && (moment == Moment::End || matches!(value, Value::Histogram(_))) {
+            return Ok(None);
+        }
+        if matches!(value, Value::None) {
             return Ok(None);
         }
         return Ok(Some(MapOutput::scalar(name, &plan.value, value, div)));
@@ -29,6 +46,9 @@ pub(crate) fn read(
         let key = decode(key_type, entry.key, resolve);
         let bytes: Vec<u8> = entry.values().flatten().copied().collect();
         entries.push((key, decode_map_value(&plan.value, &bytes, resolve)));
+    }
+    if entries.is_empty() && moment == Moment::End {
+        return Ok(None);
     }
     let entries = merge_equal(&plan.value, entries);
     Ok(Some(MapOutput::keyed(name, &plan.value, entries, top, div)))
@@ -67,18 +87,35 @@ fn merge_equal(ty: &MapValueType, mut entries: Vec<(Value, Value)>) -> Vec<(Valu
     merged
 }
 
-fn is_empty_histogram(value: &Value) -> bool {
-    matches!(value, Value::Histogram(histogram) if histogram.total() == 0)
+/// Takes out what follows each CPU's value in a map without a key.
+fn without_marks(plan: &MapPlan, bytes: &[u8]) -> Vec<u8> {
+    let size = plan.value_size() as usize;
+    let parts = bytes.chunks(size + SET_MARK as usize);
+    parts
+        .flat_map(|part| &part[..part.len().min(size)])
+        .copied()
+        .collect()
 }
 
-/// Deletes all entries; a scalar map becomes zero.
+/// Deletes all entries; a scalar map becomes zero and is not set any more.
 pub(crate) fn clear(map: &Map) -> Result<(), Error> {
     Ok(map.clear()?)
 }
 
-/// Sets all values to zero and keeps the keys.
-pub(crate) fn zero(map: &Map) -> Result<(), Error> {
-    let zeros = vec![0u8; map.transfer_size()];
+/// Sets all values to zero and keeps the keys; a scalar map that is set stays so.
+pub(crate) fn zero(plan: &MapPlan, map: &Map) -> Result<(), Error> {
+    let mut zeros = vec![0u8; map.transfer_size()];
+    if plan.key.is_none() {
+        let bytes = map.lookup(&SCALAR_KEY)?.unwrap_or_default();
+        if bytes.iter().all(|byte| *byte == 0) {
+            return Ok(());
+        }
+        let mark = plan.value_size() as usize;
+        if let Some(mark) = zeros.get_mut(mark..mark + SET_MARK as usize) {
+            mark.copy_from_slice(&1u64.to_ne_bytes());
+        }
+        return Ok(map.update(&SCALAR_KEY, &zeros, UpdateMode::Any)?);
+    }
     let snapshot = map.snapshot()?;
     for entry in snapshot.entries() {
         map.update(entry.key, &zeros, UpdateMode::Any)?;

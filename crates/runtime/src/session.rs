@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::{EventReader, Link, Loader, Map, Object, PerfBuffer, RingBuffer, TestInput};
 use kscope_btf::Btf;
+use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
-use kscope_rows::{MapContent, Output};
 use kscope_script::Compiled;
 use kscope_script::lower::START_TIME;
 use kscope_script::plan::{Attach, Counter, EventMap, PLAN_VERSION, Plan, ProbePlan};
@@ -20,7 +20,7 @@ use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::filter;
-use crate::maps;
+use crate::maps::{self, Moment};
 use crate::options::Options;
 use crate::resolve::Resolver;
 use crate::target::Target;
@@ -306,8 +306,7 @@ impl Session {
             let Some(map) = self.object.map(plan.map) else {
                 continue;
             };
-            let output = maps::read(plan, map, 0, 0, &resolver)?;
-            if let Some(output) = output.filter(has_entries) {
+            if let Some(output) = maps::read(plan, map, (0, 0), Moment::End, &resolver)? {
                 sink.output(Output::Map(output)).map_err(Error::Output)?;
             }
         }
@@ -410,7 +409,7 @@ impl Session {
             }
             Event::PrintMap { map, top, div } => {
                 let (plan, map) = self.map(map)?;
-                match maps::read(plan, map, top, div, &resolver)? {
+                match maps::read(plan, map, (top, div), Moment::Asked, &resolver)? {
                     Some(output) => Output::Map(output),
                     None => return Ok(None),
                 }
@@ -424,7 +423,8 @@ impl Session {
                 return Ok(None);
             }
             Event::Zero { map } => {
-                maps::zero(self.map(map)?.1)?;
+                let (plan, map) = self.map(map)?;
+                maps::zero(plan, map)?;
                 return Ok(None);
             }
             // A torn or foreign record cannot be counted as an event of the script.
@@ -503,11 +503,6 @@ impl Sink for Held {
     fn pause(&mut self) -> io::Result<()> {
         Ok(())
     }
-}
-
-/// Says whether a map has anything to print at the end.
-fn has_entries(output: &kscope_rows::MapOutput) -> bool {
-    !matches!(&output.content, MapContent::Keyed(entries) if entries.is_empty())
 }
 
 /// Opens the buffer that events come through.

@@ -13,6 +13,13 @@ pub const PLAN_VERSION: u32 = 1;
 /// Size in bytes of the header of an event: the `u32` site id and 4 bytes of zero.
 pub const EVENT_HEADER: u32 = 8;
 
+/// Size in bytes of the mark that stands after the value of a map without a key, on each CPU that
+/// has one of its own: a `u64` that is not zero once the map is set.
+///
+/// A map is set as well where any byte of its value is not zero, so that what can only make a value
+/// other than zero (`@m++`, `count()`) leaves the mark alone.
+pub const SET_MARK: u32 = 8;
+
 /// What the runtime needs beside the [`kscope_spec::Spec`].
 #[derive(Clone, Debug, PartialEq)]
 pub struct Plan {
@@ -162,12 +169,25 @@ pub struct MapPlan {
     pub name: String,
     /// The kernel's map.
     pub map: MapId,
-    /// Type of the key, none for a scalar map (entry 0 of an array).
+    /// Type of the key, none for a scalar map (entry 0 of an array, with a [`SET_MARK`]).
     pub key: Option<DataType>,
     /// What its values are.
     pub value: MapValueType,
     /// Whether the kernel keeps a value for each CPU.
     pub per_cpu: bool,
+}
+
+impl MapPlan {
+    /// Gives the size in bytes of a value without its mark, a multiple of 8.
+    #[must_use]
+    pub fn value_size(&self) -> u32 {
+        padded_size(&self.value)
+    }
+}
+
+/// Gives the size in bytes that a value of a map takes, a multiple of 8.
+pub(crate) fn padded_size(value: &MapValueType) -> u32 {
+    value.size().next_multiple_of(8).max(8)
 }
 
 /// Where a program is attached.

@@ -8,6 +8,7 @@ use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, Map, MapKind, MapRef};
 use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
+use crate::plan::{SET_MARK, padded_size};
 
 /// Number of counters before those of full maps.
 pub const LOST_COUNTERS: u32 = 2;
@@ -25,6 +26,22 @@ pub(super) fn is_per_cpu(map: &Map) -> bool {
         || matches!(map.kind, MapKind::PerCpuHash | MapKind::PerCpuLruHash) && map.key.is_some()
 }
 
+/// Gives the offset of the word that is not zero in what an aggregation makes of its first value.
+/// None where there is no such word: it needs its [`SET_MARK`].
+pub(super) fn set_word(kind: &MapValueType) -> Option<u32> {
+    match kind {
+        MapValueType::Count => Some(0),
+        MapValueType::Avg { .. }
+        | MapValueType::Stats { .. }
+        | MapValueType::Min { .. }
+        | MapValueType::Max { .. } => Some(8),
+        MapValueType::Plain(_)
+        | MapValueType::Sum { .. }
+        | MapValueType::Hist { .. }
+        | MapValueType::Lhist { .. } => None,
+    }
+}
+
 /// Describes the kernel's map for a map of the script.
 pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
     let per_cpu = is_per_cpu(map);
@@ -37,11 +54,9 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         (true, false, true) => KernelKind::LruHash,
         (true, true, true) => KernelKind::LruPerCpuHash,
     };
-    let value_size = map.value.size().next_multiple_of(8).max(8);
-    let entries = if map.key.is_some() {
-        map.max_entries
-    } else {
-        1
+    let (value_size, entries) = match map.key {
+        Some(_) => (padded_size(&map.value), map.max_entries),
+        None => (padded_size(&map.value) + SET_MARK, 1),
     };
     // Old kernels refuse maps that allocate on demand in perf event programs.
     let large = u64::from(value_size) * u64::from(entries) > PREALLOC_LIMIT;
@@ -59,7 +74,8 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         flags: if on_demand { NO_PREALLOC } else { 0 },
         initial: None,
         frozen: false,
-    }
+..MapSpec::default()
+}
 }
 
 impl Lower<'_> {
@@ -85,6 +101,13 @@ impl Lower<'_> {
         self.value_place(map, 0)
     }
 
+    /// Marks a map without a key as set, on this CPU where each has a value.
+    fn mark_set(&mut self, value: Place, kind: &MapValueType) {
+        let one = self.b.constant(1);
+        let at = value.at(padded_size(kind));
+        self.b.store(8, at.base, at.offset, one);
+    }
+
     /// `@m = value`, `@m[key] = value`.
     pub(super) fn set_map(&mut self, map: MapRef, key: Option<&Expr>, value: &Expr) -> Result<()> {
         let (info, id) = self.map_info(map);
@@ -93,20 +116,23 @@ impl Lower<'_> {
             if per_cpu_scalar {
                 return Err(unsupported(value.span, "an assignment to an aggregation"));
             }
-            return match value.ty.scalar_int() {
+            let kind = info.value.clone();
+            let place = match value.ty.scalar_int() {
                 Some(int) => {
                     let value = self.scalar(value)?;
                     let place = self.scalar_map_place(id);
                     self.store(place, int.bytes, value);
-                    Ok(())
+                    place
                 }
                 None => {
                     let from = self.memory(value)?;
                     let to = self.scalar_map_place(id);
                     self.copy(to, from, value.ty.size());
-                    Ok(())
+                    to
                 }
             };
+            self.mark_set(place, &kind);
+            return Ok(());
         };
         let key = self.key(map, key)?;
         let value = self.padded_value(value)?;
@@ -157,7 +183,7 @@ impl Lower<'_> {
     /// the block, not yet sealed, that is reached where the map is full.
     fn find_or_insert(&mut self, map: MapRef, key: Place) -> (Place, Block) {
         let (info, id) = self.map_info(map);
-        let size = info.value.size().next_multiple_of(8).max(8);
+        let size = padded_size(&info.value);
         let (absent, present, found) = self.lookup(id, key);
         let have = self.b.block();
         let full = self.b.block();
@@ -235,10 +261,14 @@ impl Lower<'_> {
         };
         let (info, id) = self.map_info(map);
         let kind = info.value.clone();
+        let scalar = key.is_none();
         let (place, otherwise) = match key {
             Some(key) => self.find_or_insert(map, key),
             None => self.per_cpu_entry(id),
         };
+        if scalar && set_word(&kind).is_none() {
+            self.mark_set(place, &kind);
+        }
         self.aggregate(&kind, place, value, signed, span)?;
         self.join(otherwise);
         Ok(())
@@ -509,17 +539,26 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// `delete(@m, key)`: 1 where the key was there; a scalar map becomes zero.
+    /// `delete(@m, key)`: 1 where the key was there; a scalar map becomes zero and is not set any more.
     pub(super) fn delete(&mut self, map: MapRef, key: Option<&Expr>) -> Result<Value> {
         let (info, id) = self.map_info(map);
         let Some(key) = key else {
             if is_per_cpu(info) {
                 return self.delete_per_cpu(map);
             }
-            let size = info.value.size().next_multiple_of(8).max(8);
+            let size = padded_size(&info.value);
+            let counted = info.value_type.scalar_int();
             let place = self.scalar_map_place(id);
-            self.zero(place, size);
-            return Ok(self.b.constant(1));
+            let mut set = self
+                .b
+                .load(8, false, place.base, place.offset + size.cast_signed());
+            if let Some(int) = counted {
+                let value = self.load(place, int);
+                set = self.b.binary(BinOp::Or, set, value);
+            }
+            self.zero(place, size + SET_MARK);
+            let zero = self.b.constant(0);
+            return Ok(self.b.compare(Cond::Ne, set, zero));
         };
         let key = self.key(map, key)?;
         let key = self.address(key);
@@ -545,6 +584,7 @@ impl Lower<'_> {
         let Some(int) = info.value_type.scalar_int() else {
             return Err(unsupported(span, "a step of this map"));
         };
+        let kind = info.value.clone();
         let result = self.b.variable();
         let (place, otherwise) = match key {
             None => (self.scalar_map_place(id), None),
@@ -557,14 +597,17 @@ impl Lower<'_> {
             }
         };
         let old = self.load(place, int);
-        let delta = self.b.constant(delta);
-        let new = self.b.binary(BinOp::Add, old, delta);
+        let by = self.b.constant(delta);
+        let new = self.b.binary(BinOp::Add, old, by);
         let new = self.b.extend(int.bytes, int.signed, new);
         if int.bytes >= 4 {
-            self.b
-                .atomic_add(int.bytes, place.base, place.offset, delta);
+            self.b.atomic_add(int.bytes, place.base, place.offset, by);
         } else {
             self.store(place, int.bytes, new);
+        }
+        // From zero on, steps up by one do not come back to zero; all else leaves a mark.
+        if key.is_none() && (int.bytes < 8 || delta < 0) {
+            self.mark_set(place, &kind);
         }
         self.b.write(result, if postfix { old } else { new });
         if let Some(full) = otherwise {

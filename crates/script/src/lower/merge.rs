@@ -4,8 +4,10 @@ use kscope_rows::MapValueType;
 use kscope_spec::{LateKind, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
+use super::maps::set_word;
 use crate::hir::{Expr, MapRef};
 use crate::ir::{BinOp, Cond, Pointer, Value, Variable};
+use crate::plan::{SET_MARK, padded_size};
 
 impl Lower<'_> {
     /// The number that an aggregation reads as; 0 where it has seen no value.
@@ -96,14 +98,32 @@ impl Lower<'_> {
         })
     }
 
-    /// Sets an aggregation without a key to zero on every CPU.
+    /// Sets an aggregation without a key to zero on every CPU; 1 where it was set on one.
     pub(super) fn delete_per_cpu(&mut self, map: MapRef) -> Result<Value> {
-        let size = self.program.maps[map.0 as usize].value.size();
+        let kind = &self.program.maps[map.0 as usize].value;
+        let size = padded_size(kind);
+        let word = set_word(kind);
         let key = self.index_key(0);
+        let set = self.b.variable();
+        let zero = self.b.constant(0);
+        self.b.write(set, zero);
         self.each_cpu(map, key, |lower, at| {
-            lower.zero(at, size.next_multiple_of(8));
+            lower.or_word(set, at.at(size));
+            if let Some(word) = word {
+                lower.or_word(set, at.at(word));
+            }
+            lower.zero(at, size + SET_MARK);
         })?;
-        Ok(self.b.constant(1))
+        let set = self.b.read(set);
+        let zero = self.b.constant(0);
+        Ok(self.b.compare(Cond::Ne, set, zero))
+    }
+
+    fn or_word(&mut self, to: Variable, at: Place) {
+        let word = self.b.load(8, false, at.base, at.offset);
+        let old = self.b.read(to);
+        let all = self.b.binary(BinOp::Or, old, word);
+        self.b.write(to, all);
     }
 
     fn add_word(&mut self, to: Variable, at: Place) {
