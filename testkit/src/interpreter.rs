@@ -208,19 +208,15 @@ impl Default for World {
 ///
 /// # Examples
 /// ```
-/// use kscope_spec::{AttachKind, ProgramId, ProgramSpec, ProgramType, Spec, asm};
+/// use kscope_spec::{ProgramId, ProgramSpec, ProgramType, Spec, asm};
 /// use kscope_testkit::interpreter::Machine;
 ///
 /// let insns = asm::insns("r0 = *(u64 *)(r1 + 0)\nr0 += 1\nexit").unwrap();
 /// let program = ProgramSpec {
 ///     name: "p".to_owned(),
 ///     kind: ProgramType::RawTracepoint,
-///     attach: AttachKind::None,
 ///     insns,
-///     relocs: vec![],
-///     lines: vec![],
-///     funcs: vec![],
-///     flags: 0,
+///     ..ProgramSpec::default()
 /// };
 /// let spec = Spec { programs: vec![program], ..Spec::default() };
 /// let mut machine = Machine::new(&spec);

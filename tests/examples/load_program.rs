@@ -29,6 +29,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     });
     let code = asm::assemble(COUNT, &spec)?;
     spec.programs.push(ProgramSpec {
@@ -40,6 +41,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     });
 
     // Only the loader meets the kernel.

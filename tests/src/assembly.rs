@@ -80,8 +80,8 @@ impl Assembly {
             flags: 0,
             initial: None,
             frozen: false,
-..MapSpec::default()
-});
+            ..MapSpec::default()
+        });
         self
     }
 
@@ -121,8 +121,8 @@ impl Assembly {
         let mut funcs = vec![FuncInfo {
             insn: 0,
             name: name.to_owned(),
-..FuncInfo::default()
-}];
+            ..FuncInfo::default()
+        }];
         let labels = done
             .labels
             .iter()
@@ -130,8 +130,8 @@ impl Assembly {
         funcs.extend(labels.map(|(label, &insn)| FuncInfo {
             insn,
             name: label.clone(),
-..FuncInfo::default()
-}));
+            ..FuncInfo::default()
+        }));
         funcs.sort_by_key(|function| function.insn);
         self.spec.programs.push(ProgramSpec {
             name: name.to_owned(),
@@ -142,8 +142,8 @@ impl Assembly {
             lines: lines(text, file),
             funcs,
             flags: 0,
-..ProgramSpec::default()
-});
+            ..ProgramSpec::default()
+        });
         self
     }
 

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use kscope_bpf::spec::{AttachKind, MapKind, ProgramId, ProgramType};
+use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType};
 use kscope_bpf::sys::{Errno, Sampling, SharedKernel};
 use kscope_bpf::{Error, Features, KprobeAt, Link, Object, Program, UpdateMode};
 use kscope_tests::assembly::{Assembly, kernel_types};
@@ -320,7 +320,12 @@ fn kprobes_fire() {
 #[test]
 fn kprobes_in_mass_fire() {
     let kernel = kernel_or_skip!();
-    let object = load(&kernel, ProgramType::Kprobe, AttachKind::KprobeMulti).expect("loads");
+    let object = load(
+        &kernel,
+        ProgramType::Kprobe,
+        AttachKind::Expected(AttachType::TraceKprobeMulti),
+    )
+    .expect("loads");
     let program = object.program(ProgramId(0)).expect("loaded");
     let names = ["vfs_read", "vfs_write"];
     match program.attach_kprobe_multi(&names, false, &[]) {

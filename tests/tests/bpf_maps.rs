@@ -19,6 +19,7 @@ fn create(kernel: &SharedKernel, kind: MapKind, sizes: (u32, u32), entries: u32)
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     };
     Map::create(kernel, &spec).unwrap_or_else(|error| panic!("{kind:?}: {error}"))
 }

@@ -84,13 +84,39 @@ impl Needs {
     /// Gives what programs of a type need to be loaded and attached.
     pub(crate) fn of(kind: ProgramType) -> Needs {
         match kind {
-            ProgramType::SocketFilter | ProgramType::Xdp => Needs::Network,
-            ProgramType::Syscall => Needs::Bpf,
             ProgramType::Kprobe
             | ProgramType::Tracepoint
             | ProgramType::PerfEvent
             | ProgramType::RawTracepoint
-            | ProgramType::Tracing => Needs::Tracing,
+            | ProgramType::RawTracepointWritable
+            | ProgramType::Tracing
+            | ProgramType::StructOps
+            | ProgramType::Lsm
+            | ProgramType::Ext => Needs::Tracing,
+            ProgramType::Unspec
+            | ProgramType::Syscall
+            | ProgramType::CgroupSkb
+            | ProgramType::SkReuseport => Needs::Bpf,
+            ProgramType::SocketFilter
+            | ProgramType::SchedCls
+            | ProgramType::SchedAct
+            | ProgramType::Xdp
+            | ProgramType::CgroupSock
+            | ProgramType::LwtIn
+            | ProgramType::LwtOut
+            | ProgramType::LwtXmit
+            | ProgramType::LwtSeg6Local
+            | ProgramType::SockOps
+            | ProgramType::SkSkb
+            | ProgramType::SkMsg
+            | ProgramType::SkLookup
+            | ProgramType::CgroupDevice
+            | ProgramType::CgroupSockAddr
+            | ProgramType::CgroupSysctl
+            | ProgramType::CgroupSockopt
+            | ProgramType::LircMode2
+            | ProgramType::FlowDissector
+            | ProgramType::Netfilter => Needs::Network,
         }
     }
 

@@ -8,7 +8,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use kscope_btf::Btf;
-use kscope_spec::{AttachKind, HelperId, MapKind, ProgramType};
+use kscope_spec::{AttachKind, AttachType, HelperId, MapKind, ProgramType};
 use kscope_sys::SharedKernel;
 
 use crate::denial::{Denial, lockdown};
@@ -186,14 +186,22 @@ impl Features {
     /// Asks for kprobes on many functions at once.
     pub fn kprobe_multi(&self) -> Support {
         self.answer(Question::Named("kprobe_multi"), || {
-            probe::kprobe_multi(&self.kernel, AttachKind::KprobeMulti, "kprobe_multi")
+            probe::kprobe_multi(
+                &self.kernel,
+                AttachKind::Expected(AttachType::TraceKprobeMulti),
+                "kprobe_multi",
+            )
         })
     }
 
     /// Asks for entry and return of many functions by one program.
     pub fn kprobe_session(&self) -> Support {
         self.answer(Question::Named("kprobe_session"), || {
-            probe::kprobe_multi(&self.kernel, AttachKind::KprobeSession, "kprobe_session")
+            probe::kprobe_multi(
+                &self.kernel,
+                AttachKind::Expected(AttachType::TraceKprobeSession),
+                "kprobe_session",
+            )
         })
     }
 

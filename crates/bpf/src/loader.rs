@@ -218,17 +218,22 @@ impl<'a> Loader<'a> {
                 let typedef = format!("btf_trace_{name}");
                 ("BTF-typed tracepoint", Kind::Typedef, typedef, name)
             }
-            AttachKind::FunctionEntry(name) | AttachKind::FunctionExit(name) => {
-                ("kernel function", Kind::Func, name.clone(), name)
+            AttachKind::FunctionEntry(name)
+            | AttachKind::FunctionExit(name)
+            | AttachKind::FunctionSession(name)
+            | AttachKind::ModifyReturn(name) => ("kernel function", Kind::Func, name.clone(), name),
+            AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
+                let function = format!("bpf_lsm_{name}");
+                ("LSM hook", Kind::Func, function, name)
+            }
+            AttachKind::StructOps { type_name, .. } => {
+                ("kernel type", Kind::Struct, type_name.clone(), type_name)
             }
             AttachKind::Iterator(name) => {
                 let function = format!("bpf_iter_{name}");
                 ("BPF iterator", Kind::Func, function, name)
             }
-            AttachKind::None
-            | AttachKind::KprobeMulti
-            | AttachKind::KprobeSession
-            | AttachKind::UprobeMulti => return Ok(0),
+            AttachKind::None | AttachKind::Expected(_) | AttachKind::Extension(_) => return Ok(0),
         };
         let btf = self.btf.ok_or_else(|| {
             Error::unsupported(

@@ -40,6 +40,13 @@ pub(crate) fn instructions(program: &ProgramSpec, target: &dyn Target) -> Result
                 let high = ((value >> 32) as u32).cast_signed();
                 set(first, second, 0, low, high);
             }
+            RelocKind::Extern(_) => {
+                return Err(misplaced(
+                    program,
+                    reloc.insn,
+                    "names a symbol of the kernel",
+                ));
+            }
             RelocKind::Func(start) => {
                 if start as usize >= program.insns.len() {
                     return Err(misplaced(

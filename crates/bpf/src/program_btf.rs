@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use kscope_btf::write::{Builder, FuncInfo, LineInfo};
 use kscope_btf::{Encoding, Endian, Linkage};
-use kscope_spec::{ProgramSpec, Spec};
+use kscope_spec::{ProgramSpec, SourceText, Spec};
 use kscope_sys::{BtfLoad, Kernel};
 
 use crate::error::Error;
@@ -41,7 +41,7 @@ impl ProgramBtf {
             .map(|file| File {
                 name: builder.add_string(&file.name),
                 text: &file.text,
-                lines: line_starts(&file.text),
+                starts: line_starts(&file.text),
             })
             .collect();
         let mut records = Vec::new();
@@ -50,6 +50,7 @@ impl ProgramBtf {
             let main = [kscope_spec::FuncInfo {
                 insn: 0,
                 name: program.name.clone(),
+                ..kscope_spec::FuncInfo::default()
             }];
             let given = if program.funcs.is_empty() {
                 &main[..]
@@ -109,24 +110,28 @@ impl ProgramBtf {
 
 struct File<'a> {
     name: u32,
-    text: &'a str,
-    lines: Vec<usize>,
+    text: &'a SourceText,
+    starts: Vec<usize>,
 }
 
 impl File<'_> {
     /// Gives the text of a line, counted from 1, without its end.
     fn line(&self, number: u32) -> &str {
+        let SourceText::Whole(text) = self.text else {
+            return self.text.line(number).unwrap_or_default();
+        };
         let index = (number as usize).saturating_sub(1);
-        let rest = self
-            .lines
-            .get(index)
-            .and_then(|&start| self.text.get(start..));
+        let rest = self.starts.get(index).and_then(|&start| text.get(start..));
         rest.and_then(|rest| rest.lines().next())
             .unwrap_or_default()
     }
 }
 
-fn line_starts(text: &str) -> Vec<usize> {
+/// Where the lines of a whole text begin.
+fn line_starts(text: &SourceText) -> Vec<usize> {
+    let SourceText::Whole(text) = text else {
+        return Vec::new();
+    };
     [0].into_iter()
         .chain(text.match_indices('\n').map(|(at, _)| at + 1))
         .collect()

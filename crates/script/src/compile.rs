@@ -1,6 +1,8 @@
 //! The whole way from source text to Spec and Plan.
 
-use kscope_spec::{FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, SourceFile, Spec};
+use kscope_spec::{
+    FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, SourceFile, SourceText, Spec,
+};
 
 use crate::bpf::{self, Code, Emit, Scratch};
 use crate::diagnostic::{Diagnostic, Span, has_errors};
@@ -148,7 +150,7 @@ fn generate(
     }
     let file = SourceFile {
         name: name.to_owned(),
-        text: source.to_owned(),
+        text: SourceText::Whole(source.to_owned()),
     };
     let spec = Spec {
         maps,
@@ -156,6 +158,7 @@ fn generate(
         late,
         files: vec![file],
         license: "GPL".to_owned(),
+        ..Spec::default()
     };
     Ok(Compiled { spec, plan })
 }
@@ -185,6 +188,7 @@ impl ScratchNeed {
             flags: 0,
             initial: None,
             frozen: false,
+            ..MapSpec::default()
         })
     }
 }
@@ -215,8 +219,10 @@ fn program_spec(program: &LoweredProgram, code: Code, lines: &LineTable) -> Prog
         funcs: vec![FuncInfo {
             insn: 0,
             name: program.name.clone(),
+            ..FuncInfo::default()
         }],
         flags: 0,
+        ..ProgramSpec::default()
     }
 }
 

@@ -197,14 +197,9 @@ pub fn program(spec: &Spec, program: &ProgramSpec) -> Vec<Problem> {
 #[must_use]
 pub fn insns(insns: &[Insn]) -> Vec<Problem> {
     let bare = ProgramSpec {
-        name: String::new(),
         kind: crate::ProgramType::RawTracepoint,
-        attach: crate::AttachKind::None,
         insns: insns.to_vec(),
-        relocs: Vec::new(),
-        lines: Vec::new(),
-        funcs: Vec::new(),
-        flags: 0,
+        ..ProgramSpec::default()
     };
     program(&Spec::default(), &bare)
 }

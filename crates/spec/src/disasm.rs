@@ -88,10 +88,7 @@ fn source_comment(spec: &Spec, line: LineInfo) -> String {
         .ok()
         .and_then(|file| spec.files.get(file));
     let (name, text) = match file {
-        Some(file) => {
-            let at = usize::try_from(line.line.saturating_sub(1)).unwrap_or(usize::MAX);
-            (file.name.as_str(), file.text.lines().nth(at).unwrap_or(""))
-        }
+        Some(file) => (file.name.as_str(), file.text.line(line.line).unwrap_or("")),
         None => ("?", ""),
     };
     let text = format!("; {name}:{}:{}: {}", line.line, line.column, text.trim());
@@ -146,6 +143,10 @@ impl Line<'_> {
                 format!("late({})", label(name, id.0))
             }
             RelocKind::Func(slot) => format!("func({slot})"),
+            RelocKind::Extern(id) => {
+                let name = spec.externs.get(usize::try_from(id.0).ok()?)?.name.as_str();
+                format!("extern({name})")
+            }
         };
         Some(text)
     }

@@ -14,6 +14,8 @@ mod object;
 pub use helper::HelperId;
 pub use insn::{Insn, Reg};
 pub use object::{
-    AttachKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSpec,
-    ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SourceFile, Spec,
+    AttachKind, AttachType, ByteOrder, ConfigType, CoreKind, CoreReloc, Extern, ExternId,
+    ExternKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSlot, MapSpec,
+    Pinning, ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SlotValue, SourceFile,
+    SourceText, Spec, StructOps, StructOpsMember, Variable,
 };

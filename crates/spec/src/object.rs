@@ -1,18 +1,20 @@
 //! `Spec`: programs, maps and what only the target kernel can fill in, as plain data.
 
-use crate::insn::Insn;
+mod external;
+mod kinds;
+mod late;
+mod map;
+mod program;
 
-/// Index of a map in [`Spec::maps`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct MapId(pub u32);
+pub use external::{ConfigType, Extern, ExternId, ExternKind};
+pub use kinds::{AttachType, MapKind, ProgramType};
+pub use late::{LateId, LateKind, LateValue};
+pub use map::{MapId, MapSlot, MapSpec, Pinning, SlotValue, StructOps, StructOpsMember, Variable};
+pub use program::{
+    AttachKind, CoreKind, CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind,
+};
 
-/// Index of a program in [`Spec::programs`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct ProgramId(pub u32);
-
-/// Index of a late value in [`Spec::late`].
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct LateId(pub u32);
+use std::collections::BTreeMap;
 
 /// Everything the loader needs, and nothing of a kernel.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,10 +25,31 @@ pub struct Spec {
     pub programs: Vec<ProgramSpec>,
     /// Values that only the target knows, filled in before load.
     pub late: Vec<LateValue>,
+    /// Symbols that the target defines: its functions, variables and build options.
+    pub externs: Vec<Extern>,
+    /// Global variables, in the data sections' maps.
+    pub variables: Vec<Variable>,
     /// Source texts that [`LineInfo`] refers to.
     pub files: Vec<SourceFile>,
     /// Licence string given to the kernel, for example `GPL`.
     pub license: String,
+    /// Kernel version of the `version` section; looked at by kernels before 5.0 alone.
+    pub version: u32,
+    /// Byte order of the instructions' target.
+    pub byte_order: ByteOrder,
+    /// The object's own types, as the bytes of a BTF blob; empty where there are none. All type
+    /// ids in the spec are of this blob; 0 is none.
+    pub types: Vec<u8>,
+}
+
+/// In which order a machine keeps the bytes of a number.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ByteOrder {
+    /// The lowest first (x86_64, aarch64, riscv64).
+    #[default]
+    Little,
+    /// The highest first (s390x).
+    Big,
 }
 
 /// A source text, so that the verifier's log can quote it.
@@ -34,195 +57,52 @@ pub struct Spec {
 pub struct SourceFile {
     /// Name as the user gave it.
     pub name: String,
-    /// The whole text.
-    pub text: String,
+    /// What is known of its text.
+    pub text: SourceText,
 }
 
-/// A map to be created.
+/// The lines of a source text.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MapSpec {
-    /// Name; the kernel keeps the first 15 bytes of `[A-Za-z0-9_.]`.
-    pub name: String,
-    /// Map type.
-    pub kind: MapKind,
-    /// Key size in bytes.
-    pub key_size: u32,
-    /// Value size in bytes (of one CPU's value for the per-CPU kinds).
-    pub value_size: u32,
-    /// Number of entries; for [`MapKind::RingBuf`] its size in bytes; 0 in
-    /// [`MapKind::PerfEventArray`] means one entry per possible CPU.
-    pub max_entries: u32,
-    /// `BPF_F_*` creation flags.
-    pub flags: u32,
-    /// Bytes written at offset 0 of entry 0 before load (array kinds only).
-    pub initial: Option<Vec<u8>>,
-    /// Freeze after `initial` is written, so that the verifier sees constants.
-    pub frozen: bool,
+pub enum SourceText {
+    /// The whole of it.
+    Whole(String),
+    /// Some lines by number, from 1, as an object's line information keeps them.
+    Lines(BTreeMap<u32, String>),
 }
 
-/// Map types this project creates. The number is the kernel's `enum bpf_map_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-#[allow(missing_docs, reason = "the names are the kernel's")]
-pub enum MapKind {
-    Hash = 1,
-    Array = 2,
-    ProgArray = 3,
-    PerfEventArray = 4,
-    PerCpuHash = 5,
-    PerCpuArray = 6,
-    StackTrace = 7,
-    LruHash = 9,
-    LruPerCpuHash = 10,
-    RingBuf = 27,
-}
-
-/// A program to be loaded.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ProgramSpec {
-    /// Name; the kernel keeps the first 15 bytes of `[A-Za-z0-9_.]`.
-    pub name: String,
-    /// Program type.
-    pub kind: ProgramType,
-    /// What is given at load time beside the type.
-    pub attach: AttachKind,
-    /// Instructions before relocation.
-    pub insns: Vec<Insn>,
-    /// What the loader patches, in ascending order of instruction.
-    pub relocs: Vec<Reloc>,
-    /// Source positions, ascending by instruction; never on the second slot of `ld_imm64`.
-    pub lines: Vec<LineInfo>,
-    /// Subprograms, ascending; the first is the program itself at instruction 0.
-    pub funcs: Vec<FuncInfo>,
-    /// `BPF_F_*` load flags.
-    pub flags: u32,
-}
-
-/// Program types this project loads. The number is the kernel's `enum bpf_prog_type`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[repr(u32)]
-#[allow(missing_docs, reason = "the names are the kernel's")]
-pub enum ProgramType {
-    SocketFilter = 1,
-    Kprobe = 2,
-    Tracepoint = 5,
-    Xdp = 6,
-    PerfEvent = 7,
-    RawTracepoint = 17,
-    Tracing = 26,
-    Syscall = 31,
-}
-
-/// What a program's load needs to know of its attach point.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
-pub enum AttachKind {
-    /// Nothing at load time.
-    #[default]
-    None,
-    /// `BPF_TRACE_RAW_TP`: typed arguments of tracepoint `name` (typedef `btf_trace_<name>`).
-    RawTracepointBtf(String),
-    /// `BPF_TRACE_FENTRY` on the kernel function.
-    FunctionEntry(String),
-    /// `BPF_TRACE_FEXIT` on the kernel function.
-    FunctionExit(String),
-    /// `BPF_TRACE_ITER` over the target, for example `task` (function `bpf_iter_<target>`).
-    Iterator(String),
-    /// `BPF_TRACE_KPROBE_MULTI`.
-    KprobeMulti,
-    /// `BPF_TRACE_KPROBE_SESSION`.
-    KprobeSession,
-    /// `BPF_TRACE_UPROBE_MULTI`.
-    UprobeMulti,
-}
-
-impl AttachKind {
-    /// Gives the kernel's `enum bpf_attach_type`; 0 where it is not looked at.
+impl SourceText {
+    /// Gives a line, counted from 1, without its end. Of a whole text each call walks from the
+    /// start: whoever wants many lines keeps an index.
     #[must_use]
-    pub fn attach_type(&self) -> u32 {
+    pub fn line(&self, number: u32) -> Option<&str> {
         match self {
-            AttachKind::None => 0,
-            AttachKind::RawTracepointBtf(_) => 23,
-            AttachKind::FunctionEntry(_) => 24,
-            AttachKind::FunctionExit(_) => 25,
-            AttachKind::Iterator(_) => 28,
-            AttachKind::KprobeMulti => 42,
-            AttachKind::UprobeMulti => 48,
-            AttachKind::KprobeSession => 56,
+            SourceText::Whole(text) => text.lines().nth((number as usize).checked_sub(1)?),
+            SourceText::Lines(lines) => lines.get(&number).map(String::as_str),
         }
     }
 }
 
-/// One instruction that the loader patches.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reloc {
-    /// Slot index of the instruction (the first slot of `ld_imm64`).
-    pub insn: u32,
-    /// What goes there.
-    pub kind: RelocKind,
-}
+impl Spec {
+    /// Finds a program by name.
+    #[must_use]
+    pub fn program_named(&self, name: &str) -> Option<ProgramId> {
+        let index = self
+            .programs
+            .iter()
+            .position(|program| program.name == name)?;
+        u32::try_from(index).ok().map(ProgramId)
+    }
 
-/// What a relocation stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum RelocKind {
-    /// `ld_imm64` becomes a reference to the map.
-    Map(MapId),
-    /// `ld_imm64` becomes the address of byte `offset` of the value of entry 0 of an array map.
-    MapValue {
-        /// The array map.
-        map: MapId,
-        /// Offset in bytes into the value.
-        offset: u32,
-    },
-    /// `ld_imm64` becomes the 64-bit late value.
-    Late(LateId),
-    /// `ld_imm64` becomes the address of the subprogram that starts at this slot (a callback).
-    Func(u32),
-}
+    /// Finds a map by name.
+    #[must_use]
+    pub fn map_named(&self, name: &str) -> Option<MapId> {
+        let index = self.maps.iter().position(|map| map.name == name)?;
+        u32::try_from(index).ok().map(MapId)
+    }
 
-/// A value that only the target knows.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct LateValue {
-    /// Unique name, for example `opt.pid` or `pidns.ino`.
-    pub name: String,
-    /// What the value is.
-    pub kind: LateKind,
-}
-
-/// Kinds of late values.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum LateKind {
-    /// A 64-bit number supplied by the caller of the loader under the value's name.
-    Number,
-    /// Address of a kernel symbol.
-    KernelSymbol(String),
-    /// Number of possible CPUs.
-    CpuCount,
-    /// `st_dev` of the loader's own pid namespace, as the kernel encodes it.
-    PidNamespaceDev,
-    /// Inode of the loader's own pid namespace; 0 where it is the initial one.
-    PidNamespaceInode,
-    /// Process id of the loader itself, in the initial pid namespace.
-    OwnPid,
-}
-
-/// Source position of an instruction.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct LineInfo {
-    /// Slot index.
-    pub insn: u32,
-    /// Index into [`Spec::files`].
-    pub file: u32,
-    /// Line, from 1.
-    pub line: u32,
-    /// Column in bytes, from 1.
-    pub column: u32,
-}
-
-/// A function of a program.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FuncInfo {
-    /// Slot index where it starts.
-    pub insn: u32,
-    /// Name, a C identifier.
-    pub name: String,
+    /// Finds a global variable by name.
+    #[must_use]
+    pub fn variable_named(&self, name: &str) -> Option<&Variable> {
+        self.variables.iter().find(|variable| variable.name == name)
+    }
 }

@@ -136,7 +136,7 @@ impl Machine<'_> {
                     .map(|base| base.saturating_add(u64::from(*offset))),
                 RelocKind::Late(id) => self.late_value(id.0),
                 RelocKind::Func(to) => Ok(FUNCS.saturating_add(u64::from(*to))),
-                RelocKind::Map(_) => Err(FaultKind::Dangling),
+                RelocKind::Map(_) | RelocKind::Extern(_) => Err(FaultKind::Dangling),
             };
             let value = value.map_err(|kind| self.fault(slot, kind))?;
             let wide = matches!(code.ops.get(slot), Some(Ok(Op::LoadImm64 { .. })));

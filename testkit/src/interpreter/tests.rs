@@ -14,6 +14,7 @@ fn spec(programs: &[&str]) -> Spec {
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     };
     let late = |name: &str, kind| LateValue {
         name: name.to_owned(),
@@ -55,6 +56,7 @@ fn spec(programs: &[&str]) -> Spec {
             lines: Vec::new(),
             funcs: Vec::new(),
             flags: 0,
+            ..ProgramSpec::default()
         });
     }
     spec
@@ -725,6 +727,7 @@ fn random_programs_against_the_check() {
             lines: Vec::new(),
             funcs: Vec::new(),
             flags: 0,
+            ..ProgramSpec::default()
         });
         let problems = kscope_spec::check::program(&spec, &spec.programs[0]);
         let result = Machine::new(&spec).run(ProgramId(0), &mut [0; 16]);

@@ -46,6 +46,7 @@ pub(super) fn load(
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: flags(kind),
+        ..ProgramSpec::default()
     };
     let spec = Spec {
         programs: vec![program],
@@ -80,6 +81,7 @@ pub(super) fn map(kernel: &SharedKernel, kind: MapKind) -> Support {
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     };
     Support::of(
         Map::create(kernel, &spec),

@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
-use kscope_spec::{AttachKind, ProgramType};
+use kscope_spec::{AttachKind, AttachType, ProgramType};
 use kscope_sys::{Errno, Kernel, LinkCreate, LinkTarget, PerfKind};
 
 use super::Link;
@@ -116,7 +116,7 @@ impl Program {
         self.attach_event(kind, None, cookie, &target)
     }
 
-    /// Attaches a [`ProgramType::Kprobe`] program, loaded as [`AttachKind::KprobeMulti`], to many
+    /// Attaches a [`ProgramType::Kprobe`] program, loaded as [`AttachType::TraceKprobeMulti`], to many
     /// kernel functions at once. `cookies` is empty or as long as `names`.
     ///
     /// # Errors
@@ -134,8 +134,8 @@ impl Program {
         cookies: &[u64],
     ) -> Result<Link, Error> {
         let session = match &*self.attach {
-            AttachKind::KprobeMulti => false,
-            AttachKind::KprobeSession => true,
+            AttachKind::Expected(AttachType::TraceKprobeMulti) => false,
+            AttachKind::Expected(AttachType::TraceKprobeSession) => true,
             _ => return Err(self.wrong_kind("many kprobes")),
         };
         if names.is_empty() {

@@ -18,7 +18,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::Unsupported`] for the cookie.
+    /// [`Error::NotFound`] for an unknown tracepoint, [`Error::Unsupported`] for the cookie,
+    /// [`Error::Invalid`] for a program that reads arguments which the tracepoint does not have.
     pub fn attach_raw_tracepoint(&self, name: &str, cookie: u64) -> Result<Link, Error> {
         if self.kind != ProgramType::RawTracepoint {
             return Err(self.wrong_kind("a raw tracepoint"));
@@ -32,6 +33,10 @@ impl Program {
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
+            // bpf_probe_register (kernel/trace/bpf_trace.c) compares what the verifier saw.
+            Errno::INVAL => Error::invalid(format!(
+                "the program reads more arguments than raw tracepoint {name} has"
+            )),
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
         })?;
         Ok(Link::new(vec![fd], format!("rawtracepoint:{name}")))

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 
-use kscope_spec::{AttachKind, ProgramType};
+use kscope_spec::{AttachKind, AttachType, ProgramType};
 use kscope_sys::{
     Bpf, Call, Errno, FakeKernel, LinkTarget, PerfIoctl, PerfKind, PerfTarget, Reply, Sampling,
 };
@@ -213,7 +213,11 @@ fn refuse<T>(
     attach: impl Fn(&Program) -> Result<T, Error>,
     expected: &str,
 ) {
-    let world = world(kind, AttachKind::KprobeMulti, (call, errno));
+    let world = world(
+        kind,
+        AttachKind::Expected(AttachType::TraceKprobeMulti),
+        (call, errno),
+    );
     let error = attach(&world.program).err().expect("refused");
     assert_eq!(error.to_string(), expected);
 }
@@ -224,6 +228,7 @@ fn refusals_say_what_they_mean() {
     let plain = |program: &Program| program.attach_tracepoint("sched", "sched_switch", 0);
     let kprobe = |program: &Program| program.attach_kprobe(&function("nothing"), false, 0);
     let raw = |program: &Program| program.attach_raw_tracepoint("x", 1);
+    let plain_raw = |program: &Program| program.attach_raw_tracepoint("x", 0);
     let many = |program: &Program| program.attach_kprobe_multi(&["a"], false, &[]);
     refuse(
         ProgramType::Tracepoint,
@@ -259,6 +264,13 @@ fn refusals_say_what_they_mean() {
         Errno::INVAL,
         raw,
         "this kernel has no cookie of raw tracepoints (it comes with Linux 6.10)",
+    );
+    refuse(
+        ProgramType::RawTracepoint,
+        "raw",
+        Errno::INVAL,
+        plain_raw,
+        "the program reads more arguments than raw tracepoint x has",
     );
     for (errno, expected) in [
         (

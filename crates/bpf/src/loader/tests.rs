@@ -28,6 +28,7 @@ fn spec() -> Spec {
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     };
     let map = MapSpec {
         name: "m".to_owned(),
@@ -38,6 +39,7 @@ fn spec() -> Spec {
         flags: 0,
         initial: Some(vec![1, 2]),
         frozen: true,
+        ..MapSpec::default()
     };
     Spec {
         programs: vec![program],

@@ -131,6 +131,7 @@ fn the_place_is_that_of_the_line_before() {
         lines: vec![line(2, 10), line(5, 20)],
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     };
     let place = |insn| {
         let log = VerifierLog {

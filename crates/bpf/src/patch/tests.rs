@@ -38,6 +38,7 @@ fn patched(at: u32, kind: RelocKind) -> Result<Vec<u8>, Error> {
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     };
     instructions(&program, &Fixed)
 }

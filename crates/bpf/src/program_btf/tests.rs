@@ -26,13 +26,15 @@ fn spec(funcs: &[(u32, &str)], lines: &[(u32, u32)]) -> Spec {
             .map(|&(insn, name)| kscope_spec::FuncInfo {
                 insn,
                 name: name.to_owned(),
+                ..kscope_spec::FuncInfo::default()
             })
             .collect(),
         flags: 0,
+        ..ProgramSpec::default()
     };
     let file = SourceFile {
         name: "a.bt".to_owned(),
-        text: "one\ntwo\r\n\nfour".to_owned(),
+        text: SourceText::Whole("one\ntwo\r\n\nfour".to_owned()),
     };
     Spec {
         programs: vec![program],

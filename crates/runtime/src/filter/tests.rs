@@ -33,8 +33,10 @@ fn spec() -> Spec {
         funcs: vec![FuncInfo {
             insn: 0,
             name: "count".to_owned(),
+            ..FuncInfo::default()
         }],
         flags: 0,
+        ..ProgramSpec::default()
     });
     spec
 }

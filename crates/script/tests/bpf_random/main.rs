@@ -50,6 +50,7 @@ fn array(name: &str, kind: MapKind, value_size: u32, max_entries: u32) -> MapSpe
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     }
 }
 
@@ -63,6 +64,7 @@ fn spec(code: Code) -> Spec {
         lines: vec![],
         funcs: vec![],
         flags: 0,
+        ..ProgramSpec::default()
     };
     Spec {
         maps: vec![
@@ -76,6 +78,7 @@ fn spec(code: Code) -> Spec {
         }],
         files: vec![],
         license: "GPL".to_owned(),
+        ..Spec::default()
     }
 }
 

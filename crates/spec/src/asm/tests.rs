@@ -7,7 +7,7 @@ use crate::insn::{
 };
 use crate::object::{
     AttachKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSpec,
-    ProgramSpec, ProgramType, SourceFile,
+    ProgramSpec, ProgramType, SourceFile, SourceText,
 };
 
 /// Demands that the slots print as the text and the text gives the slots.
@@ -405,6 +405,7 @@ fn empty_program() -> ProgramSpec {
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     }
 }
 
@@ -419,6 +420,7 @@ fn a_program_with_names_and_source() {
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     };
     let spec = Spec {
         maps: vec![map("events"), map("odd) name")],
@@ -428,7 +430,7 @@ fn a_program_with_names_and_source() {
         }],
         files: vec![SourceFile {
             name: "x.bt".to_owned(),
-            text: "begin {\n  @ = 1; }".to_owned(),
+            text: SourceText::Whole("begin {\n  @ = 1; }".to_owned()),
         }],
         ..Spec::default()
     };
@@ -464,6 +466,7 @@ callback:
     let func = |insn, name: &str| FuncInfo {
         insn,
         name: name.to_owned(),
+        ..FuncInfo::default()
     };
     let program = ProgramSpec {
         insns: assembled.insns,

@@ -178,7 +178,9 @@ impl Reader {
         for reloc in &program.relocs {
             let slot = usize::try_from(reloc.insn).unwrap_or(usize::MAX);
             let op = self.shape.ops.get(slot).copied().flatten();
-            if !matches!(op, Some(Op::LoadImm64 { .. })) {
+            let external_call =
+                matches!(op, Some(Op::Call(_))) && matches!(reloc.kind, RelocKind::Extern(_));
+            if !external_call && !matches!(op, Some(Op::LoadImm64 { .. })) {
                 self.report(slot, ProblemKind::Misplaced("relocation"));
             }
             let (table, index, what) = match reloc.kind {
@@ -186,6 +188,7 @@ impl Reader {
                     (spec.maps.len(), id.0, "map")
                 }
                 RelocKind::Late(id) => (spec.late.len(), id.0, "late value"),
+                RelocKind::Extern(id) => (spec.externs.len(), id.0, "external symbol"),
                 RelocKind::Func(_) => continue,
             };
             if usize::try_from(index).map_or(true, |index| index >= table) {

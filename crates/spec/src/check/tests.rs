@@ -17,6 +17,7 @@ fn spec() -> Spec {
         flags: 0,
         initial: None,
         frozen: false,
+        ..MapSpec::default()
     };
     Spec {
         maps: vec![
@@ -39,6 +40,7 @@ fn assembled(text: &str) -> ProgramSpec {
         lines: Vec::new(),
         funcs: Vec::new(),
         flags: 0,
+        ..ProgramSpec::default()
     }
 }
 
@@ -472,7 +474,8 @@ fn tables() {
     assert_eq!(
         with(|program| program.funcs.push(FuncInfo {
             insn: 1,
-            name: "f".to_owned()
+            name: "f".to_owned(),
+            ..FuncInfo::default()
         })),
         "instruction 1: cannot have a function"
     );
