@@ -414,7 +414,8 @@ fn service_map(name: &str, kind: MapKind, key: u32, value: u32, entries: u32) ->
         flags: 0,
         initial: None,
         frozen: false,
-    }
+..MapSpec::default()
+}
 }
 
 /// Says whether the value is an aggregation.
