@@ -19,10 +19,10 @@ use crate::patch::{self, Target};
 use crate::program::{Program, ProgramError};
 use crate::program_btf::{ProgramBtf, Records};
 
-/// First and largest size of the buffer for a verifier's log. Before Linux 6.4 one that is too
-/// small hides the verdict behind `ENOSPC`.
-const LOG_BYTES: usize = 1 << 20;
-const MOST_LOG_BYTES: usize = 1 << 26;
+/// Sizes of the buffer for a verifier's log. Before Linux 6.4 one that is too small hides the
+/// verdict behind `ENOSPC`. The largest holds what a million instructions leave; it costs no memory
+/// that the kernel does not write, and a size in between would cost the verifier another walk.
+const LOG_BYTES: [usize; 2] = [1 << 20, 1 << 26];
 
 /// One attempt to load a program, with or without room for the verifier's log.
 type Attempt<'a> = dyn Fn(Option<&mut [u8]>) -> Result<OwnedFd, Errno> + 'a;
@@ -181,9 +181,8 @@ impl<'a> Loader<'a> {
                 cause,
             };
         }
-        let mut size = LOG_BYTES;
         let mut text = String::new();
-        while size <= MOST_LOG_BYTES {
+        for size in LOG_BYTES {
             let mut buffer = vec![0; size];
             let outcome = load(Some(&mut buffer));
             let end = buffer
@@ -191,9 +190,8 @@ impl<'a> Loader<'a> {
                 .position(|&byte| byte == 0)
                 .unwrap_or(buffer.len());
             text = String::from_utf8_lossy(buffer.get(..end).unwrap_or_default()).into_owned();
-            match outcome {
-                Err(Errno::NOSPC) => size *= 4,
-                _ => break,
+            if !matches!(outcome, Err(Errno::NOSPC)) {
+                break;
             }
         }
         let log = VerifierLog::parse(&text);
