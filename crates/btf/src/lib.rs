@@ -22,6 +22,7 @@ mod blob;
 mod bytes;
 mod c;
 mod error;
+pub mod ext;
 mod index;
 mod kind;
 mod near;
