@@ -167,6 +167,7 @@ impl<'a> Loader<'a> {
             name: program.name.as_str().into(),
             kind: program.kind,
             attach: Arc::new(program.attach.clone()),
+            section: program.section.as_str().into(),
         })
     }
 

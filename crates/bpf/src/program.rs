@@ -18,6 +18,8 @@ pub struct Program {
     pub(crate) name: Arc<str>,
     pub(crate) kind: ProgramType,
     pub(crate) attach: Arc<AttachKind>,
+    /// Section of the object it came from; empty for compiled scripts.
+    pub(crate) section: Arc<str>,
 }
 
 /// A program that could not be loaded.
@@ -107,6 +109,12 @@ impl Program {
     /// Gives the type.
     pub fn kind(&self) -> ProgramType {
         self.kind
+    }
+
+    /// Gives the section of the object it came from, for example `tracepoint/sched/sched_switch`;
+    /// empty for compiled scripts.
+    pub fn section(&self) -> &str {
+        &self.section
     }
 
     /// Gives what it was loaded to attach to.

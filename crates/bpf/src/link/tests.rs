@@ -48,6 +48,7 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: (&'static str, Errno)) -
         name: "p".into(),
         kind,
         attach: Arc::new(attach),
+        section: "".into(),
     };
     World { log, program }
 }
