@@ -4,6 +4,8 @@
 //! types: scalars ([`Type::is_scalar`]) are evaluated to one 64-bit value that is always held
 //! sign- or zero-extended from its own width; all others are evaluated into memory.
 
+mod task;
+
 use std::sync::Arc;
 
 use kscope_rows::{Bits, MapValueType, StackMode};
@@ -11,6 +13,8 @@ use kscope_spec::LateId;
 
 use crate::diagnostic::Span;
 use crate::plan::{Config, OptionDecl, ProbePlan, Site, SiteId};
+
+pub use task::{CredLayout, TaskLayout};
 
 /// A checked program.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -27,6 +31,8 @@ pub struct Program {
     pub late: Vec<kscope_spec::LateValue>,
     /// One per eBPF program, in the order they run where order matters (`begin`, `end`).
     pub probes: Vec<Probe>,
+    /// What may be read of the running thread without a helper, where the script asks for any of it.
+    pub task: Option<TaskLayout>,
 }
 
 /// Index of a map in [`Program::maps`].
@@ -570,6 +576,14 @@ pub enum Builtin {
     CpuCount,
     /// The address of the probed function (kprobe).
     FunctionAddress,
+}
+
+impl Builtin {
+    /// Says whether it is a member of the running thread's `struct task_struct`.
+    pub(crate) fn is_of_task(self) -> bool {
+        use Builtin::{Comm, Gid, Pid, Tid, Uid};
+        matches!(self, Pid | Tid | Uid | Gid | Comm)
+    }
 }
 
 /// Arithmetic operators; division and shift right follow the signedness of the type.

@@ -41,6 +41,7 @@ fn files() {
                 RelocKind::MapValue { map, offset } => format!("map {} value + {offset}", map.0),
                 RelocKind::Late(late) => format!("late {}", late.0),
                 RelocKind::Func(at) => format!("function at {at}"),
+                RelocKind::Extern(symbol) => format!("external {}", symbol.0),
             };
             let _ = writeln!(text, "; slot {}: {what}", reloc.insn);
         }

@@ -19,9 +19,16 @@ use kscope_script::compile::{Options, compile_stages};
 use kscope_script::types::Inputs;
 use kscope_spec::disasm;
 
+/// How a script begins that is compiled for a kernel whose programs may read the running thread.
+const TYPED_TASK: &str = "// with a typed task\n";
+
 /// Compiles a script and prints what each stage made of it.
 fn compiled(source: &str) -> String {
-    let setup = Setup::default();
+    let mut setup = Setup::default();
+    if source.starts_with(TYPED_TASK) {
+        let helper = ("BPF_FUNC_get_current_task_btf", 158);
+        setup.btf = Some(fixture::btf_with(&[helper]));
+    }
     let mut inputs = Inputs::new(&setup.catalogue);
     inputs.btf = setup.btf.as_ref();
     inputs.positional.clone_from(&setup.positional);

@@ -362,6 +362,17 @@ impl Builder {
         )
     }
 
+    /// Loads a member of the kernel's that is a pointer.
+    pub fn load_pointer(&mut self, base: Value, offset: i32, pointer: Pointer) -> Value {
+        let op = Op::Load {
+            bytes: 8,
+            signed: false,
+            base,
+            offset,
+        };
+        self.define(op, Ty::Ptr(pointer))
+    }
+
     /// Stores a number.
     pub fn store(&mut self, bytes: u8, base: Value, offset: i32, value: Value) {
         self.push(

@@ -15,6 +15,7 @@ const SAME_DURING_RUN: &[HelperId] = &[
     h::GET_SMP_PROCESSOR_ID,
     h::GET_NUMA_NODE_ID,
     h::GET_CURRENT_TASK,
+    h::GET_CURRENT_TASK_BTF,
     h::GET_CURRENT_CGROUP_ID,
 ];
 

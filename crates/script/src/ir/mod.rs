@@ -103,6 +103,10 @@ pub enum Pointer {
     Record(u32),
     /// What a reservation gives.
     RecordOrNull(u32),
+    /// The running thread's `struct task_struct`; only whole members are read.
+    Task,
+    /// The running thread's `struct cred`; only whole members are read.
+    Cred,
 }
 
 /// A straight run of instructions.

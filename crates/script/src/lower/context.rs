@@ -12,29 +12,13 @@ use crate::plan::Counter;
 /// `-EFAULT`
 const NO_STACK: i64 = -14;
 
-/// Names of the late values that describe the tracer's pid namespace.
-const PID_NAMESPACE_DEV: &str = "pidns.dev";
-const PID_NAMESPACE_INODE: &str = "pidns.inode";
-
 impl Lower<'_> {
     pub(super) fn builtin(&mut self, builtin: Builtin, span: Span) -> Result<Value> {
         Ok(match builtin {
-            Builtin::Pid => {
-                let (pid, _) = self.pid_tid();
-                pid
-            }
-            Builtin::Tid => {
-                let (_, tid) = self.pid_tid();
-                tid
-            }
-            Builtin::Uid => {
-                let both = self.b.call(helper::GET_CURRENT_UID_GID, Vec::new());
-                self.b.extend(4, false, both)
-            }
-            Builtin::Gid => {
-                let both = self.b.call(helper::GET_CURRENT_UID_GID, Vec::new());
-                self.high_word(both)
-            }
+            Builtin::Pid => self.pid_tid().0,
+            Builtin::Tid => self.pid_tid().1,
+            Builtin::Uid => self.uid_gid().0,
+            Builtin::Gid => self.uid_gid().1,
             Builtin::Cpu => self.b.call(helper::GET_SMP_PROCESSOR_ID, Vec::new()),
             Builtin::NsecsBoot => self.b.call(helper::KTIME_GET_BOOT_NS, Vec::new()),
             Builtin::NsecsMonotonic => self.b.call(helper::KTIME_GET_NS, Vec::new()),
@@ -64,52 +48,6 @@ impl Lower<'_> {
             }
             Builtin::Comm => return Err(unsupported(span, "a name as a number")),
         })
-    }
-
-    fn high_word(&mut self, value: Value) -> Value {
-        let half = self.b.constant(32);
-        self.b.binary(BinOp::LShr, value, half)
-    }
-
-    /// Process and thread id, as seen from the pid namespace of the tracer.
-    fn pid_tid(&mut self) -> (Value, Value) {
-        let (pid, tid) = (self.b.variable(), self.b.variable());
-        let inode = self.late(PID_NAMESPACE_INODE, &LateKind::PidNamespaceInode);
-        let zero = self.b.constant(0);
-        let initial = self.b.block();
-        let nested = self.b.block();
-        let end = self.b.block();
-        // The loader fills the inode in, so that the verifier drops the branch not taken.
-        self.b.branch(Cond::Eq, inode, zero, initial, nested);
-
-        self.enter(nested);
-        let slot = self.slot(8);
-        let place = self.slot_place(slot);
-        self.zero(place, 8);
-        let dev = self.late(PID_NAMESPACE_DEV, &LateKind::PidNamespaceDev);
-        let size = self.b.constant(8);
-        let address = self.address(place);
-        self.b.call(
-            helper::GET_NS_CURRENT_PID_TGID,
-            vec![dev, inode, address, size],
-        );
-        // struct bpf_pidns_info { __u32 pid; __u32 tgid; }
-        let value = self.b.load(4, false, place.base, 0);
-        self.b.write(tid, value);
-        let value = self.b.load(4, false, place.base, 4);
-        self.b.write(pid, value);
-        self.b.jump(end);
-
-        self.enter(initial);
-        let both = self.b.call(helper::GET_CURRENT_PID_TGID, Vec::new());
-        let low = self.b.extend(4, false, both);
-        self.b.write(tid, low);
-        let high = self.high_word(both);
-        self.b.write(pid, high);
-        self.b.jump(end);
-
-        self.enter(end);
-        (self.b.read(pid), self.b.read(tid))
     }
 
     /// Loads a number from a fixed place of the context.

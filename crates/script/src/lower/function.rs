@@ -23,6 +23,7 @@ pub(super) fn lower_probe(
         context: probe.context,
         b: Builder::new(name),
         vars: Vec::new(),
+        ids: None,
         loops: Vec::new(),
         exit: Block(0),
     };
@@ -49,6 +50,8 @@ pub(super) struct Lower<'a> {
     pub(super) context: Context,
     pub(super) b: Builder,
     vars: Vec<VarPlace>,
+    /// Process and thread id, and the block that has them at its end.
+    pub(super) ids: Option<(Block, Value, Value)>,
     pub(super) loops: Vec<Loop>,
     /// Where the probe ends.
     pub(super) exit: Block,

@@ -74,8 +74,8 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         flags: if on_demand { NO_PREALLOC } else { 0 },
         initial: None,
         frozen: false,
-..MapSpec::default()
-}
+        ..MapSpec::default()
+    }
 }
 
 impl Lower<'_> {

@@ -1,13 +1,8 @@
 //! Expressions whose value lies in memory.
 
-use kscope_spec::helper;
-
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
 use crate::hir::{Builtin, Expr, ExprKind, FieldType, Type};
 use crate::ir::Value;
-
-/// Size in bytes of a thread's name (`TASK_COMM_LEN`).
-const COMM_LEN: u32 = 16;
 
 impl Lower<'_> {
     /// Gives the place where the value lies: its own where it has one, a new slot else.
@@ -51,16 +46,7 @@ impl Lower<'_> {
         let size = expr.ty.size();
         match &expr.kind {
             ExprKind::Str(text) => self.literal(text, to, size, pad),
-            ExprKind::Builtin(Builtin::Comm) => {
-                if pad {
-                    // Linux 6.1 leaves what follows the NUL as it was.
-                    self.zero(to, COMM_LEN.min(size));
-                }
-                let address = self.address(to);
-                let len = self.b.constant(i64::from(COMM_LEN.min(size)));
-                self.b.call(helper::GET_CURRENT_COMM, vec![address, len]);
-                self.zero(to.at(COMM_LEN.min(size)), size.saturating_sub(COMM_LEN));
-            }
+            ExprKind::Builtin(Builtin::Comm) => self.comm_into(to, size, pad),
             ExprKind::ReadStr {
                 address,
                 space,

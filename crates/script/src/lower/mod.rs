@@ -10,6 +10,7 @@ mod merge;
 mod scalar;
 mod statement;
 mod strings;
+mod task;
 mod x86_64;
 
 use kscope_rows::MapValueType;
@@ -414,8 +415,8 @@ fn service_map(name: &str, kind: MapKind, key: u32, value: u32, entries: u32) ->
         flags: 0,
         initial: None,
         frozen: false,
-..MapSpec::default()
-}
+        ..MapSpec::default()
+    }
 }
 
 /// Says whether the value is an aggregation.

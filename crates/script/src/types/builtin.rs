@@ -160,6 +160,9 @@ impl Checker<'_> {
             "pcomm" => return Some(self.of_task(&["real_parent", "comm"], span)),
             _ => return self.argument_register(name, span),
         };
+        if builtin.is_of_task() && self.task.is_none() {
+            self.task = Some(self.inputs.btf.and_then(super::task::layout));
+        }
         Some(make(ExprKind::Builtin(builtin), ty, span))
     }
 

@@ -32,6 +32,7 @@ mod scope;
 mod statement;
 mod strings;
 mod substitute;
+mod task;
 
 use kscope_btf::Btf;
 use kscope_rows::MapValueType;
@@ -39,7 +40,7 @@ use kscope_spec::{LateKind, LateValue};
 
 use crate::catalogue::Catalogue;
 use crate::diagnostic::{Diagnostic, Span, has_errors};
-use crate::hir::{Expr, ExprKind, Map, Program, Type};
+use crate::hir::{Expr, ExprKind, Map, Program, TaskLayout, Type};
 use crate::plan::{Config, OptionDecl, Site};
 use crate::syntax::tree::Script;
 use ctype::Definitions;
@@ -138,6 +139,8 @@ struct Checker<'a> {
     config: Config,
     definitions: Definitions,
     env: Env,
+    /// What programs may read of the running thread, once something is asked of it.
+    task: Option<Option<TaskLayout>>,
     // What follows is made anew by each walk.
     diagnostics: Vec<Diagnostic>,
     /// Findings that count only where there is no other.
@@ -161,6 +164,7 @@ impl<'a> Checker<'a> {
             config: Config::default(),
             definitions: Definitions::default(),
             env: Env::default(),
+            task: None,
             diagnostics: Vec::new(),
             unresolved: Vec::new(),
             sites: Vec::new(),
@@ -202,6 +206,7 @@ impl<'a> Checker<'a> {
             sites: self.sites.clone(),
             late: self.late.clone(),
             probes,
+            task: self.task.flatten(),
         }
     }
 

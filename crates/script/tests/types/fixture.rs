@@ -149,7 +149,13 @@ function vfs_open
 
 /// Types as kernels have them, with a bit-field, an anonymous union and a `__user` pointer.
 pub(crate) fn btf() -> Btf {
+    btf_with(&[("BPF_FUNC_unspec", 0), ("BPF_FUNC_map_lookup_elem", 1)])
+}
+
+/// As [`btf`], for a kernel with these helpers.
+pub(crate) fn btf_with(helpers: &[(&str, i32)]) -> Btf {
     let mut b = Builder::new();
+    b.add_enum("bpf_func_id", 4, helpers);
     let int = b.add_int("int", 4, Encoding::Signed);
     let uint = b.add_int("unsigned int", 4, Encoding::Unsigned);
     let long = b.add_int("long int", 8, Encoding::Signed);
@@ -216,6 +222,19 @@ pub(crate) fn btf() -> Btf {
             NewMember::new("f_color", color, 320),
         ],
     );
+    let kuid = b.add_struct("", 4, &[NewMember::new("val", uint, 0)]);
+    let kuid = b.add_typedef("kuid_t", kuid);
+    let cred = b.add_struct(
+        "cred",
+        16,
+        &[
+            NewMember::new("usage", long, 0),
+            NewMember::new("uid", kuid, 64),
+            NewMember::new("gid", kuid, 96),
+        ],
+    );
+    let constant_cred = b.add_const(cred);
+    let cred_pointer = b.add_ptr(constant_cred);
     let task = b.next_id();
     let task_pointer = kscope_btf::TypeId(task.0 + 1);
     b.add_struct(
@@ -236,6 +255,7 @@ pub(crate) fn btf() -> Btf {
             NewMember::new("utime", u64_type, 320),
             NewMember::new("on_cpu", boolean, 384),
             NewMember::new("prio", long, 448),
+            NewMember::new("cred", cred_pointer, 512),
         ],
     );
     b.add_ptr(task);

@@ -134,8 +134,11 @@ fn is_shared(op: &Op, types: &[Ty]) -> bool {
         | Op::Compare(..)
         | Op::Extend { .. }
         | Op::ByteSwap { .. } => true,
-        // Nothing writes the context.
-        Op::Load { base, .. } => types[base.index()] == Ty::Ptr(Pointer::Ctx),
+        // No program writes these.
+        Op::Load { base, .. } => matches!(
+            types[base.index()],
+            Ty::Ptr(Pointer::Ctx | Pointer::Task | Pointer::Cred)
+        ),
         Op::Call { helper, args } => args.is_empty() && effect::is_same_during_run(*helper),
         Op::Store { .. } | Op::AtomicAdd { .. } | Op::Zero { .. } | Op::Copy { .. } => false,
     }

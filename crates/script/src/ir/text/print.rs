@@ -34,6 +34,8 @@ impl fmt::Display for Ty {
             Ty::Ptr(Pointer::MapValueOrNull(map)) => write!(f, "value{}?", map.0),
             Ty::Ptr(Pointer::Record(size)) => write!(f, "record{size}"),
             Ty::Ptr(Pointer::RecordOrNull(size)) => write!(f, "record{size}?"),
+            Ty::Ptr(Pointer::Task) => f.write_str("task"),
+            Ty::Ptr(Pointer::Cred) => f.write_str("cred"),
         }
     }
 }

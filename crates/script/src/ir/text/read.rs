@@ -193,6 +193,10 @@ impl<'a> Reader<'a> {
             return Ok(Ty::I64);
         } else if self.take("ctx") {
             Pointer::Ctx
+        } else if self.take("task") {
+            Pointer::Task
+        } else if self.take("cred") {
+            Pointer::Cred
         } else if self.take("map") {
             Pointer::Map(MapId(self.small()?))
         } else if self.take("value") {

@@ -72,13 +72,22 @@ impl Verifier<'_> {
 
     fn writable(&mut self, base: Value) {
         self.readable(base);
-        self.require(self.ty(base) != Ty::Ptr(Pointer::Ctx), Kind::Pointer(base));
+        let kernels = matches!(
+            self.ty(base),
+            Ty::Ptr(Pointer::Ctx | Pointer::Task | Pointer::Cred)
+        );
+        self.require(!kernels, Kind::Pointer(base));
     }
 
     fn readable(&mut self, base: Value) {
         match self.ty(base) {
             Ty::Ptr(
-                Pointer::Ctx | Pointer::Slot(_) | Pointer::MapValue(_) | Pointer::Record(_),
+                Pointer::Ctx
+                | Pointer::Slot(_)
+                | Pointer::MapValue(_)
+                | Pointer::Record(_)
+                | Pointer::Task
+                | Pointer::Cred,
             ) => {}
             Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_)) => {
                 self.error(Kind::MaybeNull(base));

@@ -6,6 +6,8 @@ mod memory;
 
 pub use error::{IrError, IrErrorKind};
 
+use kscope_spec::helper as h;
+
 use super::flow::Flow;
 use super::{Block, Function, Inst, Op, Pointer, Target, Terminator, Ty, Value};
 use error::IrErrorKind as Kind;
@@ -160,7 +162,15 @@ impl<'a> Verifier<'a> {
         let given = inst.result.map(|v| self.ty(v));
         let expected = self.op(&inst.op);
         match (&inst.op, expected, given) {
-            // A helper may give a number, a maybe-null pointer, or nothing anyone wants.
+            (Op::Call { helper, .. }, _, Some(Ty::Ptr(Pointer::Task))) => {
+                let gives_task = *helper == h::GET_CURRENT_TASK_BTF.0;
+                self.require(gives_task, Kind::ResultType);
+            }
+            (Op::Load { bytes: 8, base, .. }, _, Some(Ty::Ptr(Pointer::Cred))) => {
+                let of_task = self.ty(*base) == Ty::Ptr(Pointer::Task);
+                self.require(of_task, Kind::ResultType);
+            }
+            // Other helpers may give a number, a maybe-null pointer, or nothing anyone wants.
             (Op::Call { .. }, _, given) => {
                 let fine = matches!(
                     given,

@@ -128,3 +128,31 @@ fn bounds() {
         "b0, instruction 4: v3 cannot be used like this",
     );
 }
+
+#[test]
+fn what_the_kernel_types() {
+    let check = |rest: &str, expected: &str| {
+        check(&format!("b0:\nv0: task = call 158()\n{rest}"), expected);
+    };
+    check("v1: i64 = load4u v0 + 8\nreturn v1", "");
+    check(
+        "v1: cred = load8u v0 + 8\nv2: i64 = load4u v1 + 4\nreturn v2",
+        "",
+    );
+    check(
+        "v1: i64 = const 1\nstore8 v0 + 0, v1\nreturn v1",
+        "b0, instruction 2: v0 cannot be used like this",
+    );
+    check(
+        "v1: i64 = ptrtoint v0\nreturn v1",
+        "b0, instruction 1: v0 cannot be used like this",
+    );
+    check(
+        "v1: task = call 35()\nv2: i64 = const 1\nreturn v2",
+        "b0, instruction 1: the result has another type",
+    );
+    check(
+        "v1: cred = load4u v0 + 8\nv2: i64 = const 1\nreturn v2",
+        "b0, instruction 1: the result has another type",
+    );
+}
