@@ -226,8 +226,9 @@ impl Btf {
         strings.get((offset - btf.inner.first_string) as usize..)
     }
 
-    /// Gives the byte offset of a type in its blob, for errors.
-    pub(crate) fn offset_of(&self, id: TypeId) -> usize {
+    /// Gives the byte offset of a type in the blob it belongs to; 0 for one that does not exist.
+    #[must_use]
+    pub fn offset_of(&self, id: TypeId) -> usize {
         let Some(owner) = self.owner(id) else {
             return 0;
         };

@@ -32,7 +32,8 @@ pub enum ExternKind {
         /// The `FUNC_PROTO` that the object declares.
         type_id: u32,
     },
-    /// A build option or a fact of the kernel (`.kconfig`): the loader writes it into `map`.
+    /// A build option or a fact of the kernel (`.kconfig`): the loader writes it into `map`. Its
+    /// address is that of these bytes of the map's value.
     Config {
         /// The `.kconfig` map.
         map: MapId,

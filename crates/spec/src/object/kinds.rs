@@ -170,5 +170,8 @@ AttachType {
     TraceKprobeSession = 56,
     TraceUprobeSession = 57,
     TraceFsession = 58,
+    TraceFentryMulti = 59,
+    TraceFexitMulti = 60,
+    TraceFsessionMulti = 61,
 }
 }

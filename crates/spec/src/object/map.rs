@@ -44,8 +44,10 @@ pub struct MapSpec {
     pub struct_ops: Option<StructOps>,
     /// Freeze after `initial` is written, so that the verifier sees constants.
     pub frozen: bool,
-    /// Section of the object it came from; empty for other maps.
+    /// Section of the object it came from, without a leading `?`; empty for other maps.
     pub section: String,
+    /// Left out of a load unless it is asked for (`SEC("?.struct_ops")`).
+    pub optional: bool,
     /// Why it cannot be created, where the object's description of it makes no sense here; whoever
     /// uses it is refused with this.
     pub refused: Option<String>,
