@@ -213,6 +213,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         dry_run: args.dry_run,
         quiet: args.quiet,
         verbose: args.verbose,
+        ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }

@@ -1,9 +1,11 @@
 //! Where output goes and in which form.
 
+use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
+use std::rc::Rc;
 
 use kscope_rows::Output;
 use kscope_sys::Interrupts;
@@ -16,6 +18,9 @@ pub(crate) struct Sink {
     view: View,
     out: BufWriter<Target>,
     buffering: Buffering,
+    /// Rows that may still be written; what comes after the last is left out.
+    rows_left: Option<u64>,
+    full: Rc<Cell<bool>>,
 }
 
 /// Which form the output takes.
@@ -103,7 +108,32 @@ impl Sink {
             view,
             out,
             buffering,
+            rows_left: None,
+            full: Rc::default(),
         })
+    }
+
+    /// Writes so many rows and no more.
+    pub(crate) fn limit_rows(&mut self, count: u64) {
+        self.rows_left = Some(count);
+    }
+
+    /// Gives what becomes true when all rows that may be written are.
+    pub(crate) fn is_full(&self) -> Rc<Cell<bool>> {
+        self.full.clone()
+    }
+
+    /// Counts a row; false where it is one too many.
+    fn may_write(&mut self, output: &Output) -> bool {
+        match (&mut self.rows_left, output) {
+            (Some(0), Output::Row { .. }) => false,
+            (Some(left), Output::Row { .. }) => {
+                *left -= 1;
+                self.full.set(*left == 0);
+                true
+            }
+            _ => true,
+        }
     }
 
     /// Gives the signals that came since the sink was made.
@@ -119,6 +149,9 @@ impl Sink {
 
 impl kscope_runtime::Sink for Sink {
     fn output(&mut self, output: Output) -> io::Result<()> {
+        if !self.may_write(&output) {
+            return Ok(());
+        }
         let mut err = io::stderr().lock();
         match &mut self.view {
             View::Text(view) => view.write(&output, &mut self.out, &mut err)?,

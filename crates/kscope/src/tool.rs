@@ -1,10 +1,11 @@
 //! The tools that are built in: scripts of tools/, their options as flags.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 use kscope_script::catalogue::TextCatalogue;
-use kscope_script::plan::{OptionDecl, OptionKind};
+use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning};
 use kscope_script::syntax::{self, Positional};
 use kscope_script::types::{self, Inputs};
 
@@ -16,9 +17,11 @@ pub(crate) const TOOLS: &[(&str, &str)] =
     &[("opensnoop", include_str!("../../../tools/opensnoop.bt"))];
 
 /// Flags that every tool has, which its script may therefore not declare.
-pub(crate) const RESERVED: [&str; 8] = [
+pub(crate) const RESERVED: [&str; 10] = [
     "btf",
     "buffer",
+    "count",
+    "duration",
     "help",
     "json",
     "json-schema",
@@ -94,6 +97,20 @@ impl Tool {
             .fold(command, |command, option| command.arg(argument(option)));
         command
             .next_help_heading("Options of every tool")
+            .arg(
+                Arg::new("count")
+                    .long("count")
+                    .value_name("N")
+                    .help("Stop after so many rows")
+                    .value_parser(value_parser!(u64).range(1..)),
+            )
+            .arg(
+                Arg::new("duration")
+                    .long("duration")
+                    .value_name("TIME")
+                    .help("Stop after this time: 10 (seconds), 2.5, 500ms, 5m, 1h")
+                    .value_parser(duration),
+            )
             .arg(flag("json", "Print one JSON object per row"))
             .arg(flag(
                 "json-schema",
@@ -126,6 +143,15 @@ impl Tool {
     }
 }
 
+/// Reads a time that is not zero.
+fn duration(text: &str) -> Result<Duration, String> {
+    let nanoseconds = kscope_runtime::duration(text)?;
+    match u64::try_from(nanoseconds) {
+        Ok(some) if some > 0 => Ok(Duration::from_nanos(some)),
+        _ => Err("it is over before it begins".to_owned()),
+    }
+}
+
 /// Gives the values of a script's options from a parsed command line.
 pub(crate) fn given(options: &[OptionDecl], matches: &ArgMatches) -> Vec<(String, Option<String>)> {
     let set = |option: &&OptionDecl| {
@@ -155,16 +181,28 @@ fn argument(option: &OptionDecl) -> Arg {
     let argument = Arg::new(option.name.clone())
         .long(option.name.clone())
         .help(option.help.clone());
+    let name = match &option.meaning {
+        OptionMeaning::Plain if matches!(option.kind, OptionKind::Str { .. }) => "TEXT",
+        OptionMeaning::Plain | OptionMeaning::Count => "N",
+        OptionMeaning::Errno => "ERRNO",
+        OptionMeaning::OpenFlags => "FLAGS",
+        OptionMeaning::User => "USER",
+        OptionMeaning::Cgroup => "CGROUP",
+        OptionMeaning::Duration => "TIME",
+        OptionMeaning::Choice(_) => "WAY",
+    };
     match &option.kind {
         OptionKind::Bool(_) => argument.action(ArgAction::SetTrue),
-        OptionKind::Int(default) => argument
-            .value_name("N")
-            .allow_negative_numbers(true)
-            .default_value(default.to_string()),
-        OptionKind::Str { default, .. } if default.is_empty() => argument.value_name("TEXT"),
-        OptionKind::Str { default, .. } => {
-            argument.value_name("TEXT").default_value(default.clone())
+        OptionKind::Int(default) => {
+            let argument = argument.value_name(name).allow_negative_numbers(true);
+            // What has a meaning of its own is not asked for by 0 or -1.
+            match option.meaning {
+                OptionMeaning::Plain => argument.default_value(default.to_string()),
+                _ => argument,
+            }
         }
+        OptionKind::Str { default, .. } if default.is_empty() => argument.value_name(name),
+        OptionKind::Str { default, .. } => argument.value_name(name).default_value(default.clone()),
     }
 }
 

@@ -1,6 +1,7 @@
 //! From a script's text to its output: what `run`, the tools and the `bpftrace` name share.
 
 use std::io::IsTerminal;
+use std::time::{Duration, Instant};
 
 use kscope_runtime::Sink as _;
 use kscope_runtime::{Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop};
@@ -160,6 +161,8 @@ pub(crate) struct Run {
     pub(crate) quiet: bool,
     /// Whether whole logs are shown.
     pub(crate) verbose: bool,
+    /// How long to trace, from when all probes are attached.
+    pub(crate) duration: Option<Duration>,
 }
 
 /// Runs a compiled script to its end and gives the exit code.
@@ -196,10 +199,16 @@ pub(crate) fn run(
         if let Some(command) = &mut command {
             command.release()?;
         }
-        let interrupts = sink.interrupts();
+        let (interrupts, full) = (sink.interrupts(), sink.is_full());
+        let end = run
+            .duration
+            .and_then(|time| Instant::now().checked_add(time));
         let stop = || {
             let ended = process.as_ref().is_some_and(|process| !process.runs());
-            ended || interrupts.count() > 0
+            ended
+                || full.get()
+                || interrupts.count() > 0
+                || end.is_some_and(|end| Instant::now() >= end)
         };
         let child = command.as_mut().and_then(Command::running);
         code = exit_code(session.run(sink, &stop, child).map_err(failed)?);

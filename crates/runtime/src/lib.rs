@@ -12,6 +12,7 @@ mod error;
 mod event;
 mod filter;
 mod maps;
+mod meaning;
 mod options;
 mod resolve;
 mod session;
@@ -19,6 +20,7 @@ mod target;
 
 pub use catalogue::LiveCatalogue;
 pub use error::Error;
+pub use meaning::duration;
 pub use options::{OptionValue, Options};
 pub use session::{Request, Session, Sink, Stop, Summary};
 pub use target::Target;

@@ -1,13 +1,11 @@
 //! Options given to a script, and which of its probes they leave.
 
 use kscope_script::near::near;
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
-use kscope_script::plan::{OptionDecl, OptionKind, Plan, ProbePlan};
+use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning, Plan, ProbePlan};
 use kscope_spec::Spec;
 
 use crate::error::Error;
+use crate::meaning;
 
 /// The value of an option.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -130,13 +128,14 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
         (OptionKind::Bool(_), None | Some("true" | "1" | "yes")) => Ok(OptionValue::Bool(true)),
         (OptionKind::Bool(_), Some("false" | "0" | "no")) => Ok(OptionValue::Bool(false)),
         (OptionKind::Bool(_), Some(text)) => Err(format!("`{text}` is neither true nor false")),
-        (OptionKind::Int(_), Some(text)) if text.contains('/') => inode(text).map(OptionValue::Int),
         (OptionKind::Int(_), Some(text)) => {
-            let value = number(text).or_else(|why| inode(text).map_err(|_| why));
-            value.map(OptionValue::Int)
+            meaning::value(text, &option.meaning).map(OptionValue::Int)
         }
         (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
         (OptionKind::Str { capacity, .. }, Some(text)) => {
+            if let OptionMeaning::Choice(choices) = &option.meaning {
+                meaning::choose(text, choices)?;
+            }
             let room = capacity.saturating_sub(1) as usize;
             if text.len() > room {
                 return Err(format!(
@@ -147,61 +146,5 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
             Ok(OptionValue::Text(text.to_owned()))
         }
         (OptionKind::Str { .. }, None) => Err("it needs a text: --name=text".to_owned()),
-    }
-}
-
-/// Where cgroups of version 2 are mounted by custom.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// Gives the inode number of a file or folder, which is the id of a cgroup; paths may begin
-/// where cgroups are mounted.
-fn inode(path: &str) -> Result<i64, String> {
-    let below = Path::new(CGROUPS).join(path.trim_start_matches('/'));
-    let found = std::fs::metadata(below).or_else(|_| std::fs::metadata(path));
-    match found {
-        Ok(found) => Ok(found.ino().cast_signed()),
-        Err(error) => Err(format!("{path}: {error}")),
-    }
-}
-
-/// Reads a decimal, hexadecimal or octal number.
-fn number(text: &str) -> Result<i64, String> {
-    let bad = || format!("`{text}` is not a number");
-    let (negative, digits) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text),
-    };
-    let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
-        u64::from_str_radix(hex, 16)
-            .map(u64::cast_signed)
-            .map_err(|_| bad())?
-    } else if digits.len() > 1 && digits.starts_with('0') {
-        i64::from_str_radix(digits, 8).map_err(|_| bad())?
-    } else {
-        digits.parse().map_err(|_| bad())?
-    };
-    Ok(if negative {
-        value.wrapping_neg()
-    } else {
-        value
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::number;
-
-    #[test]
-    fn numbers() {
-        let check = |text, expected: Option<i64>| assert_eq!(number(text).ok(), expected, "{text}");
-        check("0", Some(0));
-        check("12", Some(12));
-        check("-12", Some(-12));
-        check("0x1f", Some(31));
-        check("017", Some(15));
-        check("", None);
-        check("-", None);
-        check("1x", None);
-        check("99999999999999999999", None);
     }
 }

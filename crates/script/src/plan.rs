@@ -274,6 +274,8 @@ pub struct OptionDecl {
     pub name: String,
     /// Type and default.
     pub kind: OptionKind,
+    /// What a number or text means, and so in which ways it may be written.
+    pub meaning: OptionMeaning,
     /// Help text.
     pub help: String,
     /// The late value of a number or bool; the length in bytes of a string.
@@ -301,6 +303,40 @@ pub enum OptionKind {
         /// Room in bytes, the NUL included.
         capacity: u32,
     },
+}
+
+/// What the value of an option means: the fourth argument of `getopt`.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum OptionMeaning {
+    /// Nothing in particular.
+    #[default]
+    Plain,
+    /// A number that is not negative.
+    Count,
+    /// The number of an error, or its name: `ENOENT`.
+    Errno,
+    /// Flags of `open(2)`, or their names: `O_CREAT|O_TRUNC`.
+    OpenFlags,
+    /// The number of a user, or its name.
+    User,
+    /// The id of a cgroup, or its path.
+    Cgroup,
+    /// A time in nanoseconds, written as seconds or with a unit: `2.5`, `500ms`.
+    Duration,
+    /// One of these texts.
+    Choice(Vec<String>),
+}
+
+impl OptionMeaning {
+    /// Names of the meanings of numbers, with the meanings.
+    pub const NUMBERS: [(&'static str, OptionMeaning); 6] = [
+        ("count", OptionMeaning::Count),
+        ("errno", OptionMeaning::Errno),
+        ("open_flags", OptionMeaning::OpenFlags),
+        ("user", OptionMeaning::User),
+        ("cgroup", OptionMeaning::Cgroup),
+        ("duration", OptionMeaning::Duration),
+    ];
 }
 
 /// What a missing attach point means.

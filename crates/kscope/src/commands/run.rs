@@ -150,6 +150,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         dry_run: output.dry_run,
         quiet: output.quiet,
         verbose: output.verbose,
+        ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }

@@ -2,6 +2,7 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kscope_rows::{DataType, Schema};
 use kscope_script::plan::{Plan, Site, SiteKind};
@@ -48,11 +49,15 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     };
     let file = matches.get_one::<PathBuf>("output");
     let mut sink = Sink::new(form, file.map(PathBuf::as_path), Buffering::Line)?;
+    if let Some(count) = matches.get_one::<u64>("count") {
+        sink.limit_rows(*count);
+    }
     let run = Run {
         name: tool.name.to_owned(),
         options: given(&compiled.plan.options, &matches),
         quiet: true,
         verbose: matches.get_flag("verbose"),
+        duration: matches.get_one::<Duration>("duration").copied(),
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)

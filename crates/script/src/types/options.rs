@@ -5,16 +5,17 @@ use kscope_spec::LateKind;
 use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, Type};
-use crate::plan::{OptionDecl, OptionKind};
+use crate::near::near;
+use crate::plan::{OptionDecl, OptionKind, OptionMeaning};
 use crate::syntax::tree;
 
 /// Room in bytes of a string option, the NUL included.
 const CAPACITY: u32 = 128;
 
 impl Checker<'_> {
-    /// `getopt(name[, default[, help]])`.
+    /// `getopt(name[, default[, help[, meaning]]])`.
     pub(super) fn getopt(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        if !self.argument_count("getopt", args.len(), 1..=3, span) {
+        if !self.argument_count("getopt", args.len(), 1..=4, span) {
             self.check_all(args);
             return poison(span);
         }
@@ -28,6 +29,13 @@ impl Checker<'_> {
             Some(e) => self.literal_text("getopt", e),
         };
         let (Some(name), Some(kind), Some(help)) = (name, default, help) else {
+            return poison(span);
+        };
+        let meaning = match args.get(3) {
+            None => Some(OptionMeaning::Plain),
+            Some(e) => self.option_meaning(e, &kind),
+        };
+        let Some(meaning) = meaning else {
             return poison(span);
         };
         let usable = name.starts_with(|c: char| c.is_ascii_alphabetic())
@@ -51,7 +59,7 @@ impl Checker<'_> {
                 .hint("choose another name"),
             );
         }
-        let index = match self.declare_option(&name, kind, &help, span) {
+        let index = match self.declare_option(&name, kind, meaning, &help, span) {
             Ok(index) => index,
             Err(poison) => return poison,
         };
@@ -87,16 +95,62 @@ impl Checker<'_> {
         }
     }
 
+    /// Reads what an option means: a name for numbers, choices for texts.
+    fn option_meaning(&mut self, e: &tree::Expr, kind: &OptionKind) -> Option<OptionMeaning> {
+        let text = self.literal_text("getopt", e)?;
+        let wrong = |message: String, hint: Option<String>| {
+            let found = Diagnostic::error("invalid-option", e.span, message);
+            match hint {
+                Some(hint) => found.hint(hint),
+                None => found,
+            }
+        };
+        let found = match kind {
+            OptionKind::Bool(_) => wrong("a bool has no other meaning".to_owned(), None),
+            OptionKind::Int(_) => {
+                let mut names = OptionMeaning::NUMBERS.into_iter();
+                if let Some((_, meaning)) = names.find(|(name, _)| **name == *text) {
+                    return Some(meaning);
+                }
+                let names = OptionMeaning::NUMBERS.map(|(name, _)| name);
+                let hint = match near(&text, names) {
+                    Some(near) => format!("did you mean {near}?"),
+                    None => format!("there are {}", names.join(", ")),
+                };
+                wrong(format!("no number means '{text}'"), Some(hint))
+            }
+            OptionKind::Str { default, .. } => {
+                let choices: Vec<String> = text.split('|').map(str::to_owned).collect();
+                if choices.contains(default) {
+                    return Some(OptionMeaning::Choice(choices));
+                }
+                wrong(
+                    format!("the default '{default}' is none of the choices"),
+                    Some("they are written as a|b|c".to_owned()),
+                )
+            }
+        };
+        self.report(found);
+        None
+    }
+
     fn declare_option(
         &mut self,
         name: &str,
         kind: OptionKind,
+        meaning: OptionMeaning,
         help: &str,
         span: Span,
     ) -> Result<usize, Expr> {
         if let Some(index) = self.options.iter().position(|o| o.name == name) {
             let known = &mut self.options[index];
-            if known.kind == kind {
+            let agree = meaning == OptionMeaning::Plain
+                || known.meaning == OptionMeaning::Plain
+                || known.meaning == meaning;
+            if known.kind == kind && agree {
+                if known.meaning == OptionMeaning::Plain {
+                    known.meaning = meaning;
+                }
                 if known.help.is_empty() {
                     help.clone_into(&mut known.help);
                 }
@@ -107,7 +161,9 @@ impl Checker<'_> {
                 Diagnostic::error(
                     "option-mismatch",
                     span,
-                    format!("the option --{name} is declared with another type or default"),
+                    format!(
+                        "the option --{name} is declared with another type, default or meaning"
+                    ),
                 )
                 .note(first, "first declared here"),
             ));
@@ -124,6 +180,7 @@ impl Checker<'_> {
         self.options.push(OptionDecl {
             name: name.to_owned(),
             kind,
+            meaning,
             help: help.to_owned(),
             late,
             offset,

@@ -146,6 +146,8 @@ fn types_of_expressions() {
     typed("getopt(\"a\")", "bool");
     typed("getopt(\"a\", 5)", "int64");
     typed("getopt(\"a\", \"x\")", "string[128]");
+    typed("getopt(\"a\", \"x\", \"\", \"x|y\")", "string[128]");
+    typed("getopt(\"a\", 0, \"\", \"duration\")", "int64");
     typed("$1", "int16");
     typed("$9", "int8");
     typed("str($2)", "string[5]");
@@ -328,6 +330,22 @@ fn calls() {
     wrong("print(getopt(pid))", &["string literal"]);
     wrong("print(getopt(\"json\"))", &["[reserved-option]"]);
     wrong("print(getopt(\"a b\"))", &["[invalid-option]"]);
+    wrong(
+        "print(getopt(\"a\", 1, \"\", \"errrno\"))",
+        &["[invalid-option]", "did you mean errno?"],
+    );
+    wrong(
+        "print(getopt(\"a\", false, \"\", \"errno\"))",
+        &["[invalid-option]", "a bool"],
+    );
+    wrong(
+        "print(getopt(\"a\", \"x\", \"\", \"y|z\"))",
+        &["[invalid-option]", "none of the choices"],
+    );
+    wrong(
+        "print(getopt(\"a\", 1, \"\", \"errno\")); print(getopt(\"a\", 1, \"\", \"user\"))",
+        &["[option-mismatch]"],
+    );
     wrong(
         "print(getopt(\"a\", 1)); print(getopt(\"a\", 2))",
         &["[option-mismatch]"],

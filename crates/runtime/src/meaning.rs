@@ -1,0 +1,291 @@
+//! Values of options as people write them: names of errors and users, flags, times.
+
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use kscope_script::near::near;
+use kscope_script::plan::OptionMeaning;
+use kscope_symbol::UserNames;
+use kscope_sys::Errno;
+
+/// Reads a number as its meaning allows it to be written.
+pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> {
+    match meaning {
+        OptionMeaning::Plain | OptionMeaning::Choice(_) => number(text),
+        OptionMeaning::Count => {
+            let value = number(text)?;
+            (value >= 0)
+                .then_some(value)
+                .ok_or_else(|| format!("{text} is negative"))
+        }
+        OptionMeaning::Errno => errno(text),
+        OptionMeaning::OpenFlags => text.split('|').try_fold(0, |flags, word| {
+            let word = word.trim();
+            Ok(flags | number(word).or_else(|_| open_flag(word))?)
+        }),
+        OptionMeaning::User => number(text).or_else(|_| match UserNames::new().uid(text) {
+            Some(uid) => Ok(i64::from(uid)),
+            None => Err(format!("there is no user `{text}`")),
+        }),
+        OptionMeaning::Cgroup => match number(text) {
+            Ok(id) => Ok(id),
+            Err(_) => inode(text),
+        },
+        OptionMeaning::Duration => duration(text),
+    }
+}
+
+/// Says whether a text is one of the choices, with the near one where it is not.
+pub(crate) fn choose(text: &str, choices: &[String]) -> Result<(), String> {
+    if choices.iter().any(|choice| choice == text) {
+        return Ok(());
+    }
+    Err(match near(text, choices) {
+        Some(near) => format!("`{text}` is none of its values; did you mean {near}?"),
+        None => format!("`{text}` is none of its values: {}", choices.join(", ")),
+    })
+}
+
+fn errno(text: &str) -> Result<i64, String> {
+    if let Ok(number) = number(text) {
+        return Ok(number.saturating_abs());
+    }
+    // Two names that people know stand for numbers with another one.
+    let wanted = match text.to_ascii_uppercase().as_str() {
+        "EWOULDBLOCK" => "EAGAIN".to_owned(),
+        "ENOTSUP" => "EOPNOTSUPP".to_owned(),
+        "EDEADLOCK" => "EDEADLK".to_owned(),
+        other => other.to_owned(),
+    };
+    let mut all = Errno::all();
+    if let Some((errno, _)) = all.find(|(_, name)| *name == wanted) {
+        return Ok(i64::from(errno.0));
+    }
+    let names = Errno::all().map(|(_, name)| name);
+    Err(unknown("there is no error", text, near(&wanted, names)))
+}
+
+/// Flags of `open(2)` in the numbering that x86 shares with most architectures
+/// (include/uapi/asm-generic/fcntl.h).
+const OPEN_FLAGS: [(&str, i64); 22] = [
+    ("O_RDONLY", 0),
+    ("O_WRONLY", 0o1),
+    ("O_RDWR", 0o2),
+    ("O_CREAT", 0o100),
+    ("O_EXCL", 0o200),
+    ("O_NOCTTY", 0o400),
+    ("O_TRUNC", 0o1000),
+    ("O_APPEND", 0o2000),
+    ("O_NONBLOCK", 0o4000),
+    ("O_NDELAY", 0o4000),
+    ("O_DSYNC", 0o10000),
+    ("O_ASYNC", 0o20000),
+    ("FASYNC", 0o20000),
+    ("O_DIRECT", 0o40000),
+    ("O_LARGEFILE", 0o100_000),
+    ("O_DIRECTORY", 0o200_000),
+    ("O_NOFOLLOW", 0o400_000),
+    ("O_NOATIME", 0o1_000_000),
+    ("O_CLOEXEC", 0o2_000_000),
+    ("O_SYNC", 0o4_010_000),
+    ("O_PATH", 0o10_000_000),
+    ("O_TMPFILE", 0o20_200_000),
+];
+
+fn open_flag(text: &str) -> Result<i64, String> {
+    let wanted = text.to_ascii_uppercase();
+    let long = format!("O_{wanted}");
+    let mut all = OPEN_FLAGS.iter();
+    if let Some((_, flag)) = all.find(|(name, _)| *name == wanted || *name == long) {
+        return Ok(*flag);
+    }
+    let names = OPEN_FLAGS.iter().map(|(name, _)| name);
+    Err(unknown("there is no flag", text, near(&wanted, names)))
+}
+
+fn unknown(what: &str, text: &str, near: Option<String>) -> String {
+    match near {
+        Some(near) => format!("{what} `{text}`; did you mean {near}?"),
+        None => format!("{what} `{text}`"),
+    }
+}
+
+/// Nanoseconds of the units of time.
+const UNITS: [(&str, u64); 7] = [
+    ("ns", 1),
+    ("us", 1_000),
+    ("ms", 1_000_000),
+    ("s", 1_000_000_000),
+    ("m", 60_000_000_000),
+    ("min", 60_000_000_000),
+    ("h", 3_600_000_000_000),
+];
+
+/// Reads a time in nanoseconds: seconds, or a number with a unit (`ns`, `us`, `ms`, `s`, `m`, `h`).
+///
+/// # Errors
+///
+/// A sentence that says what is wrong.
+///
+/// # Examples
+///
+/// ```
+/// assert_eq!(kscope_runtime::duration("2.5"), Ok(2_500_000_000));
+/// assert_eq!(kscope_runtime::duration("500ms"), Ok(500_000_000));
+/// assert!(kscope_runtime::duration("soon").is_err());
+/// ```
+pub fn duration(text: &str) -> Result<i64, String> {
+    let bad = || format!("`{text}` is no time: 10, 2.5, 500ms, 2m, 1h");
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit() && c != '.')
+        .unwrap_or(text.len());
+    let (digits, unit) = text.split_at(digits);
+    let unit = match unit.trim() {
+        "" => 1_000_000_000,
+        unit => {
+            let known = UNITS.iter().find(|(name, _)| *name == unit);
+            known.map(|(_, nanoseconds)| *nanoseconds).ok_or_else(bad)?
+        }
+    };
+    let (whole, part) = digits.split_once('.').unwrap_or((digits, ""));
+    if whole.is_empty() && part.is_empty() {
+        return Err(bad());
+    }
+    let whole: u64 = match whole {
+        "" => 0,
+        whole => whole.parse().map_err(|_| bad())?,
+    };
+    let mut total = whole.checked_mul(unit).ok_or_else(bad)?;
+    let mut weight = unit;
+    for digit in part.bytes() {
+        weight /= 10;
+        let digit = digit.checked_sub(b'0').filter(|d| *d < 10);
+        let digit = u64::from(digit.ok_or_else(bad)?);
+        total = total.checked_add(digit * weight).ok_or_else(bad)?;
+    }
+    i64::try_from(total).map_err(|_| bad())
+}
+
+/// Where cgroups of version 2 are mounted by custom.
+const CGROUPS: &str = "/sys/fs/cgroup";
+
+/// Gives the inode number of a file or folder, which is the id of a cgroup; paths may begin
+/// where cgroups are mounted.
+fn inode(path: &str) -> Result<i64, String> {
+    let below = Path::new(CGROUPS).join(path.trim_start_matches('/'));
+    let found = std::fs::metadata(below).or_else(|_| std::fs::metadata(path));
+    match found {
+        Ok(found) => Ok(found.ino().cast_signed()),
+        Err(error) => Err(format!("{path}: {error}")),
+    }
+}
+
+/// Reads a decimal, hexadecimal or octal number.
+fn number(text: &str) -> Result<i64, String> {
+    let bad = || format!("`{text}` is not a number");
+    let (negative, digits) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text),
+    };
+    let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
+        u64::from_str_radix(hex, 16)
+            .map(u64::cast_signed)
+            .map_err(|_| bad())?
+    } else if digits.len() > 1 && digits.starts_with('0') {
+        i64::from_str_radix(digits, 8).map_err(|_| bad())?
+    } else {
+        digits.parse().map_err(|_| bad())?
+    };
+    Ok(if negative {
+        value.wrapping_neg()
+    } else {
+        value
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{OptionMeaning, choose, duration, number, value};
+
+    #[test]
+    fn numbers() {
+        let check = |text, expected: Option<i64>| assert_eq!(number(text).ok(), expected, "{text}");
+        check("0", Some(0));
+        check("12", Some(12));
+        check("-12", Some(-12));
+        check("0x1f", Some(31));
+        check("017", Some(15));
+        check("", None);
+        check("-", None);
+        check("1x", None);
+        check("99999999999999999999", None);
+    }
+
+    #[test]
+    fn times() {
+        let check = |text, expected: Option<i64>| {
+            assert_eq!(duration(text).ok(), expected, "{text}");
+        };
+        check("10", Some(10_000_000_000));
+        check("0", Some(0));
+        check("2.5", Some(2_500_000_000));
+        check(".5s", Some(500_000_000));
+        check("500ms", Some(500_000_000));
+        check("1.5 ms", Some(1_500_000));
+        check("3us", Some(3_000));
+        check("7ns", Some(7));
+        check("0.0000000001", Some(0));
+        check("2m", Some(120_000_000_000));
+        check("1h", Some(3_600_000_000_000));
+        check("", None);
+        check(".", None);
+        check("s", None);
+        check("-1", None);
+        check("1.2.3", None);
+        check("1d", None);
+        check("9999999999999", None);
+        check("99999999999999999999", None);
+    }
+
+    #[test]
+    fn names() {
+        let check = |meaning, text, expected| {
+            assert_eq!(value(text, &meaning), Ok(expected), "{text}");
+        };
+        check(OptionMeaning::Errno, "ENOENT", 2);
+        check(OptionMeaning::Errno, "enoent", 2);
+        check(OptionMeaning::Errno, "-2", 2);
+        check(OptionMeaning::Errno, "EWOULDBLOCK", 11);
+        check(OptionMeaning::Errno, "ELOOP", 40);
+        check(OptionMeaning::OpenFlags, "O_CREAT|O_TRUNC", 0o1100);
+        check(OptionMeaning::OpenFlags, "creat | 0x1", 0o101);
+        check(OptionMeaning::OpenFlags, "0", 0);
+        check(OptionMeaning::User, "0", 0);
+        check(OptionMeaning::User, "root", 0);
+        check(OptionMeaning::User, "-1", -1);
+        check(OptionMeaning::Count, "7", 7);
+        check(OptionMeaning::Cgroup, "3", 3);
+    }
+
+    #[test]
+    fn mistakes_are_named() {
+        let check = |meaning, text, part: &str| {
+            let why = value(text, &meaning).expect_err(text);
+            assert!(why.contains(part), "{text}: {why}");
+        };
+        check(OptionMeaning::Errno, "ENOENTT", "did you mean ENOENT?");
+        check(OptionMeaning::Errno, "zzzzzzzz", "no error `zzzzzzzz`");
+        check(OptionMeaning::OpenFlags, "O_CRAET", "did you mean O_CREAT?");
+        check(OptionMeaning::OpenFlags, "O_CREAT|", "no flag ``");
+        check(OptionMeaning::User, "no such user", "no user");
+        check(OptionMeaning::Count, "-1", "negative");
+        check(OptionMeaning::Cgroup, "/no/such/cgroup", "No such file");
+        check(OptionMeaning::Plain, "x", "not a number");
+        let choices = ["tracepoint".to_owned(), "kprobe".to_owned()];
+        assert_eq!(choose("kprobe", &choices), Ok(()));
+        let why = choose("kprobes", &choices).expect_err("no choice");
+        assert!(why.contains("did you mean kprobe?"), "{why}");
+        let why = choose("x", &choices).expect_err("no choice");
+        assert!(why.contains("tracepoint, kprobe"), "{why}");
+    }
+}
