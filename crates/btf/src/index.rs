@@ -22,6 +22,43 @@ fn hash(name: &[u8]) -> u32 {
     name.iter().take_while(|&&b| b != 0).fold(SEED, step).max(1)
 }
 
+/// Gives the hash of a name up to its flavour, never 0: see [`essential_name`].
+fn essential_hash(name: &[u8]) -> u32 {
+    let name = name.get(..=LONGEST).unwrap_or(name);
+    // The hash before the last run of underscores, and before the last run that begins a flavour.
+    let (mut h, mut before, mut found) = (SEED, SEED, None);
+    let mut run = 0;
+    for (at, &b) in name.iter().take_while(|&&b| b != 0).enumerate() {
+        if b == b'_' {
+            if run == 0 {
+                before = h;
+            }
+            run += 1;
+        } else {
+            if run == 3 && at > 3 {
+                found = Some(before);
+            }
+            run = 0;
+        }
+        h = (h ^ u32::from(b)).wrapping_mul(PRIME);
+    }
+    found.unwrap_or(h).max(1)
+}
+
+/// Gives a type's name without its flavour: what follows the last three underscores that stand
+/// between other characters (`task_struct___old` is a flavour of `task_struct`).
+#[must_use]
+pub fn essential_name(name: &str) -> &str {
+    let bytes = name.as_bytes();
+    let separates =
+        |five: &[u8]| matches!(five, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
+    match bytes.windows(5).rposition(separates) {
+        // An underscore follows, so this is the end of a character.
+        Some(at) => &name[..=at],
+        None => name,
+    }
+}
+
 impl NameIndex {
     /// Builds the table from hashes and ids, ascending by id.
     fn new(entries: impl DoubleEndedIterator<Item = (u32, u32)> + Clone) -> NameIndex {
@@ -48,12 +85,14 @@ impl NameIndex {
         NameIndex { starts, ids }
     }
 
-    /// Indexes the own types of `btf` that have a name. Tags are left out: their names are texts
+    /// Indexes the own types of `btf` that have a name, flavours of a name together. Tags are left out: their names are texts
     /// that thousands of types share.
     pub(crate) fn of_types(btf: &Btf) -> NameIndex {
         // Half the size of pairs: 0 stands for "not in the index".
         let hash_of = |named: Option<(Kind, &[u8])>| match named {
-            Some((kind, name)) if !matches!(kind, Kind::DeclTag | Kind::TypeTag) => hash(name),
+            Some((kind, name)) if !matches!(kind, Kind::DeclTag | Kind::TypeTag) => {
+                essential_hash(name)
+            }
             _ => 0,
         };
         let hashes: Vec<u32> = btf.own_names().map(hash_of).collect();
@@ -75,10 +114,19 @@ impl NameIndex {
         NameIndex::new(entries.iter().copied())
     }
 
-    /// Gives the ids whose name may be `name`, ascending.
-    pub(crate) fn candidates(&self, name: &str) -> &[u32] {
+    /// Gives the types whose name may be `name` or a flavour of it, ascending.
+    fn types(&self, name: &str) -> &[u32] {
+        self.bucket(essential_hash(name.as_bytes()))
+    }
+
+    /// Gives the enumerations that may have a constant of this name, ascending.
+    pub(crate) fn enumerations(&self, name: &str) -> &[u32] {
+        self.bucket(hash(name.as_bytes()))
+    }
+
+    fn bucket(&self, hash: u32) -> &[u32] {
         let bits = (self.starts.len() - 1).trailing_zeros();
-        let bucket = (hash(name.as_bytes()) >> (32 - bits)) as usize;
+        let bucket = (hash >> (32 - bits)) as usize;
         let from = self.starts[bucket] as usize;
         &self.ids[from..self.starts[bucket + 1] as usize]
     }
@@ -87,16 +135,34 @@ impl NameIndex {
 impl Btf {
     /// Gives the ids of all types of this name, those of the base first.
     pub fn find_all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = TypeId> + use<'a> {
-        // Bases are few: a module's BTF has one.
+        self.chain()
+            .flat_map(move |btf| btf.names().types(name).iter().map(|&id| TypeId(id)))
+            .filter(move |&id| !name.is_empty() && self.name(id) == Some(name))
+    }
+
+    /// Gives the ids of all types whose name without flavour is that of `name`, those of the base
+    /// first: see [`essential_name`].
+    pub fn flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = TypeId> + use<'a> {
+        self.chain().flat_map(move |btf| btf.own_flavours(name))
+    }
+
+    /// Gives what [`Btf::flavours`] gives of the types that this blob adds to its base.
+    pub fn own_flavours<'a>(&'a self, name: &'a str) -> impl Iterator<Item = TypeId> + use<'a> {
+        let essential = essential_name(name);
+        let same = move |&id: &TypeId| self.name(id).map(essential_name) == Some(essential);
+        let ids = self.names().types(name).iter().map(|&id| TypeId(id));
+        ids.filter(move |id| !name.is_empty() && same(id))
+    }
+
+    /// Gives this blob and its bases, the lowest first. Bases are few: a module's BTF has one.
+    fn chain(&self) -> impl Iterator<Item = &Btf> {
         let mut chain: Vec<&Btf> = core::iter::successors(Some(self), |b| b.base()).collect();
         chain.reverse();
-        chain
-            .into_iter()
-            .flat_map(move |btf| {
-                let index = btf.inner.names.get_or_init(|| NameIndex::of_types(btf));
-                index.candidates(name).iter().map(|&id| TypeId(id))
-            })
-            .filter(move |&id| !name.is_empty() && self.name(id) == Some(name))
+        chain.into_iter()
+    }
+
+    fn names(&self) -> &NameIndex {
+        self.inner.names.get_or_init(|| NameIndex::of_types(self))
     }
 
     /// Gives the first type of this name and kind. [`Kind::Enum`] finds 64-bit enumerations too.
@@ -129,11 +195,52 @@ mod tests {
                 .collect();
             let index = NameIndex::new(entries.iter().copied());
             for (name, id) in names.iter().zip(1..) {
-                let found = index.candidates(name);
+                let found = index.enumerations(name);
                 assert!(found.contains(&id), "{name} of {n}");
                 assert!(found.is_sorted());
             }
             assert_eq!(index.ids.len(), n as usize);
         }
+    }
+
+    #[test]
+    fn flavours_end_at_the_last_three_underscores() {
+        let check = |name: &str, expected: &str| {
+            assert_eq!(essential_name(name), expected);
+            assert_eq!(
+                essential_hash(name.as_bytes()),
+                hash(expected.as_bytes()),
+                "{name}"
+            );
+        };
+        check("", "");
+        check("task_struct", "task_struct");
+        check("task_struct___old", "task_struct");
+        check("a___b___c", "a___b");
+        check("a___b____c", "a");
+        check("a___b___", "a");
+        check("a____b", "a____b");
+        check("a__b", "a__b");
+        check("___b", "___b");
+        check("_a___b", "_a");
+        check("a___", "a___");
+        check("é___b", "é");
+        check("a___é", "a");
+    }
+
+    #[test]
+    fn types_are_found_by_name_and_by_flavour() {
+        let mut b = crate::write::Builder::new();
+        let plain = b.add_struct("sample", 4, &[]);
+        let one = b.add_struct("sample___one", 4, &[]);
+        let two = b.add_typedef("sample___two", plain);
+        b.add_struct("sampled", 4, &[]);
+        let base = Btf::parse(b.finish()).unwrap();
+        let flavours = |name| base.flavours(name).collect::<Vec<_>>();
+        let named = |name| base.find_all(name).collect::<Vec<_>>();
+        assert_eq!(flavours("sample___three"), [plain, one, two]);
+        assert_eq!(named("sample"), [plain]);
+        assert_eq!(named("sample___one"), [one]);
+        assert_eq!(base.flavours("").count(), 0);
     }
 }

@@ -35,6 +35,7 @@ pub use blob::{Btf, TypeId};
 pub use bytes::Endian;
 pub use c::{CBase, CType, CTypeError};
 pub use error::Error;
+pub use index::essential_name;
 pub use kind::Kind;
 pub use near::nearest;
 pub use query::{EnumConstant, Field, IntShape};

@@ -81,6 +81,12 @@ impl Btf {
     /// Gives the size in bytes; none for `void`, functions and types that are only declared.
     #[must_use]
     pub fn size_of(&self, id: TypeId) -> Option<u64> {
+        self.size_with(id, POINTER)
+    }
+
+    /// Gives the size in bytes where pointers have the size `pointer`, as [`Btf::size_of`].
+    #[must_use]
+    pub fn size_with(&self, id: TypeId, pointer: u32) -> Option<u64> {
         let mut id = id;
         let mut times = 1u64;
         for _ in 0..CHAIN {
@@ -96,7 +102,7 @@ impl Btf {
                 | Type::Float { size, .. } => size,
                 Type::Enum(e) => e.size,
                 Type::DataSec(d) => d.size,
-                Type::Ptr(_) => POINTER,
+                Type::Ptr(_) => pointer,
                 Type::Var { to, .. } => {
                     id = to;
                     continue;
@@ -106,6 +112,33 @@ impl Btf {
             return times.checked_mul(one.into());
         }
         None
+    }
+
+    /// Tells the size in bytes of a pointer by the size of `long`, which is the same; none where
+    /// there is no `long`.
+    #[must_use]
+    pub fn pointer_size(&self) -> Option<u32> {
+        const SPELLINGS: [&str; 11] = [
+            "long",
+            "long int",
+            "int long",
+            "unsigned long",
+            "long unsigned",
+            "unsigned long int",
+            "unsigned int long",
+            "long unsigned int",
+            "long int unsigned",
+            "int unsigned long",
+            "int long unsigned",
+        ];
+        let size = |id: TypeId| match self.get(id) {
+            Some(Type::Int(int)) if matches!(int.size, 4 | 8) => Some((id, int.size)),
+            _ => None,
+        };
+        let found = SPELLINGS
+            .iter()
+            .flat_map(|name| self.find_all(name).filter_map(size));
+        found.min_by_key(|&(id, _)| id).map(|(_, size)| size)
     }
 
     /// Gives what a pointer points to, through typedefs and qualifiers of the pointer.
@@ -271,7 +304,7 @@ impl Btf {
             .enumerators
             .get_or_init(|| NameIndex::of_enumerators(self));
         let mut last = None;
-        for &id in index.candidates(name) {
+        for &id in index.enumerations(name) {
             // A large enumeration may fill its bucket more than once.
             if last.replace(id) == Some(id) {
                 continue;

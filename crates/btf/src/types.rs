@@ -229,6 +229,13 @@ impl<'a> Composite<'a> {
         self.len() == 0
     }
 
+    /// Tells whether members themselves tell the width of bitfields (`kind_flag`); otherwise their
+    /// integer types do.
+    #[must_use]
+    pub fn has_widths(&self) -> bool {
+        self.elements.raw.flag()
+    }
+
     /// Gives the members as declared; anonymous ones are not opened.
     pub fn members(&self) -> impl ExactSizeIterator<Item = Member<'a>> + use<'a> {
         let this = *self;
