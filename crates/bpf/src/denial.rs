@@ -185,11 +185,15 @@ pub(crate) fn cause(kernel: &dyn Kernel, needs: Needs) -> Denial {
             _ => Denial::Confined,
         };
     }
-    // Integrity mode forbids writing user memory only; tracing is what confidentiality forbids.
-    match lockdown(kernel) {
-        Some(mode) if mode == "confidentiality" => Denial::Lockdown { mode },
-        _ => Denial::Kernel,
-    }
+    no_secrets(kernel).unwrap_or(Denial::Kernel)
+}
+
+/// Gives lockdown as the cause where it forbids to look into the kernel. Integrity mode forbids
+/// writing user memory only; tracing is what confidentiality forbids.
+pub(crate) fn no_secrets(kernel: &dyn Kernel) -> Option<Denial> {
+    lockdown(kernel)
+        .filter(|mode| mode == "confidentiality")
+        .map(|mode| Denial::Lockdown { mode })
 }
 
 /// Tells whether maps and programs count against a limit on locked memory that cannot be raised:

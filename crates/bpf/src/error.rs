@@ -43,7 +43,7 @@ pub enum Error {
     },
     /// The kernel refused for want of permission.
     Permission {
-        /// The system call or command.
+        /// The system call or command, or what a program was to do.
         call: &'static str,
         /// The cause that was found.
         cause: Denial,

@@ -11,7 +11,7 @@ use kscope_btf::Btf;
 use kscope_spec::{AttachKind, AttachType, HelperId, MapKind, ProgramType};
 use kscope_sys::SharedKernel;
 
-use crate::denial::{Denial, lockdown};
+use crate::denial::{Denial, lockdown, no_secrets};
 use crate::error::Error;
 use crate::link::ProbeSource;
 use crate::tracefs::{Tracefs, WAY_OUT};
@@ -172,7 +172,11 @@ impl Features {
     /// Asks for kprobes.
     pub fn kprobe(&self) -> Support {
         self.answer(Question::Named("kprobe"), || {
-            Support::of(ProbeSource::find(&*self.kernel, "kprobe"), "kprobes", None)
+            let found = ProbeSource::find(&*self.kernel, "kprobe");
+            match (found, no_secrets(&*self.kernel)) {
+                (Ok(_), Some(why)) => Support::Refused { why },
+                (found, _) => Support::of(found, "kprobes", None),
+            }
         })
     }
 

@@ -10,7 +10,7 @@ use kscope_btf::{Btf, Kind};
 use kscope_spec::{AttachKind, LateId, MapId, ProgramId, ProgramSpec, Spec};
 use kscope_sys::{Errno, ProgramLoad, SharedKernel};
 
-use crate::denial::{Denial, Needs, cause, used_up};
+use crate::denial::{Denial, Needs, cause, no_secrets, used_up};
 use crate::error::Error;
 use crate::late::{LateSources, SymbolResolver};
 use crate::log::VerifierLog;
@@ -19,13 +19,21 @@ use crate::patch::{self, Target};
 use crate::program::{Program, ProgramError};
 use crate::program_btf::{ProgramBtf, Records};
 
-/// Sizes of the buffer for a verifier's log. Before Linux 6.4 one that is too small hides the
-/// verdict behind `ENOSPC`. The largest holds what a million instructions leave; it costs no memory
-/// that the kernel does not write, and a size in between would cost the verifier another walk.
-const LOG_BYTES: [usize; 2] = [1 << 20, 1 << 26];
+/// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
+/// a smaller one to begin with would cost the verifier another walk.
+const LOG_BYTES: usize = 1 << 24;
 
-/// One attempt to load a program, with or without room for the verifier's log.
-type Attempt<'a> = dyn Fn(Option<&mut [u8]>) -> Result<OwnedFd, Errno> + 'a;
+/// One attempt to load a program, with or without a verifier's log.
+type Attempt<'a> = dyn Fn(Log<'_>) -> Result<OwnedFd, Errno> + 'a;
+
+/// What the verifier is to tell.
+enum Log<'a> {
+    Nothing,
+    /// `BPF_LOG_LEVEL1`: each instruction on its way to the verdict.
+    Walk(&'a mut [u8]),
+    /// `BPF_LOG_STATS`: the verdict alone.
+    Verdict(&'a mut [u8]),
+}
 
 /// Makes kernel objects of a [`Spec`].
 pub struct Loader<'a> {
@@ -139,7 +147,12 @@ impl<'a> Loader<'a> {
     ) -> Result<Program, Error> {
         let insns = patch::instructions(program, filling)?;
         let attach_btf_id = self.attach_btf_id(&program.attach)?;
-        let load = |log: Option<&mut [u8]>| {
+        let load = |log: Log<'_>| {
+            let (log_level, log) = match log {
+                Log::Nothing => (0, None),
+                Log::Walk(buffer) => (1, Some(buffer)),
+                Log::Verdict(buffer) => (4, Some(buffer)),
+            };
             self.kernel.program_load(ProgramLoad {
                 kind: program.kind as u32,
                 name: &program.name,
@@ -151,13 +164,13 @@ impl<'a> Loader<'a> {
                 btf: info.map(|(fd, _)| fd),
                 func_info: info.map_or(&[], |(_, records)| &records.functions),
                 line_info: info.map_or(&[], |(_, records)| &records.lines),
-                log_level: u32::from(log.is_some()),
+                log_level,
                 log,
             })
         };
-        let fd = match load(None) {
+        let fd = match load(Log::Nothing) {
             // Kernels before 5.11 charge programs to the limit on locked memory.
-            Err(Errno::PERM) if self.kernel.raise_memlock().is_ok() => load(None),
+            Err(Errno::PERM) if self.kernel.raise_memlock().is_ok() => load(Log::Nothing),
             other => other,
         };
         let fd = fd.map_err(|errno| self.refusal(program, errno, &load))?;
@@ -182,21 +195,12 @@ impl<'a> Loader<'a> {
                 cause,
             };
         }
-        let mut text = String::new();
-        for size in LOG_BYTES {
-            let mut buffer = vec![0; size];
-            let outcome = load(Some(&mut buffer));
-            let end = buffer
-                .iter()
-                .position(|&byte| byte == 0)
-                .unwrap_or(buffer.len());
-            text = String::from_utf8_lossy(buffer.get(..end).unwrap_or_default()).into_owned();
-            if !matches!(outcome, Err(Errno::NOSPC)) {
-                break;
-            }
-        }
-        let log = VerifierLog::parse(&text);
-        match denial {
+        let log = VerifierLog::parse(&told(load));
+        match denial.or_else(|| self.locked_memory(&log)) {
+            Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
+                call: "reading kernel memory",
+                cause,
+            },
             _ if !log.telling_line.is_empty() => Error::Rejected {
                 program: program.name.clone(),
                 errno,
@@ -208,6 +212,15 @@ impl<'a> Loader<'a> {
             },
             None => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
         }
+    }
+
+    /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
+    fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
+        // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
+        if !log.telling_line.contains(" bpf_probe_read") {
+            return None;
+        }
+        no_secrets(&*self.kernel)
     }
 
     /// Finds the BTF type of the attach point; 0 where there is none.
@@ -329,6 +342,31 @@ impl Object {
             .iter()
             .filter_map(|program| program.as_ref().err().map(|error| &**error))
     }
+}
+
+/// Loads a refused program again and gives what the verifier says of it. Of a log that is too long
+/// the kernel leaves the end, before Linux 6.4 the beginning: then the verdict is asked for apart.
+fn told(load: &Attempt<'_>) -> String {
+    let text = |buffer: Vec<u8>| {
+        let end = buffer.iter().position(|&byte| byte == 0);
+        let bytes = buffer.get(..end.unwrap_or(buffer.len()));
+        String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+    };
+    let mut buffer = vec![0; LOG_BYTES];
+    let outcome = load(Log::Walk(&mut buffer));
+    let mut walk = text(buffer);
+    let is_cut = matches!(outcome, Err(Errno::NOSPC));
+    if is_cut && VerifierLog::parse(&walk).verified_insns.is_none() {
+        let mut buffer = vec![0; LOG_BYTES];
+        let _ = load(Log::Verdict(&mut buffer));
+        let whole_lines = walk.rfind('\n').map_or(0, |end| end + 1);
+        walk.truncate(whole_lines);
+        if !walk.is_empty() {
+            walk.push_str("[…]\n");
+        }
+        walk.push_str(&text(buffer));
+    }
+    walk
 }
 
 #[cfg(test)]

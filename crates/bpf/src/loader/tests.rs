@@ -84,29 +84,99 @@ fn maps_are_made_filled_and_frozen_before_programs() {
 }
 
 #[test]
-fn a_refused_program_is_loaded_again_for_its_log_which_grows() {
-    let sizes = Arc::new(std::sync::Mutex::new(Vec::new()));
-    let seen = sizes.clone();
-    let fake = kernel(move |program| {
-        let Some(log) = program.log else {
-            return Err(Errno::ACCES);
+fn a_refused_program_is_loaded_again_for_its_log() {
+    // What the kernel writes at which level, and whether that is all; the levels it was asked for.
+    let check = |answers: &'static [(u32, &'static str, Errno)], levels: &[u32], said, whole| {
+        let asked = Arc::new(std::sync::Mutex::new(Vec::new()));
+        let seen = asked.clone();
+        let fake = kernel(move |program| {
+            seen.lock().expect("no panic").push(program.log_level);
+            let answer = answers
+                .iter()
+                .find(|(level, ..)| *level == program.log_level);
+            let (_, text, errno) = answer.expect("a level that is known");
+            if let Some(log) = program.log {
+                log[..text.len()].copy_from_slice(text.as_bytes());
+            }
+            Err(*errno)
+        });
+        let object = Loader::new(fake).load(&spec()).expect("maps");
+        let failed = object.failures().next().expect("one");
+        let refusal = "program p: the verifier refused program p: ";
+        assert_eq!(failed.to_string(), format!("{refusal}{said}"));
+        let Error::Rejected { log, .. } = &failed.error else {
+            panic!("{failed}");
         };
-        assert_eq!(program.log_level, 1);
-        seen.lock().expect("no panic").push(log.len());
-        if log.len() == 1 << 20 {
-            return Err(Errno::NOSPC);
-        }
-        let text = b"0: (18) r1 = 0x0\nR1 is wrong\nprocessed 1 insns (limit 1000000)\n";
-        log[..text.len()].copy_from_slice(text);
-        Err(Errno::ACCES)
-    });
-    let object = Loader::new(fake).load(&spec()).expect("maps");
-    let failed = object.failures().next().expect("one");
-    assert_eq!(
-        failed.to_string(),
-        "program p: the verifier refused program p: R1 is wrong"
+        assert_eq!((log.text.as_str(), log.insn), (whole, Some(7)));
+        assert_eq!(*asked.lock().expect("no panic"), levels);
+    };
+    const END: &str = "7: (18) r1 = 0x0\nR1 is wrong\nprocessed 1 insns (limit 1000000)\n";
+    check(
+        &[(0, "", Errno::ACCES), (1, END, Errno::ACCES)],
+        &[0, 1],
+        "R1 is wrong",
+        END,
     );
-    assert_eq!(*sizes.lock().expect("no panic"), [1 << 20, 1 << 26]);
+    check(
+        &[(0, "", Errno::ACCES), (1, END, Errno::NOSPC)],
+        &[0, 1],
+        "R1 is wrong",
+        END,
+    );
+    check(
+        &[
+            (0, "", Errno::TOO_BIG),
+            (1, "7: (18) r1 = 0x0\n8: (1", Errno::NOSPC),
+            (
+                4,
+                "too large\nprocessed 9 insns (limit 1)\n",
+                Errno::TOO_BIG,
+            ),
+        ],
+        &[0, 1, 4],
+        "too large",
+        "7: (18) r1 = 0x0\n[…]\ntoo large\nprocessed 9 insns (limit 1)\n",
+    );
+}
+
+#[test]
+fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
+    let check = |mode: &'static str, telling: &'static str, expected: &str| {
+        let fake = Arc::new(FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::MapCreate(map)) => MapFd::fake(map.shape, 1).map(Reply::Map),
+            Call::Bpf(Bpf::ProgramLoad(program)) => {
+                if let Some(log) = program.log {
+                    log[..telling.len()].copy_from_slice(telling.as_bytes());
+                }
+                Err(Errno::INVAL)
+            }
+            Call::ReadFile(path) => {
+                assert_eq!(path, std::path::Path::new("/sys/kernel/security/lockdown"));
+                Ok(Reply::Bytes(mode.into()))
+            }
+            _ => Ok(Reply::Done),
+        }));
+        let object = Loader::new(fake).load(&spec()).expect("maps");
+        let error = object.program(ProgramId(0)).expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+    };
+    let locked =
+        "reading kernel memory is not permitted: the kernel is locked down (confidentiality)";
+    let secret = "none integrity [confidentiality]\n";
+    check(secret, "unknown func bpf_probe_read_kernel#113", locked);
+    let newer = "program of this type cannot use helper bpf_probe_read_kernel_str#115";
+    check(secret, newer, locked);
+    let other = "program of this type cannot use helper bpf_msg_cork_bytes#62";
+    check(
+        secret,
+        other,
+        &format!("the verifier refused program p: {other}"),
+    );
+    check(
+        "none [integrity] confidentiality\n",
+        newer,
+        &format!("the verifier refused program p: {newer}"),
+    );
 }
 
 #[test]
