@@ -73,3 +73,110 @@ fn by_kprobes() {
     traces_both(&tracer, &["--probe", "kprobe"]);
     traces_both(&tracer, &["--probe", "kprobe", "--buffer", "perf"]);
 }
+
+/// Opens paths below a folder while opensnoop runs with these arguments; gives the paths of its rows.
+fn paths_of(tracer: &Path, extra: &[&str], opened: &[&Path]) -> Vec<(String, i64)> {
+    let pid = std::process::id().to_string();
+    let arguments = ["opensnoop", "--json", "--pid", &pid];
+    let only = match extra.contains(&"--path") {
+        true => &[][..],
+        false => &["--path", "opensnoop"],
+    };
+    let arguments: Vec<&str> = arguments.iter().chain(only).chain(extra).copied().collect();
+    let tracer = match Tracer::start(tracer, &arguments) {
+        Ok(tracer) => tracer,
+        Err(finished) => panic!("opensnoop {extra:?}: {finished:?}"),
+    };
+    for path in opened {
+        let _ = File::open(path);
+    }
+    let finished = tracer.interrupt();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let row = |line: &String| {
+        let row: Value = serde_json::from_str(line).expect("a row");
+        let path = row["path"].as_str().expect("a path").to_owned();
+        (path, row["err"].as_i64().expect("an errno"))
+    };
+    finished.lines.iter().map(row).collect()
+}
+
+#[test]
+fn options_by_name() {
+    let _kernel = kernel_or_skip!();
+    let Some(tracer) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let folder = Folder::new("run-opensnoop-names");
+    let there = folder.path().join("there");
+    let absent = folder.path().join("absent");
+    std::fs::write(&there, "").expect("a file");
+    let check = |extra: &[&str], expected: &[&Path]| {
+        let rows = paths_of(&tracer, extra, &[&there, &absent]);
+        let paths: Vec<&Path> = rows.iter().map(|(path, _)| Path::new(path)).collect();
+        assert_eq!(paths, expected, "{extra:?}");
+    };
+    check(&[], &[&there, &absent]);
+    check(&["--errno", "ENOENT"], &[&absent]);
+    check(&["--errno", "2"], &[&absent]);
+    check(&["--errno", "EPERM"], &[]);
+    check(&["--flags", "O_CLOEXEC"], &[&there, &absent]);
+    check(&["--flags", "O_CLOEXEC|O_TRUNC"], &[]);
+    check(&["--uid", "0"], &[&there, &absent]);
+    check(&["--uid", "4711"], &[]);
+    check(&["--failed"], &[&absent]);
+}
+
+#[test]
+fn paths_are_whole_or_marked() {
+    let _kernel = kernel_or_skip!();
+    let Some(tracer) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let folder = Folder::new("run-opensnoop-long");
+    let there = folder.path().join("there");
+    std::fs::write(&there, "").expect("a file");
+    let text = folder.path().display().to_string();
+    // The same file by a path of so many bytes.
+    let long = |length: usize| {
+        let rest = length - text.len() - "/there".len();
+        let dots = "/.".repeat(rest / 2);
+        let slash = "/".repeat(rest % 2);
+        format!("{text}{dots}{slash}/there")
+    };
+    let lengths = [
+        200, 509, 510, 511, 512, 513, 514, 1024, 4094, 4095, 4096, 6000,
+    ];
+    for buffer in ["ring", "perf"] {
+        let opened: Vec<String> = lengths.iter().map(|length| long(*length)).collect();
+        let opened: Vec<&Path> = opened.iter().map(Path::new).collect();
+        let rows = paths_of(&tracer, &["--buffer", buffer], &opened);
+        let expected = lengths.map(|length| match length {
+            // ENAMETOOLONG
+            4096.. => (format!("{}..", &long(length)[..4096]), 36),
+            _ => (long(length), 0),
+        });
+        assert_eq!(rows, expected, "{buffer}");
+        let found = paths_of(&tracer, &["--path", "/./there"], &[Path::new(&long(1900))]);
+        assert_eq!(found, [(long(1900), 0)]);
+    }
+}
+
+#[test]
+fn the_end_is_exact() {
+    let _kernel = kernel_or_skip!();
+    let Some(tracer) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let folder = Folder::new("run-opensnoop-count");
+    let path = folder.path().join("absent");
+    let paths = vec![path.as_path(); 500];
+    let rows = paths_of(&tracer, &["--count", "7"], &paths);
+    assert_eq!(rows.len(), 7);
+    let before = std::time::Instant::now();
+    let output = std::process::Command::new(&tracer)
+        .args(["opensnoop", "--duration", "500ms", "--path", "no such path"])
+        .output()
+        .expect("kscope runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(before.elapsed() >= std::time::Duration::from_millis(500));
+}
