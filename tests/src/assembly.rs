@@ -116,7 +116,7 @@ impl Assembly {
         let file = self.spec.files.len() as u32;
         self.spec.files.push(SourceFile {
             name: format!("{name}.s"),
-            text: text.to_owned(),
+            text: kscope_bpf::spec::SourceText::Whole(text.to_owned()),
         });
         let mut funcs = vec![FuncInfo {
             insn: 0,

@@ -13,7 +13,7 @@ fn spec() -> Spec {
     let mut spec = Spec::default();
     spec.files.push(SourceFile {
         name: "test".to_owned(),
-        text: "one\ntwo\n".to_owned(),
+        text: kscope_spec::SourceText::Whole("one\ntwo\n".to_owned()),
     });
     let text = "r0 = *(u64 *)(r1 + 0)\nr1 = 5 ll\nif r0 == 9 goto end\nr0 += 0\nend: exit";
     let code = asm::assemble(text, &spec).expect("assembles");
