@@ -200,7 +200,7 @@ impl Left {
     ///
     /// If one is.
     #[track_caller]
-    pub fn is_silent_of(self, parts: &[&str]) -> Left {
+    pub fn without(self, parts: &[&str]) -> Left {
         for part in parts {
             assert!(!self.err.contains(part), "`{part}` in:\n{}", self.err);
         }

@@ -151,6 +151,8 @@ fn a_kernel_without_types_is_told_from_missing_privilege() {
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         skip!("btf", "this kernel has no types anyway");
     }
+    let kept = program.path().with_file_name("btf");
+    std::fs::copy("/sys/kernel/btf/vmlinux", &kept).expect("a copy");
     mount(&["-t", "tmpfs", "tmpfs", "/sys/kernel/btf"]);
     let no_types = [
         "does not show its types (BTF)",
@@ -159,8 +161,22 @@ fn a_kernel_without_types_is_told_from_missing_privilege() {
     ];
     program.as_root(&["list", "struct file"]).is(1, &no_types);
     let script = "kprobe:vfs_read { print(((struct file *)arg0)->f_flags); }";
-    let left = program.as_root(&["-e", script]).is(1, &no_types);
-    assert!(!left.err.contains("CAP_"), "{}", left.err);
+    let blames = ["CAP_", "run as root", "locked down"];
+    let _ = program
+        .as_root(&["-e", script])
+        .is(1, &no_types)
+        .without(&blames);
+    // The way out that is named is one.
+    let script = "begin { printf(\"%d\\n\", ((struct task_struct *)curtask)->tgid != 0); exit(); }";
+    let _ = program
+        .as_root(&["-e", script])
+        .is(1, &no_types)
+        .without(&blames);
+    let kept = kept.display().to_string();
+    let left = program
+        .as_root(&["-q", "--btf", &kept, "-e", script])
+        .is(0, &[]);
+    assert_eq!(left.out.trim(), "1");
     let left = program.as_root(&["doctor"]).is(0, &[]);
     let line = left
         .out
@@ -174,6 +190,12 @@ fn a_kernel_without_types_is_told_from_missing_privilege() {
     // What needs no types runs as ever.
     let script = "begin { printf(\"x\\n\"); } tracepoint:sched:sched_switch { exit(3); }";
     program.as_root(&["-q", "-e", script]).is(3, &[]);
+    let fields = "tracepoint:raw_syscalls:sys_enter { printf(\"%d %d\\n\", pid > 0, args.id >= 0); exit(); }";
+    let left = program.as_root(&["-q", "-e", fields]).is(0, &[]);
+    assert!(left.out.starts_with("1 1\n"), "{}", left.out);
+    program
+        .as_root(&["-q", "-e", "rawtracepoint:sys_enter { exit(4); }"])
+        .is(4, &[]);
 }
 
 #[test]

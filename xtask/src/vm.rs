@@ -219,10 +219,15 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
         return Err(format!("no test matches {}", options.filters.join(" ")));
     }
     let mut modules = options.modules.clone();
+    let mut last = Vec::new();
     for suite in &suites {
         let source = std::fs::read_to_string(suite_source(suite)).unwrap_or_default();
         modules.extend(modules::named_in(&source));
+        if is_last(&source) {
+            last.push(suite.as_str());
+        }
     }
+    cases.sort_by_key(|case| last.contains(&case.suite.as_str()));
     let kscope = match &options.kscope {
         Kscope::File(file) => Some(file.clone()),
         Kscope::Build(profile) => cargo::kscope(*profile)
@@ -322,6 +327,24 @@ pub(crate) fn suite_names() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
+/// Tells whether a test's source asks that it runs after all others, for what it does to the kernel: a line `//@ last`.
+fn is_last(source: &str) -> bool {
+    source.lines().any(|line| line.trim() == "//@ last")
+}
+
 fn suite_source(name: &str) -> PathBuf {
     cargo::root().join("tests/tests").join(format!("{name}.rs"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_last;
+
+    #[test]
+    fn the_last_suites_say_so() {
+        let check = |source, expected| assert_eq!(is_last(source), expected, "{source}");
+        check("//! A test.\n//@ last\nfn a() {}\n", true);
+        check("//! A test.\n//@ modules: last\n", false);
+        check("// //@ last\n//@ lasting\n", false);
+    }
 }
