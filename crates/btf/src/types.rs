@@ -265,9 +265,10 @@ impl<'a> Composite<'a> {
         member
     }
 
-    /// Gives a member's name alone.
+    /// Gives a member's name alone; one past the end has none.
     #[inline]
-    pub(crate) fn member_name(&self, index: usize) -> &'a str {
+    #[must_use]
+    pub fn member_name(&self, index: usize) -> &'a str {
         self.elements.name(self.elements.word(index, 3, 0))
     }
 }

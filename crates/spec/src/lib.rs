@@ -6,6 +6,7 @@
 
 pub mod asm;
 pub mod check;
+pub mod core;
 pub mod disasm;
 pub mod helper;
 pub mod insn;

@@ -1,0 +1,278 @@
+//! CO-RE: instructions fitted to the layout of the target's types. Pure; the rules are libbpf's
+//! (src/relo_core.c of libbpf 1.7, which the kernel shares), down to what is refused.
+//!
+//! A relocation names a type of the object and a path through it. Types of the target with the same
+//! kind and the same name (without flavour, see [`kscope_btf::essential_name`]) are candidates;
+//! those through which the path leads as well must agree on the value. Where none fits the
+//! instruction is poisoned: the program loads if the verifier never reaches it.
+
+mod access;
+mod compat;
+mod failure;
+mod matching;
+mod patch;
+mod search;
+mod target;
+mod value;
+mod view;
+
+use kscope_btf::{Btf, TypeId};
+
+use access::{About, Access, numbers};
+use patch::Change;
+use target::Candidate;
+use value::{Value, Wrong};
+use view::{Pair, View};
+
+pub use failure::{Failure, Mismatch, Reason, Rejected, Source};
+pub use patch::POISON;
+pub use target::{Module, Target};
+
+use crate::insn::Insn;
+use crate::object::{ByteOrder, CoreKind, CoreReloc, ProgramSpec, Spec};
+
+/// A program fitted to a target.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Relocated {
+    /// The instructions; those of failed relocations are calls of helper [`POISON`].
+    pub insns: Vec<Insn>,
+    /// The relocations that failed, in the program's order.
+    pub failures: Vec<Failure>,
+}
+
+impl Relocated {
+    /// Gives the first failure for which the program must be refused, whether or not the verifier
+    /// reaches it: the object is malformed, or the target ambiguous.
+    #[must_use]
+    pub fn refusal(&self) -> Option<&Failure> {
+        self.failures
+            .iter()
+            .find(|failure| failure.reason.is_fatal())
+    }
+
+    /// Gives the failure that poisoned the instruction at this slot.
+    #[must_use]
+    pub fn failure_at(&self, insn: u32) -> Option<&Failure> {
+        self.failures.iter().find(|failure| failure.insn == insn)
+    }
+}
+
+/// Fits a program's instructions to the target's types.
+///
+/// `local` are the types of [`Spec::types`]. Programs are given in the order of the object: what
+/// one rules out among types of the same name stays so in `target` for the next.
+#[must_use]
+pub fn relocate(spec: &Spec, program: &ProgramSpec, local: &Btf, target: &Target<'_>) -> Relocated {
+    let mut insns = program.insns.clone();
+    let mut failures = Vec::new();
+    for (index, relocation) in program.core.iter().enumerate() {
+        let at = relocation.insn as usize;
+        let resolved = resolve(relocation, local, target, spec.byte_order);
+        let done = resolved.and_then(|resolved| {
+            let change = resolved.change(local, target);
+            patch::patch(&mut insns, at, &change).map_err(Fault::from)
+        });
+        if let Err(Fault { reason, candidates }) = done {
+            patch::poison(&mut insns, at);
+            failures.push(Failure {
+                relocation: index,
+                insn: relocation.insn,
+                kind: relocation.kind,
+                type_id: TypeId(relocation.type_id),
+                access: access_text(local, relocation),
+                source: source(spec, program, relocation.insn),
+                reason,
+                candidates,
+            });
+        }
+    }
+    Relocated { insns, failures }
+}
+
+/// What a relocation comes to on both sides.
+struct Resolved<'a> {
+    old: Value,
+    new: Value,
+    /// The first type that fits, and the path through it.
+    found: Option<(Candidate, Access<'a>)>,
+}
+
+impl Resolved<'_> {
+    fn change<'a>(&self, local: &'a Btf, target: &'a Target<'_>) -> Change<'a> {
+        let found = self.found.as_ref();
+        let views = found.map(|(candidate, _)| (local_view(local), target.view(*candidate)));
+        Change {
+            old: self.old,
+            new: self.new,
+            views,
+        }
+    }
+}
+
+/// Why a relocation fails, without what names it.
+struct Fault {
+    reason: Reason,
+    candidates: Vec<Rejected>,
+}
+
+impl From<Reason> for Fault {
+    fn from(reason: Reason) -> Fault {
+        Fault {
+            reason,
+            candidates: Vec::new(),
+        }
+    }
+}
+
+fn local_view(local: &Btf) -> View<'_> {
+    View {
+        btf: local,
+        // Programs are 64-bit whatever the machine.
+        pointer: 8,
+    }
+}
+
+/// Finds what the relocation comes to.
+fn resolve<'a>(
+    relocation: &CoreReloc,
+    local: &'a Btf,
+    target: &'a Target<'_>,
+    order: ByteOrder,
+) -> Result<Resolved<'a>, Fault> {
+    let (kind, id) = (relocation.kind, TypeId(relocation.type_id));
+    let view = local_view(local);
+    let access = Access::parse(view, relocation).map_err(Reason::BadAccess)?;
+    let bad_access = |wrong| match wrong {
+        Wrong::Type(mismatch) => Fault::from(Reason::BadAccess(mismatch)),
+        Wrong::Question(reason) => Fault::from(reason),
+    };
+    let old = value::value(view, kind, &access, order);
+    if kind == CoreKind::TypeIdLocal {
+        let old = old.map_err(bad_access)?;
+        return Ok(Resolved {
+            old,
+            new: old,
+            found: None,
+        });
+    }
+    if local.name(id).is_none_or(str::is_empty) || id == TypeId::VOID {
+        return Err(Reason::Anonymous.into());
+    }
+    let candidates = target.candidates(local, id);
+    let mut rejected = Vec::new();
+    let mut left = Vec::new();
+    let mut first: Option<(Value, Candidate, Access<'a>)> = None;
+    let mut failed = None;
+    for &candidate in candidates.iter() {
+        let theirs = target.view(candidate);
+        let reject = |why| Rejected {
+            owner: target.owner(candidate).to_owned(),
+            type_id: candidate.id,
+            name: theirs.text(candidate.id),
+            why,
+        };
+        let found = match search::find(&Pair::new(view, theirs), kind, &access, candidate.id) {
+            Ok(found) => found,
+            Err(why) => {
+                if why.is_fatal() {
+                    failed = Some(Reason::BadCandidate);
+                }
+                rejected.push(reject(why));
+                match failed {
+                    Some(_) => break,
+                    None => continue,
+                }
+            }
+        };
+        if old.is_err() {
+            break;
+        }
+        let new = match value::value(theirs, kind, &found, order) {
+            Ok(new) => new,
+            Err(Wrong::Question(reason)) => {
+                failed = Some(reason);
+                break;
+            }
+            Err(Wrong::Type(why)) => {
+                rejected.push(reject(why));
+                failed = Some(Reason::BadCandidate);
+                break;
+            }
+        };
+        match &first {
+            Some((_, _, before)) if before.bit_offset != found.bit_offset => {
+                failed = Some(Reason::AmbiguousOffset {
+                    first: before.bit_offset,
+                    second: found.bit_offset,
+                });
+                break;
+            }
+            Some((before, _, _)) if before.number != new.number => {
+                failed = Some(Reason::AmbiguousValue {
+                    first: before.number,
+                    second: new.number,
+                });
+                break;
+            }
+            Some(_) => {}
+            None => first = Some((new, candidate, found)),
+        }
+        left.push(candidate);
+    }
+    if let Some(reason) = failed {
+        return Err(Fault {
+            reason,
+            candidates: rejected,
+        });
+    }
+    let old = old.map_err(bad_access)?;
+    if let Some((new, candidate, found)) = first {
+        if left.len() < candidates.len() {
+            target.keep(id, left);
+        }
+        let found = Some((candidate, found));
+        return Ok(Resolved { old, new, found });
+    }
+    match value::absent(kind) {
+        Some(new) => Ok(Resolved {
+            old,
+            new,
+            found: None,
+        }),
+        None => Err(Fault {
+            reason: match candidates.is_empty() {
+                true => Reason::NoCandidate,
+                false => Reason::NoneFits,
+            },
+            candidates: rejected,
+        }),
+    }
+}
+
+/// Gives type and path as C says them.
+fn access_text(local: &Btf, relocation: &CoreReloc) -> String {
+    let view = local_view(local);
+    match Access::parse(view, relocation) {
+        Ok(access) => access.text(view, About::of(relocation.kind)),
+        Err(_) => {
+            let id = TypeId(relocation.type_id);
+            format!("{} {}", view.text(id), numbers(&relocation.access))
+        }
+    }
+}
+
+/// Finds the source line of an instruction.
+fn source(spec: &Spec, program: &ProgramSpec, insn: u32) -> Option<Source> {
+    let after = program.lines.partition_point(|line| line.insn <= insn);
+    let line = program.lines.get(after.checked_sub(1)?)?;
+    let file = spec.files.get(line.file as usize)?;
+    let text = file.text.line(line.line);
+    Some(Source {
+        file: file.name.clone(),
+        line: line.line,
+        text: text.map(str::to_owned),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! Types of one side, the object's or the target's, and the bounds on comparing both.
+
+use core::cell::Cell;
+
+use kscope_btf::{Btf, Kind, Type, TypeId};
+
+use super::failure::Mismatch;
+
+/// The types of one side.
+#[derive(Clone, Copy)]
+pub(super) struct View<'a> {
+    pub(super) btf: &'a Btf,
+    /// Size in bytes of its pointers.
+    pub(super) pointer: u32,
+}
+
+impl<'a> View<'a> {
+    /// Follows typedefs, qualifiers and tags.
+    pub(super) fn resolve(&self, id: TypeId) -> Result<TypeId, Mismatch> {
+        self.btf.resolve(id).ok_or(Mismatch::Malformed(id))
+    }
+
+    /// Decodes the type below typedefs, qualifiers and tags.
+    pub(super) fn get(&self, id: TypeId) -> Result<Type<'a>, Mismatch> {
+        self.btf.get_resolved(id).ok_or(Mismatch::Malformed(id))
+    }
+
+    /// Gives the size in bytes.
+    pub(super) fn size(&self, id: TypeId) -> Result<u32, Mismatch> {
+        let size = self.btf.size_with(id, self.pointer);
+        let size = size.and_then(|size| u32::try_from(size).ok());
+        size.ok_or(Mismatch::Sizeless(id))
+    }
+
+    /// Gives the size in bytes of an array's elements, or of what is no array.
+    pub(super) fn element_size(&self, id: TypeId) -> Result<u32, Mismatch> {
+        let mut id = id;
+        for _ in 0..DEPTH {
+            match self.get(id)? {
+                Type::Array(array) => id = array.element,
+                _ => return self.size(id),
+            }
+        }
+        Err(Mismatch::TooDeep)
+    }
+
+    /// Gives a type as C says it, for people.
+    pub(super) fn text(&self, id: TypeId) -> String {
+        match self.btf.kind(id) {
+            Some(Kind::Typedef) => {
+                format!("typedef {}", self.btf.name(id).unwrap_or_default())
+            }
+            _ => self.btf.type_name(id),
+        }
+    }
+
+    /// Gives the types of a prototype's parameters, `void` for a trailing `...`.
+    pub(super) fn params(proto: &kscope_btf::FuncProto<'a>) -> Vec<TypeId> {
+        let rest = proto.is_variadic().then_some(TypeId::VOID);
+        proto
+            .params()
+            .map(|param| param.type_id)
+            .chain(rest)
+            .collect()
+    }
+}
+
+/// Deepest chain of pointers, arrays and prototypes followed; libbpf's bound.
+pub(super) const DEPTH: u32 = 32;
+
+/// Both sides. A comparison takes a bounded number of steps, whatever the types say.
+pub(super) struct Pair<'a> {
+    pub(super) local: View<'a>,
+    pub(super) target: View<'a>,
+    steps: Cell<u32>,
+}
+
+impl<'a> Pair<'a> {
+    pub(super) fn new(local: View<'a>, target: View<'a>) -> Pair<'a> {
+        // A kernel's largest type has some thousand members with all that they hold.
+        let steps = Cell::new(1 << 18);
+        Pair {
+            local,
+            target,
+            steps,
+        }
+    }
+
+    /// Counts a step.
+    pub(super) fn step(&self) -> Result<(), Mismatch> {
+        let left = self.steps.get().checked_sub(1).ok_or(Mismatch::TooDeep)?;
+        self.steps.set(left);
+        Ok(())
+    }
+}
