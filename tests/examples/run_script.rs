@@ -47,11 +47,13 @@ fn main() -> Result<(), Box<dyn Error>> {
         name: "example".to_owned(),
         source: SCRIPT.to_owned(),
         pid: None,
+        strict: false,
     };
-    let mut session = Session::load(&target, btf.as_ref(), request)?;
-    session.start(&mut Printer, true)?;
     let end = Instant::now() + Duration::from_secs(1);
-    session.run(&mut Printer, &|| Instant::now() >= end, None)?;
+    let stop = || Instant::now() >= end;
+    let mut session = Session::load(&target, btf.as_ref(), request, &stop)?;
+    session.start(&mut Printer, true, &stop)?;
+    session.run(&mut Printer, &stop, None)?;
     let summary = session.finish(&mut Printer)?;
     println!("{} events lost", summary.lost_events);
     Ok(())

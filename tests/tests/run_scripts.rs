@@ -389,8 +389,72 @@ fn what_is_said_about_the_run() {
 #[test]
 fn a_dry_run_attaches_and_leaves() {
     let program = kscope_or_skip!();
-    let script = "tracepoint:sched:sched_switch { } begin { printf(\"begin\\n\"); } end { printf(\"end\\n\"); }";
-    check(&program, &["--dry-run", "-e", script], 0, &["begin", "end"]);
+    let script = "tracepoint:sched:sched_switch { } begin { printf(\"begin\\n\"); @x = 1; exit(3); } end { printf(\"end\\n\"); }";
+    for words in [&[][..], &["-f", "json"], &["-c", "echo ran"]] {
+        let words: Vec<&str> = words
+            .iter()
+            .copied()
+            .chain(["--dry-run", "-e", script])
+            .collect();
+        let left = run(&program, &words);
+        assert_eq!(left, (Some(0), String::new(), String::new()), "{words:?}");
+    }
+    // What cannot be loaded or attached is told all the same.
+    let script = "config = { missing_probes = \"warn\" } rawtracepoint:nosuch { }";
+    let (code, out, err) = run(&program, &["--dry-run", "-e", script]);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+}
+
+#[test]
+fn a_question_is_answered_with_the_maps() {
+    let program = kscope_or_skip!();
+    let script = "begin { @n[1] = 2; @s = 1; @never = 0; delete(@never); } interval:s:100 { }";
+    let answer = |script: &str| -> Vec<String> {
+        let tracer = start(&program, &["-e", script]);
+        tracer.signal("USR1");
+        let left = tracer.interrupt();
+        assert_eq!(left.code, Some(0), "{left:?}");
+        left.lines
+            .into_iter()
+            .filter(|line| !line.is_empty())
+            .collect()
+    };
+    assert_eq!(answer(script), ["@n[1]: 2", "@s: 1", "@n[1]: 2", "@s: 1"]);
+    let own = "begin { @n = 5; } self:signal:SIGUSR1 { @n++; printf(\"%s %d\\n\", probe, @n); }";
+    assert_eq!(answer(own), ["self:signal:SIGUSR1 6", "@n: 6"]);
+}
+
+#[test]
+fn a_script_goes_on_without_probes_that_the_kernel_lacks() {
+    let program = kscope_or_skip!();
+    if Path::new("/sys/bus/event_source/devices/kprobe").exists() {
+        skip!("no-kprobes", "this kernel has kprobes");
+    }
+    let script = |missing: &str, others: &str| {
+        format!("config = {{ missing_probes = \"{missing}\" }} kprobe:vfs_read {{ }} {others}")
+    };
+    let others = "begin { printf(\"begin\\n\"); } end { printf(\"end\\n\"); }";
+    let told = "WARNING: cannot attach kprobe:vfs_read: this kernel has no kprobes";
+    for (missing, warns) in [("warn", 1), ("ignore", 0)] {
+        let (code, out, err) = run(&program, &["-e", &script(missing, others)]);
+        assert_eq!((code, out.as_str()), (Some(0), "begin\nend\n\n\n"), "{err}");
+        assert_eq!(err.matches(told).count(), warns, "{err}");
+        assert!(err.contains("Attached 2 probes\n"), "{err}");
+        // Where nothing at all is left, the cause is told.
+        let (code, out, err) = run(&program, &["-e", &script(missing, "")]);
+        assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+        assert!(
+            err.contains("none of the script's probes can be attached"),
+            "{err}"
+        );
+        assert!(err.contains("this kernel has no kprobes"), "{err}");
+    }
+    let (code, _, err) = run(&program, &["-e", &script("error", others)]);
+    assert_eq!(code, Some(1), "{err}");
+    // The tool's script may do without missing probes, but would show nothing.
+    let (code, out, err) = run(&program, &["opensnoop", "--probe", "kprobe"]);
+    assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");
+    assert!(err.contains("this kernel has no kprobes"), "{err}");
 }
 
 #[test]
@@ -466,7 +530,7 @@ fn by_the_name_of_bpftrace() {
         &name,
         &["--dry-run", "-e", "BEGIN { printf(\"x\\n\"); }"],
         0,
-        &["x"],
+        &[],
     );
     check(
         &name,

@@ -57,6 +57,8 @@ pub enum Error {
         /// What it was about: a map, a program, a path.
         about: String,
     },
+    /// The caller wanted to stop before all programs were loaded.
+    Interrupted,
     /// What the caller gave makes no sense.
     Invalid {
         /// What is wrong with it.
@@ -99,6 +101,7 @@ impl Error {
             Error::NotFound { .. }
             | Error::NotMounted { .. }
             | Error::Unsupported { .. }
+            | Error::Interrupted
             | Error::Invalid { .. } => None,
         }
     }
@@ -137,6 +140,7 @@ impl fmt::Display for Error {
             Error::Permission { call, cause } => write!(f, "{call} is not permitted: {cause}"),
             Error::Os { call, errno, about } if about.is_empty() => write!(f, "{call}: {errno}"),
             Error::Os { call, errno, about } => write!(f, "{call} of {about}: {errno}"),
+            Error::Interrupted => f.write_str("interrupted"),
             Error::Invalid { why } => f.write_str(why),
         }
     }

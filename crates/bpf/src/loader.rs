@@ -42,6 +42,7 @@ pub struct Loader<'a> {
     symbols: Option<SymbolResolver<'a>>,
     numbers: HashMap<String, u64>,
     all_or_nothing: bool,
+    stop: Option<&'a dyn Fn() -> bool>,
 }
 
 impl fmt::Debug for Loader<'_> {
@@ -61,6 +62,7 @@ impl<'a> Loader<'a> {
             symbols: None,
             numbers: HashMap::new(),
             all_or_nothing: false,
+            stop: None,
         }
     }
 
@@ -92,12 +94,28 @@ impl<'a> Loader<'a> {
         self
     }
 
+    /// Makes [`Loader::load`] fail with [`Error::Interrupted`] once this says so: it is asked before
+    /// each program, and after each that was refused.
+    #[must_use]
+    pub fn stop(mut self, stop: &'a dyn Fn() -> bool) -> Loader<'a> {
+        self.stop = Some(stop);
+        self
+    }
+
+    fn go_on(&self) -> Result<(), Error> {
+        match self.stop {
+            Some(stop) if stop() => Err(Error::Interrupted),
+            _ => Ok(()),
+        }
+    }
+
     /// Creates the maps and loads the programs, each on its own: one that fails is reported in its
     /// place in the object and takes no other with it.
     ///
     /// # Errors
     ///
-    /// Where a map cannot be made, or a program if [`Loader::all_or_nothing`] was asked.
+    /// Where a map cannot be made, or a program if [`Loader::all_or_nothing`] was asked;
+    /// [`Error::Interrupted`] where [`Loader::stop`] says so.
     pub fn load(&self, spec: &Spec) -> Result<Object, Error> {
         let maps: Vec<Map> = spec
             .maps
@@ -115,13 +133,15 @@ impl<'a> Loader<'a> {
         };
         let mut programs = Vec::new();
         for (index, program) in spec.programs.iter().enumerate() {
+            self.go_on()?;
             let info = types_fd.as_ref().zip(types.records(index));
             let info = info.map(|(fd, records)| (fd.as_fd(), records));
             let loaded = self.load_program(program, &filling, info);
-            if self.all_or_nothing
-                && let Err(error) = loaded
-            {
-                return Err(error);
+            match loaded {
+                Err(error) if self.all_or_nothing || error == Error::Interrupted => {
+                    return Err(error);
+                }
+                _ => {}
             }
             programs.push(loaded.map_err(|error| {
                 let place = match &error {
@@ -173,7 +193,14 @@ impl<'a> Loader<'a> {
             Err(Errno::PERM) if self.kernel.raise_memlock().is_ok() => load(Log::Nothing),
             other => other,
         };
-        let fd = fd.map_err(|errno| self.refusal(program, errno, &load))?;
+        let fd = match fd {
+            Ok(fd) => fd,
+            Err(errno) => {
+                // What a signal stopped has no log worth another attempt.
+                self.go_on()?;
+                return Err(self.refusal(program, errno, &load));
+            }
+        };
         Ok(Program {
             kernel: self.kernel.clone(),
             fd: Arc::new(fd),

@@ -103,7 +103,7 @@ impl Failure {
                 failure.with_kernel_hints(inner, verbose)
             }
             RuntimeError::NoTypes { .. } => failure.hint(NO_TYPES),
-            RuntimeError::NothingAttached => failure.hint(DOCTOR),
+            RuntimeError::NothingAttached { .. } => failure.hint(DOCTOR),
             RuntimeError::Types { .. } => failure
                 .hint("a kernel's types are in its /sys/kernel/btf/vmlinux: copy that, or leave --btf out"),
             RuntimeError::BadOption { .. } => Failure {
@@ -301,9 +301,19 @@ mod tests {
                 "kscope doctor",
             ],
         );
+        let probe = "kprobe:vfs_read".to_owned();
+        let error = KernelError::Unsupported {
+            feature: "kprobes".to_owned(),
+            since: Some("CONFIG_KPROBE_EVENTS"),
+        };
+        let first = Box::new(RuntimeError::Attach { probe, error });
         check(
-            RuntimeError::NothingAttached,
-            &["none of the script's probes"],
+            RuntimeError::NothingAttached { first },
+            &[
+                "none of the script's probes",
+                "CONFIG_KPROBE_EVENTS",
+                "kscope doctor",
+            ],
         );
     }
 

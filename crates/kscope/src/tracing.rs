@@ -4,11 +4,13 @@ use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 use kscope_runtime::Sink as _;
-use kscope_runtime::{Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop};
+use kscope_runtime::{
+    Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop, Wishes,
+};
 use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::Severity;
 use kscope_script::types::Inputs;
-use kscope_sys::ExitKind;
+use kscope_sys::{ExitKind, Interrupts};
 
 use crate::child::Command;
 use crate::console::tell;
@@ -163,6 +165,25 @@ pub(crate) struct Run {
     pub(crate) verbose: bool,
     /// How long to trace, from when all probes are attached.
     pub(crate) duration: Option<Duration>,
+    /// Whether it is a tool, which fails where it would show nothing.
+    pub(crate) is_tool: bool,
+}
+
+/// What signals and the end of what is traced make the user's wishes.
+struct User<F> {
+    interrupts: Interrupts,
+    /// Says whether the run is over by itself.
+    is_over: F,
+}
+
+impl<F: Fn() -> bool> Wishes for User<F> {
+    fn stop(&self) -> bool {
+        (self.is_over)() || self.interrupts.count() > 0
+    }
+
+    fn take_question(&self) -> bool {
+        self.interrupts.take_question()
+    }
 }
 
 /// Runs a compiled script to its end and gives the exit code.
@@ -183,40 +204,49 @@ pub(crate) fn run(
         name: run.name.clone(),
         source: source.text.clone(),
         pid: run.pid,
+        strict: run.is_tool,
     };
     let btf = place.btf.as_ref().ok();
-    let mut session = Session::load(&place.target, btf, request).map_err(failed)?;
+    // Probes are attached all the same where the traced process has ended.
+    let interrupts = sink.interrupts();
+    let interrupted = move || interrupts.count() > 0;
+    let mut session = Session::load(&place.target, btf, request, &interrupted).map_err(failed)?;
     if run.verbose {
         tell_programs(&session);
     }
-    for missing in session.start(sink, run.quiet).map_err(failed)? {
+    let missing = match run.dry_run {
+        true => session.attach(&interrupted),
+        false => session.start(sink, run.quiet, &interrupted),
+    };
+    for missing in missing.map_err(failed)? {
         tell(format_args!("WARNING: {missing}"));
+    }
+    if run.dry_run {
+        return Ok(0);
     }
     sink.pause()?;
     notify_attached()?;
-    let mut code = 0;
-    if !run.dry_run {
-        if let Some(command) = &mut command {
-            command.release()?;
-        }
-        let (interrupts, full) = (sink.interrupts(), sink.is_full());
-        let end = run
-            .duration
-            .and_then(|time| Instant::now().checked_add(time));
-        let stop = || {
-            let ended = process.as_ref().is_some_and(|process| !process.runs());
-            ended
-                || full.get()
-                || interrupts.count() > 0
-                || end.is_some_and(|end| Instant::now() >= end)
-        };
-        let child = command.as_mut().and_then(Command::running);
-        code = exit_code(session.run(sink, &stop, child).map_err(failed)?);
+    if let Some(command) = &mut command {
+        command.release()?;
     }
+    let full = sink.is_full();
+    let end = run
+        .duration
+        .and_then(|time| Instant::now().checked_add(time));
+    let is_over = || {
+        let ended = process.as_ref().is_some_and(|process| !process.runs());
+        ended || full.get() || end.is_some_and(|end| Instant::now() >= end)
+    };
+    let user = User {
+        interrupts,
+        is_over,
+    };
+    let child = command.as_mut().and_then(Command::running);
+    let stop = session.run(sink, &user, child).map_err(failed)?;
     let summary = session.finish(sink).map_err(failed)?;
     sink.finish()?;
     tell_summary(&summary);
-    Ok(code)
+    Ok(exit_code(stop))
 }
 
 /// Gives the exit code after a run: the script's, or the command's as a shell would give it.

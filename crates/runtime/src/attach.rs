@@ -13,26 +13,32 @@ pub(crate) struct Attached {
     pub(crate) links: Vec<Link>,
     /// Attach points that are not there, with the reason, where the script goes on without.
     pub(crate) missing: Vec<Error>,
-    /// How many attach points are not there, told or not.
-    pub(crate) absent: usize,
+    /// Whether what is attached is more than timers.
+    pub(crate) events: bool,
 }
 
-/// Attaches all programs but those of `begin` and `end`.
-pub(crate) fn attach_all(plan: &Plan, object: &Object) -> Result<Attached, Error> {
+/// Attaches all programs but those that the session runs, until `stop` says so.
+pub(crate) fn attach_all(
+    plan: &Plan,
+    object: &Object,
+    strict: bool,
+    stop: &dyn Fn() -> bool,
+) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for probe in &plan.probes {
         for point in &probe.attach {
-            if matches!(point, Attach::Begin | Attach::End) {
+            if runs_by_itself(point) {
                 continue;
             }
+            if stop() {
+                return Err(Error::Interrupted);
+            }
             match attach(probe, point, object) {
-                Ok(link) => attached.links.push(link),
-                Err(error) if may_be_missing(plan, &error) => {
-                    attached.absent += 1;
-                    if plan.config.missing_probes == MissingProbes::Warn {
-                        attached.missing.push(error);
-                    }
+                Ok(link) => {
+                    attached.events |= !matches!(point, Attach::Interval { .. });
+                    attached.links.push(link);
                 }
+                Err(error) if may_be_missing(plan, strict, &error) => attached.missing.push(error),
                 Err(error) => return Err(error),
             }
         }
@@ -40,15 +46,22 @@ pub(crate) fn attach_all(plan: &Plan, object: &Object) -> Result<Attached, Error
     Ok(attached)
 }
 
-/// Says whether the script goes on without a probe that failed like this.
-fn may_be_missing(plan: &Plan, error: &Error) -> bool {
-    let absent = matches!(
-        error,
-        Error::Attach {
-            error: kscope_bpf::Error::NotFound { .. },
-            ..
-        }
-    );
+/// Says whether a program is not attached anywhere, but run by the session.
+pub(crate) fn runs_by_itself(point: &Attach) -> bool {
+    matches!(point, Attach::Begin | Attach::End | Attach::Signal)
+}
+
+/// Says whether the script goes on without a probe that failed like this: the kernel does not have
+/// it, or, unless the run is `strict`, no probes of its kind at all.
+fn may_be_missing(plan: &Plan, strict: bool, error: &Error) -> bool {
+    let Error::Attach { error, .. } = error else {
+        return false;
+    };
+    let absent = match error {
+        kscope_bpf::Error::NotFound { .. } => true,
+        kscope_bpf::Error::Unsupported { .. } => !strict,
+        _ => false,
+    };
     absent && plan.config.missing_probes != MissingProbes::Error
 }
 
@@ -70,7 +83,7 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
 fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Error> {
     let program = program(probe, object)?;
     let link = match point {
-        Attach::Begin | Attach::End => return Err(unattachable(probe)),
+        Attach::Begin | Attach::End | Attach::Signal => return Err(unattachable(probe)),
         Attach::Tracepoint { category, event } => program.attach_tracepoint(category, event, 0),
         Attach::RawTracepoint { event } => program.attach_raw_tracepoint(event, 0),
         Attach::Kprobe { function, offset } => {

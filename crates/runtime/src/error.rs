@@ -27,8 +27,13 @@ pub enum Error {
         /// Why.
         error: kscope_bpf::Error,
     },
-    /// The script may do without missing probes, but none at all is left.
-    NothingAttached,
+    /// The script may do without missing probes, but none is left.
+    NothingAttached {
+        /// Why the first of them is missing.
+        first: Box<Error>,
+    },
+    /// The caller wanted to stop before all probes were attached.
+    Interrupted,
     /// The kernel shows no types of its own.
     NoTypes {
         /// Where it would.
@@ -63,7 +68,10 @@ impl fmt::Display for Error {
             Error::Kernel(error) => error.fmt(f),
             Error::Program { probe, error, .. } => write!(f, "cannot load {probe}: {error}"),
             Error::Attach { probe, error } => write!(f, "cannot attach {probe}: {error}"),
-            Error::NothingAttached => f.write_str("none of the script's probes can be attached"),
+            Error::NothingAttached { first } => {
+                write!(f, "none of the script's probes can be attached: {first}")
+            }
+            Error::Interrupted => f.write_str("interrupted before all probes were attached"),
             Error::NoTypes { path } => {
                 write!(
                     f,
@@ -87,6 +95,9 @@ impl std::error::Error for Error {}
 
 impl From<kscope_bpf::Error> for Error {
     fn from(error: kscope_bpf::Error) -> Self {
-        Error::Kernel(error)
+        match error {
+            kscope_bpf::Error::Interrupted => Error::Interrupted,
+            error => Error::Kernel(error),
+        }
     }
 }

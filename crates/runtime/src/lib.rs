@@ -22,5 +22,5 @@ pub use catalogue::LiveCatalogue;
 pub use error::Error;
 pub use meaning::duration;
 pub use options::{OptionValue, Options};
-pub use session::{Request, Session, Sink, Stop, Summary};
+pub use session::{Request, Session, Sink, Stop, Summary, Wishes};
 pub use target::Target;

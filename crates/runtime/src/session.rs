@@ -10,12 +10,14 @@ use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_script::Compiled;
 use kscope_script::lower::START_TIME;
-use kscope_script::plan::{Attach, Counter, EventMap, PLAN_VERSION, Plan, ProbePlan};
+use kscope_script::plan::{
+    Attach, Counter, EventMap, MissingProbes, PLAN_VERSION, Plan, ProbePlan,
+};
 use kscope_spec::{LateKind, MapId, ProgramId, Spec};
 use kscope_symbol::UserNames;
 use kscope_sys::{Child, Clock, ExitKind};
 
-use crate::attach::{self, Attached};
+use crate::attach;
 use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::{Event, Sites};
@@ -47,6 +49,28 @@ pub struct Request {
     pub source: String,
     /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
     pub pid: Option<u32>,
+    /// Whether the run fails, although the script may do without missing probes, where the kernel
+    /// has none of a kind at all, or where only `begin`, `end` and `interval` are left: a tool would
+    /// show nothing, or half.
+    pub strict: bool,
+}
+
+/// What the caller wishes while a script runs. A function that says whether to stop is one.
+pub trait Wishes {
+    /// Says whether the run is to end.
+    fn stop(&self) -> bool;
+
+    /// Says whether what `self:signal:SIGUSR1` asks for is to be run now, or, in scripts without
+    /// that, all maps are to be given out. Says so once for each wish.
+    fn take_question(&self) -> bool {
+        false
+    }
+}
+
+impl<F: Fn() -> bool> Wishes for F {
+    fn stop(&self) -> bool {
+        self()
+    }
 }
 
 /// Why a run ended.
@@ -87,6 +111,7 @@ pub struct Session {
     ending: bool,
     lost_reported: u64,
     probes: u64,
+    strict: bool,
 }
 
 /// Receives the output of a run.
@@ -111,15 +136,21 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Program`] for the first program that the kernel refuses, unless the script may do
-    /// without its probe.
-    pub fn load(target: &Target, btf: Option<&Btf>, request: Request) -> Result<Session, Error> {
+    /// [`Error::Program`] for the first program that the kernel refuses, [`Error::Interrupted`]
+    /// where the caller wishes to stop.
+    pub fn load(
+        target: &Target,
+        btf: Option<&Btf>,
+        request: Request,
+        wishes: &dyn Wishes,
+    ) -> Result<Session, Error> {
         let Request {
             compiled,
             options,
             name,
             source,
             pid,
+            strict,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
         if plan.version > PLAN_VERSION {
@@ -141,7 +172,11 @@ impl Session {
         let start = kernel.clock(Clock::Boottime).unwrap_or(0);
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
-        let mut loader = Loader::new(kernel.clone()).btf(btf).symbols(&resolve);
+        let stop = || wishes.stop();
+        let mut loader = Loader::new(kernel.clone())
+            .btf(btf)
+            .symbols(&resolve)
+            .stop(&stop);
         for late in spec
             .late
             .iter()
@@ -175,6 +210,7 @@ impl Session {
             ending: false,
             lost_reported: 0,
             probes,
+            strict,
         };
         session.require_programs()?;
         Ok(session)
@@ -200,24 +236,29 @@ impl Session {
     ///
     /// # Errors
     ///
-    /// [`Error::Attach`] for the first probe that cannot be attached.
-    pub fn start(&mut self, sink: &mut dyn Sink, quiet: bool) -> Result<Vec<Error>, Error> {
+    /// [`Error::Attach`] for the first probe that cannot be attached, [`Error::Interrupted`] where
+    /// the caller wishes to stop.
+    pub fn start(
+        &mut self,
+        sink: &mut dyn Sink,
+        quiet: bool,
+        wishes: &dyn Wishes,
+    ) -> Result<Vec<Error>, Error> {
         let ran = self.run_once(&Attach::Begin)?;
         // What `begin` prints comes after the number of probes, which is not known yet.
         let mut held = Held::default();
         self.drain(&mut held)?;
-        let attached = match self.exit {
-            Some(_) => Attached::default(),
-            None => attach::attach_all(&self.plan, &self.object)?,
+        let missing = match self.exit {
+            Some(_) => Vec::new(),
+            None => self.attach(wishes)?,
         };
-        self.links = attached.links;
-        if self.exit.is_none() && self.links.is_empty() && attached.absent > 0 {
-            return Err(Error::NothingAttached);
-        }
         if !quiet {
             let count = match self.exit {
                 Some(_) => self.probes,
-                None => ran + self.count(&Attach::End) + self.links.len() as u64,
+                None => {
+                    let later = self.count(&Attach::End) + self.count(&Attach::Signal);
+                    ran + later + self.links.len() as u64
+                }
             };
             sink.output(Output::AttachedProbes(count))
                 .map_err(Error::Output)?;
@@ -225,7 +266,33 @@ impl Session {
         for output in held.0 {
             sink.output(output).map_err(Error::Output)?;
         }
-        Ok(attached.missing)
+        Ok(missing)
+    }
+
+    /// Attaches all probes, runs none, and gives the attach points that are missing where the
+    /// script asks for a warning.
+    ///
+    /// # Errors
+    ///
+    /// As [`Session::start`].
+    pub fn attach(&mut self, wishes: &dyn Wishes) -> Result<Vec<Error>, Error> {
+        let attached =
+            attach::attach_all(&self.plan, &self.object, self.strict, &|| wishes.stop())?;
+        let mut points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
+        let enough = match self.strict {
+            true => attached.events,
+            false => !attached.links.is_empty() || points.any(attach::runs_by_itself),
+        };
+        self.links = attached.links;
+        let mut missing = attached.missing;
+        if !enough && !missing.is_empty() {
+            let first = Box::new(missing.swap_remove(0));
+            return Err(Error::NothingAttached { first });
+        }
+        if self.plan.config.missing_probes != MissingProbes::Warn {
+            missing.clear();
+        }
+        Ok(missing)
     }
 
     fn count(&self, which: &Attach) -> u64 {
@@ -233,7 +300,7 @@ impl Session {
         points.filter(|point| *point == which).count() as u64
     }
 
-    /// Gives out events until the script exits, `stop` says so or the command ends.
+    /// Gives out events until the script exits, the caller wishes it or the command ends.
     ///
     /// # Errors
     ///
@@ -241,7 +308,7 @@ impl Session {
     pub fn run(
         &mut self,
         sink: &mut dyn Sink,
-        stop: &dyn Fn() -> bool,
+        wishes: &dyn Wishes,
         mut child: Option<&mut Child>,
     ) -> Result<Stop, Error> {
         let mut wait = BUSY_WAIT;
@@ -250,11 +317,17 @@ impl Session {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
             }
-            if self.links.is_empty() && child.is_none() {
+            if self.links.is_empty() && child.is_none() && self.count(&Attach::Signal) == 0 {
                 // Nothing but `begin` and `end`: nothing more can come.
                 return Ok(Stop::Exit(0));
             }
-            if stop() {
+            if wishes.take_question() {
+                self.drain(sink)?;
+                if self.run_once(&Attach::Signal)? == 0 {
+                    self.print_maps(sink)?;
+                }
+            }
+            if wishes.stop() {
                 return Ok(Stop::Asked);
             }
             if let Some(child) = child.as_deref_mut()
@@ -273,7 +346,7 @@ impl Session {
                 self.report_losses(sink)?;
             }
             sink.pause().map_err(Error::Output)?;
-            if self.exit.is_none() && !stop() && self.wait(wait, sink)? > 0 {
+            if self.exit.is_none() && !wishes.stop() && self.wait(wait, sink)? > 0 {
                 wait = BUSY_WAIT;
             }
         }
@@ -313,7 +386,7 @@ impl Session {
         Ok(())
     }
 
-    /// Runs the programs of `begin` or `end`, in order, and gives their number.
+    /// Runs the programs of `begin`, `end` or a signal, in order, and gives their number.
     fn run_once(&self, which: &Attach) -> Result<u64, Error> {
         let mut count = 0;
         for probe in self

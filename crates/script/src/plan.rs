@@ -222,6 +222,8 @@ pub enum Attach {
     Begin,
     /// Run once after all others are detached.
     End,
+    /// Run each time the tracing process itself is sent SIGUSR1.
+    Signal,
     /// A tracepoint.
     Tracepoint {
         /// Subsystem, for example `sched`.

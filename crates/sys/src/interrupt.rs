@@ -1,4 +1,4 @@
-//! SIGINT, SIGTERM and SIGHUP as a descriptor that becomes readable.
+//! SIGINT, SIGTERM and SIGHUP as a descriptor that becomes readable; SIGUSR1 as a question.
 
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
@@ -12,6 +12,8 @@ use crate::real::RealKernel;
 static WAKE: AtomicI32 = AtomicI32::new(-1);
 static COUNT: AtomicU32 = AtomicU32::new(0);
 static LAST: AtomicI32 = AtomicI32::new(0);
+/// How many SIGUSR1 came.
+static ASKED: AtomicU32 = AtomicU32::new(0);
 /// Kept for the life of the process, because the handler writes to it at any time.
 static EVENT: OnceLock<OwnedFd> = OnceLock::new();
 
@@ -22,7 +24,7 @@ pub struct Interrupts {
 }
 
 impl Interrupts {
-    /// Catches SIGINT and SIGTERM, and SIGHUP unless it is ignored, from now on.
+    /// Catches SIGINT, SIGTERM and SIGUSR1, and SIGHUP unless it is ignored, from now on.
     ///
     /// Blocking calls of the thread that gets the signal return `EINTR`. May be called again.
     ///
@@ -40,8 +42,9 @@ impl Interrupts {
         };
         WAKE.store(event.as_raw_fd(), Ordering::Release);
         for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
-            catch(signal)?;
+            catch(signal, on_signal)?;
         }
+        catch(libc::SIGUSR1, on_question)?;
         Ok(Interrupts {
             event: event.as_fd(),
         })
@@ -50,6 +53,11 @@ impl Interrupts {
     /// Gives how many signals came; 2 means that the user is impatient.
     pub fn count(&self) -> u32 {
         COUNT.load(Ordering::Acquire)
+    }
+
+    /// Says whether SIGUSR1 came since this was asked last.
+    pub fn take_question(&self) -> bool {
+        ASKED.swap(0, Ordering::AcqRel) > 0
     }
 
     /// Gives the number of the last signal.
@@ -65,7 +73,12 @@ impl AsFd for Interrupts {
     }
 }
 
-fn catch(signal: i32) -> Result<(), Errno> {
+/// Says whether a signal came that the process is to end by.
+pub(crate) fn is_interrupted() -> bool {
+    COUNT.load(Ordering::Acquire) > 0
+}
+
+fn catch(signal: i32, handler: extern "C" fn(i32)) -> Result<(), Errno> {
     let mut action = MaybeUninit::<libc::sigaction>::zeroed();
     if signal == libc::SIGHUP {
         let mut old = MaybeUninit::<libc::sigaction>::zeroed();
@@ -81,10 +94,14 @@ fn catch(signal: i32) -> Result<(), Errno> {
     // SAFETY: zeroes are a valid sigaction (no flags, empty mask); the handler only does what is
     // allowed in one: atomics and write(2).
     let failed = unsafe {
-        (*action.as_mut_ptr()).sa_sigaction = on_signal as *const () as usize;
+        (*action.as_mut_ptr()).sa_sigaction = handler as *const () as usize;
         libc::sigaction(signal, action.as_ptr(), std::ptr::null_mut()) < 0
     };
     if failed { Err(Errno::last()) } else { Ok(()) }
+}
+
+extern "C" fn on_question(_signal: i32) {
+    ASKED.fetch_add(1, Ordering::AcqRel);
 }
 
 extern "C" fn on_signal(signal: i32) {
@@ -108,10 +125,18 @@ mod tests {
     fn a_signal_is_counted_and_makes_the_descriptor_readable() {
         let interrupts = Interrupts::install().expect("an event descriptor");
         assert_eq!(interrupts.count(), 0);
+        assert!(!interrupts.take_question());
+        // SAFETY: sends a signal that was just given a handler to this thread.
+        unsafe { libc::raise(libc::SIGUSR1) };
+        assert!(interrupts.take_question());
+        assert!(!interrupts.take_question());
+        assert_eq!(interrupts.count(), 0);
+        assert!(!is_interrupted());
         // SAFETY: sends a signal that was just given a handler to this thread.
         unsafe { libc::raise(libc::SIGTERM) };
         assert_eq!(interrupts.count(), 1);
         assert_eq!(interrupts.last_signal(), Some(libc::SIGTERM));
+        assert!(is_interrupted());
         let kernel: &dyn Kernel = &RealKernel;
         let epoll = kernel.epoll_create().expect("epoll");
         kernel

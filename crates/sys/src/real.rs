@@ -16,6 +16,7 @@ use crate::bpf::{Attr, Bpf, TestRunOutcome};
 use crate::call::{Call, Clock, EpollEvents, FileIdentity, Reply};
 use crate::cpu::CpuSet;
 use crate::errno::Errno;
+use crate::interrupt;
 use crate::kernel::{Kernel, SharedKernel};
 use crate::map_fd::MapFd;
 use crate::mapping::{Mapping, MemoryRequest};
@@ -139,6 +140,9 @@ fn possible_cpus() -> Result<usize, Errno> {
     Ok(*COUNT.get_or_init(|| count))
 }
 
+/// `BPF_PROG_LOAD`
+const PROG_LOAD: u32 = 5;
+
 /// Times a call is made again after `EAGAIN`, which bpf(2) gives when a signal came in between.
 const RETRIES: usize = 5;
 
@@ -159,7 +163,9 @@ fn bpf(attr: &mut Attr) -> Result<i64, Errno> {
             return Ok(value);
         }
         let errno = Errno::last();
-        if errno != Errno::AGAIN || attempt >= RETRIES {
+        // The verifier stops for a signal; where that is the wish to end, it does not start again.
+        let ended = attr.command == PROG_LOAD && interrupt::is_interrupted();
+        if errno != Errno::AGAIN || attempt >= RETRIES || ended {
             return Err(errno);
         }
     }

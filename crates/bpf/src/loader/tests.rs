@@ -84,6 +84,32 @@ fn maps_are_made_filled_and_frozen_before_programs() {
 }
 
 #[test]
+fn who_stops_has_no_further_program_loaded() {
+    let mut two = spec();
+    two.programs.push(two.programs[0].clone());
+    for (answer, loads) in [(None, 1), (Some(Errno::AGAIN), 1), (Some(Errno::ACCES), 1)] {
+        let stopped = Arc::new(std::sync::atomic::AtomicBool::new(false));
+        let seen = stopped.clone();
+        // The wish comes while the first program is verified.
+        let fake = kernel(move |_| {
+            seen.store(true, Ordering::Relaxed);
+            answer.map_or_else(FakeKernel::object, Err)
+        });
+        let stop = || stopped.load(Ordering::Relaxed);
+        let outcome = Loader::new(fake.clone()).stop(&stop).load(&two);
+        assert_eq!(outcome.err(), Some(Error::Interrupted), "{answer:?}");
+        let count = names(&fake)
+            .iter()
+            .filter(|name| **name == "BPF_PROG_LOAD")
+            .count();
+        assert_eq!(count, loads, "{answer:?}");
+    }
+    let fake = kernel(|_| FakeKernel::object());
+    let object = Loader::new(fake).stop(&|| false).load(&two).expect("loads");
+    assert_eq!(object.programs().count(), 2);
+}
+
+#[test]
 fn a_refused_program_is_loaded_again_for_its_log() {
     // What the kernel writes at which level, and whether that is all; the levels it was asked for.
     let check = |answers: &'static [(u32, &'static str, Errno)], levels: &[u32], said, whole| {

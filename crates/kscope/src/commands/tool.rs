@@ -56,6 +56,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         name: tool.name.to_owned(),
         options: given(&compiled.plan.options, &matches),
         quiet: true,
+        is_tool: true,
         verbose: matches.get_flag("verbose"),
         duration: matches.get_one::<Duration>("duration").copied(),
         ..Run::default()

@@ -101,6 +101,7 @@ fn probes_of_no_process_stay_as_they_are() {
     let function = "vfs_read".to_owned();
     check(Attach::Begin, false);
     check(Attach::End, false);
+    check(Attach::Signal, false);
     check(Attach::Interval { nanoseconds: 1 }, false);
     check(tracepoint(), true);
     let event = "sys_enter".to_owned();

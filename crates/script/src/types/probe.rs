@@ -199,7 +199,7 @@ impl Checker<'_> {
         match target {
             Target::Plain(attach) => {
                 let context = match attach {
-                    Attach::Begin | Attach::End => Context::Test,
+                    Attach::Begin | Attach::End | Attach::Signal => Context::Test,
                     _ => Context::PerfEvent,
                 };
                 let name = full_name(provider, point);

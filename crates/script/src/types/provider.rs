@@ -7,9 +7,10 @@ use crate::plan::{Attach, Rate};
 use crate::syntax::tree;
 
 /// Kinds of probes of this version: name, short name.
-const SUPPORTED: [(&str, &str); 8] = [
+const SUPPORTED: [(&str, &str); 9] = [
     ("begin", "BEGIN"),
     ("end", "END"),
+    ("self", "self"),
     ("tracepoint", "t"),
     ("rawtracepoint", "rt"),
     ("kprobe", "k"),
@@ -19,7 +20,7 @@ const SUPPORTED: [(&str, &str); 8] = [
 ];
 
 /// Kinds of probes that bpftrace has and this version has not.
-const LATER: [(&str, &str); 16] = [
+const LATER: [(&str, &str); 15] = [
     ("uprobe", "u"),
     ("uretprobe", "ur"),
     ("usdt", "U"),
@@ -32,7 +33,6 @@ const LATER: [(&str, &str); 16] = [
     ("watchpoint", "w"),
     ("asyncwatchpoint", "aw"),
     ("iter", "it"),
-    ("self", "self"),
     ("test", "test"),
     ("bench", "bench"),
     ("ksyscall", "ksyscall"),
@@ -41,7 +41,7 @@ const LATER: [(&str, &str); 16] = [
 /// What an attach point asks for, before anything is looked up.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Target {
-    /// `begin`, `end`, `interval`, `profile`.
+    /// `begin`, `end`, `self`, `interval`, `profile`.
     Plain(Attach),
     Tracepoint {
         category: String,
@@ -77,6 +77,10 @@ impl Checker<'_> {
                 Attach::End
             })),
             "begin" | "end" => Err(format!("{provider} probes take no arguments")),
+            "self" => match rest[..] {
+                ["signal", "SIGUSR1"] => Ok(Target::Plain(Attach::Signal)),
+                _ => Err("self probes are written self:signal:SIGUSR1".to_owned()),
+            },
             "tracepoint" => tracepoint(&rest),
             "rawtracepoint" => raw_tracepoint(&rest),
             "interval" | "profile" => timer(provider, &rest),

@@ -127,9 +127,11 @@ impl<'a, W: Write> Lister<'a, W> {
                 self.head(format_args!("kprobe:{function}+{offset}"))
             }
             Attach::Kretprobe { function } => self.kretprobe(function),
-            Attach::Begin | Attach::End | Attach::Interval { .. } | Attach::Profile { .. } => {
-                self.head(format_args!("{name}"))
-            }
+            Attach::Begin
+            | Attach::End
+            | Attach::Signal
+            | Attach::Interval { .. }
+            | Attach::Profile { .. } => self.head(format_args!("{name}")),
         }
     }
 
