@@ -209,6 +209,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         name: "script".to_owned(),
         options,
         command: args.command,
+        ignore_command: true,
         pid: args.pid,
         dry_run: args.dry_run,
         quiet: args.quiet,

@@ -1,6 +1,7 @@
 //! The command line.
 
 use std::ffi::{OsStr, OsString};
+use std::io::IsTerminal as _;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -12,6 +13,7 @@ use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
 use crate::commands::{check, completions, doctor, list, man, run, tool, tools};
+use crate::console::tell;
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
 
@@ -99,9 +101,19 @@ fn is_for_run(word: &OsStr) -> bool {
 
 /// Prints what clap has to say: help and version to standard output, errors to standard error.
 pub(crate) fn usage(error: &clap::Error) -> Result<u8, Failure> {
-    // Where even that cannot be written there is nobody to tell.
-    let _ = error.print();
-    Ok(if error.use_stderr() { USAGE } else { 0 })
+    if !error.use_stderr() {
+        // Where even that cannot be written there is nobody to tell.
+        let _ = error.print();
+        return Ok(0);
+    }
+    let text = error.render();
+    let text = match std::io::stderr().is_terminal() {
+        true => text.ansi().to_string(),
+        false => text.to_string(),
+    };
+    // Errors of the command line look like all others.
+    tell(text.replacen("error:", "ERROR:", 1).trim_end());
+    Ok(USAGE)
 }
 
 #[cfg(test)]

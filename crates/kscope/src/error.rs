@@ -134,10 +134,7 @@ impl Failure {
                     true => self.detail(format!("the verifier's log:\n{}", log.text.trim_end())),
                     false => self.hint("-v shows the verifier's whole log"),
                 };
-                shown.hint(match log.telling_line.contains("too large") {
-                    true => "split the probe into smaller ones",
-                    false => "a script that compiles should be accepted: please report it",
-                })
+                shown.hint(way_round(&log.telling_line))
             }
             KernelError::Permission { cause, .. } => match way_out(cause) {
                 Some(way_out) => self.hint(way_out).hint(DOCTOR),
@@ -178,6 +175,21 @@ impl From<io::Error> for Failure {
     }
 }
 
+/// Gives what a writer of scripts can do about a verdict of the verifier.
+fn way_round(verdict: &str) -> &'static str {
+    let verdict = verdict.to_ascii_lowercase();
+    let says = |parts: &[&str]| parts.iter().any(|part| verdict.contains(part));
+    if says(&["infinite loop", "back-edge"]) {
+        "the kernel takes only loops that it sees to end: count to a constant, or `for ($i : 0..n)`"
+    } else if says(&["too complex", "processed 1000001", "complexity"]) {
+        "the kernel follows each round of a loop and each branch, and gave up: fewer rounds, shorter strings, or a smaller probe"
+    } else if says(&["too large", "too many", "stack depth", "combined stack"]) {
+        "split the probe into smaller ones"
+    } else {
+        "a script that compiles should be accepted: please report it"
+    }
+}
+
 /// Shows a line of the script with a caret below the column.
 fn quote(source: &str, place: LineInfo) -> String {
     let line = place.line as usize;
@@ -215,6 +227,19 @@ mod tests {
     fn told(error: &RuntimeError, verbose: bool) -> (String, u8) {
         let failure = Failure::of_run(error, "begin {\n  @ = 1;\n}\n", verbose);
         (failure.text(), failure.code)
+    }
+
+    #[test]
+    fn loops_of_the_writer_are_no_bugs() {
+        let check = |verdict, part: &str| assert!(way_round(verdict).contains(part), "{verdict}");
+        check("infinite loop detected at insn 7", "count to a constant");
+        check("back-edge from insn 9 to 3", "count to a constant");
+        check("The sequence of 8193 jumps is too complex.", "fewer rounds");
+        check(
+            "BPF program is too large. Processed 1000001 insn",
+            "fewer rounds",
+        );
+        check("R0 invalid mem access 'scalar'", "report");
     }
 
     fn rejected() -> RuntimeError {

@@ -8,7 +8,7 @@ use kscope_runtime::{
     Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop, Wishes,
 };
 use kscope_script::compile::{self, Compilation, Compiled};
-use kscope_script::diagnostic::Severity;
+use kscope_script::diagnostic::{Diagnostic, Severity};
 use kscope_script::types::Inputs;
 use kscope_sys::{ExitKind, Interrupts};
 
@@ -61,18 +61,32 @@ impl Setup {
     ///
     /// Where the script has errors, which are then told already.
     pub(crate) fn compile(&self, place: &Place, source: &Source) -> Result<Compiled, Failure> {
-        let compilation = self.try_compile(place, source);
+        if source.text.trim().is_empty() {
+            let message = format!("{} is empty: there is no script in it", source.name);
+            return Err(Failure::new(message).hint("for example: begin { print(\"hello\") }"));
+        }
+        let mut compilation = self.try_compile(place, source);
+        let untyped = match (&place.btf, &compilation.compiled) {
+            // What is missing because there are no types at all is one fact.
+            (Err(error), None) => {
+                let all = compilation.diagnostics.len();
+                compilation
+                    .diagnostics
+                    .retain(|finding| !lacks_types(finding));
+                (compilation.diagnostics.len() < all).then_some(error)
+            }
+            _ => None,
+        };
         self.tell(source, &compilation);
-        let failed = || match &place.btf {
-            // Without types most scripts fail, and this is why.
-            Err(error) => Failure::of_run(error, &source.text, false),
-            Ok(_) => Failure::told(),
+        let failed = || match untyped {
+            Some(error) => Failure::of_run(error, &source.text, false),
+            None => Failure::told(),
         };
         let compiled = compilation.compiled.ok_or_else(failed)?;
         if self.to_run {
-            let unknown = compilation.diagnostics.iter();
-            let unknown = unknown.filter(|finding| finding.id == UNCHECKED_ARGS);
-            require_probes(&compiled, unknown.count())?;
+            let mut findings = compilation.diagnostics.iter();
+            let unknown = findings.find(|finding| finding.id == UNCHECKED_ARGS);
+            require_probes(&compiled, unknown.map(why_unchecked))?;
         }
         Ok(compiled)
     }
@@ -101,6 +115,11 @@ impl Setup {
         if self.no_warnings {
             findings.retain(|finding| finding.severity == Severity::Error);
         }
+        // Where it keeps the script from running, the failure says it.
+        let fails = self.to_run && findings.iter().any(|finding| finding.id == UNCHECKED_ARGS);
+        if let Some(why) = take_unchecked(&mut findings).filter(|_| !fails) {
+            tell(format_args!("WARNING: {why}"));
+        }
         if !findings.is_empty() {
             let color = wants_color();
             let text = diagnostics::render(&source.name, &source.text, &findings, color);
@@ -109,15 +128,40 @@ impl Setup {
     }
 }
 
+/// Says whether a finding comes of there being no types.
+fn lacks_types(finding: &Diagnostic) -> bool {
+    let hint = finding.hint.as_deref();
+    finding.id == "unknown-type" && hint.is_some_and(|hint| hint.contains("no BTF"))
+}
+
+/// Gives the reason out of a finding that a probe could not be checked.
+fn why_unchecked(finding: &Diagnostic) -> &str {
+    let reason = finding.message.split_once("checked: ");
+    reason.map_or(finding.message.as_str(), |(_, why)| why)
+}
+
+/// Takes out the findings that probes could not be checked, and makes one sentence of them.
+fn take_unchecked(findings: &mut Vec<Diagnostic>) -> Option<String> {
+    let is_one = |finding: &Diagnostic| ["unchecked-probe", UNCHECKED_ARGS].contains(&finding.id);
+    let first = findings.iter().find(|finding| is_one(finding))?;
+    let why = why_unchecked(first).to_owned();
+    findings.retain(|finding| !is_one(finding));
+    Some(format!("probes were not checked: {why}"))
+}
+
 /// The finding that the fields of a probe cannot be looked up, for want of which it is left out.
 const UNCHECKED_ARGS: &str = "unchecked-args";
 
 /// Fails where probes were left out, instead of waiting for what they never will tell.
-fn require_probes(compiled: &Compiled, unknown: usize) -> Result<(), Failure> {
+fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
-    if unknown > 0 {
-        let message = "the script cannot run: fields of its probes cannot be looked up";
-        return Err(Failure::new(message).hint(PRIVILEGES).hint(DOCTOR));
+    if let Some(why) = unknown {
+        let failure = Failure::new(format!("the script cannot run: {why}"));
+        return Err(match why.contains("mount") {
+            // It says itself what to do.
+            true => failure,
+            false => failure.hint(PRIVILEGES).hint(DOCTOR),
+        });
     }
     if points.sum::<usize>() == 0 {
         return Err(Failure::new("the script has no probe that can be attached").hint(DOCTOR));
@@ -155,6 +199,8 @@ pub(crate) struct Run {
     pub(crate) options: Vec<(String, Option<String>)>,
     /// A command to run and trace.
     pub(crate) command: Option<String>,
+    /// Whether the exit code is the script's alone, whatever the command's is.
+    pub(crate) ignore_command: bool,
     /// The one process to trace.
     pub(crate) pid: Option<u32>,
     /// Attach and leave again.
@@ -246,7 +292,11 @@ pub(crate) fn run(
     let summary = session.finish(sink).map_err(failed)?;
     sink.finish()?;
     tell_summary(&summary);
-    Ok(exit_code(stop))
+    Ok(match stop {
+        // As bpftrace has it: the command's end is not the script's failure.
+        Stop::Child(_) if run.ignore_command => 0,
+        stop => exit_code(stop),
+    })
 }
 
 /// Gives the exit code after a run: the script's, or the command's as a shell would give it.

@@ -60,7 +60,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         for program in &compiled.spec.programs {
             let options = disasm::Options::default();
             let code = disasm::program(&compiled.spec, program, options);
-            let _ = write!(text, "\n{}:\n{code}", program.name);
+            let _ = write!(text, "\n{code}");
         }
     }
     say(text)?;

@@ -15,7 +15,19 @@ pub(crate) struct CompletionsArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &CompletionsArgs) -> Result<u8, Failure> {
-    let mut command = crate::cli::command();
+    // What is hidden in the help is offered by no shell either.
+    let all = crate::cli::command();
+    let (name, shown): (_, Vec<_>) = (
+        all.get_name().to_owned(),
+        all.get_subcommands()
+            .filter(|sub| !sub.is_hide_set())
+            .cloned()
+            .collect(),
+    );
+    let mut command = clap::Command::new(name)
+        .version(env!("CARGO_PKG_VERSION"))
+        .args(all.get_arguments().cloned())
+        .subcommands(shown);
     for tool in Tool::all() {
         command = command.subcommand(tool.command());
     }

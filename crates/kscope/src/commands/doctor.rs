@@ -42,9 +42,28 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
         line("lockdown", lockdown, None),
         symbols(&place.target),
     ];
+    let no_kprobes = matches!(features.kprobe(), Support::Missing { .. });
+    let mut denied: Vec<&str> = Vec::new();
     for (name, support) in features.all() {
-        let way_out = way_out(name, &support);
-        lines.push(line(name, support.to_string(), way_out));
+        let (state, way_out) = match &support {
+            // They are made of kprobes.
+            Support::Missing { .. } | Support::Refused { .. }
+                if no_kprobes && ["kprobes in mass", "kprobe sessions"].contains(&name) =>
+            {
+                ("missing, as kprobes are".to_owned(), None)
+            }
+            Support::Missing { .. } if name == "tracefs" => {
+                ("not mounted".to_owned(), way_out(name, &support))
+            }
+            _ => (support.to_string(), way_out(name, &support)),
+        };
+        // What one grant brings is said once.
+        let way_out = way_out.filter(|way_out| {
+            let new = !denied.contains(way_out);
+            denied.push(way_out);
+            new
+        });
+        lines.push(line(name, state, way_out));
     }
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let mut text = String::new();
@@ -87,6 +106,7 @@ fn way_out(name: &str, support: &Support) -> Option<&'static str> {
             "kernel types (BTF)" => Some(NO_TYPES),
             "tracefs" => Some("mount it: mount -t tracefs tracefs /sys/kernel/tracing"),
             "ring buffer" => Some("use --buffer perf"),
+            "kprobes" => Some("use tracepoints: `kscope list 'tracepoint:*'`"),
             "kprobes in mass" | "kprobe sessions" => {
                 Some("one kprobe for each function works instead")
             }

@@ -8,13 +8,14 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kscope_bpf::btf::{Btf, Kind};
+use kscope_bpf::{Features, Support};
 use kscope_runtime::LiveCatalogue;
 use kscope_script::catalogue::{Catalogue, Lookup};
 use kscope_script::near::nearest;
 use kscope_script::plan::Plan;
 
 use crate::console::tell;
-use crate::error::Failure;
+use crate::error::{DOCTOR, Failure};
 use crate::place::Place;
 use lister::Lister;
 use wanted::{Family, PROVIDERS, Wanted};
@@ -45,21 +46,35 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
     if let Some((kind, name)) = type_name(patterns) {
         return list_type(place.types()?, kind, name, out);
     }
+    let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
+    let no_kprobes = match features.kprobe() {
+        Support::Missing { since, .. } => Some(match since {
+            Some(since) => format!("this kernel has no kprobes, which come with {since}"),
+            None => "this kernel has no kprobes".to_owned(),
+        }),
+        Support::Available | Support::Refused { .. } => None,
+    };
     let wanted: Vec<Wanted> = patterns.split(',').map(Wanted::new).collect();
     let btf = place.btf.as_ref().ok();
     let catalogue = LiveCatalogue::new(&place.target, btf);
     let mut lister = Lister::new(btf, &catalogue, verbose, out);
     for wanted in &wanted {
+        lister.own(wanted)?;
         lister.raw_tracepoints(wanted)?;
         lister.tracepoints(wanted)?;
-        lister.functions(wanted)?;
+        lister.functions(wanted, no_kprobes.as_deref())?;
     }
     let listed = lister.finish()?;
-    for why in &listed.trouble {
-        tell(format_args!("WARNING: not all probes can be listed: {why}"));
-    }
     if listed.count > 0 {
+        for why in &listed.trouble {
+            tell(format_args!("WARNING: not all probes can be listed: {why}"));
+        }
         return Ok(0);
+    }
+    // What keeps them from being looked up is all there is to say.
+    if let Some(why) = listed.trouble.first() {
+        let failure = Failure::new(format!("`{patterns}` cannot be listed: {why}"));
+        return Err(failure.hint(DOCTOR));
     }
     let failure = Failure::new(format!("no probe matches `{patterns}`"));
     let near: Vec<String> = wanted

@@ -1,5 +1,6 @@
 //! `kscope man`
 
+use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -14,30 +15,168 @@ pub(crate) struct ManArgs {
     folder: PathBuf,
 }
 
+/// Examples by the page that shows them: what is asked, and the command.
+const EXAMPLES: [(&str, &str, &str); 14] = [
+    (
+        "kscope",
+        "Which command opens files, and how often, until Ctrl-C:",
+        "kscope -e 'tracepoint:syscalls:sys_enter_openat { @[comm] = count(); }'",
+    ),
+    ("kscope", "Which opens fail:", "kscope opensnoop --failed"),
+    (
+        "kscope",
+        "What this kernel and these privileges allow:",
+        "kscope doctor",
+    ),
+    (
+        "kscope-run",
+        "A script of a file, whose $1 is 287:",
+        "kscope run reads.bt 287",
+    ),
+    (
+        "kscope-run",
+        "A script with an option of its own, its records as JSON:",
+        "kscope run --json reads.bt -- --pid=287",
+    ),
+    (
+        "kscope-run",
+        "A command, traced from its first instruction to its end:",
+        "kscope run -c 'ls /tmp' reads.bt",
+    ),
+    (
+        "kscope-check",
+        "All that is wrong with a script:",
+        "kscope check reads.bt",
+    ),
+    (
+        "kscope-list",
+        "Tracepoints of the scheduler with their arguments:",
+        "kscope list -v 'tracepoint:sched:*'",
+    ),
+    (
+        "kscope-list",
+        "A type of the kernel:",
+        "kscope list 'struct task_struct'",
+    ),
+    (
+        "kscope-tools",
+        "The script of a tool, to begin one's own with:",
+        "kscope tools --show opensnoop > mine.bt",
+    ),
+    (
+        "kscope-completions",
+        "Completions for bash:",
+        "kscope completions bash > /etc/bash_completion.d/kscope",
+    ),
+    (
+        "kscope-opensnoop",
+        "Files that root's processes do not find, for ten seconds:",
+        "kscope opensnoop --uid root --errno ENOENT --duration 10",
+    ),
+    (
+        "kscope-opensnoop",
+        "Who creates files below /etc:",
+        "kscope opensnoop --flags O_CREAT --prefix /etc/",
+    ),
+    (
+        "kscope-opensnoop",
+        "A hundred rows as JSON:",
+        "kscope opensnoop --json --count 100",
+    ),
+];
+
+/// Exit codes of every command.
+const STATUS: [(&str, &str); 5] = [
+    ("0", "It is done; a trace also when Ctrl-C ended it."),
+    ("1", "It failed; standard error says why."),
+    ("2", "The command line makes no sense."),
+    ("101", "A bug of kscope."),
+    (
+        "other",
+        "What the script gave to exit(), or the command of -c.",
+    ),
+];
+
 /// Runs the command.
 pub(crate) fn run(args: &ManArgs) -> Result<u8, Failure> {
     let mut command = crate::cli::command();
     command.build();
-    write(&command, "kscope", &args.folder)?;
     let shown = |sub: &&clap::Command| !sub.is_hide_set() && sub.get_name() != "help";
-    for sub in command.get_subcommands().filter(shown) {
-        write(sub, &format!("kscope-{}", sub.get_name()), &args.folder)?;
-    }
-    for tool in Tool::all() {
-        let command = tool.command();
-        write(&command, &format!("kscope-{}", tool.name), &args.folder)?;
+    let mut pages: Vec<(String, clap::Command)> = command
+        .get_subcommands()
+        .filter(shown)
+        .map(|sub| (format!("kscope-{}", sub.get_name()), sub.clone()))
+        .collect();
+    pages.extend(Tool::all().map(|tool| (format!("kscope-{}", tool.name), tool.command())));
+    pages.insert(0, ("kscope".to_owned(), command));
+    for (name, command) in &pages {
+        let page = page(name, command, &pages)?;
+        let path = args.folder.join(format!("{name}.1"));
+        write(&path, &page)?;
     }
     Ok(0)
 }
 
-fn write(command: &clap::Command, name: &str, folder: &Path) -> Result<(), Failure> {
-    let mut page = Vec::new();
-    let titled = command
-        .clone()
-        .name(name.to_owned())
-        .display_name(name.to_owned());
-    clap_mangen::Man::new(titled).render(&mut page)?;
-    let path = folder.join(format!("{name}.1"));
-    std::fs::write(&path, page)
+/// Makes one page; `all` are those that are written, with their commands.
+fn page(
+    name: &str,
+    command: &clap::Command,
+    all: &[(String, clap::Command)],
+) -> Result<Vec<u8>, Failure> {
+    let titled = command.clone().name(name.to_owned());
+    let man = clap_mangen::Man::new(titled.display_name(name.to_owned()));
+    let mut out = Vec::new();
+    man.render_title(&mut out)?;
+    man.render_name_section(&mut out)?;
+    man.render_synopsis_section(&mut out)?;
+    man.render_description_section(&mut out)?;
+    man.render_options_section(&mut out)?;
+    out.extend(own_sections(name, all).into_bytes());
+    Ok(out)
+}
+
+/// Makes the sections that clap knows nothing of.
+fn own_sections(name: &str, all: &[(String, clap::Command)]) -> String {
+    let mut text = String::new();
+    let others = || all.iter().filter(|(other, _)| other != name);
+    if name == "kscope" {
+        text.push_str(".SH COMMANDS AND TOOLS\n");
+        for (other, command) in others() {
+            let about = command.get_about().map(ToString::to_string);
+            let about = roff(&about.unwrap_or_default());
+            let _ = write!(text, ".TP\n\\fB{}\\fR(1)\n{about}\n", roff(other));
+        }
+    }
+    let examples = || EXAMPLES.iter().filter(|(page, ..)| *page == name);
+    if examples().next().is_some() {
+        text.push_str(".SH EXAMPLES\n");
+        for (_, what, command) in examples() {
+            let (what, command) = (roff(what), roff(command));
+            let _ = write!(text, ".PP\n{what}\n.PP\n.RS 4\n.nf\n{command}\n.fi\n.RE\n");
+        }
+    }
+    text.push_str(".SH \"EXIT STATUS\"\n");
+    for (code, meaning) in STATUS {
+        let _ = write!(text, ".TP\n\\fB{code}\\fR\n{}\n", roff(meaning));
+    }
+    let see: Vec<String> = others()
+        .map(|(other, _)| format!("\\fB{}\\fR(1)", roff(other)))
+        .collect();
+    let _ = write!(text, ".SH \"SEE ALSO\"\n{}\n", see.join(",\n"));
+    text
+}
+
+/// Writes text so that roff takes none of it as a request.
+fn roff(text: &str) -> String {
+    let text = text.replace('\\', "\\e").replace('-', "\\-");
+    let text = text.replace('\'', "\\(aq");
+    match text.starts_with('.') {
+        true => format!("\\&{text}"),
+        false => text,
+    }
+}
+
+fn write(path: &Path, page: &[u8]) -> Result<(), Failure> {
+    std::fs::write(path, page)
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }

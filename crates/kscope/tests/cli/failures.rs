@@ -57,6 +57,9 @@ fn names_that_are_neither_command_nor_tool() {
 fn options_of_a_tool() {
     usage(&["opensnoop", "--pidd", "3"], &["--pidd", "'--pid'"]);
     usage(&["opensnoop", "--buffer", "x"], &["ring, perf"]);
+    usage(&["opensnoop", "--count", "0"], &["ERROR: ", "--count"]);
+    usage(&["opensnoop", "--duration", "soon"], &["`soon`", "500ms"]);
+    usage(&["opensnoop", "--duration", "0"], &["before it begins"]);
     usage(
         &["opensnoop", "extra"],
         &["extra", "Usage: kscope opensnoop"],
@@ -161,5 +164,12 @@ fn a_script_on_standard_input() {
 
 #[test]
 fn a_script_without_probes_does_not_run() {
-    kscope(&["run", "-e", ""]).code(1).says(&["no probe"]);
+    for empty in ["", " \n"] {
+        let finished = kscope(&["run", "-e", empty]).code(1);
+        finished.says(&["stdin is empty", "HINT"]);
+    }
+    kscope(&["check", "-e", ""]).code(1).says(&["is empty"]);
+    kscope(&["run", "-e", "// nothing"])
+        .code(1)
+        .says(&["no probe"]);
 }

@@ -31,6 +31,31 @@ pub(super) struct Listed {
 /// number of parameters that go before those.
 const PROTOTYPES: [(&str, usize); 2] = [("__traceiter_", 1), ("__probestub_", 1)];
 
+/// Probes that need nothing of the kernel, and how the timers count.
+const OWN: [&str; 10] = [
+    "begin",
+    "end",
+    "interval:hz:",
+    "interval:ms:",
+    "interval:s:",
+    "interval:us:",
+    "profile:hz:",
+    "profile:ms:",
+    "profile:s:",
+    "profile:us:",
+];
+
+/// Writes a declaration as C has it: the name inside of arrays and pointers to functions.
+fn declaration(ty: &str, name: &str) -> String {
+    if let Some((before, after)) = ty.split_once("(*)") {
+        return format!("{before}(*{name}){after}");
+    }
+    match ty.find('[') {
+        Some(at) => format!("{} {name}{}", ty[..at].trim_end(), &ty[at..]),
+        None => format!("{ty} {name}"),
+    }
+}
+
 impl<'a, W: Write> Lister<'a, W> {
     pub(super) fn new(
         btf: Option<&'a Btf>,
@@ -96,10 +121,25 @@ impl<'a, W: Write> Lister<'a, W> {
         Ok(())
     }
 
-    pub(super) fn functions(&mut self, wanted: &Wanted) -> io::Result<()> {
+    /// Lists the probes that every kernel has.
+    pub(super) fn own(&mut self, wanted: &Wanted) -> io::Result<()> {
+        for probe in OWN.iter().filter(|probe| wanted.is_own(probe)) {
+            self.head(format_args!("{probe}"))?;
+        }
+        Ok(())
+    }
+
+    /// Lists kernel functions, unless there is a reason why none can be traced.
+    pub(super) fn functions(&mut self, wanted: &Wanted, refused: Option<&str>) -> io::Result<()> {
         let Some(patterns) = wanted.of(Family::Function) else {
             return Ok(());
         };
+        if let Some(why) = refused {
+            if wanted.names(Family::Function) {
+                self.listed.trouble.push(why.to_owned());
+            }
+            return Ok(());
+        }
         let found = self.catalogue.functions(&patterns[0]);
         let found = self.take(found);
         for function in found {
@@ -150,7 +190,7 @@ impl<'a, W: Write> Lister<'a, W> {
         };
         for field in &format.fields {
             if !field.name.starts_with("common_") {
-                writeln!(self.out, "    {} {}", field.ty, field.name)?;
+                writeln!(self.out, "    {}", declaration(&field.ty, &field.name))?;
             }
         }
         Ok(())
@@ -201,8 +241,24 @@ impl<'a, W: Write> Lister<'a, W> {
         let Some(btf) = self.btf else { return Ok(()) };
         for param in prototype.params().skip(skip) {
             let ty = btf.type_name(param.type_id);
-            writeln!(self.out, "    {ty} {}", param.name)?;
+            writeln!(self.out, "    {}", declaration(&ty, param.name))?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::declaration;
+
+    #[test]
+    fn declarations_are_those_of_c() {
+        let check = |ty, expected| assert_eq!(declaration(ty, "x"), expected);
+        check("int", "int x");
+        check("const char *", "const char * x");
+        check("char[16]", "char x[16]");
+        check("char [2][3]", "char x[2][3]");
+        check("__data_loc char[]", "__data_loc char x[]");
+        check("void (*)(int)", "void (*x)(int)");
     }
 }

@@ -39,7 +39,16 @@ impl Family {
 }
 
 /// The types of probe that can be listed.
-pub(super) const PROVIDERS: [&str; 4] = ["tracepoint", "rawtracepoint", "kprobe", "kretprobe"];
+pub(super) const PROVIDERS: [&str; 8] = [
+    "tracepoint",
+    "rawtracepoint",
+    "kprobe",
+    "kretprobe",
+    "interval",
+    "profile",
+    "begin",
+    "end",
+];
 
 impl Wanted {
     pub(super) fn new(pattern: &str) -> Wanted {
@@ -77,6 +86,26 @@ impl Wanted {
             patterns.resize(parts, every());
         }
         (patterns.len() == parts).then_some(patterns)
+    }
+
+    /// Says whether one of the probes that every kernel has is asked for.
+    pub(super) fn is_own(&self, probe: &str) -> bool {
+        let (provider, unit) = probe.split_once(':').unwrap_or((probe, ""));
+        let short = &provider[..1];
+        let wanted = self.provider.to_ascii_lowercase();
+        let known = matches(&wanted, provider)
+            || (wanted == short && ["interval", "profile"].contains(&provider));
+        let unit = unit.trim_end_matches(':');
+        let mut rest = self.rest.iter();
+        known
+            && rest
+                .next()
+                .is_none_or(|pattern| pattern.is_empty() || matches(pattern, unit))
+    }
+
+    /// Says whether a family is asked for by name, and not by a pattern for any probe.
+    pub(super) fn names(&self, family: Family) -> bool {
+        family.names().contains(&self.provider.as_str())
     }
 
     /// Says whether returns of functions are asked for, not their entries.
@@ -125,6 +154,27 @@ mod tests {
         check("k*:vfs_*", Function, Some(&["vfs_*"]));
         check("rt:sched_switch", RawTracepoint, Some(&["sched_switch"]));
         check("nonsense:x", Function, None);
+    }
+
+    #[test]
+    fn own_probes() {
+        let check = |pattern: &str, probe: &str, expected| {
+            assert_eq!(
+                Wanted::new(pattern).is_own(probe),
+                expected,
+                "{pattern} {probe}"
+            );
+        };
+        check("interval:*", "interval:ms:", true);
+        check("interval", "interval:ms:", true);
+        check("i:s", "interval:s:", true);
+        check("i:s", "interval:ms:", false);
+        check("interval:s:1", "interval:s:", true);
+        check("profile:*", "interval:ms:", false);
+        check("BEGIN", "begin", true);
+        check("end", "begin", false);
+        check("*", "begin", true);
+        check("*open*", "interval:ms:", false);
     }
 
     #[test]
