@@ -185,7 +185,24 @@ pub(crate) fn cause(kernel: &dyn Kernel, needs: Needs) -> Denial {
             _ => Denial::Confined,
         };
     }
-    no_secrets(kernel).unwrap_or(Denial::Kernel)
+    no_secrets(kernel)
+        .or_else(|| paranoid(kernel, needs, have))
+        .unwrap_or(Denial::Kernel)
+}
+
+/// Gives a missing `CAP_SYS_ADMIN` as the cause where `kernel.perf_event_paranoid` is above 2, as
+/// Debian has it: some kernels take no `CAP_PERFMON` instead then.
+fn paranoid(kernel: &dyn Kernel, needs: Needs, have: u64) -> Option<Denial> {
+    if have & SYS_ADMIN != 0 || !matches!(needs, Needs::Tracing | Needs::Perf) {
+        return None;
+    }
+    let bytes = kernel.read_file(Path::new("/proc/sys/kernel/perf_event_paranoid"));
+    let text = String::from_utf8(bytes.ok()?).ok()?;
+    let is_above = text.trim().parse::<i32>().ok()? > 2;
+    let missing = "CAP_SYS_ADMIN (kernel.perf_event_paranoid is above 2)";
+    is_above.then(|| Denial::Capability {
+        missing: vec![missing],
+    })
 }
 
 /// Gives lockdown as the cause where it forbids to look into the kernel. Integrity mode forbids

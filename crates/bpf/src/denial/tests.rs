@@ -12,6 +12,7 @@ struct World {
     memlock: u64,
     may_raise: bool,
     lockdown: &'static str,
+    paranoid: &'static str,
 }
 
 const ROOT: World = World {
@@ -20,6 +21,7 @@ const ROOT: World = World {
     memlock: 64 << 10,
     may_raise: true,
     lockdown: "[none] integrity confidentiality\n",
+    paranoid: "2\n",
 };
 
 #[track_caller]
@@ -32,8 +34,12 @@ fn check(world: World, needs: Needs, expected: &Denial) {
         Call::RaiseMemlock if world.may_raise => Ok(Reply::Done),
         Call::RaiseMemlock => Err(Errno::PERM),
         Call::ReadFile(path) => {
-            assert_eq!(path, Path::new("/sys/kernel/security/lockdown"));
-            Ok(Reply::Bytes(world.lockdown.into()))
+            let text = match path.to_str() {
+                Some("/sys/kernel/security/lockdown") => world.lockdown,
+                Some("/proc/sys/kernel/perf_event_paranoid") => world.paranoid,
+                other => panic!("{other:?}"),
+            };
+            Ok(Reply::Bytes(text.into()))
         }
         other => panic!("{other:?}"),
     });
@@ -140,6 +146,32 @@ fn other_causes_are_told_apart() {
         },
         Needs::Tracing,
         &Denial::Confined,
+    );
+}
+
+#[test]
+fn perf_events_may_need_more_than_their_capability() {
+    let world = World {
+        capabilities: BPF | PERFMON,
+        paranoid: "3\n",
+        ..ROOT
+    };
+    let missing = vec!["CAP_SYS_ADMIN (kernel.perf_event_paranoid is above 2)"];
+    let expected = Denial::Capability { missing };
+    check(world, Needs::Tracing, &expected);
+    check(world, Needs::Perf, &expected);
+    check(world, Needs::Bpf, &Denial::Kernel);
+    for paranoid in ["2\n", "", "\n"] {
+        check(World { paranoid, ..world }, Needs::Perf, &Denial::Kernel);
+    }
+    let capabilities = u64::MAX;
+    check(
+        World {
+            capabilities,
+            ..world
+        },
+        Needs::Perf,
+        &Denial::Kernel,
     );
 }
 
