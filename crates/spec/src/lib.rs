@@ -1,6 +1,6 @@
 //! eBPF instructions and the kernel-independent description of programs and maps.
 //!
-//! A [`Spec`] is plain data: the compiler of kscope-script and (later) the ELF reader both
+//! A [`Spec`] is plain data: the compiler of kscope-script and the ELF reader ([`read`]) both
 //! produce it, and only the loader of kscope-bpf meets a kernel with it. The same input gives
 //! the same `Spec` on every machine.
 
@@ -8,9 +8,12 @@ pub mod asm;
 pub mod check;
 pub mod core;
 pub mod disasm;
+pub mod elf;
 pub mod helper;
 pub mod insn;
 mod object;
+pub mod read;
+pub mod section;
 
 pub use helper::HelperId;
 pub use insn::{Insn, Reg};
