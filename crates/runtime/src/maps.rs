@@ -61,8 +61,11 @@ pub(crate) fn read_entry(
     key: &[u8],
     resolve: &dyn Resolve,
 ) -> Result<Value, Error> {
+    // The kernel's keys have zeros behind them, up to whole words.
+    let mut padded = key.to_vec();
+    padded.resize(map.key_size(), 0);
     let bytes = map
-        .lookup(key)?
+        .lookup(&padded)?
         .unwrap_or_else(|| vec![0; map.transfer_size()]);
     Ok(decode_map_value(&plan.value, &bytes, resolve))
 }

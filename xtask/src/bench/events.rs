@@ -7,12 +7,14 @@ use super::{Pair, Settings};
 const PROBE: &str = "tracepoint:raw_syscalls:sys_enter";
 
 /// What is done on each event. The first does nothing: it costs the clock, which is taken off the others.
-const BODIES: [&str; 10] = [
+const BODIES: [&str; 12] = [
     "{ }",
     "/pid == 0/ { @ = count(); }",
     "{ @ = count(); }",
     "{ @[pid] = count(); }",
     "{ @[comm] = count(); }",
+    "{ @[pid, comm] = count(); }",
+    "{ @[uid] = count(); }",
     "{ @++; }",
     "{ @[args.id]++; }",
     "{ @ = hist(args.id); }",

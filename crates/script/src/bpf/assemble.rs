@@ -357,6 +357,22 @@ fn thread(code: &lir::Code, bodies: &[Vec<Piece>], from: B) -> B {
     b
 }
 
+/// Orders the blocks: what runs only after something that seldom holds stands last, so that
+/// nothing jumps over it on the usual way.
+fn placed(blocks: &[lir::Block]) -> Vec<B> {
+    let mut usual = vec![false; blocks.len()];
+    let mut work = vec![B(0)];
+    while let Some(b) = work.pop() {
+        if !std::mem::replace(&mut usual[b.index()], true) {
+            work.extend(blocks[b.index()].end.likely());
+        }
+    }
+    let mut order = live::order(blocks);
+    // The sort is stable.
+    order.sort_by_key(|b| !usual[b.index()]);
+    order
+}
+
 /// Orders the blocks and resolves the jumps.
 fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Code, EmitError> {
     let mut blocks = code.blocks.clone();
@@ -376,7 +392,7 @@ fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Cod
             End::Exit(_) => {}
         }
     }
-    let order = live::order(&blocks);
+    let order = placed(&blocks);
     let mut result = Code {
         scratch_size: code.scratch_size,
         ..Code::default()
@@ -403,8 +419,20 @@ fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Cod
             End::Jump(target) if Some(*target) == next => {}
             End::Jump(target) => {
                 line(&mut result, block.span);
-                jumps.push((result.insns.len(), *target));
-                result.insns.push(Insn::ja(0));
+                match (
+                    &blocks[target.index()].end,
+                    bodies[target.index()].as_slice(),
+                ) {
+                    // The end of the program is as short as the jump to it.
+                    (End::Exit(_), [first, second]) if first.reloc.is_none() => {
+                        let both = [first, second].map(|piece| piece.slots.iter().flatten());
+                        result.insns.extend(both.into_iter().flatten());
+                    }
+                    _ => {
+                        jumps.push((result.insns.len(), *target));
+                        result.insns.push(Insn::ja(0));
+                    }
+                }
             }
             End::Branch {
                 cond,
@@ -412,6 +440,7 @@ fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Cod
                 right,
                 then,
                 otherwise,
+                ..
             } => {
                 line(&mut result, block.span);
                 let (cond, target, other) = match cond.negated() {

@@ -130,6 +130,7 @@ impl Select<'_> {
             right: Operand::Imm(len as i32),
             then: head,
             otherwise: after,
+            seldom: false,
         });
         self.enter(after);
     }

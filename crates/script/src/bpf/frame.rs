@@ -112,6 +112,7 @@ impl Select<'_> {
             right: Operand::Imm(0),
             then: absent,
             otherwise: main,
+            seldom: true,
         });
         self.code.blocks[absent.index()].end = End::Exit(Source::Const(0));
         Ok(())

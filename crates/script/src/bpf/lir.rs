@@ -124,6 +124,8 @@ pub(super) enum End {
         right: Operand,
         then: B,
         otherwise: B,
+        /// Whether the condition seldom holds: what only then runs stands behind all else.
+        seldom: bool,
     },
     Exit(Source),
 }
@@ -138,6 +140,12 @@ impl End {
             End::Exit(_) => (None, None),
         };
         a.into_iter().chain(b)
+    }
+
+    /// Gives the targets that are not seldom gone to.
+    pub(super) fn likely(&self) -> impl Iterator<Item = B> + use<> {
+        let first = matches!(self, End::Branch { seldom: true, .. });
+        self.targets().skip(usize::from(first))
     }
 }
 

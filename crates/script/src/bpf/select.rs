@@ -292,6 +292,7 @@ impl<'a> Select<'a> {
                     right: Operand::Imm(0),
                     then,
                     otherwise,
+                    seldom: true,
                 }
             }
             Terminator::Branch {
@@ -322,6 +323,7 @@ impl<'a> Select<'a> {
                     right,
                     then,
                     otherwise,
+                    seldom: false,
                 }
             }
         };

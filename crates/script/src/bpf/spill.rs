@@ -98,6 +98,7 @@ fn rewrite(code: &mut Code, spilled: &[bool]) {
             right,
             then,
             otherwise,
+            ..
         } = &mut end
         {
             let span = code.blocks[index].span;

@@ -68,7 +68,7 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
             map.name.clone()
         },
         kind,
-        key_size: map.key.as_ref().map_or(4, |key| key.size().max(1)),
+        key_size: map.key.as_ref().map_or(4, |key| key_size(key.size())),
         value_size,
         max_entries: entries,
         flags: if on_demand { NO_PREALLOC } else { 0 },
@@ -76,6 +76,12 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
         frozen: false,
         ..MapSpec::default()
     }
+}
+
+/// Gives the size that the kernel has for a key: it compares whole words faster than bytes, and
+/// an entry takes as much room.
+fn key_size(size: u32) -> u32 {
+    size.max(1).next_multiple_of(8)
 }
 
 impl Lower<'_> {
@@ -86,14 +92,25 @@ impl Lower<'_> {
         )
     }
 
-    /// Puts a key into memory where every byte of it depends on its value alone.
+    /// Puts a key into memory where every byte of it depends on its value alone, with zeros behind
+    /// it up to the size that the kernel has for it.
     pub(super) fn key(&mut self, map: MapRef, key: &Expr) -> Result<Place> {
         let (info, _) = self.map_info(map);
         let size = info.key.as_ref().map_or(4, crate::hir::Type::size);
         if size == 0 {
             return Ok(self.index_key(0));
         }
-        self.in_memory(key)
+        if let Some(int) = key.ty.scalar_int() {
+            let mut number = self.scalar(key)?;
+            if int.signed {
+                number = self.b.extend(int.bytes, false, number);
+            }
+            return Ok(self.number_in_memory(number));
+        }
+        if size == key_size(size) {
+            return self.memory(key);
+        }
+        self.padded_value(key)
     }
 
     /// Gives the value of a scalar plain map as a place.
@@ -140,11 +157,11 @@ impl Lower<'_> {
         Ok(())
     }
 
-    /// Puts a value into memory of the size that map values have, a multiple of 8.
+    /// Puts a value into memory of the size that keys and values of maps have, a multiple of 8.
     fn padded_value(&mut self, value: &Expr) -> Result<Place> {
         if let Some(int) = value.ty.scalar_int() {
             let number = self.scalar(value)?;
-            let place = self.number_in_memory(number, 8);
+            let place = self.number_in_memory(number);
             debug_assert!(int.bytes <= 8);
             return Ok(place);
         }

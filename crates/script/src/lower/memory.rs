@@ -127,20 +127,11 @@ impl Lower<'_> {
         }
     }
 
-    /// Puts a scalar or memory value into a place of its own and gives that.
-    pub(super) fn in_memory(&mut self, expr: &Expr) -> Result<Place> {
-        let Some(int) = expr.ty.scalar_int() else {
-            return self.memory(expr);
-        };
-        let value = self.scalar(expr)?;
-        Ok(self.number_in_memory(value, int.bytes))
-    }
-
-    /// Puts a number into a slot.
-    pub(super) fn number_in_memory(&mut self, value: Value, bytes: u8) -> Place {
+    /// Puts a number into a slot, all eight bytes of it.
+    pub(super) fn number_in_memory(&mut self, value: Value) -> Place {
         let slot = self.b.slot(8, 8);
         let place = self.slot_place(slot);
-        self.b.store(bytes, place.base, 0, value);
+        self.b.store(8, place.base, 0, value);
         place
     }
 
