@@ -166,6 +166,10 @@ fn a_kernel_without_types_is_told_from_missing_privilege() {
         .as_root(&["-e", script])
         .is(1, &no_types)
         .without(&blames);
+    let _ = program
+        .as_root(&["opensnoop", "--duration", "1"])
+        .is(1, &no_types)
+        .without(&blames);
     // The way out that is named is one.
     let script = "begin { printf(\"%d\\n\", ((struct task_struct *)curtask)->tgid != 0); exit(); }";
     let _ = program
