@@ -65,7 +65,7 @@ fn perf_events_need_more() -> bool {
 }
 
 #[test]
-fn two_capabilities_are_enough() {
+fn two_capabilities_are_enough_or_the_third_is_named() {
     let program = program_or_skip!("enough");
     unlimited_memory();
     let run = |caller, script| {
