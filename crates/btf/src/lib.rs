@@ -27,6 +27,7 @@ mod index;
 mod kind;
 mod near;
 mod query;
+mod subset;
 mod types;
 mod validate;
 pub mod write;
@@ -39,6 +40,7 @@ pub use index::essential_name;
 pub use kind::Kind;
 pub use near::nearest;
 pub use query::{EnumConstant, Field, IntShape};
+pub use subset::Kept;
 pub use types::{
     Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Linkage, Member, Param,
     Type, VarInfo,

@@ -10,6 +10,7 @@ mod access;
 mod compat;
 mod failure;
 mod matching;
+mod minimize;
 mod patch;
 mod search;
 mod target;
@@ -25,6 +26,7 @@ use value::{Value, Wrong};
 use view::{Pair, View};
 
 pub use failure::{Failure, Mismatch, Reason, Rejected, Source};
+pub use minimize::{MinimizeError, minimize};
 pub use patch::POISON;
 pub use target::{Module, Target};
 
@@ -74,33 +76,46 @@ pub fn relocate(spec: &Spec, program: &ProgramSpec, local: &Btf, target: &Target
         });
         if let Err(Fault { reason, candidates }) = done {
             patch::poison(&mut insns, at);
-            failures.push(Failure {
-                relocation: index,
-                insn: relocation.insn,
-                kind: relocation.kind,
-                type_id: TypeId(relocation.type_id),
-                access: access_text(local, relocation),
-                source: source(spec, program, relocation.insn),
-                reason,
-                candidates,
-            });
+            failures.push(failure(spec, program, local, index, reason, candidates));
         }
     }
     Relocated { insns, failures }
+}
+
+/// Names a failed relocation.
+fn failure(
+    spec: &Spec,
+    program: &ProgramSpec,
+    local: &Btf,
+    index: usize,
+    reason: Reason,
+    candidates: Vec<Rejected>,
+) -> Failure {
+    let relocation = &program.core[index];
+    Failure {
+        relocation: index,
+        insn: relocation.insn,
+        kind: relocation.kind,
+        type_id: TypeId(relocation.type_id),
+        access: access_text(local, relocation),
+        source: source(spec, program, relocation.insn),
+        reason,
+        candidates,
+    }
 }
 
 /// What a relocation comes to on both sides.
 struct Resolved<'a> {
     old: Value,
     new: Value,
-    /// The first type that fits, and the path through it.
-    found: Option<(Candidate, Access<'a>)>,
+    /// The types that fit, and the path through each. They agree on the value.
+    found: Vec<(Candidate, Access<'a>)>,
 }
 
 impl Resolved<'_> {
     fn change<'a>(&self, local: &'a Btf, target: &'a Target<'_>) -> Change<'a> {
-        let found = self.found.as_ref();
-        let views = found.map(|(candidate, _)| (local_view(local), target.view(*candidate)));
+        let first = self.found.first();
+        let views = first.map(|(candidate, _)| (local_view(local), target.view(*candidate)));
         Change {
             old: self.old,
             new: self.new,
@@ -124,6 +139,16 @@ impl From<Reason> for Fault {
     }
 }
 
+impl From<Wrong> for Fault {
+    /// For what is asked of the object's own types.
+    fn from(wrong: Wrong) -> Fault {
+        Fault::from(match wrong {
+            Wrong::Type(mismatch) => Reason::BadAccess(mismatch),
+            Wrong::Question(reason) => reason,
+        })
+    }
+}
+
 fn local_view(local: &Btf) -> View<'_> {
     View {
         btf: local,
@@ -142,110 +167,113 @@ fn resolve<'a>(
     let (kind, id) = (relocation.kind, TypeId(relocation.type_id));
     let view = local_view(local);
     let access = Access::parse(view, relocation).map_err(Reason::BadAccess)?;
-    let bad_access = |wrong| match wrong {
-        Wrong::Type(mismatch) => Fault::from(Reason::BadAccess(mismatch)),
-        Wrong::Question(reason) => Fault::from(reason),
-    };
     let old = value::value(view, kind, &access, order);
     if kind == CoreKind::TypeIdLocal {
-        let old = old.map_err(bad_access)?;
+        let old = old?;
         return Ok(Resolved {
             old,
             new: old,
-            found: None,
+            found: Vec::new(),
         });
     }
     if local.name(id).is_none_or(str::is_empty) || id == TypeId::VOID {
         return Err(Reason::Anonymous.into());
     }
     let candidates = target.candidates(local, id);
-    let mut rejected = Vec::new();
-    let mut left = Vec::new();
-    let mut first: Option<(Value, Candidate, Access<'a>)> = None;
-    let mut failed = None;
+    let old = old?;
+    let mut search = Search {
+        view,
+        kind,
+        order,
+        target,
+        first: None,
+        found: Vec::new(),
+        rejected: Vec::new(),
+    };
     for &candidate in candidates.iter() {
-        let theirs = target.view(candidate);
-        let reject = |why| Rejected {
-            owner: target.owner(candidate).to_owned(),
-            type_id: candidate.id,
-            name: theirs.text(candidate.id),
-            why,
-        };
-        let found = match search::find(&Pair::new(view, theirs), kind, &access, candidate.id) {
-            Ok(found) => found,
-            Err(why) => {
-                if why.is_fatal() {
-                    failed = Some(Reason::BadCandidate);
-                }
-                rejected.push(reject(why));
-                match failed {
-                    Some(_) => break,
-                    None => continue,
-                }
-            }
-        };
-        if old.is_err() {
-            break;
+        if let Err(reason) = search.look(&access, candidate) {
+            return Err(Fault {
+                reason,
+                candidates: search.rejected,
+            });
         }
-        let new = match value::value(theirs, kind, &found, order) {
-            Ok(new) => new,
-            Err(Wrong::Question(reason)) => {
-                failed = Some(reason);
-                break;
-            }
-            Err(Wrong::Type(why)) => {
-                rejected.push(reject(why));
-                failed = Some(Reason::BadCandidate);
-                break;
-            }
-        };
-        match &first {
-            Some((_, _, before)) if before.bit_offset != found.bit_offset => {
-                failed = Some(Reason::AmbiguousOffset {
-                    first: before.bit_offset,
-                    second: found.bit_offset,
-                });
-                break;
-            }
-            Some((before, _, _)) if before.number != new.number => {
-                failed = Some(Reason::AmbiguousValue {
-                    first: before.number,
-                    second: new.number,
-                });
-                break;
-            }
-            Some(_) => {}
-            None => first = Some((new, candidate, found)),
-        }
-        left.push(candidate);
     }
-    if let Some(reason) = failed {
-        return Err(Fault {
-            reason,
-            candidates: rejected,
-        });
-    }
-    let old = old.map_err(bad_access)?;
-    if let Some((new, candidate, found)) = first {
-        if left.len() < candidates.len() {
-            target.keep(id, left);
+    if let Some(new) = search.first {
+        let found = search.found;
+        if found.len() < candidates.len() {
+            target.keep(id, found.iter().map(|(candidate, _)| *candidate).collect());
         }
-        let found = Some((candidate, found));
         return Ok(Resolved { old, new, found });
     }
     match value::absent(kind) {
         Some(new) => Ok(Resolved {
             old,
             new,
-            found: None,
+            found: Vec::new(),
         }),
         None => Err(Fault {
             reason: match candidates.is_empty() {
                 true => Reason::NoCandidate,
                 false => Reason::NoneFits,
             },
-            candidates: rejected,
+            candidates: search.rejected,
         }),
+    }
+}
+
+/// A look at one candidate after the other.
+struct Search<'a, 't> {
+    view: View<'a>,
+    kind: CoreKind,
+    order: ByteOrder,
+    target: &'a Target<'t>,
+    /// What the first that fits comes to.
+    first: Option<Value>,
+    found: Vec<(Candidate, Access<'a>)>,
+    rejected: Vec<Rejected>,
+}
+
+impl<'a> Search<'a, '_> {
+    /// Looks at a candidate; fails where the relocation must be refused.
+    fn look(&mut self, access: &Access<'a>, candidate: Candidate) -> Result<(), Reason> {
+        let theirs = self.target.view(candidate);
+        let pair = Pair::new(self.view, theirs);
+        let found = match search::find(&pair, self.kind, access, candidate.id) {
+            Ok(found) => found,
+            Err(why) => return self.reject(theirs, candidate, why),
+        };
+        let new = match value::value(theirs, self.kind, &found, self.order) {
+            Ok(new) => new,
+            Err(Wrong::Question(reason)) => return Err(reason),
+            Err(Wrong::Type(why)) => return self.reject(theirs, candidate, why),
+        };
+        let before = self.first.get_or_insert(new);
+        let offset = self.found.first().map(|(_, first)| first.bit_offset);
+        if let Some(first) = offset.filter(|&first| first != found.bit_offset) {
+            let second = found.bit_offset;
+            return Err(Reason::AmbiguousOffset { first, second });
+        }
+        if before.number != new.number {
+            let (first, second) = (before.number, new.number);
+            return Err(Reason::AmbiguousValue { first, second });
+        }
+        self.found.push((candidate, found));
+        Ok(())
+    }
+
+    fn reject(&mut self, view: View<'_>, of: Candidate, why: Mismatch) -> Result<(), Reason> {
+        let fatal = why.is_fatal();
+        self.rejected.push(Rejected {
+            owner: self.target.owner(of).to_owned(),
+            type_id: of.id,
+            name: view.text(of.id),
+            why,
+        });
+        if fatal {
+            Err(Reason::BadCandidate)
+        } else {
+            Ok(())
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! Whether a type of the target is defined as the object's type is: at least its members, at least
 //! its constants, the same sizes and signs.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kscope_btf::{Composite, Enum, Type, TypeId, essential_name};
 
@@ -103,13 +103,16 @@ fn members_match(
     if local.len() > target.len() {
         return Ok(false);
     }
+    pair.steps(target.len())?;
+    let mut others: HashMap<&str, Vec<usize>> = HashMap::new();
+    for index in 0..target.len() {
+        let name = essential_name(target.member_name(index));
+        others.entry(name).or_default().push(index);
+    }
     for member in local.members() {
         let mut matched = false;
-        for index in 0..target.len() {
-            pair.step()?;
-            if essential_name(target.member_name(index)) != essential_name(member.name) {
-                continue;
-            }
+        let same = others.get(essential_name(member.name));
+        for &index in same.into_iter().flatten() {
             let other = target.member(index).type_id;
             if matches(pair, member.type_id, other, false, level - 1)? {
                 matched = true;

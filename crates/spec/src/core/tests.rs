@@ -177,6 +177,7 @@ fn relocated(kind: CoreKind, local: &str, target: &str, access: &str, text: &str
     let target = Btf::parse(types(target).0).expect("the target's types");
     let program = program(kind, &labels, access, text);
     let done = relocate(&Spec::default(), &program, &local, &Target::new(&target));
+    check_minimal(kind, &program, &local, &target, &done);
     match done.failures.first() {
         None => said(&done.insns),
         Some(failure) => {
@@ -188,5 +189,37 @@ fn relocated(kind: CoreKind, local: &str, target: &str, access: &str, text: &str
             };
             format!("{fatal}{failure}")
         }
+    }
+}
+
+/// Relocates against as little of the target's types as is needed: the same comes of it.
+fn check_minimal(
+    kind: CoreKind,
+    program: &ProgramSpec,
+    local: &Btf,
+    target: &Btf,
+    expected: &Relocated,
+) {
+    let spec = Spec {
+        types: local.bytes().to_vec(),
+        programs: vec![program.clone()],
+        ..Spec::default()
+    };
+    let small = match minimize(&[&spec], target) {
+        Ok(small) => small,
+        Err(MinimizeError::Refused { failure, .. }) => {
+            assert_eq!(Some(&*failure), expected.refusal());
+            return;
+        }
+        Err(error) => panic!("{error}"),
+    };
+    assert!(small.len() <= target.bytes().len());
+    let small = Btf::parse(small).expect("types");
+    assert_eq!(small.validate(), Ok(()));
+    let again = relocate(&spec, program, local, &Target::new(&small));
+    let told = |done: &Relocated| done.failures.len();
+    assert_eq!(told(&again), told(expected), "{:?}", again.failures);
+    if kind != CoreKind::TypeIdTarget {
+        assert_eq!(again.insns, expected.insns);
     }
 }

@@ -72,7 +72,7 @@ pub(super) const DEPTH: u32 = 32;
 pub(super) struct Pair<'a> {
     pub(super) local: View<'a>,
     pub(super) target: View<'a>,
-    steps: Cell<u32>,
+    steps: Cell<usize>,
 }
 
 impl<'a> Pair<'a> {
@@ -88,8 +88,13 @@ impl<'a> Pair<'a> {
 
     /// Counts a step.
     pub(super) fn step(&self) -> Result<(), Mismatch> {
-        let left = self.steps.get().checked_sub(1).ok_or(Mismatch::TooDeep)?;
-        self.steps.set(left);
+        self.steps(1)
+    }
+
+    /// Counts steps.
+    pub(super) fn steps(&self, count: usize) -> Result<(), Mismatch> {
+        let left = self.steps.get().checked_sub(count);
+        self.steps.set(left.ok_or(Mismatch::TooDeep)?);
         Ok(())
     }
 }
