@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType};
 use kscope_bpf::sys::{Errno, Sampling, SharedKernel};
-use kscope_bpf::{Error, Features, KprobeAt, Link, Object, Program, UpdateMode};
+use kscope_bpf::{Error, Features, KprobeAt, Link, Object, Program, UpdateMode, Uprobe};
 use kscope_tests::assembly::{Assembly, kernel_types};
 use kscope_tests::{kernel_or_skip, skip};
 
@@ -277,21 +277,23 @@ fn uprobes_fire() {
     let call = || assert_eq!(kscope_test_probed(1), 2);
     for on_return in [false, true] {
         for pid in [None, Some(std::process::id())] {
+            let probe = Uprobe {
+                on_return,
+                pid,
+                ..Uprobe::new(&path, offset)
+            };
             let object = load(&kernel, ProgramType::Kprobe, AttachKind::None).expect("loads");
             let program = object.program(ProgramId(0)).expect("loaded");
-            if let Err(error @ Error::Unsupported { .. }) =
-                program.attach_uprobe(&path, offset, on_return, pid, 0)
-            {
+            if let Err(error @ Error::Unsupported { .. }) = program.attach_uprobe(&probe) {
                 skip!("uprobe", "{error}");
             }
-            let attach =
-                |program: &Program| program.attach_uprobe(&path, offset, on_return, pid, 0);
+            let attach = |program: &Program| program.attach_uprobe(&probe);
             fires(&object, attach, call);
         }
     }
     let object = load(&kernel, ProgramType::Kprobe, AttachKind::None).expect("loads");
     let program = object.program(ProgramId(0)).expect("loaded");
-    let absent = program.attach_uprobe(Path::new("/no/such/file"), 0, false, None, 0);
+    let absent = program.attach_uprobe(&Uprobe::new(Path::new("/no/such/file"), 0));
     assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
 }
 

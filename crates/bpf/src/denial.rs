@@ -232,6 +232,7 @@ pub(crate) fn used_up(kernel: &dyn Kernel) -> Option<Denial> {
         },
         flags: 0,
         name: "kscope_probe",
+        ..MapCreate::default()
     };
     let refused = matches!(kernel.map_create(larger), Err(Errno::PERM));
     refused.then_some(Denial::Memlock { limit })

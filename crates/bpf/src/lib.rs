@@ -50,8 +50,12 @@ pub use denial::Denial;
 pub use error::Error;
 pub use event::{EventReader, EventRound};
 pub use features::{Features, Support};
+pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
-pub use link::{IterReader, KprobeAt, Link};
+pub use link::{
+    CgroupMode, Direction, Interface, IterReader, KprobeAt, Link, LinkDetails, LinkKind,
+    NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace, XdpMode,
+};
 pub use loader::{Loader, Object};
 pub use log::VerifierLog;
 pub use map::{Map, UpdateMode};

@@ -186,6 +186,7 @@ impl<'a> Loader<'a> {
                 line_info: info.map_or(&[], |(_, records)| &records.lines),
                 log_level,
                 log,
+                ..ProgramLoad::default()
             })
         };
         let fd = match load(Log::Nothing) {

@@ -54,6 +54,7 @@ impl Map {
             shape,
             flags: spec.flags,
             name: &spec.name,
+            ..MapCreate::default()
         };
         let fd = match kernel.map_create(create) {
             // Kernels before 5.11 charge maps to the limit on locked memory.
@@ -336,6 +337,7 @@ fn creation_error(kernel: &SharedKernel, spec: &MapSpec, errno: Errno) -> Error 
             shape,
             flags: 0,
             name: "probe",
+            ..MapCreate::default()
         });
         if matches!(probe, Err(Errno::INVAL)) {
             return Error::Unsupported {

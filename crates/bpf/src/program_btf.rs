@@ -85,12 +85,14 @@ impl ProgramBtf {
     /// Loads the blob.
     pub(crate) fn load(&self, kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
         let load = BtfLoad {
+            token: None,
             bytes: &self.blob,
             log: None,
         };
         kernel.btf_load(load).map_err(|errno| {
             let mut log = vec![0; 1 << 16];
             let again = BtfLoad {
+                token: None,
                 bytes: &self.blob,
                 log: Some(&mut log),
             };

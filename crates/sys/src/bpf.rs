@@ -3,15 +3,23 @@
 //! Each command passes only the bytes of the attribute up to its last used field, because a kernel
 //! refuses non-zero bytes that it does not know and takes a shorter attribute as zero-filled.
 
+mod attach;
 mod attr;
+mod link;
+mod load;
+mod map;
 
-use std::ffi::{CStr, CString};
-use std::os::fd::{AsRawFd, BorrowedFd};
+use std::ffi::CStr;
+use std::os::fd::{AsRawFd, BorrowedFd, OwnedFd};
 
 use crate::errno::Errno;
-use crate::map_fd::{MapFd, MapShape};
+use crate::map_fd::MapFd;
 
+pub use attach::{AttachTarget, ProgramAttach, ProgramDetach, ProgramQuery, ProgramQueryOutcome};
 pub(crate) use attr::Attr;
+pub use link::{IterOver, LinkCreate, LinkInfo, LinkTarget, Order, Peer};
+pub use load::{BtfInfo, BtfLoad, MapCreate, ProgramLoad};
+pub use map::{Batch, BatchKind, BatchWrite, MapInfo};
 
 /// One command of bpf(2).
 #[allow(
@@ -52,8 +60,45 @@ pub enum Bpf<'a> {
     /// `BPF_MAP_LOOKUP_BATCH` or `BPF_MAP_LOOKUP_AND_DELETE_BATCH`. Answer: `Reply::Batch`;
     /// the kernel's `ENOENT` at the end is an answer as well.
     MapBatch(Batch<'a>),
+    /// `BPF_MAP_UPDATE_BATCH` or `BPF_MAP_DELETE_BATCH`. Answer: `Reply::Number`, how many entries
+    /// were done.
+    MapBatchWrite(BatchWrite<'a>),
+    /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`; a queue or stack has no key.
+    MapTake {
+        map: &'a MapFd,
+        key: &'a [u8],
+        value: &'a mut [u8],
+        flags: u64,
+    },
+    /// `BPF_MAP_LOOKUP_ELEM` with flags (`BPF_F_LOCK`), or without a key (queues, stacks), or by a
+    /// value (bloom filters).
+    MapLookupFlags {
+        map: &'a MapFd,
+        key: &'a [u8],
+        value: &'a mut [u8],
+        flags: u64,
+    },
     /// `BPF_MAP_FREEZE`.
     MapFreeze { map: &'a MapFd },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a map.
+    MapInfo {
+        map: BorrowedFd<'a>,
+        into: &'a mut [u8; MapInfo::SIZE],
+    },
+    /// Finds out what map a descriptor is, and binds it to its sizes. Answer: `Reply::Map`;
+    /// `EINVAL` for what is no map.
+    MapAdopt { fd: OwnedFd },
+    /// `BPF_MAP_GET_NEXT_ID`. Answer: `Reply::Number`; `ENOENT` at the end.
+    MapNextId { after: u32 },
+    /// `BPF_MAP_GET_FD_BY_ID`. Answer: `Reply::Fd`.
+    MapById { id: u32 },
+    /// `BPF_OBJ_PIN` of a map, program or link.
+    Pin {
+        path: &'a CStr,
+        object: BorrowedFd<'a>,
+    },
+    /// `BPF_OBJ_GET`. Answer: `Reply::Fd`.
+    Pinned { path: &'a CStr },
     /// `BPF_PROG_LOAD`. Answer: `Reply::Fd`.
     ProgramLoad(ProgramLoad<'a>),
     /// `BPF_PROG_TEST_RUN`. Answer: `Reply::TestRun`.
@@ -75,80 +120,48 @@ pub enum Bpf<'a> {
     },
     /// `BPF_BTF_LOAD`. Answer: `Reply::Fd`.
     BtfLoad(BtfLoad<'a>),
+    /// `BPF_BTF_GET_NEXT_ID`. Answer: `Reply::Number`, the id after this one; `ENOENT` at the end.
+    BtfNextId { after: u32 },
+    /// `BPF_BTF_GET_FD_BY_ID`. Answer: `Reply::Fd`.
+    BtfById { id: u32 },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a BTF; its name goes to `name`, its bytes to `blob`, cut to the
+    /// room there is. Answer: `Reply::Btf`.
+    BtfInfo {
+        btf: BorrowedFd<'a>,
+        name: &'a mut [u8],
+        blob: &'a mut [u8],
+    },
     /// `BPF_LINK_CREATE`. Answer: `Reply::Fd`.
     LinkCreate(LinkCreate<'a>),
+    /// `BPF_LINK_UPDATE`: another program (or map of functions) in a link's place; with `old` only
+    /// if that is what it holds.
+    LinkUpdate {
+        link: BorrowedFd<'a>,
+        new: BorrowedFd<'a>,
+        old: Option<BorrowedFd<'a>>,
+    },
+    /// `BPF_LINK_DETACH`: the link stays, without its target.
+    LinkDetach { link: BorrowedFd<'a> },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a link, and the text that belongs to it.
+    LinkInfo {
+        link: BorrowedFd<'a>,
+        into: &'a mut [u8; LinkInfo::SIZE],
+        text: &'a mut [u8],
+    },
+    /// `BPF_LINK_GET_NEXT_ID`. Answer: `Reply::Number`; `ENOENT` at the end.
+    LinkNextId { after: u32 },
+    /// `BPF_LINK_GET_FD_BY_ID`. Answer: `Reply::Fd`.
+    LinkById { id: u32 },
+    /// `BPF_PROG_ATTACH`.
+    ProgramAttach(ProgramAttach<'a>),
+    /// `BPF_PROG_DETACH`.
+    ProgramDetach(ProgramDetach<'a>),
+    /// `BPF_PROG_QUERY`. Answer: `Reply::Query`.
+    ProgramQuery(ProgramQuery<'a>),
     /// `BPF_ITER_CREATE`. Answer: `Reply::Fd`.
     IterCreate { link: BorrowedFd<'a> },
     /// `BPF_ENABLE_STATS` for run time; in force while the descriptor lives. Answer: `Reply::Fd`.
     EnableStats,
-}
-
-/// A map to be created.
-#[derive(Clone, Copy, Debug)]
-pub struct MapCreate<'a> {
-    /// Type and sizes.
-    pub shape: MapShape,
-    /// `BPF_F_*` creation flags.
-    pub flags: u32,
-    /// Name; cut and cleaned as the kernel demands.
-    pub name: &'a str,
-}
-
-/// Entries read in one call.
-#[derive(Debug)]
-pub struct Batch<'a> {
-    /// The map.
-    pub map: &'a MapFd,
-    /// Whether entries are removed as they are read.
-    pub delete: bool,
-    /// Where to go on; at least 4 bytes and the key's size. Rewritten by the call.
-    pub position: &'a mut [u8],
-    /// Whether `position` holds a position yet.
-    pub resume: bool,
-    /// Room for the keys.
-    pub keys: &'a mut [u8],
-    /// Room for the values.
-    pub values: &'a mut [u8],
-    /// Number of entries there is room for.
-    pub room: u32,
-}
-
-/// A program to be loaded.
-#[derive(Debug, Default)]
-pub struct ProgramLoad<'a> {
-    /// The kernel's `enum bpf_prog_type`.
-    pub kind: u32,
-    /// Name; cut and cleaned as the kernel demands.
-    pub name: &'a str,
-    /// Encoded instructions, 8 bytes each, in host byte order.
-    pub insns: &'a [u8],
-    /// Licence.
-    pub license: &'a str,
-    /// `BPF_F_*` load flags.
-    pub flags: u32,
-    /// `enum bpf_attach_type`; 0 where it does not matter.
-    pub attach_type: u32,
-    /// BTF type that the program attaches to; 0 for none.
-    pub attach_btf_id: u32,
-    /// BTF blob that the next two refer to.
-    pub btf: Option<BorrowedFd<'a>>,
-    /// Array of `struct bpf_func_info` (8 bytes each).
-    pub func_info: &'a [u8],
-    /// Array of `struct bpf_line_info` (16 bytes each).
-    pub line_info: &'a [u8],
-    /// Verbosity of the verifier's log.
-    pub log_level: u32,
-    /// Room for the verifier's log.
-    pub log: Option<&'a mut [u8]>,
-}
-
-/// A BTF blob to be loaded.
-#[derive(Debug)]
-pub struct BtfLoad<'a> {
-    /// The blob.
-    pub bytes: &'a [u8],
-    /// Room for the kernel's complaints.
-    pub log: Option<&'a mut [u8]>,
 }
 
 /// A program's trial run.
@@ -183,39 +196,6 @@ pub struct TestRunOutcome {
     pub context_size: u32,
 }
 
-/// A link to be created.
-#[derive(Clone, Copy, Debug)]
-pub struct LinkCreate<'a> {
-    /// The program.
-    pub program: BorrowedFd<'a>,
-    /// `enum bpf_attach_type`.
-    pub attach_type: u32,
-    /// Where it attaches.
-    pub target: LinkTarget<'a>,
-}
-
-/// Where a link attaches.
-#[allow(
-    missing_docs,
-    reason = "the fields are named as bpf(2) and the kernel name them"
-)]
-#[derive(Clone, Copy, Debug)]
-pub enum LinkTarget<'a> {
-    /// Where the program was loaded for (fentry, fexit, BTF-typed tracepoint), with a cookie
-    /// (5.19).
-    Loaded { cookie: u64 },
-    /// An iterator without parameters.
-    Iterator,
-    /// A perf event, with a cookie (5.15).
-    PerfEvent { event: BorrowedFd<'a>, cookie: u64 },
-    /// Many kernel functions by name (5.18); `cookies` is empty or as long as `names`.
-    KprobeMulti {
-        names: &'a [CString],
-        cookies: &'a [u64],
-        returns: bool,
-    },
-}
-
 /// The first fields of the kernel's `struct bpf_prog_info`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct ProgramInfo {
@@ -239,6 +219,8 @@ pub struct ProgramInfo {
     pub recursion_misses: u64,
     /// Instructions that the verifier walked through (5.16).
     pub verified_insns: u32,
+    /// Id of the BTF that was loaded with it; 0 for none.
+    pub btf_id: u32,
 }
 
 impl ProgramInfo {
@@ -270,6 +252,7 @@ impl ProgramInfo {
             runs: long(200),
             recursion_misses: long(208),
             verified_insns: number(216),
+            btf_id: number(128),
         }
     }
 }
@@ -303,6 +286,23 @@ impl Bpf<'_> {
             Bpf::MapNextKey { .. } => "BPF_MAP_GET_NEXT_KEY",
             Bpf::MapBatch(batch) if batch.delete => "BPF_MAP_LOOKUP_AND_DELETE_BATCH",
             Bpf::MapBatch(_) => "BPF_MAP_LOOKUP_BATCH",
+            Bpf::MapBatchWrite(batch) => batch.name(),
+            Bpf::MapTake { .. } => "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
+            Bpf::MapLookupFlags { .. } => "BPF_MAP_LOOKUP_ELEM",
+            Bpf::MapInfo { .. } | Bpf::MapAdopt { .. } | Bpf::LinkInfo { .. } => {
+                "BPF_OBJ_GET_INFO_BY_FD"
+            }
+            Bpf::MapNextId { .. } => "BPF_MAP_GET_NEXT_ID",
+            Bpf::MapById { .. } => "BPF_MAP_GET_FD_BY_ID",
+            Bpf::Pin { .. } => "BPF_OBJ_PIN",
+            Bpf::Pinned { .. } => "BPF_OBJ_GET",
+            Bpf::LinkUpdate { .. } => "BPF_LINK_UPDATE",
+            Bpf::LinkDetach { .. } => "BPF_LINK_DETACH",
+            Bpf::LinkNextId { .. } => "BPF_LINK_GET_NEXT_ID",
+            Bpf::LinkById { .. } => "BPF_LINK_GET_FD_BY_ID",
+            Bpf::ProgramAttach(_) => "BPF_PROG_ATTACH",
+            Bpf::ProgramDetach(_) => "BPF_PROG_DETACH",
+            Bpf::ProgramQuery(_) => "BPF_PROG_QUERY",
             Bpf::MapFreeze { .. } => "BPF_MAP_FREEZE",
             Bpf::ProgramLoad(_) => "BPF_PROG_LOAD",
             Bpf::TestRun(_) => "BPF_PROG_TEST_RUN",
@@ -311,6 +311,9 @@ impl Bpf<'_> {
             Bpf::ProgramById { .. } => "BPF_PROG_GET_FD_BY_ID",
             Bpf::RawTracepointOpen { .. } => "BPF_RAW_TRACEPOINT_OPEN",
             Bpf::BtfLoad(_) => "BPF_BTF_LOAD",
+            Bpf::BtfNextId { .. } => "BPF_BTF_GET_NEXT_ID",
+            Bpf::BtfById { .. } => "BPF_BTF_GET_FD_BY_ID",
+            Bpf::BtfInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
             Bpf::LinkCreate(_) => "BPF_LINK_CREATE",
             Bpf::IterCreate { .. } => "BPF_ITER_CREATE",
             Bpf::EnableStats => "BPF_ENABLE_STATS",
@@ -324,13 +327,7 @@ impl Bpf<'_> {
     /// `EINVAL` for a buffer of the wrong size, `E2BIG` for one of 4 GiB, without a system call.
     pub(crate) fn attr(&mut self) -> Result<Attr, Errno> {
         Ok(match self {
-            Bpf::MapCreate(map) => Attr::new(0, 44)
-                .u32(0, map.shape.kind)
-                .u32(4, map.shape.key_size)
-                .u32(8, map.shape.value_size)
-                .u32(12, map.shape.max_entries)
-                .u32(16, map.flags)
-                .name(28, map.name),
+            Bpf::MapCreate(map) => map.attr(),
             Bpf::MapLookup { map, key, value } => {
                 fits(map, key, Some(value))?;
                 Attr::new(1, 32).fd(0, *map).source(8, key).sink(16, value)
@@ -377,7 +374,49 @@ impl Bpf<'_> {
                     .sink(16, next)
             }
             Bpf::MapBatch(batch) => batch.attr()?,
+            Bpf::MapBatchWrite(batch) => batch.attr()?,
+            Bpf::MapTake {
+                map,
+                key,
+                value,
+                flags,
+            } => {
+                map::keyed(map, key, value)?;
+                Attr::new(21, 32)
+                    .fd(0, *map)
+                    .source(8, key)
+                    .sink(16, value)
+                    .u64(24, *flags)
+            }
+            Bpf::MapLookupFlags {
+                map,
+                key,
+                value,
+                flags,
+            } => {
+                map::keyed(map, key, value)?;
+                Attr::new(1, 32)
+                    .fd(0, *map)
+                    .source(8, key)
+                    .sink(16, value)
+                    .u64(24, *flags)
+            }
             Bpf::MapFreeze { map } => Attr::new(22, 4).fd(0, *map),
+            Bpf::MapInfo { map, into } => {
+                into.fill(0);
+                Attr::new(15, 16)
+                    .fd(0, *map)
+                    .u32(4, MapInfo::SIZE as u32)
+                    .sink(8, *into)
+            }
+            // What is asked of the kernel is `MapInfo`, by the one who performs this.
+            Bpf::MapAdopt { fd } => Attr::new(15, 16).fd(0, fd),
+            Bpf::MapNextId { after } => Attr::new(12, 12).u32(0, *after),
+            Bpf::MapById { id } => Attr::new(14, 12).u32(0, *id),
+            Bpf::Pin { path, object } => {
+                Attr::new(6, 12).u64(0, path.as_ptr() as u64).fd(8, *object)
+            }
+            Bpf::Pinned { path } => Attr::new(7, 12).u64(0, path.as_ptr() as u64),
             Bpf::ProgramLoad(load) => load.attr()?,
             Bpf::TestRun(run) => run.attr()?,
             Bpf::ProgramInfo { program, into } => {
@@ -403,85 +442,36 @@ impl Bpf<'_> {
                     .fd(8, *program)
                     .u64(16, *cookie)
             }
-            Bpf::BtfLoad(load) => {
-                let attr = Attr::new(18, 28)
-                    .source(0, load.bytes)
-                    .u32(16, length(load.bytes)?);
-                match &mut load.log {
+            Bpf::BtfLoad(load) => load.attr()?,
+            Bpf::BtfNextId { after } => Attr::new(23, 12).u32(0, *after),
+            Bpf::BtfById { id } => Attr::new(19, 12).u32(0, *id),
+            Bpf::BtfInfo { btf, name, blob } => BtfInfo::attr(*btf, name, blob)?,
+            Bpf::LinkCreate(link) => link.attr()?,
+            Bpf::LinkUpdate { link, new, old } => {
+                const REPLACE: u32 = 1 << 2;
+                let attr = Attr::new(29, 16).fd(0, *link).fd(4, *new);
+                match old {
                     None => attr,
-                    Some(log) => attr.u32(20, length(log)?).sink(8, log).u32(24, 1),
+                    Some(old) => attr.u32(8, REPLACE).fd(12, *old),
                 }
             }
-            Bpf::LinkCreate(link) => link.attr()?,
+            Bpf::LinkDetach { link } => Attr::new(34, 4).fd(0, *link),
+            Bpf::LinkInfo { link, into, .. } => {
+                // Without the text's address: what lies where depends on the kind of link.
+                into.fill(0);
+                Attr::new(15, 16)
+                    .fd(0, *link)
+                    .u32(4, LinkInfo::SIZE as u32)
+                    .sink(8, *into)
+            }
+            Bpf::LinkNextId { after } => Attr::new(31, 12).u32(0, *after),
+            Bpf::LinkById { id } => Attr::new(30, 12).u32(0, *id),
+            Bpf::ProgramAttach(attach) => attach.attr(),
+            Bpf::ProgramDetach(detach) => detach.attr(),
+            Bpf::ProgramQuery(query) => query.attr()?,
             Bpf::IterCreate { link } => Attr::new(33, 8).fd(0, *link),
             Bpf::EnableStats => Attr::new(32, 4),
         })
-    }
-}
-
-impl Batch<'_> {
-    fn attr(&mut self) -> Result<Attr, Errno> {
-        let room = self.room as usize;
-        let key_size = self.map.shape().key_size as usize;
-        let keys = room.checked_mul(key_size).ok_or(Errno::TOO_BIG)?;
-        let values = room
-            .checked_mul(self.map.transfer_size())
-            .ok_or(Errno::TOO_BIG)?;
-        sized(self.keys, keys)?;
-        sized(self.values, values)?;
-        if self.position.len() < key_size.max(4) {
-            return Err(Errno::INVAL);
-        }
-        let command = if self.delete { 25 } else { 24 };
-        let mut attr = Attr::new(command, 56);
-        if self.resume {
-            attr = attr.source(0, self.position);
-        }
-        Ok(attr
-            .sink(8, self.position)
-            .sink(16, self.keys)
-            .sink(24, self.values)
-            .u32(32, self.room)
-            .fd(36, self.map))
-    }
-}
-
-impl ProgramLoad<'_> {
-    fn attr(&mut self) -> Result<Attr, Errno> {
-        if !self.insns.len().is_multiple_of(8) {
-            return Err(Errno::INVAL);
-        }
-        let license = CString::new(self.license).map_err(|_| Errno::INVAL)?;
-        let mut attr = Attr::new(5, 112)
-            .u32(0, self.kind)
-            .u32(4, length(self.insns)? / 8)
-            .source(8, self.insns)
-            .u64(16, license.as_ptr() as u64)
-            .u32(44, self.flags)
-            .name(48, self.name)
-            .u32(68, self.attach_type)
-            .u32(108, self.attach_btf_id);
-        attr.held.string = Some(license);
-        if let Some(btf) = self.btf {
-            attr = attr.fd(72, btf);
-            if !self.func_info.is_empty() {
-                attr = attr
-                    .u32(76, 8)
-                    .source(80, self.func_info)
-                    .u32(88, length(self.func_info)? / 8);
-            }
-            if !self.line_info.is_empty() {
-                attr = attr
-                    .u32(92, 16)
-                    .source(96, self.line_info)
-                    .u32(104, length(self.line_info)? / 16);
-            }
-        }
-        if let Some(log) = &mut self.log {
-            let size = length(log)?;
-            attr = attr.u32(24, self.log_level).u32(28, size).sink(32, log);
-        }
-        Ok(attr)
     }
 }
 
@@ -503,44 +493,6 @@ impl TestRun<'_> {
         Ok(match self.cpu {
             None => attr,
             Some(cpu) => attr.u32(64, ON_CPU).u32(68, cpu),
-        })
-    }
-}
-
-impl LinkCreate<'_> {
-    fn attr(&self) -> Result<Attr, Errno> {
-        let base = |size| {
-            Attr::new(28, size)
-                .fd(0, self.program)
-                .u32(8, self.attach_type)
-        };
-        Ok(match self.target {
-            LinkTarget::Loaded { cookie: 0 } | LinkTarget::Iterator => base(16),
-            LinkTarget::Loaded { cookie } => base(32).u64(24, cookie),
-            LinkTarget::PerfEvent { event, cookie } => base(24).fd(4, event).u64(16, cookie),
-            LinkTarget::KprobeMulti {
-                names,
-                cookies,
-                returns,
-            } => {
-                if !cookies.is_empty() && cookies.len() != names.len() {
-                    return Err(Errno::INVAL);
-                }
-                let pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-                let count = u32::try_from(names.len()).map_err(|_| Errno::TOO_BIG)?;
-                let cookies = if cookies.is_empty() {
-                    0
-                } else {
-                    cookies.as_ptr() as u64
-                };
-                let mut attr = base(48)
-                    .u32(16, u32::from(returns))
-                    .u32(20, count)
-                    .u64(24, pointers.as_ptr() as u64)
-                    .u64(40, cookies);
-                attr.held.pointers = pointers;
-                attr
-            }
         })
     }
 }

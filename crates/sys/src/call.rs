@@ -1,10 +1,11 @@
 //! What can be asked of the kernel, as one enum, and what it answers.
 
+use std::ffi::CStr;
 use std::os::fd::{BorrowedFd, OwnedFd};
 use std::path::Path;
 use std::time::Duration;
 
-use crate::bpf::{Bpf, TestRunOutcome};
+use crate::bpf::{Bpf, BtfInfo, ProgramQueryOutcome, TestRunOutcome};
 use crate::map_fd::MapFd;
 use crate::mapping::{Mapping, MemoryRequest};
 use crate::perf::{PerfEvent, PerfIoctl};
@@ -54,6 +55,20 @@ pub enum Call<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+    /// setsockopt(2) of a program on a socket. Answer: [`Reply::Done`].
+    SocketProgram {
+        /// The socket.
+        socket: BorrowedFd<'a>,
+        /// Which of a socket's programs.
+        place: SocketPlace,
+        /// The program; `None` takes it away.
+        program: Option<BorrowedFd<'a>>,
+    },
+    /// Sends one request of rtnetlink(7) and reads the answer to its end. Answer: [`Reply::Bytes`],
+    /// all messages; the kernel's verdict is the last.
+    Netlink(&'a [u8]),
+    /// if_nametoindex(3). Answer: [`Reply::Number`].
+    InterfaceIndex(&'a CStr),
     /// Reads a whole small file, for example in sysfs. Answer: [`Reply::Bytes`].
     ReadFile(&'a Path),
     /// Maps a whole file of sysfs read-only. Answer: [`Reply::Mapping`]; `ENODEV` or `EINVAL`
@@ -99,6 +114,9 @@ impl Call<'_> {
             Call::EventFd => "eventfd",
             Call::Read { .. } | Call::ReadFile(_) => "read",
             Call::Write { .. } => "write",
+            Call::SocketProgram { .. } => "setsockopt",
+            Call::Netlink(_) => "netlink",
+            Call::InterfaceIndex(_) => "if_nametoindex",
             Call::Identity(_) => "stat",
             Call::Mount { .. } => "mount",
             Call::RaiseMemlock => "setrlimit",
@@ -141,8 +159,12 @@ pub enum Reply {
     Cpus(Vec<u32>),
     /// Which file a path names.
     Identity(FileIdentity),
+    /// What a hook holds.
+    Query(ProgramQueryOutcome),
     /// Outcome of a program's test run.
     TestRun(TestRunOutcome),
+    /// What a BTF is.
+    Btf(BtfInfo),
 }
 
 /// Up to 16 tokens of ready descriptors.
@@ -165,6 +187,15 @@ impl EpollEvents {
     pub fn tokens(&self) -> &[u64] {
         self.tokens.get(..self.count).unwrap_or_default()
     }
+}
+
+/// Which of a socket's programs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum SocketPlace {
+    /// The filter of what comes in (`SO_ATTACH_BPF`).
+    Filter,
+    /// The choice among sockets that share an address (`SO_ATTACH_REUSEPORT_EBPF`).
+    Reuseport,
 }
 
 /// Clocks of clock_gettime(2).

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::bpf::{
-    Batch, Bpf, BtfLoad, LinkCreate, MapCreate, ProgramInfo, ProgramLoad, TestRun, TestRunOutcome,
+    Bpf, BtfInfo, BtfLoad, LinkCreate, MapCreate, ProgramInfo, ProgramLoad, TestRun, TestRunOutcome,
 };
 use crate::call::{Call, Clock, EpollEvents, FileIdentity, Reply};
 use crate::errno::Errno;
@@ -51,6 +51,14 @@ macro_rules! answer {
             Err(errno) => Err(errno),
         }
     };
+}
+
+mod link;
+mod map;
+
+/// Narrows an id or count that the kernel gave.
+fn narrow(number: u64) -> Result<u32, Errno> {
+    u32::try_from(number).map_err(|_| Errno::IO)
 }
 
 #[allow(
@@ -117,14 +125,6 @@ impl dyn Kernel + '_ {
         self.done(Call::Bpf(Bpf::MapNextKey { map, key, next }))
     }
 
-    /// Reads many entries at once; gives how many, and whether that was the end.
-    pub fn map_batch(&self, batch: Batch<'_>) -> Result<(u32, bool), Errno> {
-        match self.call(Call::Bpf(Bpf::MapBatch(batch)))? {
-            Reply::Batch { count, ended } => Ok((count, ended)),
-            _ => Err(Errno::IO),
-        }
-    }
-
     /// Makes a map read-only for system calls, for good.
     pub fn map_freeze(&self, map: &MapFd) -> Result<(), Errno> {
         self.done(Call::Bpf(Bpf::MapFreeze { map }))
@@ -133,6 +133,27 @@ impl dyn Kernel + '_ {
     /// Loads a program.
     pub fn program_load(&self, load: ProgramLoad<'_>) -> Result<OwnedFd, Errno> {
         self.fd(Call::Bpf(Bpf::ProgramLoad(load)))
+    }
+
+    /// Finds the BTF after this id; `ENOENT` at the end.
+    pub fn btf_next_id(&self, after: u32) -> Result<u32, Errno> {
+        let id = answer!(self.call(Call::Bpf(Bpf::BtfNextId { after })), Number)?;
+        u32::try_from(id).map_err(|_| Errno::IO)
+    }
+
+    /// Opens a BTF by id.
+    pub fn btf_by_id(&self, id: u32) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::BtfById { id }))
+    }
+
+    /// Describes a BTF; its name (with a NUL) and its bytes go where there is room for them.
+    pub fn btf_info(
+        &self,
+        btf: BorrowedFd<'_>,
+        name: &mut [u8],
+        blob: &mut [u8],
+    ) -> Result<BtfInfo, Errno> {
+        answer!(self.call(Call::Bpf(Bpf::BtfInfo { btf, name, blob })), Btf)
     }
 
     /// Runs a program once or more without its attach point.

@@ -21,10 +21,11 @@ mod real;
 mod ring;
 
 pub use bpf::{
-    Batch, Bpf, BtfLoad, LinkCreate, LinkTarget, MapCreate, ProgramInfo, ProgramLoad, TestRun,
-    TestRunOutcome,
+    AttachTarget, Batch, BatchKind, BatchWrite, Bpf, BtfInfo, BtfLoad, IterOver, LinkCreate,
+    LinkInfo, LinkTarget, MapCreate, MapInfo, Order, Peer, ProgramAttach, ProgramDetach,
+    ProgramInfo, ProgramLoad, ProgramQuery, ProgramQueryOutcome, TestRun, TestRunOutcome,
 };
-pub use call::{Call, Clock, EpollEvents, FileIdentity, Reply};
+pub use call::{Call, Clock, EpollEvents, FileIdentity, Reply, SocketPlace};
 pub use child::{Child, ExitKind, StoppedChild};
 pub use cpu::{CpuSet, parse_cpu_list};
 pub use errno::Errno;

@@ -8,7 +8,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use crate::errno::Errno;
 
 /// Type and sizes of a map.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct MapShape {
     /// The kernel's `enum bpf_map_type`.
     pub kind: u32,

@@ -1,5 +1,8 @@
 //! The running kernel.
 
+mod net;
+mod object;
+
 use std::ffi::CString;
 use std::fs::File;
 use std::io::Read as _;
@@ -12,7 +15,7 @@ use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use crate::bpf::{Attr, Bpf, TestRunOutcome};
+use crate::bpf::{Attr, Bpf, BtfInfo, ProgramQuery, TestRunOutcome};
 use crate::call::{Call, Clock, EpollEvents, FileIdentity, Reply};
 use crate::cpu::CpuSet;
 use crate::errno::Errno;
@@ -64,6 +67,19 @@ impl Kernel for RealKernel {
                 let count =
                     unsafe { libc::write(fd.as_raw_fd(), bytes.as_ptr().cast(), bytes.len()) };
                 number(count as i64)
+            }
+            Call::SocketProgram {
+                socket,
+                place,
+                program,
+            } => net::socket_program(socket, place, program),
+            Call::Netlink(request) => net::netlink(request).map(Reply::Bytes),
+            Call::InterfaceIndex(name) => {
+                // SAFETY: reads a C string that lives through the call.
+                match unsafe { libc::if_nametoindex(name.as_ptr()) } {
+                    0 => Err(Errno::last()),
+                    index => Ok(Reply::Number(index.into())),
+                }
             }
             Call::ReadFile(path) => read_file(path).map(Reply::Bytes),
             Call::Identity(path) => {
@@ -173,6 +189,13 @@ fn bpf(attr: &mut Attr) -> Result<i64, Errno> {
 }
 
 fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
+    call = match call {
+        Bpf::MapAdopt { fd } => return object::adopt(fd).map(Reply::Map),
+        Bpf::LinkInfo { link, into, text } => {
+            return object::link_info(link, into, text).map(|()| Reply::Done);
+        }
+        other => other,
+    };
     // Known before the map is made, so that a failure leaves none behind.
     let cpus = match &call {
         Bpf::MapCreate(map) if map.shape.is_per_cpu() => possible_cpus()?,
@@ -193,17 +216,36 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
                 ended,
             }
         }
-        Bpf::ProgramNextId { .. } => {
+        Bpf::ProgramNextId { .. }
+        | Bpf::BtfNextId { .. }
+        | Bpf::MapNextId { .. }
+        | Bpf::LinkNextId { .. } => {
             outcome?;
             Reply::Number(attr.get_u32(4).into())
         }
         Bpf::ProgramLoad(_)
         | Bpf::ProgramById { .. }
+        | Bpf::MapById { .. }
+        | Bpf::LinkById { .. }
+        | Bpf::Pinned { .. }
+        | Bpf::BtfById { .. }
         | Bpf::RawTracepointOpen { .. }
         | Bpf::BtfLoad(_)
         | Bpf::LinkCreate(_)
         | Bpf::IterCreate { .. }
         | Bpf::EnableStats => Reply::Fd(new_fd(outcome?)?),
+        Bpf::BtfInfo { .. } => {
+            outcome?;
+            Reply::Btf(BtfInfo::decode(&attr))
+        }
+        Bpf::MapBatchWrite(_) => {
+            outcome?;
+            Reply::Number(attr.get_u32(32).into())
+        }
+        Bpf::ProgramQuery(_) => {
+            outcome?;
+            Reply::Query(ProgramQuery::outcome(&attr))
+        }
         Bpf::TestRun(_) => {
             outcome?;
             Reply::TestRun(TestRunOutcome {
@@ -218,7 +260,17 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         | Bpf::MapUpdateFd { .. }
         | Bpf::MapDelete { .. }
         | Bpf::MapNextKey { .. }
+        | Bpf::MapTake { .. }
+        | Bpf::MapLookupFlags { .. }
         | Bpf::MapFreeze { .. }
+        | Bpf::MapInfo { .. }
+        | Bpf::MapAdopt { .. }
+        | Bpf::Pin { .. }
+        | Bpf::LinkUpdate { .. }
+        | Bpf::LinkDetach { .. }
+        | Bpf::LinkInfo { .. }
+        | Bpf::ProgramAttach(_)
+        | Bpf::ProgramDetach(_)
         | Bpf::ProgramInfo { .. } => {
             outcome?;
             Reply::Done

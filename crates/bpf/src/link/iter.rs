@@ -3,7 +3,7 @@
 use std::os::fd::{AsFd, OwnedFd};
 
 use kscope_spec::AttachKind;
-use kscope_sys::{Errno, LinkCreate, LinkTarget, SharedKernel};
+use kscope_sys::{Errno, IterOver, LinkCreate, LinkTarget, SharedKernel};
 
 use super::Link;
 use crate::error::Error;
@@ -14,8 +14,9 @@ use crate::program::Program;
 pub struct IterReader {
     kernel: SharedKernel,
     file: OwnedFd,
-    #[allow(dead_code, reason = "held: the walk ends when the link goes")]
-    link: Link,
+    target: String,
+    #[allow(dead_code, reason = "held: nobody else has it")]
+    link: Option<Link>,
 }
 
 impl Program {
@@ -29,23 +30,84 @@ impl Program {
     ///
     /// Linux 5.8.
     pub fn attach_iterator(&self) -> Result<IterReader, Error> {
+        self.attach_iterator_over(IterOver::All)?.into_walk()
+    }
+
+    /// Attaches an iterator program to a part of what it was loaded for; each
+    /// [`Link::walk`] of the link is one walk over it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for other programs, [`Error::Unsupported`] where the kernel's iterator
+    /// takes no such part, else what the kernel says.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.8, over a map 5.9, over a cgroup, process or thread 6.1.
+    pub fn attach_iterator_over(&self, over: IterOver<'_>) -> Result<Link, Error> {
         let AttachKind::Iterator(name) = &*self.attach else {
             return Err(self.wrong_kind("an iterator"));
         };
-        let created = self.kernel.link_create(LinkCreate {
-            program: self.as_fd(),
-            attach_type: self.attach.attach_type(),
-            target: LinkTarget::Iterator,
-        });
-        let link = created.map_err(|errno| self.failed("BPF_LINK_CREATE", errno, name))?;
-        let file = self.kernel.iter_create(link.as_fd());
-        let file = file.map_err(|errno| self.failed("BPF_ITER_CREATE", errno, name))?;
-        let link = Link::new(vec![link], format!("iter:{name}"));
+        let create = |over| {
+            self.kernel.link_create(LinkCreate {
+                program: self.as_fd(),
+                attach_type: self.attach.attach_type(),
+                target: LinkTarget::Iterator(over),
+            })
+        };
+        let fd = create(over).map_err(|errno| match (errno, over) {
+            (Errno::INVAL | Errno::TOO_BIG, IterOver::Map(_)) => Error::invalid(format!(
+                "iterator {name} does not walk over maps of this kind, or the program reads \
+                 more of an entry than it has"
+            )),
+            (Errno::INVAL | Errno::TOO_BIG, IterOver::Cgroup { .. }) => {
+                Error::unsupported("iterators over cgroups", "Linux 6.1")
+            }
+            (
+                Errno::INVAL | Errno::TOO_BIG,
+                IterOver::Thread(_) | IterOver::Process(_) | IterOver::ProcessFd(_),
+            ) if create(IterOver::All).is_ok() => {
+                Error::unsupported("iterators over one process", "Linux 6.1")
+            }
+            (Errno::BADF, IterOver::All) if name.contains("map_elem") => {
+                Error::invalid(format!("iterator {name} needs the map that it walks over"))
+            }
+            (errno, _) => self.failed("BPF_LINK_CREATE", errno, name),
+        })?;
+        Ok(Link::of(&self.kernel, fd, format!("iter:{name}")))
+    }
+}
+
+impl Link {
+    /// Opens one walk of an iterator's link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EINVAL` for the link of another kind of program.
+    pub fn walk(&self) -> Result<IterReader, Error> {
+        let file = self.open_walk()?;
         Ok(IterReader {
             kernel: self.kernel.clone(),
             file,
-            link,
+            target: self.target.clone(),
+            link: None,
         })
+    }
+
+    /// Opens one walk that keeps the link.
+    fn into_walk(self) -> Result<IterReader, Error> {
+        let file = self.open_walk()?;
+        Ok(IterReader {
+            kernel: self.kernel.clone(),
+            file,
+            target: self.target.clone(),
+            link: Some(self),
+        })
+    }
+
+    fn open_walk(&self) -> Result<OwnedFd, Error> {
+        let file = self.kernel.iter_create(self.bpf_link()?);
+        file.map_err(|errno| Error::os("BPF_ITER_CREATE", errno, &self.target))
     }
 }
 
@@ -60,7 +122,7 @@ impl IterReader {
             match self.kernel.read(self.file.as_fd(), into) {
                 // The kernel pauses long walks so.
                 Err(Errno::AGAIN | Errno::INTR) => {}
-                other => return other.map_err(|e| Error::os("read", e, self.link.target())),
+                other => return other.map_err(|e| Error::os("read", e, &self.target)),
             }
         }
     }

@@ -7,7 +7,7 @@ use kscope_sys::{
     CpuSet, Errno, LinkCreate, LinkTarget, PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling,
 };
 
-use super::Link;
+use super::{Hold, Link};
 use crate::error::Error;
 use crate::program::Program;
 
@@ -60,7 +60,7 @@ impl Program {
             Some(cpu) => vec![cpu],
             None => self.online_cpus()?,
         };
-        let mut fds = Vec::new();
+        let mut held = Vec::new();
         for &on in &cpus {
             let mut event = PerfEvent::new(kind, PerfTarget::Cpu(on));
             event.sampling = rate;
@@ -72,13 +72,29 @@ impl Program {
                     let about = format!("a sampling event on CPU {on}");
                     return Err(self.failed("perf_event_open", errno, &about));
                 }
-                Ok(event) => fds.extend(self.run_on(event, cookie, "a sampling event")?),
+                Ok(event) => held.push(self.run_on(event, cookie, "a sampling event")?),
             }
         }
-        if fds.is_empty() {
+        if held.is_empty() {
             return Err(Error::not_found("online CPU", "to sample on"));
         }
-        Ok(Link::new(fds, format!("{kind:?} on {} CPUs", cpus.len())))
+        let target = format!("{kind:?} on {} CPUs", held.len());
+        Ok(Link::new(&self.kernel, hold(held), target))
+    }
+
+    /// Runs a [`ProgramType::PerfEvent`] program on an event that the caller opened, of any kind
+    /// that perf_event_open(2) has.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a descriptor that is no perf event, else as
+    /// [`Program::attach_perf`].
+    pub fn attach_perf_fd(&self, event: OwnedFd, cookie: u64) -> Result<Link, Error> {
+        if self.kind != ProgramType::PerfEvent {
+            return Err(self.wrong_kind("a sampling perf event"));
+        }
+        let held = hold(vec![self.run_on(event, cookie, "an open perf event")?]);
+        Ok(Link::new(&self.kernel, held, "an open perf event"))
     }
 
     pub(crate) fn online_cpus(&self) -> Result<Vec<u32>, Error> {
@@ -108,41 +124,70 @@ impl Program {
             (Errno::ILSEQ, _) => Error::invalid(format!("{target}: no instruction begins there")),
             (errno, _) => self.failed("perf_event_open", errno, target),
         })?;
-        Ok(Link::new(self.run_on(event, cookie, target)?, target))
+        let held = hold(vec![self.run_on(event, cookie, target)?]);
+        Ok(Link::new(&self.kernel, held, target))
     }
 
-    /// Makes the program run at an event: by a link if there is a cookie, else by the ioctl that
-    /// all kernels have.
-    fn run_on(&self, event: OwnedFd, cookie: u64, target: &str) -> Result<Vec<OwnedFd>, Error> {
-        let mut fds = Vec::new();
-        if cookie == 0 {
+    /// Makes the program run at an event: by a link (Linux 5.15), which then holds the event too;
+    /// on older kernels by the ioctl, which knows no cookie.
+    fn run_on(&self, event: OwnedFd, cookie: u64, target: &str) -> Result<Held, Error> {
+        let created = self.kernel.link_create(LinkCreate {
+            program: self.as_fd(),
+            attach_type: PERF_EVENT,
+            target: LinkTarget::PerfEvent {
+                event: event.as_fd(),
+                cookie,
+            },
+        });
+        let held = match created {
+            Ok(link) => Ok(link),
+            Err(Errno::INVAL | Errno::TOO_BIG) if cookie == 0 => Err(()),
+            Err(Errno::INVAL | Errno::TOO_BIG) => {
+                return Err(Error::unsupported("cookie of perf events", "Linux 5.15"));
+            }
+            // Not a matter of permission: the program reads past the event's record.
+            Err(errno @ Errno::ACCES) => return Err(Error::os("BPF_LINK_CREATE", errno, target)),
+            Err(errno) => return Err(self.failed("BPF_LINK_CREATE", errno, target)),
+        };
+        if held.is_err() {
             let set = self
                 .kernel
                 .perf_ioctl(event.as_fd(), PerfIoctl::SetBpf(self.as_fd()));
             set.map_err(|errno| match errno {
-                // Not a matter of permission: the program reads past the event's record.
                 Errno::ACCES => Error::os("PERF_EVENT_IOC_SET_BPF", errno, target),
                 errno => self.failed("PERF_EVENT_IOC_SET_BPF", errno, target),
             })?;
-        } else {
-            let created = self.kernel.link_create(LinkCreate {
-                program: self.as_fd(),
-                attach_type: PERF_EVENT,
-                target: LinkTarget::PerfEvent {
-                    event: event.as_fd(),
-                    cookie,
-                },
-            });
-            fds.push(created.map_err(|errno| match errno {
-                Errno::INVAL | Errno::TOO_BIG => {
-                    Error::unsupported("cookie of perf events", "Linux 5.15")
-                }
-                errno => self.failed("BPF_LINK_CREATE", errno, target),
-            })?);
         }
         let enabled = self.kernel.perf_ioctl(event.as_fd(), PerfIoctl::Enable);
         enabled.map_err(|errno| self.failed("PERF_EVENT_IOC_ENABLE", errno, target))?;
-        fds.push(event);
-        Ok(fds)
+        Ok(match held {
+            // The link keeps the event open.
+            Ok(link) => Held::Link(link),
+            Err(()) => Held::Event(event),
+        })
+    }
+}
+
+/// What keeps a program on one event.
+enum Held {
+    Link(OwnedFd),
+    Event(OwnedFd),
+}
+
+/// Puts together what keeps a program on several.
+fn hold(all: Vec<Held>) -> Hold {
+    let (mut links, mut events) = (Vec::new(), Vec::new());
+    for held in all {
+        match held {
+            Held::Link(fd) => links.push(fd),
+            Held::Event(fd) => events.push(fd),
+        }
+    }
+    // A kernel has links for all events or for none.
+    if events.is_empty() {
+        Hold::Links(links)
+    } else {
+        events.extend(links);
+        Hold::Events(events)
     }
 }

@@ -7,11 +7,13 @@ use kscope_spec::{AttachKind, ProgramType};
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
+use super::extension::no_trampolines;
 use crate::error::Error;
 use crate::program::Program;
 
 impl Program {
-    /// Attaches a [`ProgramType::RawTracepoint`] program to a tracepoint by its bare name.
+    /// Attaches a [`ProgramType::RawTracepoint`] program (or a writable one) to a tracepoint by its
+    /// bare name.
     ///
     /// `cookie` is what `bpf_get_attach_cookie` gives the program; one that is not 0 needs
     /// Linux 6.10.
@@ -21,7 +23,10 @@ impl Program {
     /// [`Error::NotFound`] for an unknown tracepoint, [`Error::Unsupported`] for the cookie,
     /// [`Error::Invalid`] for a program that reads arguments which the tracepoint does not have.
     pub fn attach_raw_tracepoint(&self, name: &str, cookie: u64) -> Result<Link, Error> {
-        if self.kind != ProgramType::RawTracepoint {
+        if !matches!(
+            self.kind,
+            ProgramType::RawTracepoint | ProgramType::RawTracepointWritable
+        ) {
             return Err(self.wrong_kind("a raw tracepoint"));
         }
         let c_name = CString::new(name).map_err(|_| Error::not_found("raw tracepoint", name))?;
@@ -39,11 +44,12 @@ impl Program {
             )),
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
         })?;
-        Ok(Link::new(vec![fd], format!("rawtracepoint:{name}")))
+        Ok(Link::of(&self.kernel, fd, format!("rawtracepoint:{name}")))
     }
 
-    /// Attaches a [`ProgramType::Tracing`] program where it was loaded for: a BTF-typed
-    /// tracepoint, or a function's entry or exit. A cookie that is not 0 needs Linux 5.19.
+    /// Attaches a [`ProgramType::Tracing`] or [`ProgramType::Lsm`] program where it was loaded
+    /// for: a BTF-typed tracepoint, a function's entry, exit, both, or return value, an LSM hook.
+    /// A cookie that is not 0 needs Linux 5.19.
     ///
     /// # Errors
     ///
@@ -53,6 +59,9 @@ impl Program {
             AttachKind::RawTracepointBtf(name) => format!("tp_btf:{name}"),
             AttachKind::FunctionEntry(name) => format!("fentry:{name}"),
             AttachKind::FunctionExit(name) => format!("fexit:{name}"),
+            AttachKind::FunctionSession(name) => format!("fsession:{name}"),
+            AttachKind::ModifyReturn(name) => format!("fmod_ret:{name}"),
+            AttachKind::Lsm(name) => format!("lsm:{name}"),
             _ => return Err(self.wrong_kind("what it was loaded for")),
         };
         let opened = if cookie == 0 {
@@ -68,13 +77,10 @@ impl Program {
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
                 Error::unsupported("cookie of BTF-typed programs", "Linux 5.19")
             }
-            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
-                feature: "BPF trampoline (fentry, fexit)".to_owned(),
-                since: Some("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
-            },
+            Errno::NOTSUPP | Errno::OPNOTSUPP => no_trampolines(),
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, &target),
         })?;
-        Ok(Link::new(vec![fd], target))
+        Ok(Link::of(&self.kernel, fd, target))
     }
 
     pub(crate) fn wrong_kind(&self, place: &str) -> Error {

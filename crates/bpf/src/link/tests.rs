@@ -9,7 +9,7 @@ use kscope_sys::{
 };
 
 use crate::error::Error;
-use crate::link::KprobeAt;
+use crate::link::{KprobeAt, Uprobe, UprobePlace};
 use crate::program::Program;
 
 /// Calls as text, and the error that one of them gets.
@@ -140,7 +140,7 @@ fn events_are_opened_set_and_enabled() {
     check(
         ProgramType::Tracepoint,
         tracepoint(0),
-        &[open, "set", "enable"],
+        &[open, "link 0", "enable"],
     );
     check(
         ProgramType::Tracepoint,
@@ -150,17 +150,52 @@ fn events_are_opened_set_and_enabled() {
     check(
         ProgramType::Kprobe,
         |program| program.attach_kprobe(&function("vfs_read"), false, 0),
-        &["open probe 8 0 vfs_read 4 on cpu 2", "set", "enable"],
+        &["open probe 8 0 vfs_read 4 on cpu 2", "link 0", "enable"],
     );
     check(
         ProgramType::Kprobe,
         |program| program.attach_kprobe(&KprobeAt::Address(0xffff), true, 0),
-        &["open probe 8 1 0xffff on cpu 2", "set", "enable"],
+        &["open probe 8 1 0xffff on cpu 2", "link 0", "enable"],
     );
     check(
         ProgramType::Kprobe,
-        |program| program.attach_uprobe(Path::new("/bin/sh"), 16, true, Some(7), 0),
-        &["open probe 9 8 /bin/sh 16 on task 7", "set", "enable"],
+        |program| {
+            program.attach_uprobe(&Uprobe {
+                place: UprobePlace {
+                    counter: 0x20,
+                    ..UprobePlace::at(16)
+                },
+                on_return: true,
+                pid: Some(7),
+                ..Uprobe::new(Path::new("/bin/sh"), 0)
+            })
+        },
+        &[
+            "open probe 9 137438953480 /bin/sh 16 on task 7",
+            "link 0",
+            "enable",
+        ],
+    );
+}
+
+#[test]
+fn kernels_without_links_on_events_take_the_ioctl() {
+    let old = world(
+        ProgramType::Tracepoint,
+        AttachKind::None,
+        ("link", Errno::INVAL),
+    );
+    let link = old.program.attach_tracepoint("sched", "sched_switch", 0);
+    let link = link.expect("attached");
+    assert_eq!(
+        *old.log.lock().expect("no panic"),
+        ["open tracepoint 316 on cpu 2", "link 0", "set", "enable"]
+    );
+    let error = link.pin("/sys/fs/bpf/x").expect_err("no link");
+    assert_eq!(
+        error.to_string(),
+        "tracepoint:sched:sched_switch is held by a perf event, not by a BPF link (those come \
+         with Linux 5.15)"
     );
 }
 
@@ -170,12 +205,12 @@ fn the_clock_runs_on_every_online_cpu_or_one() {
     check(
         ProgramType::PerfEvent,
         |program| program.attach_clock(rate, Some(3)),
-        &["open software 0 on cpu 3", "set", "enable"],
+        &["open software 0 on cpu 3", "link 0", "enable"],
     );
     let all = |cpu: u32| {
         [
             format!("open software 0 on cpu {cpu}"),
-            "set".into(),
+            "link 0".into(),
             "enable".into(),
         ]
     };
@@ -240,10 +275,10 @@ fn refusals_say_what_they_mean() {
     );
     refuse(
         ProgramType::Tracepoint,
-        "set",
+        "link",
         Errno::ACCES,
         plain,
-        "PERF_EVENT_IOC_SET_BPF of tracepoint:sched:sched_switch: EACCES (Permission denied)",
+        "BPF_LINK_CREATE of tracepoint:sched:sched_switch: EACCES (Permission denied)",
     );
     refuse(
         ProgramType::Kprobe,

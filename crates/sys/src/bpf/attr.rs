@@ -1,7 +1,7 @@
 //! `union bpf_attr` in the making.
 
 use std::ffi::{CString, c_char};
-use std::os::fd::{AsFd, AsRawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
 /// An encoded `union bpf_attr`, with what its addresses point to kept alive.
 #[derive(Debug)]
@@ -18,11 +18,14 @@ pub(crate) struct Attr {
 pub(super) struct Held {
     pub(super) string: Option<CString>,
     pub(super) number: Option<Box<[u8; 4]>>,
+    pub(super) info: Option<Box<[u8; 16]>>,
     pub(super) pointers: Vec<*const c_char>,
+    pub(super) numbers: Box<[i32]>,
+    pub(super) btf_info: Option<Box<[u64; 5]>>,
 }
 
 impl Attr {
-    const WORDS: usize = 16;
+    const WORDS: usize = 20;
 
     pub(super) fn new(command: u32, size: usize) -> Attr {
         debug_assert!(size <= Attr::WORDS * 8);
@@ -56,6 +59,14 @@ impl Attr {
     pub(super) fn fd(self, at: usize, fd: impl AsFd) -> Attr {
         let raw = fd.as_fd().as_raw_fd() as u32;
         self.u32(at, raw)
+    }
+
+    /// A descriptor that may be left out, as 0.
+    pub(super) fn optional_fd(self, at: usize, fd: Option<BorrowedFd<'_>>) -> Attr {
+        match fd {
+            Some(fd) => self.fd(at, fd),
+            None => self,
+        }
     }
 
     /// The address of bytes that the kernel reads; nothing where there are none.

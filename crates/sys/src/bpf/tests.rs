@@ -8,6 +8,7 @@ use super::*;
 use crate::call::{Call, Reply};
 use crate::fake::FakeKernel;
 use crate::kernel::Kernel;
+use crate::map_fd::MapShape;
 
 const SHAPE: MapShape = MapShape {
     kind: 1,
@@ -56,6 +57,7 @@ fn maps() {
             shape: SHAPE,
             flags: 9,
             name: "a-b.c",
+            ..MapCreate::default()
         }),
         0,
         44,
@@ -186,6 +188,7 @@ fn programs() {
         line_info: &lines,
         log_level: 1,
         log: Some(&mut log),
+        ..ProgramLoad::default()
     };
     let [functions_low, functions_high] = halves(&functions, 80);
     let [lines_low, lines_high] = halves(&lines, 96);
@@ -218,6 +221,86 @@ fn programs() {
             (108, 99),
         ],
     );
+}
+
+#[test]
+fn programs_of_modules() {
+    let map = map();
+    let fd = map.as_fd();
+    let insns = [0; 16];
+    let plain = ProgramLoad {
+        insns: &insns,
+        kernel_version: 7,
+        attach_to: Some(fd),
+        ..ProgramLoad::default()
+    };
+    let number = raw(&map);
+    check(Bpf::ProgramLoad(plain), 5, 116, &[(40, 7), (112, number)]);
+    let modules = [fd, fd];
+    let mut load = Bpf::ProgramLoad(ProgramLoad {
+        insns: &insns,
+        modules: &modules,
+        ..ProgramLoad::default()
+    });
+    let attr = load.attr().expect("well formed");
+    let address = attr.held.numbers.as_ptr() as u64;
+    let stored = (u64::from(attr.get_u32(124)) << 32) | u64::from(attr.get_u32(120));
+    assert_eq!((attr.size, stored), (128, address));
+    // The first place stands for vmlinux.
+    assert_eq!(attr.held.numbers.len(), 3);
+    let load = ProgramLoad {
+        insns: &insns,
+        token: Some(fd),
+        ..ProgramLoad::default()
+    };
+    check(Bpf::ProgramLoad(load), 5, 148, &[(144, number)]);
+}
+
+#[test]
+fn types() {
+    let map = map();
+    let number = raw(&map);
+    check(Bpf::BtfNextId { after: 7 }, 23, 12, &[(0, 7)]);
+    check(Bpf::BtfById { id: 7 }, 19, 12, &[(0, 7)]);
+    let (mut name, mut blob) = ([0; 8], [0; 24]);
+    let mut info = Bpf::BtfInfo {
+        btf: map.as_fd(),
+        name: &mut name,
+        blob: &mut blob,
+    };
+    let mut attr = info.attr().expect("well formed");
+    let fields = [attr.get_u32(0), attr.get_u32(4)];
+    assert_eq!((attr.command, attr.size, fields), (15, 16, [number, 40]));
+    let held = attr.held.btf_info.as_deref_mut().expect("held");
+    assert_eq!(held[1].to_ne_bytes()[..4], 24u32.to_ne_bytes());
+    assert_eq!(held[3].to_ne_bytes()[..4], 8u32.to_ne_bytes());
+    // Size 5, id 6; name of 3 bytes, of the kernel.
+    held[1] = u64::from_ne_bytes([5, 0, 0, 0, 6, 0, 0, 0]);
+    held[3] = u64::from_ne_bytes([3, 0, 0, 0, 1, 0, 0, 0]);
+    let expected = BtfInfo {
+        id: 6,
+        size: 5,
+        kernel: true,
+    };
+    assert_eq!(BtfInfo::decode(&attr), expected);
+    let mut typed = MapCreate {
+        shape: SHAPE,
+        btf: Some(map.as_fd()),
+        key_type: 3,
+        value_type: 4,
+        inner: Some(map.as_fd()),
+        numa_node: 2,
+        ..MapCreate::default()
+    };
+    let fields = [(20, number), (24, 2), (48, number), (52, 3), (56, 4)];
+    check(Bpf::MapCreate(typed), 0, 64, &fields);
+    typed.extra = 9 << 32 | 5;
+    typed.kernel_value_type = 8;
+    check(Bpf::MapCreate(typed), 0, 72, &[(60, 8), (64, 5), (68, 9)]);
+    typed.module_btf = Some(map.as_fd());
+    check(Bpf::MapCreate(typed), 0, 76, &[(72, number)]);
+    typed.token = Some(map.as_fd());
+    check(Bpf::MapCreate(typed), 0, 80, &[(76, number)]);
 }
 
 #[test]
@@ -254,7 +337,12 @@ fn runs_and_links() {
             target,
         })
     };
-    check(link(28, LinkTarget::Iterator), 28, 16, &[(0, fd), (8, 28)]);
+    check(
+        link(28, LinkTarget::Iterator(IterOver::All)),
+        28,
+        16,
+        &[(0, fd), (8, 28)],
+    );
     check(
         link(23, LinkTarget::Loaded { cookie: 7 }),
         28,
@@ -268,6 +356,7 @@ fn runs_and_links() {
     check(link(41, event), 28, 24, &[(4, fd), (8, 41), (16, 7)]);
     let names = [c"one".to_owned(), c"two".to_owned()];
     let multi = LinkTarget::KprobeMulti {
+        addresses: &[],
         names: &names,
         cookies: &[1, 2],
         returns: true,
@@ -375,6 +464,7 @@ fn a_fake_is_asked_what_the_kernel_would_be() {
             shape: SHAPE,
             flags: 0,
             name: "m",
+            ..MapCreate::default()
         })
         .expect("made");
     let mut value = [0; 8];

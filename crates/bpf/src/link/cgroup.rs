@@ -1,0 +1,151 @@
+//! Programs of a cgroup.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kscope_spec::{AttachKind, AttachType, ProgramType};
+use kscope_sys::{AttachTarget, Errno, LinkCreate, LinkTarget, Order, ProgramAttach};
+
+use super::legacy::Undo;
+use super::{Hold, Link};
+use crate::error::Error;
+use crate::program::Program;
+
+/// Whom a program that is attached without a link leaves room for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum CgroupMode {
+    /// Nobody: neither here nor below.
+    Only,
+    /// A cgroup below may have another instead.
+    Override,
+    /// Any number, here and below, all of which run.
+    #[default]
+    Multi,
+    /// As [`CgroupMode::Multi`], and this one runs before those of the cgroups below (6.15).
+    MultiBeforeDescendants,
+}
+
+impl CgroupMode {
+    fn flags(self) -> u32 {
+        match self {
+            CgroupMode::Only => 0,
+            CgroupMode::Override => 1,
+            CgroupMode::Multi => 2,
+            CgroupMode::MultiBeforeDescendants => 2 | 1 << 6,
+        }
+    }
+}
+
+impl Program {
+    /// Gives the hook of a cgroup that the program is for: what it was loaded as, or the only one
+    /// of its type.
+    fn cgroup_hook(&self) -> Result<u32, Error> {
+        let only = match self.kind {
+            ProgramType::CgroupSkb
+            | ProgramType::CgroupSockAddr
+            | ProgramType::CgroupSockopt
+            | ProgramType::CgroupSock
+            | ProgramType::CgroupDevice
+            | ProgramType::CgroupSysctl
+            | ProgramType::SockOps => match (self.expected(), self.kind) {
+                (Some(attach_type), _) => Some(attach_type),
+                (None, ProgramType::CgroupSock) => Some(AttachType::CgroupInetSockCreate),
+                (None, ProgramType::CgroupDevice) => Some(AttachType::CgroupDevice),
+                (None, ProgramType::CgroupSysctl) => Some(AttachType::CgroupSysctl),
+                (None, ProgramType::SockOps) => Some(AttachType::CgroupSockOps),
+                (None, _) => {
+                    return Err(Error::invalid(format!(
+                        "program {} was loaded without an attach type, so the cgroup's hook is not known",
+                        self.name
+                    )));
+                }
+            },
+            ProgramType::Lsm if matches!(*self.attach, AttachKind::LsmCgroup(_)) => {
+                Some(AttachType::LsmCgroup)
+            }
+            _ => None,
+        };
+        only.map(|attach_type| attach_type as u32)
+            .ok_or_else(|| self.wrong_kind("a cgroup"))
+    }
+
+    /// Attaches a program to a cgroup (an open directory of cgroup2), for it and all below it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a program of another kind or a descriptor that is no cgroup,
+    /// [`Error::Os`] with `EPERM` where a program above forbids it.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.7; an `order` needs 6.17.
+    pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>, order: Order<'_>) -> Result<Link, Error> {
+        let attach_type = self.cgroup_hook()?;
+        let create = |order| {
+            self.kernel.link_create(LinkCreate {
+                program: self.as_fd(),
+                attach_type,
+                target: LinkTarget::Cgroup { cgroup, order },
+            })
+        };
+        let ordered = !matches!(order, Order::Unsaid);
+        let fd = create(order).map_err(|errno| match errno {
+            Errno::INVAL | Errno::TOO_BIG if ordered && create(Order::Unsaid).is_ok() => {
+                Error::unsupported("order among a cgroup's programs", "Linux 6.17")
+            }
+            errno => self.cgroup_failed("BPF_LINK_CREATE", errno),
+        })?;
+        Ok(Link::of(&self.kernel, fd, self.cgroup_target(attach_type)))
+    }
+
+    /// Attaches a program to a cgroup without a link, in place of `replace` if that is given.
+    ///
+    /// Dropping the link detaches it; it stays if the process is killed.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_cgroup`]; [`Error::Os`] with `ENOENT` where `replace` is not there.
+    pub fn attach_cgroup_unlinked(
+        &self,
+        cgroup: BorrowedFd<'_>,
+        mode: CgroupMode,
+        replace: Option<&Program>,
+        order: Order<'_>,
+    ) -> Result<Link, Error> {
+        let attach_type = self.cgroup_hook()?;
+        let attached = self.kernel.program_attach(ProgramAttach {
+            target: AttachTarget::Descriptor(cgroup),
+            program: self.as_fd(),
+            attach_type,
+            flags: mode.flags(),
+            replace: replace.map(AsFd::as_fd),
+            order,
+        });
+        attached.map_err(|errno| self.cgroup_failed("BPF_PROG_ATTACH", errno))?;
+        let target = cgroup.try_clone_to_owned();
+        let target = target.map_err(|_| Error::os("fcntl", Errno::MFILE, "a cgroup"))?;
+        let undo = Undo::Program {
+            target,
+            program: self.fd.clone(),
+            attach_type,
+        };
+        Ok(Link::new(
+            &self.kernel,
+            Hold::Undo(undo),
+            self.cgroup_target(attach_type),
+        ))
+    }
+
+    fn cgroup_target(&self, attach_type: u32) -> String {
+        match AttachType::from_number(attach_type) {
+            Some(hook) => format!("cgroup:{hook:?}"),
+            None => format!("cgroup:{attach_type}"),
+        }
+    }
+
+    fn cgroup_failed(&self, call: &'static str, errno: Errno) -> Error {
+        match errno {
+            Errno::BADF => Error::invalid("the descriptor is no directory of cgroup2"),
+            errno => self.failed(call, errno, &format!("program {}", self.name)),
+        }
+    }
+}

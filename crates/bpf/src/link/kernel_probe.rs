@@ -1,0 +1,313 @@
+//! Kprobes through perf's own source (Linux 4.17), which needs no tracefs, and in mass.
+//!
+//! There is no fall-back to tracefs' `kprobe_events`: since 4.17 the same build option
+//! (CONFIG_KPROBE_EVENTS) brings both, and a probe defined there would outlive a killed process.
+
+use std::ffi::CString;
+use std::os::fd::AsFd;
+use std::path::Path;
+
+use kscope_spec::{AttachType, ProgramType};
+use kscope_sys::{Errno, Kernel, LinkCreate, LinkTarget, PerfKind};
+
+use super::Link;
+use crate::error::Error;
+use crate::program::Program;
+use crate::tracefs::Tracefs;
+
+/// Where a kprobe sits.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KprobeAt {
+    /// At an offset in bytes into a function; 0 is its entry.
+    Function {
+        /// Name of the function.
+        name: String,
+        /// Offset in bytes.
+        offset: u64,
+    },
+    /// At an address.
+    Address(u64),
+}
+
+/// One of perf's sources of probes.
+pub(crate) struct ProbeSource {
+    pub(super) number: u32,
+    pub(super) return_bit: u64,
+}
+
+impl ProbeSource {
+    /// Looks the source up in sysfs.
+    pub(crate) fn find(kernel: &dyn Kernel, name: &'static str) -> Result<ProbeSource, Error> {
+        let root = Path::new("/sys/bus/event_source/devices").join(name);
+        let read = |file: &str| {
+            let bytes = kernel.read_file(&root.join(file)).ok()?;
+            Some(String::from_utf8_lossy(&bytes).trim().to_owned())
+        };
+        let lacking = || {
+            let option = match name {
+                "kprobe" => "CONFIG_KPROBE_EVENTS",
+                _ => "CONFIG_UPROBE_EVENTS",
+            };
+            Error::Unsupported {
+                feature: format!("{name}s"),
+                since: Some(option),
+            }
+        };
+        let number = read("type")
+            .and_then(|text| text.parse().ok())
+            .ok_or_else(lacking)?;
+        // `config:0`
+        let bit = read("format/retprobe")
+            .and_then(|text| text.strip_prefix("config:")?.parse::<u32>().ok())
+            .filter(|&bit| bit < 64)
+            .unwrap_or(0);
+        Ok(ProbeSource {
+            number,
+            return_bit: 1 << bit,
+        })
+    }
+}
+
+impl Program {
+    /// Attaches a [`ProgramType::Kprobe`] program to a kernel function, or to its return. A cookie
+    /// that is not 0 needs Linux 5.15.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a kernel without kprobes, [`Error::NotFound`] for an unknown
+    /// function, [`Error::Os`] with `EINVAL` for one that must not be probed.
+    pub fn attach_kprobe(
+        &self,
+        at: &KprobeAt,
+        on_return: bool,
+        cookie: u64,
+    ) -> Result<Link, Error> {
+        if self.kind != ProgramType::Kprobe {
+            return Err(self.wrong_kind("a kprobe"));
+        }
+        let source = ProbeSource::find(&*self.kernel, "kprobe")?;
+        let config = if on_return { source.return_bit } else { 0 };
+        let word = if on_return { "kretprobe" } else { "kprobe" };
+        let (c_name, kind, target);
+        match at {
+            KprobeAt::Function { name, offset } => {
+                let text = CString::new(name.as_str());
+                c_name = text.map_err(|_| Error::not_found("kernel function", name))?;
+                kind = PerfKind::Probe {
+                    source: source.number,
+                    config,
+                    name: &c_name,
+                    offset: *offset,
+                };
+                target = match offset {
+                    0 => format!("{word}:{name}"),
+                    offset => format!("{word}:{name}+{offset}"),
+                };
+            }
+            KprobeAt::Address(address) => {
+                kind = PerfKind::ProbeAddress {
+                    source: source.number,
+                    config,
+                    address: *address,
+                };
+                target = format!("{word}:{address:#x}");
+            }
+        }
+        self.attach_event(kind, None, cookie, &target)
+    }
+
+    /// Attaches a [`ProgramType::Kprobe`] program to the kernel's function of a system call, named
+    /// without prefix, for example `openat`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_kprobe`].
+    pub fn attach_ksyscall(&self, name: &str, on_return: bool, cookie: u64) -> Result<Link, Error> {
+        let mut outcome = Err(Error::not_found("system call", name));
+        for function in syscall_functions(name) {
+            let at = KprobeAt::Function {
+                name: function,
+                offset: 0,
+            };
+            match self.attach_kprobe(&at, on_return, cookie) {
+                Err(Error::NotFound { .. }) => {}
+                other => {
+                    outcome = other;
+                    break;
+                }
+            }
+        }
+        outcome
+    }
+
+    /// Attaches a [`ProgramType::Kprobe`] program, loaded as [`AttachType::TraceKprobeMulti`] or
+    /// [`AttachType::TraceKprobeSession`], to many kernel functions at once. `cookies` is empty or
+    /// as long as `names`.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a kernel without it, [`Error::NotFound`] if one name is
+    /// unknown, [`Error::Invalid`] for no names.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 5.18 with CONFIG_FPROBE; sessions 6.10.
+    pub fn attach_kprobe_multi(
+        &self,
+        names: &[&str],
+        on_return: bool,
+        cookies: &[u64],
+    ) -> Result<Link, Error> {
+        let c_names = names.iter().map(|&name| CString::new(name));
+        let c_names: Vec<_> = c_names
+            .collect::<Result<_, _>>()
+            .map_err(|_| Error::invalid("a name with a NUL"))?;
+        self.attach_many(&c_names, &[], on_return, cookies)
+    }
+
+    /// Attaches as [`Program::attach_kprobe_multi`], to functions by address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_kprobe_multi`].
+    pub fn attach_kprobe_multi_at(
+        &self,
+        addresses: &[u64],
+        on_return: bool,
+        cookies: &[u64],
+    ) -> Result<Link, Error> {
+        self.attach_many(&[], addresses, on_return, cookies)
+    }
+
+    /// Attaches as [`Program::attach_kprobe_multi`], to all functions that tracefs lists as
+    /// traceable and whose name matches a pattern of `*` and `?`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_kprobe_multi`]; [`Error::NotFound`] where nothing matches,
+    /// [`Error::NotMounted`] without tracefs.
+    pub fn attach_kprobe_multi_matching(
+        &self,
+        pattern: &str,
+        on_return: bool,
+    ) -> Result<Link, Error> {
+        let tracefs = Tracefs::find_or_mount(&*self.kernel)?;
+        let path = tracefs.root().join("available_filter_functions");
+        let list = self.kernel.read_file(&path);
+        let list = list.map_err(|errno| self.failed("read", errno, &path.display().to_string()))?;
+        // `name`, or `name [module]`; a line each, in the order of addresses.
+        let mut names: Vec<&[u8]> = list
+            .split(|&byte| byte == b'\n')
+            .filter_map(|line| line.split(|&byte| byte == b' ').next())
+            .filter(|name| matches(pattern.as_bytes(), name))
+            .collect();
+        names.sort_unstable();
+        // A name that several functions have would be refused with all others.
+        let names: Vec<&[u8]> = names
+            .chunk_by(|a, b| a == b)
+            .filter(|same| same.len() == 1)
+            .map(|same| same[0])
+            .collect();
+        if names.is_empty() {
+            return Err(Error::not_found("kernel function matching", pattern));
+        }
+        let names: Vec<_> = names
+            .into_iter()
+            .filter_map(|name| CString::new(name).ok())
+            .collect();
+        self.attach_many(&names, &[], on_return, &[])
+    }
+
+    fn attach_many(
+        &self,
+        names: &[CString],
+        addresses: &[u64],
+        on_return: bool,
+        cookies: &[u64],
+    ) -> Result<Link, Error> {
+        let session = match self.expected() {
+            Some(AttachType::TraceKprobeMulti) => false,
+            Some(AttachType::TraceKprobeSession) => true,
+            _ => return Err(self.wrong_kind("many kprobes")),
+        };
+        let count = names.len().max(addresses.len());
+        if count == 0 {
+            return Err(Error::invalid("no function to probe"));
+        }
+        if !cookies.is_empty() && cookies.len() != count {
+            return Err(Error::invalid(
+                "there must be one cookie for each function, or none",
+            ));
+        }
+        let target = format!("kprobe_multi of {count} functions");
+        let created = self.kernel.link_create(LinkCreate {
+            program: self.as_fd(),
+            attach_type: self.attach.attach_type(),
+            target: LinkTarget::KprobeMulti {
+                names,
+                addresses,
+                cookies,
+                returns: on_return,
+            },
+        });
+        let fd = created.map_err(|errno| match errno {
+            Errno::SRCH => Error::not_found("kernel function", "of those to probe"),
+            Errno::OPNOTSUPP | Errno::NOTSUPP => {
+                Error::unsupported("kprobe_multi", "CONFIG_FPROBE")
+            }
+            Errno::INVAL if session => {
+                Error::unsupported("kprobe_session", "Linux 6.10 with CONFIG_FPROBE")
+            }
+            Errno::INVAL => Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE"),
+            errno => self.failed("BPF_LINK_CREATE", errno, &target),
+        })?;
+        Ok(Link::of(&self.kernel, fd, target))
+    }
+}
+
+/// Gives the names that a system call's function may have: with the wrapper of this architecture,
+/// and as kernels without wrappers call it.
+fn syscall_functions(name: &str) -> [String; 3] {
+    let arch = match std::env::consts::ARCH {
+        "x86_64" => "x64",
+        "aarch64" => "arm64",
+        "riscv64" => "riscv",
+        other => other,
+    };
+    [
+        format!("__{arch}_sys_{name}"),
+        format!("__se_sys_{name}"),
+        format!("sys_{name}"),
+    ]
+}
+
+/// Tells whether a name matches a pattern of `*` (anything) and `?` (one byte).
+pub(super) fn matches(pattern: &[u8], name: &[u8]) -> bool {
+    let (mut p, mut n) = (0, 0);
+    // Where to go on when the last star has to take one byte more.
+    let mut again = None;
+    while n < name.len() {
+        match pattern.get(p) {
+            Some(b'*') => {
+                again = Some((p + 1, n + 1));
+                p += 1;
+            }
+            Some(&byte) if byte == b'?' || Some(&byte) == name.get(n) => {
+                p += 1;
+                n += 1;
+            }
+            _ => match again {
+                Some((after, from)) => {
+                    (p, n) = (after, from);
+                    again = Some((after, from + 1));
+                }
+                None => return false,
+            },
+        }
+    }
+    pattern
+        .get(p..)
+        .unwrap_or_default()
+        .iter()
+        .all(|&byte| byte == b'*')
+}

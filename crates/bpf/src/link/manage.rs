@@ -1,0 +1,526 @@
+//! What can be done with a link that is there: replace, detach, pin, describe, list.
+
+use std::ffi::CString;
+use std::fmt;
+use std::os::fd::{AsFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt;
+use std::path::Path;
+
+use kscope_spec::AttachType;
+use kscope_sys::{Errno, Kernel, LinkInfo, SharedKernel};
+
+use super::{Hold, Link};
+use crate::denial::{Needs, explain};
+use crate::error::Error;
+use crate::map::Map;
+use crate::program::Program;
+
+/// What the kernel knows of a BPF link.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LinkDetails {
+    /// Id, unique while the link lives.
+    pub id: u32,
+    /// Id of the program; 0 for a table of functions.
+    pub program: u32,
+    /// What it is attached to.
+    pub kind: LinkKind,
+}
+
+/// Kinds of BPF links, with what the kernel tells of each.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs, reason = "the fields are named as the kernel names them")]
+pub enum LinkKind {
+    /// A raw tracepoint.
+    RawTracepoint { name: String },
+    /// A BTF-typed tracepoint, a function, a return value, an LSM hook.
+    Tracing {
+        attach_type: Option<AttachType>,
+        target_object: u32,
+        target_type: u32,
+    },
+    /// A cgroup, by its id.
+    Cgroup {
+        cgroup: u64,
+        attach_type: Option<AttachType>,
+    },
+    /// An iterator.
+    Iterator { target: String },
+    /// A network namespace, by its inode.
+    Namespace {
+        inode: u32,
+        attach_type: Option<AttachType>,
+    },
+    /// An interface's XDP hook.
+    Xdp { interface: u32 },
+    /// A perf event; kernels before 6.6 do not say which.
+    PerfEvent(PerfDetails),
+    /// Many kernel functions.
+    KprobeMulti { count: u32, on_return: bool },
+    /// A table of functions.
+    StructOps { map: u32 },
+    /// A netfilter hook.
+    Netfilter {
+        family: u32,
+        hook: u32,
+        priority: i32,
+    },
+    /// An interface's tcx hook.
+    Tcx {
+        interface: u32,
+        attach_type: Option<AttachType>,
+    },
+    /// Many places of a file.
+    UprobeMulti {
+        path: String,
+        count: u32,
+        on_return: bool,
+        pid: u32,
+    },
+    /// A netkit device.
+    Netkit {
+        interface: u32,
+        attach_type: Option<AttachType>,
+    },
+    /// A map of sockets.
+    SockMap {
+        map: u32,
+        attach_type: Option<AttachType>,
+    },
+    /// A kind that came after this release, by the kernel's number.
+    Other(u32),
+}
+
+/// What a link on a perf event sits on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[allow(missing_docs, reason = "the fields are named as the kernel names them")]
+pub enum PerfDetails {
+    /// The kernel does not say.
+    Unknown,
+    /// A place in a file.
+    Uprobe {
+        path: String,
+        offset: u64,
+        on_return: bool,
+    },
+    /// A kernel function; the address is 0 for those who may not see it.
+    Kprobe {
+        function: String,
+        offset: u64,
+        address: u64,
+        on_return: bool,
+    },
+    /// A tracepoint.
+    Tracepoint { name: String },
+    /// Another event, by type and `config`.
+    Event { kind: u32, config: u64 },
+}
+
+impl LinkKind {
+    fn of(info: &LinkInfo) -> LinkKind {
+        let text = || String::from_utf8_lossy(&info.text).into_owned();
+        let attach_type = |at| AttachType::from_number(info.u32(at));
+        match info.kind {
+            1 => LinkKind::RawTracepoint { name: text() },
+            2 => LinkKind::Tracing {
+                attach_type: attach_type(16),
+                target_object: info.u32(20),
+                target_type: info.u32(24),
+            },
+            3 => LinkKind::Cgroup {
+                cgroup: info.u64(16),
+                attach_type: attach_type(24),
+            },
+            4 => LinkKind::Iterator { target: text() },
+            5 => LinkKind::Namespace {
+                inode: info.u32(16),
+                attach_type: attach_type(20),
+            },
+            6 => LinkKind::Xdp {
+                interface: info.u32(16),
+            },
+            7 => LinkKind::PerfEvent(PerfDetails::of(info)),
+            8 => LinkKind::KprobeMulti {
+                count: info.u32(24),
+                on_return: info.u32(28) & 1 == 1,
+            },
+            9 => LinkKind::StructOps { map: info.u32(16) },
+            10 => LinkKind::Netfilter {
+                family: info.u32(16),
+                hook: info.u32(20),
+                priority: info.u32(24).cast_signed(),
+            },
+            11 => LinkKind::Tcx {
+                interface: info.u32(16),
+                attach_type: attach_type(20),
+            },
+            12 => LinkKind::UprobeMulti {
+                path: text(),
+                count: info.u32(52),
+                on_return: info.u32(56) & 1 == 1,
+                pid: info.u32(60),
+            },
+            13 => LinkKind::Netkit {
+                interface: info.u32(16),
+                attach_type: attach_type(20),
+            },
+            14 => LinkKind::SockMap {
+                map: info.u32(16),
+                attach_type: attach_type(20),
+            },
+            other => LinkKind::Other(other),
+        }
+    }
+}
+
+impl PerfDetails {
+    fn of(info: &LinkInfo) -> PerfDetails {
+        let text = String::from_utf8_lossy(&info.text).into_owned();
+        match info.u32(16) {
+            kind @ (1 | 2) => PerfDetails::Uprobe {
+                path: text,
+                offset: info.u32(36).into(),
+                on_return: kind == 2,
+            },
+            kind @ (3 | 4) => PerfDetails::Kprobe {
+                function: text,
+                offset: info.u32(36).into(),
+                address: info.u64(40),
+                on_return: kind == 4,
+            },
+            5 => PerfDetails::Tracepoint { name: text },
+            6 => PerfDetails::Event {
+                config: info.u64(24),
+                kind: info.u32(32),
+            },
+            _ => PerfDetails::Unknown,
+        }
+    }
+}
+
+impl fmt::Display for LinkKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let hook = |attach_type: &Option<AttachType>| match attach_type {
+            Some(attach_type) => format!("{attach_type:?}"),
+            None => "a hook unknown here".to_owned(),
+        };
+        match self {
+            LinkKind::RawTracepoint { name } => write!(f, "raw tracepoint {name}"),
+            LinkKind::Tracing { attach_type, .. } => write!(f, "tracing {}", hook(attach_type)),
+            LinkKind::Cgroup {
+                cgroup,
+                attach_type,
+            } => write!(f, "cgroup {cgroup} {}", hook(attach_type)),
+            LinkKind::Iterator { target } => write!(f, "iterator {target}"),
+            LinkKind::Namespace { inode, attach_type } => {
+                write!(f, "network namespace {inode} {}", hook(attach_type))
+            }
+            LinkKind::Xdp { interface } => write!(f, "xdp of interface {interface}"),
+            LinkKind::PerfEvent(PerfDetails::Unknown) => f.write_str("perf event"),
+            LinkKind::PerfEvent(PerfDetails::Uprobe {
+                path,
+                offset,
+                on_return,
+            }) => {
+                let word = if *on_return { "uretprobe" } else { "uprobe" };
+                write!(f, "{word} {path}:{offset:#x}")
+            }
+            LinkKind::PerfEvent(PerfDetails::Kprobe {
+                function,
+                offset,
+                on_return,
+                ..
+            }) => {
+                let word = if *on_return { "kretprobe" } else { "kprobe" };
+                write!(f, "{word} {function}+{offset:#x}")
+            }
+            LinkKind::PerfEvent(PerfDetails::Tracepoint { name }) => {
+                write!(f, "tracepoint {name}")
+            }
+            LinkKind::PerfEvent(PerfDetails::Event { kind, config }) => {
+                write!(f, "perf event of type {kind}, config {config:#x}")
+            }
+            LinkKind::KprobeMulti { count, .. } => write!(f, "{count} kernel functions"),
+            LinkKind::StructOps { map } => write!(f, "table of functions in map {map}"),
+            LinkKind::Netfilter {
+                family,
+                hook,
+                priority,
+            } => write!(
+                f,
+                "netfilter family {family} hook {hook} priority {priority}"
+            ),
+            LinkKind::Tcx {
+                interface,
+                attach_type,
+            }
+            | LinkKind::Netkit {
+                interface,
+                attach_type,
+            } => write!(f, "{} of interface {interface}", hook(attach_type)),
+            LinkKind::UprobeMulti { path, count, .. } => write!(f, "{count} places of {path}"),
+            LinkKind::SockMap { map, attach_type } => {
+                write!(f, "sockets of map {map} {}", hook(attach_type))
+            }
+            LinkKind::Other(kind) => write!(f, "a link of kind {kind}, unknown here"),
+        }
+    }
+}
+
+fn c_path(path: &Path) -> Result<CString, Error> {
+    CString::new(path.as_os_str().as_bytes())
+        .map_err(|_| Error::invalid("a path with a NUL".to_owned()))
+}
+
+/// Says what went wrong with a pin.
+pub(crate) fn pin_error(
+    kernel: &dyn Kernel,
+    call: &'static str,
+    errno: Errno,
+    path: &Path,
+) -> Error {
+    let shown = path.display().to_string();
+    match errno {
+        Errno::PERM | Errno::NOENT if !bpffs(kernel) => Error::NotMounted {
+            kind: "the BPF file system",
+            way_out: "mount -t bpf bpf /sys/fs/bpf",
+        },
+        Errno::NOENT if call == "BPF_OBJ_GET" => Error::not_found("pinned object", shown),
+        Errno::NOENT => Error::not_found("directory for the pin", shown),
+        Errno::PERM => explain(kernel, Needs::Bpf, call, errno, shown),
+        errno => Error::os(call, errno, shown),
+    }
+}
+
+/// Looks whether the BPF file system is mounted anywhere; where that cannot be seen, it is.
+fn bpffs(kernel: &dyn Kernel) -> bool {
+    let Ok(text) = kernel.read_file(Path::new("/proc/self/mounts")) else {
+        return true;
+    };
+    text.split(|&byte| byte == b'\n')
+        .any(|line| line.split(|&byte| byte == b' ').nth(2) == Some(b"bpf"))
+}
+
+/// Pins an object under a name.
+pub(crate) fn pin(
+    kernel: &dyn Kernel,
+    path: &Path,
+    object: std::os::fd::BorrowedFd<'_>,
+) -> Result<(), Error> {
+    let name = c_path(path)?;
+    kernel
+        .pin(&name, object)
+        .map_err(|errno| pin_error(kernel, "BPF_OBJ_PIN", errno, path))
+}
+
+/// Opens what is pinned under a name.
+pub(crate) fn open_pin(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Error> {
+    let name = c_path(path)?;
+    kernel
+        .pinned(&name)
+        .map_err(|errno| pin_error(kernel, "BPF_OBJ_GET", errno, path))
+}
+
+impl Link {
+    /// Puts another program in this one's place; no event is lost between the two.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for a kind of link whose program cannot be replaced (what is
+    /// attached by perf events, functions, tracepoints), [`Error::Invalid`] for a program of
+    /// another type.
+    pub fn update(&self, program: &Program) -> Result<(), Error> {
+        self.exchange(program, None)
+    }
+
+    /// Puts another program in the place of `old`, if that is what the link holds.
+    ///
+    /// # Errors
+    ///
+    /// As [`Link::update`]; [`Error::Os`] with `EPERM` where it holds another.
+    pub fn replace(&self, old: &Program, program: &Program) -> Result<(), Error> {
+        self.exchange(program, Some(old))
+    }
+
+    fn exchange(&self, program: &Program, old: Option<&Program>) -> Result<(), Error> {
+        let old_fd = old.map(AsFd::as_fd);
+        let updated = self
+            .kernel
+            .link_update(self.bpf_link()?, program.as_fd(), old_fd);
+        updated.map_err(|errno| match errno {
+            Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSUPP => {
+                let other = self.details().ok().filter(|_| program.kind() != crate::spec::ProgramType::Unspec);
+                let updatable = other.is_some_and(|details| {
+                    matches!(
+                        details.kind,
+                        LinkKind::Cgroup { .. }
+                            | LinkKind::Namespace { .. }
+                            | LinkKind::Xdp { .. }
+                            | LinkKind::Tcx { .. }
+                            | LinkKind::Netkit { .. }
+                            | LinkKind::SockMap { .. }
+                            | LinkKind::Iterator { .. }
+                    )
+                });
+                if updatable {
+                    Error::invalid(format!(
+                        "program {} cannot take the place of the one at {}: it has another type or attach type",
+                        program.name(),
+                        self.target
+                    ))
+                } else {
+                    Error::Unsupported {
+                        feature: format!("another program for a link of {}", self.target),
+                        since: None,
+                    }
+                }
+            }
+            // `old` is not there any more: not a matter of what this process may do.
+            Errno::PERM if old.is_some() => Error::os("BPF_LINK_UPDATE", errno, &self.target),
+            errno => program.failed("BPF_LINK_UPDATE", errno, &self.target),
+        })
+    }
+
+    /// Puts another table of functions in this one's place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EINVAL` for a table of another type, `EOPNOTSUPP` where the kernel's
+    /// type cannot be replaced.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 6.4.
+    pub fn update_struct_ops(&self, map: &Map) -> Result<(), Error> {
+        let updated = self.kernel.link_update(self.bpf_link()?, map.as_fd(), None);
+        updated.map_err(|errno| Error::os("BPF_LINK_UPDATE", errno, &self.target))
+    }
+
+    /// Detaches now, and says whether that went well; a pinned link stays, without its target.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for kinds of links that the kernel detaches only when nobody holds
+    /// them; the link is closed nevertheless.
+    pub fn detach(mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.hold, Hold::Detached) {
+            Hold::Undo(undo) => undo.run(&self.kernel),
+            Hold::Links(fds) => {
+                for fd in fds {
+                    match self.kernel.link_detach(fd.as_fd()) {
+                        Ok(()) => {}
+                        // Closing it, which follows, does the same unless it is pinned.
+                        Err(Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
+                        Err(errno) => {
+                            return Err(Error::os("BPF_LINK_DETACH", errno, &self.target));
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Hold::Events(_) | Hold::Detached => Ok(()),
+        }
+    }
+
+    /// Gives the link a name in the BPF file system, by which it outlives the process.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for what is no BPF link, [`Error::NotMounted`], [`Error::Os`] with
+    /// `EEXIST` for a name that is taken.
+    pub fn pin(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        pin(&*self.kernel, path.as_ref(), self.bpf_link()?)
+    }
+
+    /// Opens a link that is pinned.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Invalid`] for another pinned object.
+    pub fn open_pinned(kernel: &SharedKernel, path: impl AsRef<Path>) -> Result<Link, Error> {
+        let fd = open_pin(&**kernel, path.as_ref())?;
+        Link::adopt(kernel, fd, &path.as_ref().display().to_string())
+    }
+
+    /// Opens a link by its id. Dropping it detaches nothing as long as somebody else holds it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], [`Error::Permission`].
+    pub fn by_id(kernel: &SharedKernel, id: u32) -> Result<Link, Error> {
+        let fd = kernel.link_by_id(id).map_err(|errno| match errno {
+            Errno::NOENT => Error::not_found("link with id", id.to_string()),
+            errno => explain(
+                &**kernel,
+                Needs::Admin,
+                "BPF_LINK_GET_FD_BY_ID",
+                errno,
+                format!("link {id}"),
+            ),
+        })?;
+        Link::adopt(kernel, fd, &format!("link {id}"))
+    }
+
+    fn adopt(kernel: &SharedKernel, fd: OwnedFd, about: &str) -> Result<Link, Error> {
+        let mut link = Link::of(kernel, fd, about);
+        // Programs and maps answer the same question with other fields.
+        link.target = match link.details() {
+            Ok(details) => details.kind.to_string(),
+            Err(_) => return Err(Error::invalid(format!("{about} is no BPF link"))),
+        };
+        Ok(link)
+    }
+
+    /// Lists the ids of all links of the kernel, ascending. Those that come or go meanwhile may
+    /// or may not be in it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Permission`].
+    pub fn ids(kernel: &SharedKernel) -> Result<Vec<u32>, Error> {
+        let mut ids = Vec::new();
+        let mut last = 0;
+        loop {
+            match kernel.link_next_id(last) {
+                // Ascending, so that the walk ends.
+                Ok(id) if id > last => {
+                    ids.push(id);
+                    last = id;
+                }
+                Ok(_) | Err(Errno::NOENT) => return Ok(ids),
+                Err(errno) => {
+                    return Err(explain(
+                        &**kernel,
+                        Needs::Admin,
+                        "BPF_LINK_GET_NEXT_ID",
+                        errno,
+                        "",
+                    ));
+                }
+            }
+        }
+    }
+
+    /// Gives what the kernel knows of the link.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for what is no BPF link.
+    pub fn details(&self) -> Result<LinkDetails, Error> {
+        let info = self.kernel.link_info(self.bpf_link()?);
+        let info =
+            info.map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, &self.target))?;
+        Ok(LinkDetails {
+            id: info.id,
+            program: info.program,
+            kind: LinkKind::of(&info),
+        })
+    }
+
+    /// Leaves the program attached when this value is gone: what is held by descriptors stays
+    /// until the process ends, all else for good.
+    pub fn leave(mut self) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Detached);
+        std::mem::forget(hold);
+    }
+}

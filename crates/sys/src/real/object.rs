@@ -1,0 +1,65 @@
+//! What the kernel tells of maps and links, where one command needs two calls.
+
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use super::{bpf, possible_cpus};
+use crate::bpf::{Bpf, LinkInfo, MapInfo};
+use crate::errno::Errno;
+use crate::map_fd::MapFd;
+
+/// Binds a descriptor to the sizes that the kernel says its map has.
+pub(super) fn adopt(fd: OwnedFd) -> Result<MapFd, Errno> {
+    // The question below is answered for programs, links and BTF as well, with other fields.
+    let link = Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string());
+    let is = std::fs::read_link(link).map_err(|error| Errno::from_io(&error))?;
+    if is.to_str() != Some("anon_inode:bpf-map") {
+        return Err(Errno::INVAL);
+    }
+    let mut into = [0; MapInfo::SIZE];
+    let mut call = Bpf::MapInfo {
+        map: fd.as_fd(),
+        into: &mut into,
+    };
+    bpf(&mut call.attr()?)?;
+    let shape = MapInfo::decode(&into).shape;
+    let cpus = if shape.is_per_cpu() {
+        possible_cpus()?
+    } else {
+        1
+    };
+    Ok(MapFd::new(fd, shape, cpus))
+}
+
+/// Asks for a link: first what kind it is, then again with the address of the text where that kind
+/// has one.
+pub(super) fn link_info(
+    link: BorrowedFd<'_>,
+    into: &mut [u8; LinkInfo::SIZE],
+    text: &mut [u8],
+) -> Result<(), Errno> {
+    let mut call = Bpf::LinkInfo {
+        link,
+        into,
+        text: &mut [],
+    };
+    let mut attr = call.attr()?;
+    bpf(&mut attr)?;
+    let Bpf::LinkInfo { into, .. } = call else {
+        return Err(Errno::IO);
+    };
+    text.fill(0);
+    let Some((address, size)) = LinkInfo::text_place(into) else {
+        return Ok(());
+    };
+    let room = u32::try_from(text.len()).map_err(|_| Errno::TOO_BIG)?;
+    // The kernel writes at most `room` bytes of text there: a link's kind, and that of the event
+    // it sits on, do not change.
+    into.fill(0);
+    into[address..address + 8].copy_from_slice(&(text.as_mut_ptr() as u64).to_ne_bytes());
+    into[size..size + 4].copy_from_slice(&room.to_ne_bytes());
+    bpf(&mut attr)?;
+    // The address says nothing to anybody.
+    into[address..address + 8].fill(0);
+    Ok(())
+}
