@@ -334,16 +334,18 @@ fn strings_are_cut() {
     let body = r#"begin {
         $p = (char *)((uint64)curtask + offsetof(struct task_struct, comm));
         print(str($p)); print(str($p, 3)); $n = 4; print(str($p, $n)); @[str($p)] = str($p);
+        print(str($p, 6)); $n = 6; print(str($p, $n));
     }"#;
-    for (most, name) in [
-        (5, "kscop.."),
-        (6, "kscope.."),
-        (7, "kscope"),
-        (64, "kscope"),
+    // Who asks for no more than `max_strlen` bytes, with the NUL, gets a string that is not cut.
+    for (most, name, six) in [
+        (5, "kscop..", "kscop.."),
+        (6, "kscope..", "kscop"),
+        (7, "kscope", "kscop"),
+        (64, "kscope", "kscop"),
     ] {
         let script = format!("config = {{ max_strlen = {most} }} {body}");
-        let out = format!("{name}\nks\nksc\n\n\n@[{name}]: {name}\n");
-        prints(&["run", "-e", &script], &out);
+        let out = format!("{name}\nks\nksc\n{six}\n{six}\n\n\n@[{name}]: {name}\n");
+        prints(&["run", "--no-warnings", "-e", &script], &out);
     }
 }
 

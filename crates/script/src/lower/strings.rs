@@ -37,8 +37,8 @@ impl Lower<'_> {
         }
     }
 
-    /// Reads a string of at most `size` bytes with its NUL; where the script did not say how long it
-    /// may be, one that is cut has no NUL.
+    /// Reads a string of at most `size` bytes with its NUL; one that is cut has no NUL, unless it is
+    /// the script that asked for no more.
     pub(super) fn read_str(
         &mut self,
         to: Place,
@@ -52,6 +52,7 @@ impl Lower<'_> {
             Space::User => helper::PROBE_READ_USER_STR,
         };
         let most = self.b.constant(i64::from(size));
+        let asked = len;
         let len = match len {
             None => most,
             Some(len) => {
@@ -74,6 +75,11 @@ impl Lower<'_> {
         // One that fills its field lies there without a NUL: so it is seen to be cut.
         let filled = self.b.block();
         let end = self.b.block();
+        if let Some(asked) = asked {
+            let more = self.b.block();
+            self.b.branch(Cond::Ugt, asked, most, more, end);
+            self.enter(more);
+        }
         self.b.branch(Cond::Eq, read, most, filled, end);
         self.enter(filled);
         let before = self.b.constant(i64::from(size) - 1);

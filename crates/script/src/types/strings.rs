@@ -45,13 +45,14 @@ impl Checker<'_> {
                     if *value >= i64::from(capacity) {
                         self.warn(
                             "too-long",
-                            n.span,
+                            span,
                             format!(
                                 "length param ({value}) is too long and will be shortened to \
                                  {capacity} bytes (see BPFTRACE_MAX_STRLEN)"
                             ),
                         );
-                    } else {
+                    }
+                    if *value <= i64::from(capacity) {
                         let room = (*value).max(1);
                         capacity = room as u32 + 1;
                         let most = make(ExprKind::Int(*value), Type::U64, n.span);
