@@ -9,7 +9,7 @@ use kscope_bpf::Features;
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::program::{Tracer, kscope};
 use kscope_tests::{kernel_or_skip, skip};
-use rustix::process::{Gid, Uid, getpgid, getpid};
+use rustix::process::{Gid, Uid, getpid, getpriority_process};
 use rustix::thread::{gettid, set_name, set_thread_gid, set_thread_uid};
 
 /// Names that the thread takes one after the other: the longest, one word of eight bytes, and
@@ -25,9 +25,9 @@ const CALLS: u32 = 100;
 const SPIN: Duration = Duration::from_millis(300);
 
 #[cfg(target_arch = "x86_64")]
-const CALL: (u32, &str) = (121, "__x64_sys_getpgid");
+const CALL: (u32, &str) = (140, "__x64_sys_getpriority");
 #[cfg(not(target_arch = "x86_64"))]
-const CALL: (u32, &str) = (155, "__arm64_sys_getpgid");
+const CALL: (u32, &str) = (141, "__arm64_sys_getpriority");
 
 /// Traces a thread of many names; each must be seen, with its ids, `CALLS` times if `counted`.
 fn check(probe: &str, condition: &str, counted: bool) {
@@ -44,7 +44,7 @@ fn check(probe: &str, condition: &str, counted: bool) {
             let start = Instant::now();
             let mut calls = 0;
             while calls < CALLS || (!counted && start.elapsed() < SPIN) {
-                getpgid(None).expect("its own group");
+                getpriority_process(None).expect("its own");
                 calls += 1;
             }
         }
