@@ -535,7 +535,7 @@ fn by_the_name_of_bpftrace() {
     check(
         &name,
         &["-c", "sh -c 'exit 3'", "-e", "END { printf(\"x\\n\"); }"],
-        3,
+        0,
         &["x"],
     );
     let out = folder.path().join("out");

@@ -18,6 +18,10 @@ pub(crate) const USAGE: u8 = 2;
 /// What to do for want of privileges.
 pub(crate) const PRIVILEGES: &str = "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs; kernel addresses also need CAP_SYSLOG";
 
+/// What to do where the kernel's list of tracepoints is not to be seen.
+pub(crate) const MOUNT: &str =
+    "run as root, or let root mount it: mount -t tracefs tracefs /sys/kernel/tracing";
+
 /// Where more is to be learnt.
 pub(crate) const DOCTOR: &str = "`kscope doctor` shows what this kernel and these privileges allow";
 
@@ -181,10 +185,10 @@ fn way_round(verdict: &str) -> &'static str {
     let says = |parts: &[&str]| parts.iter().any(|part| verdict.contains(part));
     if says(&["infinite loop", "back-edge"]) {
         "the kernel takes only loops that it sees to end: count to a constant, or `for ($i : 0..n)`"
-    } else if says(&["too complex", "processed 1000001", "complexity"]) {
+    } else if says(&["too complex", "complexity"]) {
         "the kernel follows each round of a loop and each branch, and gave up: fewer rounds, shorter strings, or a smaller probe"
     } else if says(&["too large", "too many", "stack depth", "combined stack"]) {
-        "split the probe into smaller ones"
+        "split the probe into smaller ones, or let its loops have fewer rounds"
     } else {
         "a script that compiles should be accepted: please report it"
     }

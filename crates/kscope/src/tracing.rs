@@ -15,7 +15,7 @@ use kscope_sys::{ExitKind, Interrupts};
 use crate::child::Command;
 use crate::console::tell;
 use crate::diagnostics;
-use crate::error::{DOCTOR, Failure, PRIVILEGES};
+use crate::error::{DOCTOR, Failure, MOUNT, PRIVILEGES};
 use crate::place::Place;
 use crate::process::Process;
 use crate::sink::Sink;
@@ -144,9 +144,18 @@ fn why_unchecked(finding: &Diagnostic) -> &str {
 fn take_unchecked(findings: &mut Vec<Diagnostic>) -> Option<String> {
     let is_one = |finding: &Diagnostic| ["unchecked-probe", UNCHECKED_ARGS].contains(&finding.id);
     let first = findings.iter().find(|finding| is_one(finding))?;
-    let why = why_unchecked(first).to_owned();
+    let probes = findings
+        .iter()
+        .filter(|finding| finding.id == "unchecked-probe");
+    let sentence = match probes.count() {
+        0 | 1 => first.message.clone(),
+        several => format!(
+            "{several} probes were not checked: {}",
+            why_unchecked(first)
+        ),
+    };
     findings.retain(|finding| !is_one(finding));
-    Some(format!("probes were not checked: {why}"))
+    Some(sentence)
 }
 
 /// The finding that the fields of a probe cannot be looked up, for want of which it is left out.
@@ -156,12 +165,12 @@ const UNCHECKED_ARGS: &str = "unchecked-args";
 fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
     if let Some(why) = unknown {
-        let failure = Failure::new(format!("the script cannot run: {why}"));
-        return Err(match why.contains("mount") {
-            // It says itself what to do.
-            true => failure,
-            false => failure.hint(PRIVILEGES).hint(DOCTOR),
-        });
+        let message = format!("the fields of the script's probes cannot be looked up: {why}");
+        let way_out = match why.contains("not mounted") {
+            true => MOUNT,
+            false => PRIVILEGES,
+        };
+        return Err(Failure::new(message).hint(way_out).hint(DOCTOR));
     }
     if points.sum::<usize>() == 0 {
         return Err(Failure::new("the script has no probe that can be attached").hint(DOCTOR));

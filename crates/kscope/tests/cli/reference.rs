@@ -86,6 +86,8 @@ fn a_completion_knows_commands_tools_and_flags() {
         for word in ["doctor", "opensnoop", "no-warnings", "failed"] {
             assert!(script.contains(word), "{shell} lacks {word}");
         }
+        let hidden = "Write the manual pages";
+        assert!(!script.contains(hidden) && !script.contains("kscope__man"));
     }
     kscope(&["completions", "csh"])
         .code(2)
@@ -104,6 +106,16 @@ fn there_is_a_manual_page_for_everything() {
         let text = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{page}: {e}"));
         assert!(text.contains(&format!(".TH {page} 1")), "{page}");
         assert!(text.contains(".SH SYNOPSIS"), "{page}");
+        assert!(text.contains(".SH \"EXIT STATUS\""), "{page}");
+        // Pages that others send the reader to are there.
+        let named = text.split("\\fB").filter_map(|part| {
+            let (name, _) = part.split_once("\\fR(1)")?;
+            Some(name.replace("\\-", "-"))
+        });
+        for name in named {
+            let other = Path::new(at).join(format!("{name}.1"));
+            assert!(other.exists(), "{page} names {name}(1)");
+        }
     }
     kscope(&["man", "/no/such/folder"])
         .code(1)

@@ -51,6 +51,8 @@ fn declaration(ty: &str, name: &str) -> String {
         return format!("{before}(*{name}){after}");
     }
     match ty.find('[') {
+        // No type of C: it says where in the record the array lies.
+        Some(_) if ty.contains("_loc ") => format!("{ty} {name}"),
         Some(at) => format!("{} {name}{}", ty[..at].trim_end(), &ty[at..]),
         None => format!("{ty} {name}"),
     }
@@ -258,7 +260,7 @@ mod tests {
         check("const char *", "const char * x");
         check("char[16]", "char x[16]");
         check("char [2][3]", "char x[2][3]");
-        check("__data_loc char[]", "__data_loc char x[]");
+        check("__data_loc char[]", "__data_loc char[] x");
         check("void (*)(int)", "void (*x)(int)");
     }
 }
