@@ -87,7 +87,7 @@ fn followed_too_far(program: &Program) {
     let script = "begin {\n  $i = 0;\n  while ($i < 10000000) {\n    $i++; @ = nsecs;\n  }\n}";
     let parts = [
         "program is too large. Processed 1000001 insn",
-        "HINT: split the probe into smaller ones",
+        "HINT: -v shows the verifier's whole log",
     ];
     let left = program.as_root(&["-e", script]).is(1, &parts);
     let lines: Vec<&str> = left.err.lines().collect();
