@@ -24,9 +24,21 @@ pub struct SectionName {
 }
 
 /// Finds what a section's name says; a leading `?` is no part of a name.
+///
+/// A name that takes no target may have anything after a slash all the same (`xdp/my_filter`), as
+/// cilium/ebpf has it and libbpf had it before 1.0, unless that is near to another name
+/// (`xdp/devmpa`).
 #[must_use]
 pub fn lookup(name: &str) -> Option<&'static SectionName> {
-    ALL.iter().find(|known| known.matches(name))
+    let exact = |name: &str| ALL.iter().find(|known| known.matches(name));
+    exact(name).or_else(|| {
+        let base = name
+            .rmatch_indices('/')
+            .find_map(|(slash, _)| exact(name.get(..slash)?))?;
+        let others = ALL.iter().filter(|known| *known != base);
+        let near = kscope_btf::nearest(name, others.map(|known| known.pattern), 1);
+        near.is_empty().then_some(base)
+    })
 }
 
 /// Gives what follows the first slash of a section's name: the target, empty where there is none.

@@ -114,9 +114,31 @@ fn every_pattern_finds_itself() {
 #[test]
 fn no_names() {
     for name in [
-        "", "?kprobe", "kprobes", "xdp/", "tc/", "cgroup", "maps", "xdp_prog", ".text",
+        "",
+        "?kprobe",
+        "kprobes",
+        "xdp/",
+        "xdp/devmpa",
+        "tc/ingres",
+        "cgroup/x",
+        "maps",
+        "xdp_prog",
+        ".text",
     ] {
         assert_eq!(lookup(name), None, "{name}");
+    }
+}
+
+#[test]
+fn names_with_more() {
+    for (name, pattern) in [
+        ("xdp/my_filter", "xdp"),
+        ("tc/from-container", "tc"),
+        ("socket/tail/1", "socket"),
+        ("cgroup/connect4/mine", "cgroup/connect4"),
+        ("sk_lookup/", "sk_lookup"),
+    ] {
+        assert_eq!(lookup(name).map(|s| s.pattern), Some(pattern), "{name}");
     }
 }
 
