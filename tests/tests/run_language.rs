@@ -278,6 +278,14 @@ fn maps_without_a_key_are_printed_once_they_are_set() {
 }
 
 #[test]
+fn large_values_come_in_bursts() {
+    let _kernel = kernel_or_skip!();
+    let script = "begin { for $i : 0..300 { @[$i] = hist($i, 5); } }
+        end { $n = 0; for $i : 0..300 { $n += (int64)has_key(@, $i); } print($n); clear(@); }";
+    prints(&["run", "-e", script], "300\n\n\n");
+}
+
+#[test]
 fn aggregations_are_deleted() {
     let kernel = kernel_or_skip!();
     if !has_lookup_percpu(kernel) {

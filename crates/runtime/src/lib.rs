@@ -11,6 +11,7 @@ mod clock;
 mod error;
 mod event;
 mod filter;
+mod fit;
 mod maps;
 mod meaning;
 mod options;

@@ -15,13 +15,14 @@ use kscope_script::plan::{
 };
 use kscope_spec::{LateKind, MapId, ProgramId, Spec};
 use kscope_symbol::UserNames;
-use kscope_sys::{Child, Clock, ExitKind};
+use kscope_sys::{Child, Clock, CpuSet, ExitKind};
 
 use crate::attach;
 use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::filter;
+use crate::fit;
 use crate::maps::{self, Moment};
 use crate::options::Options;
 use crate::resolve::Resolver;
@@ -169,6 +170,8 @@ impl Session {
             map.initial = Some(plan.options_image(&texts, map.value_size));
         }
         let kernel = target.kernel();
+        let cpus = kernel.cpus(CpuSet::Possible).map_or(1, |cpus| cpus.len());
+        fit::fit(&mut spec, &plan, cpus);
         let start = kernel.clock(Clock::Boottime).unwrap_or(0);
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);

@@ -8,7 +8,7 @@ use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, Map, MapKind, MapRef};
 use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
-use crate::plan::{SET_MARK, padded_size};
+use crate::plan::{Config, SET_MARK, padded_size};
 
 /// Number of counters before those of full maps.
 pub const LOST_COUNTERS: u32 = 2;
@@ -16,6 +16,9 @@ pub const LOST_COUNTERS: u32 = 2;
 /// `BPF_ANY`, `BPF_NOEXIST`
 const ANY: i64 = 0;
 const NO_EXIST: i64 = 1;
+
+/// Values of more bytes are not allocated as they come, unless the script says how many keys there are.
+const BULKY: u32 = 256;
 
 /// Values up to this size are zeroed on the stack to be inserted.
 const ZERO_ON_STACK: u32 = 64;
@@ -60,7 +63,10 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
     };
     // Old kernels refuse maps that allocate on demand in perf event programs.
     let large = u64::from(value_size) * u64::from(entries) > PREALLOC_LIMIT;
-    let on_demand = map.key.is_some() && !lru && !in_perf_event && large;
+    // The kernel keeps few pieces of many bytes at hand, so that new keys in a burst would be lost;
+    // the runtime sees to it that the usual number of them does not take too much memory.
+    let bulky = value_size > BULKY && entries == Config::default().max_map_keys;
+    let on_demand = map.key.is_some() && !lru && !in_perf_event && large && !bulky;
     MapSpec {
         name: if map.name.is_empty() {
             "anonymous".to_owned()
