@@ -9,6 +9,7 @@ pub mod assembly;
 pub mod caller;
 pub mod pins;
 pub mod program;
+pub mod selftests;
 pub mod workspace;
 
 /// Ends the test as skipped, or fails it if the machine should have had the feature.
