@@ -3,6 +3,7 @@
 //! Each takes any bytes, must neither panic nor take long, and gives whether the bytes got far:
 //! a seed that does not is no good seed.
 
+mod core;
 mod event;
 mod kernel;
 
@@ -13,6 +14,7 @@ use kscope_spec::check::ProblemKind;
 use kscope_spec::insn::Insn;
 use kscope_spec::{Spec, asm, check, disasm};
 
+pub use self::core::{core, ext};
 pub use event::event;
 
 /// Longest text that is tried, in bytes; time may grow with it.

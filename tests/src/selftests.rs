@@ -80,14 +80,7 @@ impl Selftests {
         let (machine, arch) = match std::env::consts::ARCH {
             "aarch64" => ("aarch64-linux-gnu", "arm64"),
             "riscv64" => ("riscv64-linux-gnu", "riscv"),
-            other => (
-                if other == "x86_64" {
-                    "x86_64-linux-gnu"
-                } else {
-                    other
-                },
-                "x86",
-            ),
+            _ => ("x86_64-linux-gnu", "x86"),
         };
         let own = self
             .objects

@@ -85,6 +85,16 @@ fn types() {
 }
 
 #[test]
+fn information_of_instructions() {
+    replay("ext", bodies::ext, &["short.bin", "torn.bin"], 3000);
+}
+
+#[test]
+fn relocations() {
+    replay("core", bodies::core, &["nothing.bin"], 1000);
+}
+
+#[test]
 fn scripts() {
     replay("script", bodies::script, &["wrong.bt"], 300);
 }
@@ -107,6 +117,9 @@ fn seeds_are_small() {
             .map(|(_, bytes)| bytes.len() as u64)
             .sum::<u64>()
     };
-    let all: u64 = ["btf", "script", "event", "insn"].map(bytes).iter().sum();
+    let all: u64 = ["btf", "ext", "core", "script", "event", "insn"]
+        .map(bytes)
+        .iter()
+        .sum();
     assert!(all < ROOM, "{all} bytes");
 }
