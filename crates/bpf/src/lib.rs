@@ -26,6 +26,7 @@
 mod denial;
 mod error;
 mod event;
+mod executable;
 mod features;
 mod late;
 mod link;
@@ -40,6 +41,7 @@ mod ring;
 mod snapshot;
 mod stats;
 mod tracefs;
+mod usdt;
 mod waker;
 
 pub use kscope_btf as btf;
@@ -49,12 +51,14 @@ pub use kscope_sys as sys;
 pub use denial::Denial;
 pub use error::Error;
 pub use event::{EventReader, EventRound};
+pub use executable::{Executable, Function, UsdtPlace};
 pub use features::{Features, Support};
 pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
 pub use link::{
-    CgroupMode, Direction, Interface, IterReader, KprobeAt, Link, LinkDetails, LinkKind,
-    NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace, XdpMode,
+    AttachOutcome, Attachment, CgroupMode, Direction, Interface, IterReader, KprobeAt, Link,
+    LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace,
+    Usdt, XdpMode,
 };
 pub use loader::{Loader, Object};
 pub use log::VerifierLog;

@@ -5,6 +5,7 @@
 //! attaching to cgroups, sockets and interfaces) is taken back when the [`Link`] is dropped, but
 //! stays if the process is killed; the methods that attach so say it.
 
+mod auto;
 mod cgroup;
 mod extension;
 mod iter;
@@ -17,6 +18,7 @@ mod network;
 mod perf;
 mod raw;
 mod socket;
+mod static_probe;
 mod tc;
 mod tracepoint;
 mod user_probe;
@@ -26,16 +28,19 @@ use std::os::fd::{BorrowedFd, OwnedFd};
 
 use kscope_sys::SharedKernel;
 
+pub use auto::{AttachOutcome, Attachment};
 pub use cgroup::CgroupMode;
 pub use iter::IterReader;
 pub use kernel_probe::KprobeAt;
 pub(crate) use kernel_probe::ProbeSource;
+use kernel_probe::matches;
 use legacy::Undo;
 pub use manage::{LinkDetails, LinkKind, PerfDetails};
 pub(crate) use manage::{open_pin, pin};
 pub use netfilter::NetfilterHook;
 pub use network::{Interface, NetkitSide, XdpMode};
 pub(crate) use perf::PERF_EVENT;
+pub use static_probe::Usdt;
 pub use tc::{Direction, TcFilter};
 pub use user_probe::{Uprobe, UprobePlace};
 
@@ -86,6 +91,25 @@ impl Link {
         Link::new(kernel, Hold::Links(vec![fd]), target)
     }
 
+    /// Makes one of links that belong together.
+    fn joined(kernel: &SharedKernel, links: Vec<Link>, target: String) -> Link {
+        let (mut all, mut events) = (Vec::new(), Vec::new());
+        for mut link in links {
+            match std::mem::replace(&mut link.hold, Hold::Detached) {
+                Hold::Links(fds) => all.extend(fds),
+                Hold::Events(fds) => events.extend(fds),
+                // Put back, so that its own end undoes it.
+                other => link.hold = other,
+            }
+        }
+        // A kernel has links for all perf events or for none.
+        if events.is_empty() {
+            return Link::new(kernel, Hold::Links(all), target);
+        }
+        events.extend(all);
+        Link::new(kernel, Hold::Events(events), target)
+    }
+
     /// Tells what the program is attached to.
     pub fn target(&self) -> &str {
         &self.target
@@ -101,7 +125,7 @@ impl Link {
         match &self.hold {
             Hold::Links(fds) if fds.len() == 1 => Ok(fds[0].as_fd()),
             Hold::Links(fds) => Err(Error::invalid(format!(
-                "{} is {} BPF links, one for each CPU",
+                "{} is {} BPF links, one for each CPU or place",
                 self.target,
                 fds.len()
             ))),

@@ -48,6 +48,20 @@ impl Program {
         let AttachKind::Iterator(name) = &*self.attach else {
             return Err(self.wrong_kind("an iterator"));
         };
+        // The kernel takes one union for all of them: a map's descriptor would be read as a thread.
+        let fits = match over {
+            IterOver::All => true,
+            IterOver::Thread(_) | IterOver::Process(_) | IterOver::ProcessFd(_) => {
+                name.starts_with("task")
+            }
+            IterOver::Cgroup { .. } => name.starts_with("cgroup"),
+            IterOver::Map(_) => !name.starts_with("task") && !name.starts_with("cgroup"),
+        };
+        if !fits {
+            return Err(Error::invalid(format!(
+                "iterator {name} does not walk over a part of this kind"
+            )));
+        }
         let create = |over| {
             self.kernel.link_create(LinkCreate {
                 program: self.as_fd(),

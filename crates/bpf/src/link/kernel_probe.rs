@@ -194,7 +194,13 @@ impl Program {
         let tracefs = Tracefs::find_or_mount(&*self.kernel)?;
         let path = tracefs.root().join("available_filter_functions");
         let list = self.kernel.read_file(&path);
-        let list = list.map_err(|errno| self.failed("read", errno, &path.display().to_string()))?;
+        let list = list.map_err(|errno| {
+            // Which function is to be probed matters only where many can be.
+            match self.attach_many(&[c"kscope_no_such_function".to_owned()], &[], false, &[]) {
+                Err(error @ Error::Unsupported { .. }) => error,
+                _ => self.failed("read", errno, &path.display().to_string()),
+            }
+        })?;
         // `name`, or `name [module]`; a line each, in the order of addresses.
         let mut names: Vec<&[u8]> = list
             .split(|&byte| byte == b'\n')

@@ -1,0 +1,303 @@
+//! Programs attached where their sections say.
+
+use kscope_spec::section;
+
+use super::{KprobeAt, Link, Uprobe, UprobePlace, Usdt, matches};
+use crate::error::Error;
+use crate::executable::{self, Executable};
+use crate::loader::Object;
+use crate::program::Program;
+
+/// What came of attaching a program by its section.
+#[derive(Debug)]
+pub struct Attachment {
+    /// The program's name.
+    pub program: String,
+    /// Its section.
+    pub section: String,
+    /// What came of it.
+    pub outcome: AttachOutcome,
+}
+
+/// What came of attaching a program by its section.
+#[derive(Debug)]
+pub enum AttachOutcome {
+    /// It is attached.
+    Attached(Link),
+    /// The section does not say where; the caller must, by this method.
+    NeedsTarget {
+        /// What it attaches to, for example `a network interface`.
+        to: &'static str,
+        /// The method of [`Program`] that attaches it.
+        method: &'static str,
+    },
+    /// It could not be attached.
+    Failed(Error),
+}
+
+impl AttachOutcome {
+    /// Gives the link; none where the program is not attached.
+    pub fn link(self) -> Option<Link> {
+        match self {
+            AttachOutcome::Attached(link) => Some(link),
+            AttachOutcome::NeedsTarget { .. } | AttachOutcome::Failed(_) => None,
+        }
+    }
+
+    fn needs(to: &'static str, method: &'static str) -> AttachOutcome {
+        AttachOutcome::NeedsTarget { to, method }
+    }
+}
+
+impl std::fmt::Display for AttachOutcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            AttachOutcome::Attached(link) => write!(f, "attached to {}", link.target()),
+            AttachOutcome::NeedsTarget { to, method } => {
+                write!(f, "its section does not name {to}: Program::{method} does")
+            }
+            AttachOutcome::Failed(error) => error.fmt(f),
+        }
+    }
+}
+
+impl Object {
+    /// Attaches every loaded program to what its section names. One that cannot be attached keeps
+    /// no other from it; dropping a link detaches its program.
+    pub fn attach(&self) -> Vec<Attachment> {
+        self.programs()
+            .map(|program| Attachment {
+                program: program.name().to_owned(),
+                section: program.section().to_owned(),
+                outcome: self.attach_program(program),
+            })
+            .collect()
+    }
+
+    /// Attaches one program of this object to what its section names.
+    pub fn attach_program(&self, program: &Program) -> AttachOutcome {
+        let name = program.section();
+        let target = section::target(name);
+        let kind = section::lookup(name).map_or("", |known| known.pattern);
+        if target.is_empty()
+            && let Some(needs) = without_target(kind)
+        {
+            return needs;
+        }
+        let linked = match kind {
+            "usdt+" | "usdt.s+" => {
+                usdt_target(program, target).and_then(|(path, provider, probe)| {
+                    let path = executable::find(&*program.kernel, path)?;
+                    let usdt = Usdt {
+                        path: &path,
+                        provider,
+                        name: probe,
+                        pid: None,
+                        cookie: 0,
+                    };
+                    self.attach_usdt(program, &usdt)
+                })
+            }
+            _ => match program.attach_by_section(kind, target) {
+                Some(linked) => linked,
+                None => return elsewhere(kind),
+            },
+        };
+        match linked {
+            Ok(link) => AttachOutcome::Attached(link),
+            Err(error) => AttachOutcome::Failed(error),
+        }
+    }
+}
+
+/// Says by which method a program is attached whose section could name its target, and does not.
+fn without_target(kind: &str) -> Option<AttachOutcome> {
+    Some(match kind {
+        "kprobe+" | "kretprobe+" => AttachOutcome::needs("a kernel function", "attach_kprobe"),
+        "ksyscall+" | "kretsyscall+" => AttachOutcome::needs("a system call", "attach_ksyscall"),
+        "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
+            AttachOutcome::needs("kernel functions", "attach_kprobe_multi")
+        }
+        "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
+            AttachOutcome::needs("a place in a file", "attach_uprobe")
+        }
+        "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
+        | "uprobe.session+" | "uprobe.session.s+" => {
+            AttachOutcome::needs("places in a file", "attach_uprobe_multi")
+        }
+        "usdt+" | "usdt.s+" => AttachOutcome::NeedsTarget {
+            to: "a USDT probe",
+            method: "attach_usdt",
+        },
+        "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => {
+            AttachOutcome::needs("a tracepoint", "attach_tracepoint")
+        }
+        "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+" | "raw_tracepoint.w+"
+        | "raw_tp.w+" => AttachOutcome::needs("a raw tracepoint", "attach_raw_tracepoint"),
+        _ => return None,
+    })
+}
+
+/// Says by which method a program is attached whose section cannot name its target.
+fn elsewhere(kind: &str) -> AttachOutcome {
+    let head = kind.trim_end_matches('+');
+    let head = head.split(['/', '.']).next().unwrap_or_default();
+    match head {
+        "xdp" => AttachOutcome::needs("a network interface", "attach_xdp"),
+        "tcx" => AttachOutcome::needs("a network interface", "attach_tcx"),
+        "tc" | "classifier" => AttachOutcome::needs("a network interface", "attach_tc"),
+        "netkit" => AttachOutcome::needs("a netkit device", "attach_netkit"),
+        "cgroup" | "cgroup_skb" | "sockops" | "lsm_cgroup" => {
+            AttachOutcome::needs("a cgroup", "attach_cgroup")
+        }
+        "sk_skb" | "sk_msg" => AttachOutcome::needs("a map of sockets", "attach_socket_map"),
+        "sk_lookup" | "flow_dissector" => {
+            AttachOutcome::needs("a network namespace", "attach_namespace")
+        }
+        "socket" => AttachOutcome::needs("a socket", "attach_socket"),
+        "sk_reuseport" => AttachOutcome::needs("a socket", "attach_reuseport"),
+        "netfilter" => AttachOutcome::needs("a netfilter hook", "attach_netfilter"),
+        "perf_event" => AttachOutcome::needs("a perf event", "attach_perf"),
+        "syscall" => AttachOutcome::needs("a caller", "test_run"),
+        "lwt_in" | "lwt_out" | "lwt_xmit" | "lwt_seg6local" | "action" => {
+            AttachOutcome::Failed(Error::Unsupported {
+                feature: format!(
+                    "attaching of {head} programs in this library; pin it and use ip(8) or tc(8)"
+                ),
+                since: None,
+            })
+        }
+        "lirc_mode2" => AttachOutcome::Failed(Error::Unsupported {
+            feature: "attaching of infrared decoders in this library".to_owned(),
+            since: None,
+        }),
+        "struct_ops" => AttachOutcome::needs("its table of functions", "attach_struct_ops"),
+        "" => AttachOutcome::needs("anything", "attach_…"),
+        _ => AttachOutcome::Failed(Error::Unsupported {
+            feature: format!("attaching of section {head} by its name"),
+            since: None,
+        }),
+    }
+}
+
+impl Program {
+    /// Attaches to what the section names; none where it cannot name it.
+    fn attach_by_section(&self, kind: &str, target: &str) -> Option<Result<Link, Error>> {
+        let on_return = kind.contains("ret");
+        Some(match kind {
+            "kprobe+" | "kretprobe+" => self
+                .function_and_offset(target)
+                .and_then(|at| self.attach_kprobe(&at, on_return, 0)),
+            "ksyscall+" | "kretsyscall+" => self.attach_ksyscall(target, on_return, 0),
+            "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
+                self.attach_kprobe_multi_matching(target, on_return)
+            }
+            "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
+                self.attach_user_function(target, on_return)
+            }
+            "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
+            | "uprobe.session+" | "uprobe.session.s+" => {
+                self.attach_user_functions(target, on_return)
+            }
+            "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => match target.split_once('/') {
+                Some((category, name)) => self.attach_tracepoint(category, name, 0),
+                None => Err(self.bad_target("tracepoint/category/name")),
+            },
+            "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+"
+            | "raw_tracepoint.w+" | "raw_tp.w+" => self.attach_raw_tracepoint(target, 0),
+            "tp_btf+" | "tp_btf.s+" | "fentry+" | "fentry.s+" | "fexit+" | "fexit.s+"
+            | "fmod_ret+" | "fmod_ret.s+" | "fsession+" | "fsession.s+" | "lsm+" | "lsm.s+" => {
+                self.attach_typed(0)
+            }
+            "iter+" | "iter.s+" => self.attach_iterator_over(kscope_sys::IterOver::All),
+            "freplace+" => self.attach_extension(),
+            _ => return None,
+        })
+    }
+
+    fn bad_target(&self, wanted: &str) -> Error {
+        Error::invalid(format!(
+            "section {} of program {} is not {wanted}",
+            self.section, self.name
+        ))
+    }
+
+    /// Reads `function+offset`.
+    fn function_and_offset(&self, target: &str) -> Result<KprobeAt, Error> {
+        let (name, offset) = match target.split_once('+') {
+            None => (target, Some(0)),
+            Some((name, offset)) => (name, number(offset)),
+        };
+        let offset = offset.ok_or_else(|| self.bad_target("kprobe/function+offset"))?;
+        let name = name.to_owned();
+        Ok(KprobeAt::Function { name, offset })
+    }
+
+    /// Attaches a uprobe to `path:function+offset` or `path:offset`.
+    fn attach_user_function(&self, target: &str, on_return: bool) -> Result<Link, Error> {
+        let bad = || self.bad_target("uprobe/path:function+offset");
+        let (path, place) = target.rsplit_once(':').ok_or_else(bad)?;
+        let path = executable::find(&*self.kernel, path)?;
+        let (function, offset) = match place.split_once('+') {
+            None => (place, Some(0)),
+            Some((function, offset)) => (function, number(offset)),
+        };
+        let offset = offset.ok_or_else(bad)?;
+        let start = match number(function) {
+            Some(raw) => raw,
+            None => {
+                let bytes = executable::read(&*self.kernel, &path)?;
+                let found = Executable::parse(&bytes)?.function(function);
+                found.ok_or_else(|| {
+                    Error::not_found("function", format!("{}:{function}", path.display()))
+                })?
+            }
+        };
+        self.attach_uprobe(&Uprobe {
+            on_return,
+            ..Uprobe::new(&path, start.wrapping_add(offset))
+        })
+    }
+
+    /// Attaches many uprobes to `path:pattern`.
+    fn attach_user_functions(&self, target: &str, on_return: bool) -> Result<Link, Error> {
+        let split = target.rsplit_once(':');
+        let (path, pattern) = split.ok_or_else(|| self.bad_target("uprobe.multi/path:pattern"))?;
+        let path = executable::find(&*self.kernel, path)?;
+        let bytes = executable::read(&*self.kernel, &path)?;
+        let file = Executable::parse(&bytes)?;
+        let mut offsets: Vec<u64> = file
+            .functions()
+            .filter(|function| matches(pattern.as_bytes(), function.name))
+            .map(|function| function.offset)
+            .collect();
+        offsets.sort_unstable();
+        offsets.dedup();
+        if offsets.is_empty() {
+            let name = format!("{}:{pattern}", path.display());
+            return Err(Error::not_found("function matching", name));
+        }
+        let places: Vec<_> = offsets.into_iter().map(UprobePlace::at).collect();
+        self.attach_uprobe_multi(&path, &places, on_return, None)
+    }
+}
+
+/// Reads a number, decimal or hexadecimal with `0x`.
+fn number(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(hex) => u64::from_str_radix(hex, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+/// Splits `path:provider:name`.
+fn usdt_target<'t>(
+    program: &Program,
+    target: &'t str,
+) -> Result<(&'t str, &'t str, &'t str), Error> {
+    let split = target.rsplit_once(':').and_then(|(rest, name)| {
+        rest.rsplit_once(':')
+            .map(|(path, provider)| (path, provider, name))
+    });
+    split.ok_or_else(|| program.bad_target("usdt/path:provider:name"))
+}

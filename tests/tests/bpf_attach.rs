@@ -1,0 +1,463 @@
+//! Objects attached by their sections, and probes in user programs.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use kscope_bpf::spec::{MapKind, ProgramId, section};
+use kscope_bpf::sys::SharedKernel;
+use kscope_bpf::{
+    AttachOutcome, Error, Executable, IterOver, LinkKind, Object, PerfDetails, UpdateMode,
+    UprobePlace, Usdt,
+};
+use kscope_tests::assembly::{Assembly, kernel_types};
+use kscope_tests::{kernel_or_skip, skip};
+
+/// Counts runs in the entry of its own of a shared array.
+fn counting(index: usize) -> String {
+    format!(
+        "r1 = map_value(hits) + {} ll\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = 0\nexit",
+        index * 8
+    )
+}
+
+/// An object with a counting program in each of these sections.
+fn object(kernel: &SharedKernel, sections: &[&str]) -> Object {
+    let size = u32::try_from(sections.len() * 8).expect("few");
+    let mut assembly = Assembly::new().map("hits", MapKind::Array, (4, size), 1);
+    for (index, name) in sections.iter().enumerate() {
+        let known = section::lookup(name).expect("a known section");
+        let program = format!("p{index}");
+        let attach = known.attach_kind(name);
+        assembly = assembly.program(&program, known.kind, attach, &counting(index));
+        let spec = assembly.spec.programs.last_mut().expect("just added");
+        (spec.section, spec.flags) = ((*name).to_owned(), known.flags);
+    }
+    assembly
+        .load(kernel)
+        .unwrap_or_else(|error| panic!("{error}"))
+}
+
+fn hits(object: &Object) -> Vec<u64> {
+    let map = object.map_named("hits").expect("there");
+    let value = map.lookup(&[0; 4]).expect("readable").expect("there");
+    let words = value.as_chunks().0.iter();
+    words.map(|word| u64::from_ne_bytes(*word)).collect()
+}
+
+fn act() {
+    let _ = std::fs::metadata("/");
+    assert_eq!(kscope_test_probed(1), 2);
+}
+
+/// A function of ours that a uprobe can sit on.
+#[inline(never)]
+extern "C" fn kscope_test_probed(number: u64) -> u64 {
+    std::hint::black_box(number) + 1
+}
+
+/// This program's file, and the name that the function above has in it.
+fn probed() -> (PathBuf, String) {
+    let path = std::fs::read_link("/proc/self/exe").expect("proc");
+    let bytes = std::fs::read(&path).expect("readable");
+    let file = Executable::parse(&bytes).expect("an executable");
+    let name = file
+        .functions()
+        .find(|function| {
+            function
+                .name
+                .windows(18)
+                .any(|part| part == b"kscope_test_probed")
+        })
+        .expect("not stripped");
+    let name = String::from_utf8(name.name.to_vec()).expect("text");
+    (path, name)
+}
+
+/// Attaches one program by its section, and expects it to run.
+#[track_caller]
+fn fires(kernel: &SharedKernel, section: &str) {
+    let object = object(kernel, &[section]);
+    let Ok(program) = object.program(ProgramId(0)) else {
+        let why = object.failures().next().expect("not loaded");
+        skip!(section.split('/').next().unwrap_or_default(), "{why}");
+    };
+    let link = match object.attach_program(program) {
+        AttachOutcome::Attached(link) => link,
+        AttachOutcome::Failed(error @ (Error::Unsupported { .. } | Error::Permission { .. })) => {
+            skip!(
+                section.split('/').next().unwrap_or_default(),
+                "{section}: {error}"
+            );
+        }
+        other => panic!("{section}: {other}"),
+    };
+    act();
+    assert!(hits(&object)[0] > 0, "{section} did not fire");
+    drop(link);
+    let before = hits(&object)[0];
+    act();
+    assert_eq!(hits(&object)[0], before, "{section} still fires");
+}
+
+#[test]
+fn tracepoints_attach_by_section() {
+    let kernel = kernel_or_skip!();
+    for section in [
+        "tracepoint/raw_syscalls/sys_enter",
+        "tp/raw_syscalls/sys_exit",
+        "raw_tp/sys_enter",
+        "raw_tracepoint/sys_exit",
+    ] {
+        fires(&kernel, section);
+    }
+    if kernel_types().is_some() {
+        fires(&kernel, "tp_btf/sys_enter");
+    }
+}
+
+#[test]
+fn user_functions_attach_by_section() {
+    let kernel = kernel_or_skip!();
+    let (path, name) = probed();
+    let path = path.display();
+    fires(&kernel, &format!("uprobe/{path}:{name}"));
+    fires(&kernel, &format!("uretprobe/{path}:{name}"));
+    fires(&kernel, &format!("uprobe/{path}:{name}+0"));
+}
+
+#[test]
+fn user_functions_attach_in_mass_by_section() {
+    let kernel = kernel_or_skip!();
+    let (path, _) = probed();
+    let path = path.display();
+    fires(
+        &kernel,
+        &format!("uprobe.multi/{path}:*kscope_test_prob??*"),
+    );
+}
+
+#[test]
+fn user_functions_attach_in_mass_on_return_by_section() {
+    let kernel = kernel_or_skip!();
+    let (path, _) = probed();
+    let path = path.display();
+    fires(
+        &kernel,
+        &format!("uretprobe.multi/{path}:*kscope_test_probed*"),
+    );
+}
+
+#[test]
+fn user_functions_attach_as_session_by_section() {
+    let kernel = kernel_or_skip!();
+    let (path, _) = probed();
+    let path = path.display();
+    fires(
+        &kernel,
+        &format!("uprobe.session/{path}:*kscope_test_probed*"),
+    );
+}
+
+#[test]
+fn kernel_functions_attach_by_section() {
+    let kernel = kernel_or_skip!();
+    for section in ["kprobe/vfs_statx", "kretprobe/vfs_statx", "ksyscall/statx"] {
+        fires(&kernel, section);
+    }
+}
+
+#[test]
+fn kernel_functions_attach_in_mass_by_section() {
+    let kernel = kernel_or_skip!();
+    fires(&kernel, "kprobe.multi/vfs_stat*");
+}
+
+#[test]
+fn kernel_functions_attach_as_session_by_section() {
+    let kernel = kernel_or_skip!();
+    fires(&kernel, "kprobe.session/vfs_stat*");
+}
+
+#[test]
+fn function_entries_attach_by_section() {
+    let kernel = kernel_or_skip!();
+    for section in ["fentry/vfs_statx", "fexit/vfs_statx"] {
+        fires(&kernel, section);
+    }
+}
+
+#[test]
+fn what_a_section_does_not_name_is_said() {
+    let kernel = kernel_or_skip!();
+    let sections = [
+        "xdp",
+        "tc",
+        "cgroup_skb/egress",
+        "kprobe",
+        "tracepoint/no/such",
+        "raw_tp/no_such",
+        "socket",
+        "uprobe/missing-colon",
+        "uprobe//no/such/file:main",
+        "tracepoint/raw_syscalls/sys_enter",
+    ];
+    let object = object(&kernel, &sections);
+    let said: Vec<String> = object
+        .attach()
+        .iter()
+        .map(|attachment| format!("{}: {}", attachment.section, attachment.outcome))
+        .collect();
+    let expected = [
+        "xdp: its section does not name a network interface: Program::attach_xdp does",
+        "tc: its section does not name a network interface: Program::attach_tc does",
+        "cgroup_skb/egress: its section does not name a cgroup: Program::attach_cgroup does",
+        "kprobe: its section does not name a kernel function: Program::attach_kprobe does",
+        "tracepoint/no/such: there is no tracepoint no:such",
+        "raw_tp/no_such: there is no raw tracepoint no_such",
+        "socket: its section does not name a socket: Program::attach_socket does",
+        "uprobe/missing-colon: section uprobe/missing-colon of program p7 is not \
+         uprobe/path:function+offset",
+        "uprobe//no/such/file:main: there is no file /no/such/file",
+        "tracepoint/raw_syscalls/sys_enter: attached to tracepoint:raw_syscalls:sys_enter",
+    ];
+    assert_eq!(said, expected);
+}
+
+#[test]
+fn many_uprobes_have_a_cookie_each() {
+    let kernel = kernel_or_skip!();
+    let (path, name) = probed();
+    let bytes = std::fs::read(&path).expect("readable");
+    let offset = Executable::parse(&bytes)
+        .expect("an executable")
+        .function(&name)
+        .expect("there");
+    let text =
+        "call get_attach_cookie\nr1 = map_value(seen) + 0 ll\n*(u64 *)(r1 + 0) = r0\nr0 = 0\nexit";
+    let known = section::lookup("uprobe.multi").expect("known");
+    let object = Assembly::new()
+        .map("seen", MapKind::Array, (4, 8), 1)
+        .program(
+            "cookie",
+            known.kind,
+            known.attach_kind("uprobe.multi"),
+            text,
+        )
+        .load(&kernel)
+        .expect("maps");
+    let Ok(program) = object.program(ProgramId(0)) else {
+        skip!("uprobe_multi", "no such programs (Linux 6.6)");
+    };
+    let place = UprobePlace {
+        cookie: 0xbeef,
+        ..UprobePlace::at(offset)
+    };
+    let own = Some(std::process::id());
+    let link = match program.attach_uprobe_multi(&path, &[place], false, own) {
+        Err(error @ Error::Unsupported { .. }) => skip!("uprobe_multi", "{error}"),
+        other => other.expect("attached"),
+    };
+    act();
+    let seen = object.map_named("seen").expect("there").lookup(&[0; 4]);
+    assert_eq!(seen, Ok(Some(0xbeefu64.to_ne_bytes().to_vec())));
+    match link.details().expect("a link").kind {
+        LinkKind::UprobeMulti {
+            path: told,
+            count,
+            on_return,
+            ..
+        } => {
+            assert_eq!((Path::new(&told), count, on_return), (&*path, 1, false));
+        }
+        other => panic!("{other}"),
+    }
+    let absent = program.attach_uprobe_multi(Path::new("/no/such"), &[place], false, None);
+    assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
+    let none = program.attach_uprobe_multi(&path, &[], false, None);
+    assert!(matches!(none, Err(Error::Invalid { .. })), "{none:?}");
+}
+
+#[test]
+fn links_on_events_tell_what_they_sit_on() {
+    let kernel = kernel_or_skip!();
+    let (path, name) = probed();
+    let section = format!("uretprobe/{}:{name}", path.display());
+    let object = object(&kernel, &["tp/raw_syscalls/sys_enter", &section]);
+    let links: Vec<_> = object
+        .attach()
+        .into_iter()
+        .filter_map(|attachment| attachment.outcome.link())
+        .collect();
+    let Ok(details) = links[0].details() else {
+        skip!("perf_link", "no links on perf events (Linux 5.15)");
+    };
+    match details.kind {
+        LinkKind::PerfEvent(PerfDetails::Unknown) => {}
+        LinkKind::PerfEvent(PerfDetails::Tracepoint { name }) => assert_eq!(name, "sys_enter"),
+        other => panic!("{other}"),
+    }
+    match links[1].details().expect("a link").kind {
+        LinkKind::PerfEvent(PerfDetails::Unknown) => {}
+        LinkKind::PerfEvent(PerfDetails::Uprobe {
+            path: told,
+            on_return,
+            ..
+        }) => assert_eq!((Path::new(&told), on_return), (&*path, true)),
+        other => panic!("{other}"),
+    }
+}
+
+#[test]
+fn iterators_walk_over_one_process() {
+    let kernel = kernel_or_skip!();
+    let Some(types) = kernel_types() else {
+        skip!("btf", "the kernel has no BTF");
+    };
+    let task = types
+        .find("task_struct", kscope_bpf::btf::Kind::Struct)
+        .expect("every kernel");
+    let tgid = types
+        .member(task, "tgid")
+        .expect("every kernel")
+        .byte_offset();
+    let text = format!(
+        "r6 = *(u64 *)(r1 + 0)\nr7 = *(u64 *)(r1 + 8)\nif r7 == 0 goto out\n\
+         r3 = *(u32 *)(r7 + {tgid})\n*(u32 *)(r10 - 4) = r3\nr1 = *(u64 *)(r6 + 0)\n\
+         r2 = r10\nr2 += -4\nr3 = 4\ncall seq_write\nout: r0 = 0\nexit"
+    );
+    let known = section::lookup("iter/task").expect("known");
+    let object = Assembly::new()
+        .program("tasks", known.kind, known.attach_kind("iter/task"), &text)
+        .load_all(&kernel);
+    let program = object.program(ProgramId(0)).expect("loaded");
+    let own = std::process::id();
+    let link = match program.attach_iterator_over(IterOver::Process(own)) {
+        Err(error @ Error::Unsupported { .. }) => {
+            assert!(error.to_string().contains("Linux 6.1"), "{error}");
+            skip!("iterator_parameters", "{error}");
+        }
+        other => other.expect("attached"),
+    };
+    for _ in 0..2 {
+        let bytes = link
+            .walk()
+            .expect("opened")
+            .read_all(1 << 20)
+            .expect("read");
+        let ids: Vec<_> = bytes
+            .as_chunks()
+            .0
+            .iter()
+            .map(|id| u32::from_ne_bytes(*id))
+            .collect();
+        assert!(
+            !ids.is_empty() && ids.iter().all(|&id| id == own),
+            "{ids:?}"
+        );
+    }
+    let over_map = program.attach_iterator_over(IterOver::Map(std::os::fd::AsFd::as_fd(program)));
+    assert!(
+        matches!(over_map, Err(Error::Invalid { .. })),
+        "tasks are in no map"
+    );
+}
+
+/// A program with a probe of two places, with a semaphore and arguments, as `sys/sdt.h` writes it.
+const PROBED: &str = r#"
+__attribute__((section(".probes"), used)) volatile unsigned short app_work_semaphore;
+__asm__(
+  ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"
+  ".weak _.stapsdt.base\n.hidden _.stapsdt.base\n_.stapsdt.base: .space 1\n"
+  ".size _.stapsdt.base, 1\n.popsection\n");
+#define PROBE(number, value) \
+  __asm__ volatile("990: nop\n" \
+    ".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n" \
+    "991: .asciz \"stapsdt\"\n992: .balign 4\n993: .8byte 990b\n.8byte _.stapsdt.base\n" \
+    ".8byte app_work_semaphore\n.asciz \"app\"\n.asciz \"work\"\n" \
+    ".asciz \"8@%[v] -4@$" #number "\"\n994: .balign 4\n.popsection\n" :: [v] "r" (value))
+int main(void) {
+  unsigned long value = 4711;
+  int listeners = app_work_semaphore;
+  PROBE(-7, value);
+  PROBE(8, value + 1);
+  return listeners;
+}
+"#;
+
+/// Reads the places of the arguments as libbpf's header does, and stores both.
+const READ_SPEC: &str = "r6 = r1\ncall get_attach_cookie\n*(u32 *)(r10 - 4) = r0\n\
+    r2 = r10\nr2 += -4\nr1 = map(__bpf_usdt_specs) ll\ncall map_lookup_elem\n\
+    if r0 == 0 goto out\nr7 = r0\nr1 = map_value(hits) + 0 ll\n\
+    r2 = 1\nlock *(u64 *)(r1 + 0) += r2\n\
+    r3 = *(u64 *)(r7 + 192)\n*(u64 *)(r1 + 8) = r3\n\
+    r3 = *(u64 *)(r7 + 16)\n*(u64 *)(r1 + 16) = r3\n\
+    r3 = *(u16 *)(r7 + 200)\n*(u64 *)(r1 + 24) = r3\nout: r0 = 0\nexit";
+
+#[test]
+fn usdt_probes_fire_with_semaphore_and_specs() {
+    let kernel = kernel_or_skip!();
+    let folder = std::env::temp_dir().join(format!("kscope-usdt-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("writable");
+    let (source, program_path) = (folder.join("app.c"), folder.join("app"));
+    std::fs::write(&source, PROBED).expect("writable");
+    let built = Command::new("cc")
+        .arg("-O1")
+        .arg("-o")
+        .args([&program_path, &source])
+        .status();
+    if !built.is_ok_and(|status| status.success()) {
+        let _ = std::fs::remove_dir_all(&folder);
+        skip!("cc", "no C compiler that makes the probed program");
+    }
+    let known = section::lookup("usdt").expect("known");
+    let object = Assembly::new()
+        .map("hits", MapKind::Array, (4, 32), 1)
+        .map("__bpf_usdt_specs", MapKind::Array, (4, 208), 16)
+        .program("work", known.kind, known.attach_kind("usdt"), READ_SPEC)
+        .load_all(&kernel);
+    let program = object.program(ProgramId(0)).expect("loaded");
+    let run = || {
+        let status = Command::new(&program_path).status().expect("runs");
+        status.code().expect("exits")
+    };
+    assert_eq!(run(), 0, "nobody listens");
+    let probe = Usdt {
+        path: &program_path,
+        provider: "app",
+        name: "work",
+        pid: None,
+        cookie: 0x51,
+    };
+    let link = object.attach_usdt(program, &probe).expect("attached");
+    assert!(run() > 0, "the semaphore is raised");
+    let seen = hits(&object);
+    assert_eq!(seen[0], 2, "both places");
+    // The last place: cookie, constant of the second argument, number of arguments.
+    assert_eq!(seen[1..], [0x51, 8, 2]);
+    drop(link);
+    assert_eq!(run(), 0, "nobody listens any more");
+    assert_eq!(hits(&object)[0], 2);
+    // The same places again take no more entries.
+    let specs = object.map_named("__bpf_usdt_specs").expect("there");
+    let used = || {
+        let all = specs.snapshot().expect("readable");
+        all.entries()
+            .filter(|entry| entry.value()[200] != 0)
+            .count()
+    };
+    assert_eq!(used(), 2);
+    drop(object.attach_usdt(program, &probe).expect("attached"));
+    assert_eq!(used(), 2);
+    let absent = object.attach_usdt(
+        program,
+        &Usdt {
+            name: "rest",
+            ..probe
+        },
+    );
+    assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
+    let map = object.map_named("hits").expect("there");
+    map.update(&[0; 4], &[0; 32], UpdateMode::Any)
+        .expect("writable");
+    let _ = std::fs::remove_dir_all(&folder);
+}
