@@ -290,9 +290,9 @@ fn typed_programs_find_what_they_attach_to() {
     let spec = Assembly::new()
         .program("t", ProgramType::Tracing, attach, "r0 = 0\nexit")
         .spec;
+    // Nobody gives the kernel's types: they are opened.
     let object = Loader::new(kernel.clone()).load(&spec).expect("no maps");
-    let error = object.program(ProgramId(0)).expect_err("no types given");
-    assert!(error.to_string().contains("has no BTF"), "{error}");
+    assert!(object.program(ProgramId(0)).is_ok());
 }
 
 #[test]

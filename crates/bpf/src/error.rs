@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use kscope_spec::core::Failure;
 use kscope_sys::Errno;
 
 use crate::denial::Denial;
@@ -41,6 +42,15 @@ pub enum Error {
         /// What the verifier said.
         log: Box<VerifierLog>,
     },
+    /// The verifier came to an instruction that needs what the target does not have.
+    Unresolved {
+        /// The program.
+        program: String,
+        /// What is not there.
+        absent: Box<Absent>,
+        /// What the verifier said.
+        log: Box<VerifierLog>,
+    },
     /// The kernel refused for want of permission.
     Permission {
         /// The system call or command, or what a program was to do.
@@ -64,6 +74,33 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// What a program needs and the target does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Absent {
+    /// A type, member or constant (CO-RE).
+    Relocation(Failure),
+    /// A map that was left out of the load.
+    Map(String),
+    /// A function of the kernel.
+    Function(String),
+}
+
+impl fmt::Display for Absent {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Absent::Relocation(failure) => failure.fmt(f),
+            Absent::Map(name) => write!(f, "map {name}, which was left out of this load"),
+            Absent::Function(name) => {
+                write!(
+                    f,
+                    "the kernel function {name}, which this kernel does not have"
+                )
+            }
+        }
+    }
 }
 
 impl Error {
@@ -97,6 +134,7 @@ impl Error {
     pub fn errno(&self) -> Option<Errno> {
         match self {
             Error::Os { errno, .. } | Error::Rejected { errno, .. } => Some(*errno),
+            Error::Unresolved { .. } => Some(Errno::INVAL),
             Error::Permission { .. } => Some(Errno::PERM),
             Error::NotFound { .. }
             | Error::NotMounted { .. }
@@ -137,6 +175,9 @@ impl fmt::Display for Error {
                     line => f.write_str(line),
                 }
             }
+            Error::Unresolved {
+                program, absent, ..
+            } => write!(f, "program {program} cannot do without {absent}"),
             Error::Permission { call, cause } => write!(f, "{call} is not permitted: {cause}"),
             Error::Os { call, errno, about } if about.is_empty() => write!(f, "{call}: {errno}"),
             Error::Os { call, errno, about } => write!(f, "{call} of {about}: {errno}"),

@@ -2,6 +2,8 @@
 
 mod probe;
 
+pub(crate) use probe::{knows_program, perf_cookie, since_program};
+
 use std::collections::HashMap;
 use std::fmt;
 use std::path::Path;
@@ -246,9 +248,7 @@ impl Features {
 
     /// Asks for cookies of tracepoints, kprobes and uprobes, which let one program serve many.
     pub fn perf_cookie(&self) -> Support {
-        self.answer(Question::Named("perf_cookie"), || {
-            probe::perf_cookie(&self.kernel)
-        })
+        self.answer(Question::Named("perf_cookie"), || perf_cookie(&self.kernel))
     }
 
     /// Gives the mode in which the kernel is locked down, if it is.

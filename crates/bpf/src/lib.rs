@@ -23,6 +23,7 @@
 //! }
 //! ```
 
+mod create;
 mod denial;
 mod error;
 mod event;
@@ -33,10 +34,10 @@ mod link;
 mod loader;
 mod log;
 mod map;
+mod object_btf;
 mod patch;
 mod perf_buffer;
 mod program;
-mod program_btf;
 mod ring;
 mod snapshot;
 mod stats;
@@ -49,7 +50,7 @@ pub use kscope_spec as spec;
 pub use kscope_sys as sys;
 
 pub use denial::Denial;
-pub use error::Error;
+pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
 pub use executable::{Executable, Function, UsdtPlace};
 pub use features::{Features, Support};
@@ -60,7 +61,7 @@ pub use link::{
     LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace,
     Usdt, XdpMode,
 };
-pub use loader::{Loader, Object};
+pub use loader::{Global, GlobalValue, Loader, Object};
 pub use log::VerifierLog;
 pub use map::{Map, UpdateMode};
 pub use perf_buffer::PerfBuffer;

@@ -19,6 +19,7 @@ mod perf;
 mod raw;
 mod socket;
 mod static_probe;
+mod struct_ops;
 mod tc;
 mod tracepoint;
 mod user_probe;

@@ -1,47 +1,57 @@
 //! From a spec to objects of a kernel.
 
-use std::cell::OnceCell;
-use std::collections::HashMap;
+mod attach;
+mod externs;
+mod global;
+mod kconfig;
+mod kernel_types;
+mod maps;
+mod object;
+mod pin;
+mod program;
+mod refusal;
+mod struct_ops;
+
+use std::collections::{HashMap, HashSet};
 use std::fmt;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
+use std::path::PathBuf;
 
-use kscope_btf::{Btf, Kind};
-use kscope_spec::{AttachKind, LateId, MapId, ProgramId, ProgramSpec, Spec};
-use kscope_sys::{Errno, ProgramLoad, SharedKernel};
+use kscope_btf::Btf;
+use kscope_spec::{ProgramId, ProgramSpec, Spec};
+use kscope_sys::SharedKernel;
 
-use crate::denial::{Denial, Needs, cause, no_secrets, used_up};
 use crate::error::Error;
-use crate::late::{LateSources, SymbolResolver};
-use crate::log::VerifierLog;
+use crate::late::SymbolResolver;
 use crate::map::Map;
-use crate::patch::{self, Target};
+use crate::object_btf::LoadedBtf;
 use crate::program::{Program, ProgramError};
-use crate::program_btf::{ProgramBtf, Records};
-
-/// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
-/// a smaller one to begin with would cost the verifier another walk.
-const LOG_BYTES: usize = 1 << 24;
-
-/// One attempt to load a program, with or without a verifier's log.
-type Attempt<'a> = dyn Fn(Log<'_>) -> Result<OwnedFd, Errno> + 'a;
-
-/// What the verifier is to tell.
-enum Log<'a> {
-    Nothing,
-    /// `BPF_LOG_LEVEL1`: each instruction on its way to the verdict.
-    Walk(&'a mut [u8]),
-    /// `BPF_LOG_STATS`: the verdict alone.
-    Verdict(&'a mut [u8]),
-}
+use externs::Externs;
+pub use global::{Global, GlobalValue};
+use kconfig::KernelConfig;
+use kernel_types::KernelTypes;
+pub use object::Object;
+use object::{MapState, ProgramState};
+use program::Filling;
 
 /// Makes kernel objects of a [`Spec`].
 pub struct Loader<'a> {
     kernel: SharedKernel,
     btf: Option<&'a Btf>,
+    target: Option<&'a Btf>,
     symbols: Option<SymbolResolver<'a>>,
     numbers: HashMap<String, u64>,
     all_or_nothing: bool,
+    log_level: u32,
+    only: Option<HashSet<String>>,
+    /// Programs and maps that are loaded although they are optional.
+    also: HashSet<String>,
+    /// Programs and maps that are not loaded.
+    left_out: HashSet<String>,
+    maps: HashMap<String, Map>,
+    pin_folder: Option<PathBuf>,
+    globals: Vec<(String, Vec<u8>)>,
+    extended: HashMap<String, Program>,
+    config: Option<Vec<u8>>,
     stop: Option<&'a dyn Fn() -> bool>,
 }
 
@@ -49,6 +59,7 @@ impl fmt::Debug for Loader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Loader")
             .field("numbers", &self.numbers)
+            .field("only", &self.only)
             .finish_non_exhaustive()
     }
 }
@@ -59,24 +70,52 @@ impl<'a> Loader<'a> {
         Loader {
             kernel,
             btf: None,
+            target: None,
             symbols: None,
             numbers: HashMap::new(),
             all_or_nothing: false,
+            log_level: 0,
+            only: None,
+            also: HashSet::new(),
+            left_out: HashSet::new(),
+            maps: HashMap::new(),
+            pin_folder: None,
+            globals: Vec::new(),
+            extended: HashMap::new(),
+            config: None,
             stop: None,
         }
     }
 
-    /// Gives the kernel's types, which typed programs need to find what they attach to.
+    /// Gives the running kernel's types, so that they are not read again. Without this they are
+    /// opened when something needs them.
     #[must_use]
     pub fn btf(mut self, btf: Option<&'a Btf>) -> Loader<'a> {
         self.btf = btf;
         self
     }
 
-    /// Gives the addresses of kernel symbols, for late values of that kind.
+    /// Gives the types that CO-RE relocations are made for, in place of the running kernel's: for a
+    /// kernel that has no BTF of its own.
+    #[must_use]
+    pub fn target(mut self, btf: &'a Btf) -> Loader<'a> {
+        self.target = Some(btf);
+        self
+    }
+
+    /// Gives the addresses of kernel symbols, for late values of that kind and for symbols that an
+    /// object declares without a type. Without this `/proc/kallsyms` is read for the latter.
     #[must_use]
     pub fn symbols(mut self, resolve: SymbolResolver<'a>) -> Loader<'a> {
         self.symbols = Some(resolve);
+        self
+    }
+
+    /// Gives the text of the kernel's configuration file, for build options that an object asks
+    /// for. Without this it is read from `/proc/config.gz` or `/boot`.
+    #[must_use]
+    pub fn kernel_config(mut self, text: impl Into<Vec<u8>>) -> Loader<'a> {
+        self.config = Some(text.into());
         self
     }
 
@@ -87,7 +126,67 @@ impl<'a> Loader<'a> {
         self
     }
 
-    /// Makes [`Loader::load`] fail with the first program that does.
+    /// Sets a global variable before the load, constants included.
+    #[must_use]
+    pub fn global(mut self, name: impl Into<String>, value: &impl GlobalValue) -> Loader<'a> {
+        self.globals.push((name.into(), value.to_bytes()));
+        self
+    }
+
+    /// Loads these programs alone, optional ones too.
+    #[must_use]
+    pub fn only<S: Into<String>>(mut self, programs: impl IntoIterator<Item = S>) -> Loader<'a> {
+        self.only = Some(programs.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Loads a program, or makes a map, although it is optional (`SEC("?…")`).
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>) -> Loader<'a> {
+        self.also.insert(name.into());
+        self
+    }
+
+    /// Leaves out a program or a map. A program that may come to use the map is refused; one that
+    /// surely does not is loaded.
+    #[must_use]
+    pub fn without(mut self, name: impl Into<String>) -> Loader<'a> {
+        self.left_out.insert(name.into());
+        self
+    }
+
+    /// Takes a map that is there already for the one of this name, which is not made then.
+    #[must_use]
+    pub fn map(mut self, name: impl Into<String>, map: &Map) -> Loader<'a> {
+        self.maps.insert(name.into(), map.clone());
+        self
+    }
+
+    /// Gives the folder, in a mounted BPF file system, where maps are that share by name
+    /// ([`kscope_spec::Pinning::ByName`]). Without it each object makes its own.
+    #[must_use]
+    pub fn pin_folder(mut self, folder: impl Into<PathBuf>) -> Loader<'a> {
+        self.pin_folder = Some(folder.into());
+        self
+    }
+
+    /// Says whose function the program `name` takes the place of (`freplace`), or traces (`fentry`
+    /// and `fexit` of a program's function).
+    #[must_use]
+    pub fn extends(mut self, name: impl Into<String>, target: &Program) -> Loader<'a> {
+        self.extended.insert(name.into(), target.clone());
+        self
+    }
+
+    /// Asks for the verifier's log of programs that are accepted ([`Program::log`]): 1 for each
+    /// instruction, 2 for each state as well, 4 for statistics alone.
+    #[must_use]
+    pub fn log_level(mut self, level: u32) -> Loader<'a> {
+        self.log_level = level;
+        self
+    }
+
+    /// Makes [`Loader::load`] fail with the first map or program that does.
     #[must_use]
     pub fn all_or_nothing(mut self) -> Loader<'a> {
         self.all_or_nothing = true;
@@ -114,287 +213,134 @@ impl<'a> Loader<'a> {
     ///
     /// # Errors
     ///
-    /// Where a map cannot be made, or a program if [`Loader::all_or_nothing`] was asked;
-    /// [`Error::Interrupted`] where [`Loader::stop`] says so.
+    /// Where nothing could be loaded because a map could not be made; where a map or program fails
+    /// if [`Loader::all_or_nothing`] was asked; where the loader was told of a program or variable
+    /// that is not there; [`Error::Interrupted`] where [`Loader::stop`] says so.
     pub fn load(&self, spec: &Spec) -> Result<Object, Error> {
-        let maps: Vec<Map> = spec
-            .maps
-            .iter()
-            .map(|map| Map::create(&self.kernel, map))
-            .collect::<Result<_, _>>()?;
-        let types = ProgramBtf::build(spec);
-        // Without BTF the programs still load, if they have no callbacks; only the log is poorer.
-        let types_fd = types.load(&*self.kernel).ok();
-        let filling = Filling {
-            loader: self,
+        let chosen = self.chosen(spec)?;
+        let (local, malformed) = match local_types(spec) {
+            Ok(local) => (local, None),
+            Err(error) => (None, Some(error)),
+        };
+        let local = local.as_ref();
+        let types = KernelTypes::new(self.kernel.clone(), self.btf);
+        let config = self.config.as_deref().map(|text| {
+            let names: Vec<&str> = spec.externs.iter().map(|e| e.name.as_str()).collect();
+            KernelConfig::parse(text, &names)
+        });
+        let mut externs = Externs::new(
             spec,
-            maps: &maps,
-            late: spec.late.iter().map(|_| OnceCell::new()).collect(),
-        };
-        let mut programs = Vec::new();
+            local,
+            self.kernel.clone(),
+            &types,
+            self.symbols,
+            config.as_ref(),
+        );
+        let mut contents = self.contents(spec)?;
+        externs.write_config(&mut contents);
+        let own = LoadedBtf::load(&*self.kernel, spec, local);
+        let mut maps = Vec::with_capacity(spec.maps.len());
+        for (index, map) in (0..).zip(&spec.maps) {
+            let initial = contents.get(&index).map(Vec::as_slice);
+            let made = self.make(map, initial, own.fd(), &types);
+            if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
+                return Err(error.clone());
+            }
+            maps.push(made);
+        }
+        let mut unfilled = maps::fill_with_maps(spec, &maps);
+        let filling = Filling::new(self, spec, local, &maps, &externs, &types);
+        let mut programs = Vec::with_capacity(spec.programs.len());
         for (index, program) in spec.programs.iter().enumerate() {
+            if !chosen.get(index).copied().unwrap_or_default() {
+                programs.push(ProgramState::LeftOut(program.name.clone()));
+                continue;
+            }
             self.go_on()?;
-            let info = types_fd.as_ref().zip(types.records(index));
-            let info = info.map(|(fd, records)| (fd.as_fd(), records));
-            let loaded = self.load_program(program, &filling, info);
-            match loaded {
-                Err(error) if self.all_or_nothing || error == Error::Interrupted => {
-                    return Err(error);
-                }
-                _ => {}
+            let loaded = filling.load(program, own.of_program(index));
+            if let Err(error) = &loaded
+                && (self.all_or_nothing || *error == Error::Interrupted)
+            {
+                return Err(error.clone());
             }
-            programs.push(loaded.map_err(|error| {
-                let place = match &error {
-                    Error::Rejected { log, .. } => log.place(program),
-                    _ => None,
-                };
-                Box::new(ProgramError {
-                    id: ProgramId(u32::try_from(index).unwrap_or(u32::MAX)),
-                    name: program.name.clone(),
-                    error,
-                    place,
-                })
-            }));
+            programs.push(match loaded {
+                Ok(program) => ProgramState::Loaded(program),
+                Err(error) => ProgramState::Failed(Box::new(failed(index, program, error))),
+            });
         }
-        Ok(Object { maps, programs })
+        drop(filling);
+        // Where a map's failure leaves nothing, it is the failure of the load.
+        if programs.iter().all(|program| program.program().is_none())
+            && let Some(MapState::Failed(error)) =
+                maps.iter().find(|map| matches!(map, MapState::Failed(_)))
+        {
+            return Err(error.clone());
+        }
+        unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
+        let mut object = Object {
+            maps,
+            programs,
+            variables: spec.variables.clone(),
+            types_refused: malformed.or_else(|| own.refused().cloned()),
+            unfilled,
+            tables: HashMap::new(),
+        };
+        object.fill_tables(spec, local, &types);
+        Ok(object)
     }
 
-    fn load_program(
-        &self,
-        program: &ProgramSpec,
-        filling: &Filling<'_>,
-        info: Option<(BorrowedFd<'_>, &Records)>,
-    ) -> Result<Program, Error> {
-        let insns = patch::instructions(program, filling)?;
-        let attach_btf_id = self.attach_btf_id(&program.attach)?;
-        let load = |log: Log<'_>| {
-            let (log_level, log) = match log {
-                Log::Nothing => (0, None),
-                Log::Walk(buffer) => (1, Some(buffer)),
-                Log::Verdict(buffer) => (4, Some(buffer)),
-            };
-            self.kernel.program_load(ProgramLoad {
-                kind: program.kind as u32,
-                name: &program.name,
-                insns: &insns,
-                license: &filling.spec.license,
-                flags: program.flags,
-                attach_type: program.attach.attach_type(),
-                attach_btf_id,
-                btf: info.map(|(fd, _)| fd),
-                func_info: info.map_or(&[], |(_, records)| &records.functions),
-                line_info: info.map_or(&[], |(_, records)| &records.lines),
-                log_level,
-                log,
-                ..ProgramLoad::default()
-            })
-        };
-        let fd = match load(Log::Nothing) {
-            // Kernels before 5.11 charge programs to the limit on locked memory.
-            Err(Errno::PERM) if self.kernel.raise_memlock().is_ok() => load(Log::Nothing),
-            other => other,
-        };
-        let fd = match fd {
-            Ok(fd) => fd,
-            Err(errno) => {
-                // What a signal stopped has no log worth another attempt.
-                self.go_on()?;
-                return Err(self.refusal(program, errno, &load));
-            }
-        };
-        Ok(Program {
-            kernel: self.kernel.clone(),
-            fd: Arc::new(fd),
-            name: program.name.as_str().into(),
-            kind: program.kind,
-            attach: Arc::new(program.attach.clone()),
-            section: program.section.as_str().into(),
-        })
-    }
-
-    /// Finds out why a program was refused, by loading it again with the verifier's log.
-    fn refusal(&self, program: &ProgramSpec, errno: Errno, load: &Attempt<'_>) -> Error {
-        let needs = Needs::of(program.kind);
-        // The verifier says EACCES, and seldom EPERM, of programs as well.
-        let denial = (errno == Errno::PERM).then(|| cause(&*self.kernel, needs));
-        if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
-            return Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause,
-            };
+    /// Tells which programs are to be loaded.
+    fn chosen(&self, spec: &Spec) -> Result<Vec<bool>, Error> {
+        let absent = |name: &&String| spec.program_named(name).is_none();
+        if let Some(name) = self.only.iter().flatten().find(absent) {
+            return Err(Error::not_found("program", name));
         }
-        let log = VerifierLog::parse(&told(load));
-        match denial.or_else(|| self.locked_memory(&log)) {
-            Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
-                call: "reading kernel memory",
-                cause,
-            },
-            _ if !log.telling_line.is_empty() => Error::Rejected {
-                program: program.name.clone(),
-                errno,
-                log: Box::new(log),
-            },
-            Some(cause) => Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause: used_up(&*self.kernel).unwrap_or(cause),
-            },
-            None => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
+        let known = |name: &&String| spec.program_named(name).is_some();
+        let of_maps = |name: &&String| spec.map_named(name).is_some();
+        let named = self.also.iter().chain(&self.left_out);
+        if let Some(name) = named
+            .into_iter()
+            .find(|name| !known(name) && !of_maps(name))
+        {
+            return Err(Error::not_found("program or map", name));
         }
-    }
-
-    /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
-    fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
-        // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
-        if !log.telling_line.contains(" bpf_probe_read") {
-            return None;
+        if let Some(name) = self.maps.keys().find(|name| spec.map_named(name).is_none()) {
+            return Err(Error::not_found("map", name));
         }
-        no_secrets(&*self.kernel)
-    }
-
-    /// Finds the BTF type of the attach point; 0 where there is none.
-    fn attach_btf_id(&self, attach: &AttachKind) -> Result<u32, Error> {
-        let (what, kind, name, shown) = match attach {
-            AttachKind::RawTracepointBtf(name) => {
-                let typedef = format!("btf_trace_{name}");
-                ("BTF-typed tracepoint", Kind::Typedef, typedef, name)
+        if let Some(name) = self.extended.keys().find(absent) {
+            return Err(Error::not_found("program", name));
+        }
+        let chosen = |program: &ProgramSpec| match &self.only {
+            Some(only) => only.contains(&program.name),
+            None => {
+                !self.left_out.contains(&program.name)
+                    && (!program.optional || self.also.contains(&program.name))
             }
-            AttachKind::FunctionEntry(name)
-            | AttachKind::FunctionExit(name)
-            | AttachKind::FunctionSession(name)
-            | AttachKind::ModifyReturn(name) => ("kernel function", Kind::Func, name.clone(), name),
-            AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
-                let function = format!("bpf_lsm_{name}");
-                ("LSM hook", Kind::Func, function, name)
-            }
-            AttachKind::StructOps { type_name, .. } => {
-                ("kernel type", Kind::Struct, type_name.clone(), type_name)
-            }
-            AttachKind::Iterator(name) => {
-                let function = format!("bpf_iter_{name}");
-                ("BPF iterator", Kind::Func, function, name)
-            }
-            AttachKind::None | AttachKind::Expected(_) | AttachKind::Extension(_) => return Ok(0),
         };
-        let btf = self.btf.ok_or_else(|| {
-            Error::unsupported(
-                format!("BTF, which {what} {shown} needs"),
-                "the build option CONFIG_DEBUG_INFO_BTF",
-            )
-        })?;
-        let id = btf.find(&name, kind);
-        Ok(id.ok_or_else(|| Error::not_found(what, shown))?.0)
+        Ok(spec.programs.iter().map(chosen).collect())
     }
 }
 
-/// What the programs' relocations are filled with.
-struct Filling<'a> {
-    loader: &'a Loader<'a>,
-    spec: &'a Spec,
-    maps: &'a [Map],
-    /// Late values, each found out when the first program asks for it.
-    late: Vec<OnceCell<Result<u64, Error>>>,
+/// Reads the object's own types.
+fn local_types(spec: &Spec) -> Result<Option<Btf>, Error> {
+    if spec.types.is_empty() {
+        return Ok(None);
+    }
+    let read = Btf::parse(spec.types.clone()).map(Some);
+    read.map_err(|error| Error::invalid(format!("the object's types: {error}")))
 }
 
-impl Target for Filling<'_> {
-    fn map(&self, map: MapId) -> Result<i32, Error> {
-        let map = self.maps.get(map.0 as usize);
-        let map = map.ok_or_else(|| Error::invalid("a relocation names a map past the last"))?;
-        Ok(map.as_fd().as_raw_fd())
-    }
-
-    fn late(&self, late: LateId) -> Result<u64, Error> {
-        let index = late.0 as usize;
-        let late = self.spec.late.get(index).zip(self.late.get(index));
-        let (late, known) =
-            late.ok_or_else(|| Error::invalid("a relocation names no late value"))?;
-        let sources = LateSources {
-            kernel: &*self.loader.kernel,
-            numbers: &self.loader.numbers,
-            symbols: self.loader.symbols,
-        };
-        known.get_or_init(|| sources.value(late)).clone()
-    }
-}
-
-/// The maps and programs that came of a spec.
-#[derive(Debug)]
-pub struct Object {
-    maps: Vec<Map>,
-    programs: Vec<Result<Program, Box<ProgramError>>>,
-}
-
-impl Object {
-    /// Gives the maps, in the spec's order.
-    pub fn maps(&self) -> &[Map] {
-        &self.maps
-    }
-
-    /// Gives a map of the spec.
-    pub fn map(&self, id: MapId) -> Option<&Map> {
-        self.maps.get(id.0 as usize)
-    }
-
-    /// Finds a map by name.
-    pub fn map_named(&self, name: &str) -> Option<&Map> {
-        self.maps.iter().find(|map| map.name() == name)
-    }
-
-    /// Gives a program of the spec, or why it was not loaded.
-    ///
-    /// # Errors
-    ///
-    /// The program's own error; [`Error::Invalid`] for an id past the last.
-    pub fn program(&self, id: ProgramId) -> Result<&Program, Error> {
-        match self.programs.get(id.0 as usize) {
-            Some(Ok(program)) => Ok(program),
-            Some(Err(failed)) => Err(failed.error.clone()),
-            None => Err(Error::invalid(format!("there is no program {}", id.0))),
-        }
-    }
-
-    /// Finds a loaded program by name.
-    pub fn program_named(&self, name: &str) -> Option<&Program> {
-        self.programs().find(|program| program.name() == name)
-    }
-
-    /// Gives the programs that were loaded.
-    pub fn programs(&self) -> impl Iterator<Item = &Program> {
-        self.programs
-            .iter()
-            .filter_map(|program| program.as_ref().ok())
-    }
-
-    /// Gives the programs that were not, with the reasons.
-    pub fn failures(&self) -> impl Iterator<Item = &ProgramError> {
-        self.programs
-            .iter()
-            .filter_map(|program| program.as_ref().err().map(|error| &**error))
-    }
-}
-
-/// Loads a refused program again and gives what the verifier says of it. Of a log that is too long
-/// the kernel leaves the end, before Linux 6.4 the beginning: then the verdict is asked for apart.
-fn told(load: &Attempt<'_>) -> String {
-    let text = |buffer: Vec<u8>| {
-        let end = buffer.iter().position(|&byte| byte == 0);
-        let bytes = buffer.get(..end.unwrap_or(buffer.len()));
-        String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+fn failed(index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
+    let place = match &error {
+        Error::Rejected { log, .. } | Error::Unresolved { log, .. } => log.place(program),
+        _ => None,
     };
-    let mut buffer = vec![0; LOG_BYTES];
-    let outcome = load(Log::Walk(&mut buffer));
-    let mut walk = text(buffer);
-    let is_cut = matches!(outcome, Err(Errno::NOSPC));
-    if is_cut && VerifierLog::parse(&walk).verified_insns.is_none() {
-        let mut buffer = vec![0; LOG_BYTES];
-        let _ = load(Log::Verdict(&mut buffer));
-        let whole_lines = walk.rfind('\n').map_or(0, |end| end + 1);
-        walk.truncate(whole_lines);
-        if !walk.is_empty() {
-            walk.push_str("[…]\n");
-        }
-        walk.push_str(&text(buffer));
+    ProgramError {
+        id: ProgramId(u32::try_from(index).unwrap_or(u32::MAX)),
+        name: program.name.clone(),
+        error,
+        place,
     }
-    walk
 }
 
 #[cfg(test)]

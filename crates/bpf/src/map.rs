@@ -4,9 +4,10 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use kscope_spec::{MapKind, MapSpec};
-use kscope_sys::{CpuSet, Errno, MapCreate, MapFd, MapShape, SharedKernel};
+use kscope_sys::{Errno, MapFd, SharedKernel};
 
-use crate::denial::{Denial, Needs, explain, used_up};
+use crate::create::{Extras, create};
+use crate::denial::{Needs, explain};
 use crate::error::Error;
 
 /// What an update does when the key is there already, or is not.
@@ -37,50 +38,21 @@ impl Map {
     /// [`Error::Unsupported`] for a kind that the kernel does not have, [`Error::Permission`],
     /// [`Error::Invalid`] for an initial value that does not fit.
     pub fn create(kernel: &SharedKernel, spec: &MapSpec) -> Result<Map, Error> {
-        let mut max_entries = spec.max_entries;
-        if spec.kind == MapKind::PerfEventArray && max_entries == 0 {
-            let cpus = kernel.cpus(CpuSet::Possible);
-            let cpus = cpus.map_err(|e| Error::os("read", e, "the list of possible CPUs"))?;
-            // Indexed by CPU number, which may have gaps.
-            max_entries = cpus.last().map_or(1, |&last| last + 1);
-        }
-        let shape = MapShape {
-            kind: spec.kind as u32,
-            key_size: spec.key_size,
-            value_size: spec.value_size,
-            max_entries,
-        };
-        let create = MapCreate {
-            shape,
-            flags: spec.flags,
-            name: &spec.name,
-            ..MapCreate::default()
-        };
-        let fd = match kernel.map_create(create) {
-            // Kernels before 5.11 charge maps to the limit on locked memory.
-            Err(Errno::PERM) if kernel.raise_memlock().is_ok() => kernel.map_create(create),
-            other => other,
-        };
-        let fd = fd.map_err(|errno| creation_error(kernel, spec, errno))?;
-        let map = Map {
+        create(kernel, spec, &Extras::default())
+    }
+
+    /// Takes over a map that the kernel made.
+    pub(crate) fn made(kernel: &SharedKernel, fd: MapFd, name: &str, kind: MapKind) -> Map {
+        Map {
             kernel: kernel.clone(),
             fd: Arc::new(fd),
-            name: spec.name.as_str().into(),
-            kind: spec.kind,
-        };
-        if let Some(initial) = &spec.initial {
-            map.fill(initial)?;
+            name: name.into(),
+            kind,
         }
-        if spec.frozen {
-            kernel
-                .map_freeze(&map.fd)
-                .map_err(|e| map.failed("BPF_MAP_FREEZE", e))?;
-        }
-        Ok(map)
     }
 
     /// Writes `initial` to entry 0, zeros after it, for every CPU of a per-CPU array.
-    fn fill(&self, initial: &[u8]) -> Result<(), Error> {
+    pub(crate) fn fill(&self, initial: &[u8]) -> Result<(), Error> {
         let one = self.value_size();
         if !matches!(self.kind, MapKind::Array | MapKind::PerCpuArray) || initial.len() > one {
             let why = format!(
@@ -312,55 +284,5 @@ impl Map {
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
-    }
-}
-
-/// The version that brought a kind, of those younger than the oldest kernel supported or nearly so.
-fn since(kind: MapKind) -> Option<&'static str> {
-    match kind {
-        MapKind::RingBuf => Some("Linux 5.8"),
-        _ => None,
-    }
-}
-
-fn creation_error(kernel: &SharedKernel, spec: &MapSpec, errno: Errno) -> Error {
-    // A kind unknown to the kernel is EINVAL, like a wrong size; tell them apart by a map of that
-    // kind that is surely right.
-    if errno == Errno::INVAL && spec.kind == MapKind::RingBuf {
-        let shape = MapShape {
-            kind: spec.kind as u32,
-            key_size: 0,
-            value_size: 0,
-            max_entries: 65536,
-        };
-        let probe = kernel.map_create(MapCreate {
-            shape,
-            flags: 0,
-            name: "probe",
-            ..MapCreate::default()
-        });
-        if matches!(probe, Err(Errno::INVAL)) {
-            return Error::Unsupported {
-                feature: format!("map type {:?}", spec.kind),
-                since: since(spec.kind),
-            };
-        }
-    }
-    let error = explain(
-        &**kernel,
-        Needs::Bpf,
-        "BPF_MAP_CREATE",
-        errno,
-        format!("map {}", spec.name),
-    );
-    match error {
-        Error::Permission {
-            call,
-            cause: Denial::Kernel | Denial::Lockdown { .. },
-        } if errno == Errno::PERM => match used_up(&**kernel) {
-            Some(cause) => Error::Permission { call, cause },
-            None => error,
-        },
-        error => error,
     }
 }

@@ -1,52 +1,94 @@
 //! Relocations: what the target knows is written into the instructions.
 
-use kscope_spec::{Insn, ProgramSpec, RelocKind};
+use kscope_spec::{ExternId, Insn, LateId, MapId, ProgramSpec, RelocKind};
 
 use crate::error::Error;
 
 /// Pseudo sources of `ld_imm64` (include/uapi/linux/bpf.h).
 const PSEUDO_MAP_FD: u8 = 1;
 const PSEUDO_MAP_VALUE: u8 = 2;
+const PSEUDO_BTF_ID: u8 = 3;
 const PSEUDO_FUNC: u8 = 4;
+
+/// Pseudo source of the call of a kernel's function.
+const PSEUDO_KFUNC_CALL: u8 = 2;
+
+const CALL: u8 = 0x85;
+
+/// Calls of no helper, in the place of what is not there: the verifier refuses them where it comes
+/// to them. The numbers are libbpf's, the index of map or symbol is added.
+pub(crate) const NO_MAP: i32 = 2_001_000_000;
+pub(crate) const NO_FUNCTION: i32 = 2_002_000_000;
 
 /// What relocations refer to.
 pub(crate) trait Target {
-    /// Gives the descriptor number of a map.
-    fn map(&self, map: kscope_spec::MapId) -> Result<i32, Error>;
+    /// Gives the descriptor number of a map; none for one that is left out.
+    fn map(&self, map: MapId) -> Result<Option<i32>, Error>;
+    /// Looks whether these bytes of a map's value may be used.
+    fn value(&self, map: MapId, offset: u32) -> Result<(), Error>;
     /// Gives a late value.
-    fn late(&self, late: kscope_spec::LateId) -> Result<u64, Error>;
+    fn late(&self, late: LateId) -> Result<u64, Error>;
+    /// Gives a symbol of the kernel; none for a weak one that is nowhere.
+    fn external(&self, external: ExternId) -> Result<Option<External>, Error>;
 }
 
-/// Gives the program's instructions as the kernel takes them.
-pub(crate) fn instructions(program: &ProgramSpec, target: &dyn Target) -> Result<Vec<u8>, Error> {
-    let mut insns = program.insns.clone();
+/// A symbol of the kernel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum External {
+    /// Its address.
+    Address(u64),
+    /// A variable by its type in the BTF with this descriptor, 0 for vmlinux's.
+    Variable { id: u32, btf: i32 },
+    /// A function by its type; `place` is the place of its BTF among those given with the program,
+    /// 0 for vmlinux's.
+    Function { id: u32, btf: i32, place: i16 },
+    /// Bytes of a map's value.
+    Value { map: MapId, offset: u32 },
+}
+
+/// Gives the program's instructions as the kernel takes them; `insns` are those of the program,
+/// fitted to the target's types.
+pub(crate) fn instructions(
+    program: &ProgramSpec,
+    mut insns: Vec<Insn>,
+    target: &dyn Target,
+) -> Result<Vec<u8>, Error> {
     for reloc in &program.relocs {
         let at = reloc.insn as usize;
+        let call = insns.get_mut(at).filter(|insn| insn.code == CALL);
+        if let (RelocKind::Extern(external), Some(call)) = (&reloc.kind, call) {
+            match target.external(*external)? {
+                Some(External::Function { id, place, .. }) => {
+                    call.src = PSEUDO_KFUNC_CALL;
+                    call.imm = id.cast_signed();
+                    call.off = place;
+                }
+                Some(_) => return Err(misplaced(program, reloc.insn, "calls what is no function")),
+                None => *call = nothing(NO_FUNCTION, external.0),
+            }
+            continue;
+        }
         let pair = insns
             .get_mut(at..)
             .and_then(|rest| rest.first_chunk_mut::<2>());
-        let [first, second] = pair
+        let pair = pair
             .filter(|pair| pair[0].is_wide())
             .ok_or_else(|| misplaced(program, reloc.insn, "does not stand on ld_imm64"))?;
         match reloc.kind {
-            RelocKind::Map(map) => set(first, second, PSEUDO_MAP_FD, target.map(map)?, 0),
-            RelocKind::MapValue { map, offset } => {
-                let offset = i32::from_ne_bytes(offset.to_ne_bytes());
-                set(first, second, PSEUDO_MAP_VALUE, target.map(map)?, offset);
-            }
-            RelocKind::Late(late) => {
-                let value = target.late(late)?;
-                let low = (value as u32).cast_signed();
-                let high = ((value >> 32) as u32).cast_signed();
-                set(first, second, 0, low, high);
-            }
-            RelocKind::Extern(_) => {
-                return Err(misplaced(
-                    program,
-                    reloc.insn,
-                    "names a symbol of the kernel",
-                ));
-            }
+            RelocKind::Map(map) => match target.map(map)? {
+                Some(fd) => set(pair, PSEUDO_MAP_FD, fd, 0),
+                None => *pair = [nothing(NO_MAP, map.0); 2],
+            },
+            RelocKind::MapValue { map, offset } => value(pair, map, offset, target)?,
+            RelocKind::Late(late) => number(pair, target.late(late)?),
+            RelocKind::Extern(external) => match target.external(external)? {
+                None => number(pair, 0),
+                Some(External::Address(address)) => number(pair, address),
+                Some(External::Variable { id, btf } | External::Function { id, btf, .. }) => {
+                    set(pair, PSEUDO_BTF_ID, id.cast_signed(), btf);
+                }
+                Some(External::Value { map, offset }) => value(pair, map, offset, target)?,
+            },
             RelocKind::Func(start) => {
                 if start as usize >= program.insns.len() {
                     return Err(misplaced(
@@ -58,17 +100,42 @@ pub(crate) fn instructions(program: &ProgramSpec, target: &dyn Target) -> Result
                 let distance = i64::from(start) - i64::from(reloc.insn) - 1;
                 let distance = i32::try_from(distance)
                     .map_err(|_| misplaced(program, reloc.insn, "names a function too far away"))?;
-                set(first, second, PSEUDO_FUNC, distance, 0);
+                set(pair, PSEUDO_FUNC, distance, 0);
             }
         }
     }
     Ok(insns.iter().flat_map(|insn| insn.encode()).collect())
 }
 
-fn set(first: &mut Insn, second: &mut Insn, src: u8, low: i32, high: i32) {
-    first.src = src;
-    first.imm = low;
-    second.imm = high;
+fn value(pair: &mut [Insn; 2], map: MapId, offset: u32, target: &dyn Target) -> Result<(), Error> {
+    target.value(map, offset)?;
+    match target.map(map)? {
+        Some(fd) => set(pair, PSEUDO_MAP_VALUE, fd, offset.cast_signed()),
+        None => *pair = [nothing(NO_MAP, map.0); 2],
+    }
+    Ok(())
+}
+
+fn number(pair: &mut [Insn; 2], value: u64) {
+    let low = (value as u32).cast_signed();
+    let high = ((value >> 32) as u32).cast_signed();
+    set(pair, 0, low, high);
+}
+
+fn set(pair: &mut [Insn; 2], src: u8, low: i32, high: i32) {
+    pair[0].src = src;
+    pair[0].imm = low;
+    pair[1].imm = high;
+}
+
+/// A call that the verifier refuses.
+fn nothing(base: i32, index: u32) -> Insn {
+    let index = i32::try_from(index % 1_000_000).unwrap_or_default();
+    Insn {
+        code: CALL,
+        imm: base + index,
+        ..Insn::default()
+    }
 }
 
 fn misplaced(program: &ProgramSpec, insn: u32, why: &str) -> Error {

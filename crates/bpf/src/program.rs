@@ -9,6 +9,7 @@ use kscope_sys::{Errno, ProgramInfo, SharedKernel, TestRun};
 
 use crate::denial::{Needs, explain};
 use crate::error::Error;
+use crate::log::VerifierLog;
 
 /// A program that the verifier accepted. Clones are the same program.
 #[derive(Clone, Debug)]
@@ -20,6 +21,8 @@ pub struct Program {
     pub(crate) attach: Arc<AttachKind>,
     /// Section of the object it came from; empty for compiled scripts.
     pub(crate) section: Arc<str>,
+    /// What the verifier said, where it was asked.
+    pub(crate) log: Option<Arc<VerifierLog>>,
 }
 
 /// A program that could not be loaded.
@@ -120,6 +123,11 @@ impl Program {
     /// Gives what it was loaded to attach to.
     pub fn attach_kind(&self) -> &AttachKind {
         &self.attach
+    }
+
+    /// Gives what the verifier said of it, where [`crate::Loader::log_level`] asked for it.
+    pub fn log(&self) -> Option<&VerifierLog> {
+        self.log.as_deref()
     }
 
     pub(crate) fn failed(&self, call: &'static str, errno: Errno, about: &str) -> Error {

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::blob::TypeId;
+use crate::blob::{Btf, TypeId};
 use crate::bytes::Endian;
 use crate::kind::Kind;
 use crate::types::{Encoding, Linkage};
@@ -68,6 +68,47 @@ impl Builder {
             strings: vec![0],
             places,
         }
+    }
+
+    /// Begins a blob in which every string of `btf` has the offset it has there, so that
+    /// [`Builder::copy`] can take over its types. For a blob without a base.
+    #[must_use]
+    pub fn with_strings_of(btf: &Btf) -> Builder {
+        let mut builder = Builder::with_endian(btf.endian());
+        let all = btf.string_bytes(0).unwrap_or_default();
+        // What follows the last NUL is no string.
+        let end = all.iter().rposition(|&b| b == 0).map_or(0, |at| at + 1);
+        let strings = all.get(..end).unwrap_or_default();
+        if strings.is_empty() {
+            return builder;
+        }
+        builder.strings = strings.to_vec();
+        let mut at = 0;
+        for text in strings.split(|&b| b == 0) {
+            if let Ok(text) = str::from_utf8(text) {
+                builder.places.entry(text.to_owned()).or_insert(at as u32);
+            }
+            at += text.len() + 1;
+        }
+        builder.places.insert(String::new(), 0);
+        builder
+    }
+
+    /// Adds a type of the blob whose strings this one was begun with, as it stands there: what it
+    /// refers to keeps its number. A type that is not there,
+    /// or of a kind that this library does not know, becomes a pointer to `void`.
+    pub fn copy(&mut self, btf: &Btf, id: TypeId) -> TypeId {
+        let raw = btf.raw(id);
+        let sized = raw.and_then(|raw| Some((raw, raw.kind().sizes()?)));
+        let Some((raw, (once, each))) = sized else {
+            return self.add_ptr(TypeId::VOID);
+        };
+        let length = once + each * raw.count();
+        let rest = raw.rest.get(..length).unwrap_or_default();
+        self.words(&[raw.name, raw.info, raw.size_or_type]);
+        self.types.extend_from_slice(rest);
+        self.count += 1;
+        TypeId(self.count)
     }
 
     /// Adds a string once and gives its offset, as names of files and texts of lines need it. What

@@ -19,6 +19,7 @@ mod perf;
 mod perf_ring;
 mod real;
 mod ring;
+mod values;
 
 pub use bpf::{
     AttachTarget, Batch, BatchKind, BatchWrite, Bpf, BtfInfo, BtfLoad, IterOver, LinkCreate,
@@ -39,3 +40,4 @@ pub use perf::{PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling};
 pub use perf_ring::{PerfRecord, PerfRing};
 pub use real::{RealKernel, real_kernel};
 pub use ring::{RingConsumer, RingRound};
+pub use values::MapValues;

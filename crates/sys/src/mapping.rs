@@ -2,7 +2,7 @@
 
 use std::os::fd::BorrowedFd;
 use std::ptr::NonNull;
-use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU8, AtomicU32, AtomicU64, Ordering};
 
 /// Gives the size of a page in bytes.
 pub fn page_size() -> usize {
@@ -25,6 +25,15 @@ pub struct MemoryRequest<'a> {
     pub length: usize,
     /// Whether this side writes too.
     pub writable: bool,
+}
+
+/// Gives how many bytes are reached at once.
+fn step(at: usize, left: usize) -> usize {
+    match left {
+        8.. if at.is_multiple_of(8) => 8,
+        4.. if at.is_multiple_of(4) => 4,
+        _ => 1,
+    }
 }
 
 /// Mapped memory, unmapped when dropped.
@@ -102,6 +111,56 @@ impl Mapping {
         let at = self.address(offset, 8, 8)?.cast();
         // SAFETY: as in load_u32.
         Some(unsafe { AtomicU64::from_ptr(at) }.load(Ordering::Acquire))
+    }
+
+    /// Copies bytes out, in words where both ends are aligned; `None` outside the memory.
+    pub(crate) fn copy_out(&self, offset: usize, into: &mut [u8]) -> Option<()> {
+        self.address(offset, into.len(), 1)?;
+        let mut done = 0;
+        while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + done;
+            let step = step(at, rest.len());
+            let place = rest.get_mut(..step)?;
+            match step {
+                8 => place.copy_from_slice(&self.load_u64(at)?.to_ne_bytes()),
+                4 => place.copy_from_slice(&self.load_u32(at)?.to_ne_bytes()),
+                _ => {
+                    let address = self.address(at, 1, 1)?;
+                    // SAFETY: the address lies inside the mapping, only reached atomically.
+                    let byte = unsafe { AtomicU8::from_ptr(address) };
+                    place.fill(byte.load(Ordering::Acquire));
+                }
+            }
+            done += step;
+        }
+        Some(())
+    }
+
+    /// Copies bytes in, in words where both ends are aligned; `None` outside the memory, or where
+    /// it cannot be written. Not public for the same reason as `store_u64`.
+    pub(crate) fn copy_in(&self, offset: usize, from: &[u8]) -> Option<()> {
+        self.address(offset, from.len(), 1)?;
+        if !self.writable {
+            return None;
+        }
+        let mut done = 0;
+        while let Some(rest) = from.get(done..).filter(|rest| !rest.is_empty()) {
+            let at = offset + done;
+            let step = step(at, rest.len());
+            let address = self.address(at, step, step)?;
+            if let Some(word) = rest.first_chunk::<8>().filter(|_| step == 8) {
+                self.store_u64(at, u64::from_ne_bytes(*word))?;
+            } else if let Some(word) = rest.first_chunk::<4>().filter(|_| step == 4) {
+                // SAFETY: inside the mapping, aligned, writable, and only reached atomically.
+                unsafe { AtomicU32::from_ptr(address.cast::<u32>()) }
+                    .store(u32::from_ne_bytes(*word), Ordering::Release);
+            } else {
+                // SAFETY: inside the mapping, writable, and only reached atomically.
+                unsafe { AtomicU8::from_ptr(address) }.store(*rest.first()?, Ordering::Release);
+            }
+            done += step;
+        }
+        Some(())
     }
 
     /// Stores 8 bytes with release order; `None` if read-only, outside, or off alignment.

@@ -9,6 +9,7 @@ use kscope_spec::{
 use kscope_sys::{Errno, LinkCreate, LinkTarget, ProgramLoad, SharedKernel};
 
 use super::Support;
+use crate::create::{since, surely_right};
 use crate::denial::{Needs, cause};
 use crate::error::Error;
 use crate::link::PERF_EVENT;
@@ -67,20 +68,19 @@ fn flags(kind: ProgramType) -> u32 {
 }
 
 pub(super) fn map(kernel: &SharedKernel, kind: MapKind) -> Support {
-    let (key_size, value_size, max_entries) = match kind {
-        MapKind::RingBuf => (0, 0, 65_536),
-        MapKind::StackTrace => (4, 8 * 16, 1),
-        _ => (4, 4, 1),
+    let Some((shape, flags)) = surely_right(kind) else {
+        return Support::missing(
+            format!("map type {kind:?} that needs no types"),
+            since(kind),
+        );
     };
     let spec = MapSpec {
         name: "kscope_probe".to_owned(),
         kind,
-        key_size,
-        value_size,
-        max_entries,
-        flags: 0,
-        initial: None,
-        frozen: false,
+        key_size: shape.key_size,
+        value_size: shape.value_size,
+        max_entries: shape.max_entries,
+        flags,
         ..MapSpec::default()
     };
     Support::of(
@@ -176,7 +176,7 @@ pub(super) fn kprobe_multi(
 }
 
 /// Gives a link a descriptor that is no perf event: `EBADF` means that a link was wanted.
-pub(super) fn perf_cookie(kernel: &SharedKernel) -> Support {
+pub(crate) fn perf_cookie(kernel: &SharedKernel) -> Support {
     const SINCE: Option<&str> = Some("Linux 5.15");
     const FEATURE: &str = "attach cookies";
     let program = match load(kernel, None, ProgramType::Tracepoint, AttachKind::None) {
@@ -194,5 +194,53 @@ pub(super) fn perf_cookie(kernel: &SharedKernel) -> Support {
     match created {
         Err(Errno::BADF) => Support::Available,
         _ => Support::missing(FEATURE, SINCE),
+    }
+}
+
+/// Tells whether the kernel has a type of program at all: others are `EINVAL` whatever is in them.
+pub(crate) fn knows_program(kernel: &dyn kscope_sys::Kernel, kind: ProgramType) -> bool {
+    // A kind that is not built in is refused before anything is looked at; of one that is, the
+    // verifier says that r0 has no value.
+    let mut said = vec![0; 1 << 16];
+    let load = ProgramLoad {
+        kind: kind as u32,
+        name: "kscope_probe",
+        insns: &[0x95, 0, 0, 0, 0, 0, 0, 0],
+        license: "GPL",
+        flags: flags(kind),
+        log_level: 1,
+        log: Some(&mut said),
+        ..ProgramLoad::default()
+    };
+    match kernel.program_load(load) {
+        Err(Errno::INVAL) => said.first().is_some_and(|&byte| byte != 0) || needs_target(kind),
+        _ => true,
+    }
+}
+
+/// Tells whether a type is refused without a word where no attach point is given.
+fn needs_target(kind: ProgramType) -> bool {
+    matches!(
+        kind,
+        ProgramType::Tracing
+            | ProgramType::Lsm
+            | ProgramType::Ext
+            | ProgramType::StructOps
+            | ProgramType::CgroupSock
+            | ProgramType::CgroupSockAddr
+            | ProgramType::CgroupSockopt
+            | ProgramType::CgroupSkb
+            | ProgramType::SkLookup
+            | ProgramType::SkReuseport
+            | ProgramType::Netfilter
+    )
+}
+
+/// The version that brought a type of program, of those younger than the oldest kernel supported.
+pub(crate) fn since_program(kind: ProgramType) -> Option<&'static str> {
+    match kind {
+        ProgramType::Syscall => Some("Linux 5.14"),
+        ProgramType::Netfilter => Some("Linux 6.4"),
+        _ => None,
     }
 }

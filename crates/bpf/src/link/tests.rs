@@ -49,6 +49,7 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: (&'static str, Errno)) -
         kind,
         attach: Arc::new(attach),
         section: "".into(),
+        log: None,
     };
     World { log, program }
 }

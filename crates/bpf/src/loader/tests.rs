@@ -3,8 +3,11 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use kscope_spec::{Insn, LateKind, LateValue, MapKind, MapSpec, ProgramType, Reloc, RelocKind};
-use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply};
+use kscope_spec::{
+    AttachKind, Insn, LateId, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramType, Reloc,
+    RelocKind,
+};
+use kscope_sys::{Bpf, Call, Errno, FakeKernel, MapFd, ProgramLoad, Reply};
 
 use super::*;
 
@@ -74,10 +77,10 @@ fn maps_are_made_filled_and_frozen_before_programs() {
     assert_eq!(
         names(&fake),
         [
+            "BPF_BTF_LOAD",
             "BPF_MAP_CREATE",
             "BPF_MAP_UPDATE_ELEM",
             "BPF_MAP_FREEZE",
-            "BPF_BTF_LOAD",
             "BPF_PROG_LOAD"
         ]
     );
@@ -253,7 +256,7 @@ fn a_limit_on_memory_is_raised_once_and_only_where_it_is_hit() {
         .load(&spec())
         .expect("the second time");
     assert_eq!(
-        names(&fake)[..3],
+        names(&fake)[1..4],
         ["BPF_MAP_CREATE", "setrlimit", "BPF_MAP_CREATE"]
     );
     assert_eq!(
@@ -286,4 +289,18 @@ fn a_late_value_is_found_out_once_for_all_programs() {
     let object = Loader::new(fake).symbols(&resolve).load(&spec);
     assert_eq!(object.expect("loads").programs().count(), 2);
     assert_eq!(asked.get(), 1);
+}
+
+#[test]
+fn a_kernel_without_types_says_what_needs_them() {
+    let fake = kernel(|_| FakeKernel::object());
+    let mut spec = spec();
+    spec.programs[0].attach = AttachKind::RawTracepointBtf("sched_switch".to_owned());
+    let object = Loader::new(fake).load(&spec).expect("maps");
+    let error = object.program(ProgramId(0)).expect_err("no types");
+    assert_eq!(
+        error.to_string(),
+        "this kernel has no BTF, which BTF-typed tracepoint sched_switch needs (it comes with the \
+         build option CONFIG_DEBUG_INFO_BTF)"
+    );
 }

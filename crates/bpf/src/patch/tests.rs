@@ -1,17 +1,41 @@
 //! Each relocation, against literal instructions.
 
 use super::*;
-use kscope_spec::{AttachKind, LateId, MapId, ProgramType, Reloc};
+use kscope_spec::{AttachKind, ProgramType, Reloc};
 
 struct Fixed;
 
 impl Target for Fixed {
-    fn map(&self, map: MapId) -> Result<i32, Error> {
-        if map.0 < 2 {
-            Ok(70 + map.0 as i32)
-        } else {
-            Err(Error::invalid("no map"))
+    fn map(&self, map: MapId) -> Result<Option<i32>, Error> {
+        match map.0 {
+            0 | 1 => Ok(Some(70 + map.0 as i32)),
+            2 => Ok(None),
+            _ => Err(Error::invalid("no map")),
         }
+    }
+
+    fn value(&self, _: MapId, offset: u32) -> Result<(), Error> {
+        match offset {
+            0..100 => Ok(()),
+            _ => Err(Error::invalid("no value")),
+        }
+    }
+
+    fn external(&self, external: ExternId) -> Result<Option<External>, Error> {
+        Ok(Some(match external.0 {
+            0 => External::Address(0xfedc_ba98_7654_3210),
+            1 => External::Variable { id: 17, btf: 0 },
+            2 => External::Function {
+                id: 18,
+                btf: 9,
+                place: 3,
+            },
+            3 => External::Value {
+                map: MapId(1),
+                offset: 8,
+            },
+            _ => return Ok(None),
+        }))
     }
 
     fn late(&self, _: LateId) -> Result<u64, Error> {
@@ -40,7 +64,7 @@ fn patched(at: u32, kind: RelocKind) -> Result<Vec<u8>, Error> {
         flags: 0,
         ..ProgramSpec::default()
     };
-    instructions(&program, &Fixed)
+    instructions(&program, program.insns.clone(), &Fixed)
 }
 
 #[track_caller]
@@ -83,6 +107,64 @@ fn each_kind() {
     // From the slot after the first: 3 - 1 - 1, and 0 - 1 - 1.
     check(RelocKind::Func(3), 4, 1, 0);
     check(RelocKind::Func(0), 4, (-2i32).cast_unsigned(), 0);
+}
+
+#[test]
+fn symbols_of_the_kernel() {
+    let external = |index| RelocKind::Extern(ExternId(index));
+    check(external(0), 0, 0x7654_3210, 0xfedc_ba98);
+    check(external(1), 3, 17, 0);
+    check(external(2), 3, 18, 9);
+    check(external(3), 2, 71, 8);
+    check(external(4), 0, 0, 0);
+}
+
+/// What becomes of a call of an external function, as source, offset and constant.
+fn called(index: u32) -> Result<(u8, i16, i32), Error> {
+    let call = Insn {
+        code: 0x85,
+        src: 1,
+        imm: -1,
+        ..Insn::default()
+    };
+    let program = ProgramSpec {
+        name: "p".to_owned(),
+        insns: vec![call],
+        relocs: vec![Reloc {
+            insn: 0,
+            kind: RelocKind::Extern(ExternId(index)),
+        }],
+        ..ProgramSpec::default()
+    };
+    let bytes = instructions(&program, program.insns.clone(), &Fixed)?;
+    let done = Insn::decode(bytes[..8].try_into().expect("one"));
+    assert_eq!((bytes.len(), done.code), (8, 0x85));
+    Ok((done.src, done.off, done.imm))
+}
+
+#[test]
+fn functions_of_the_kernel_are_called() {
+    assert_eq!(called(2), Ok((2, 3, 18)));
+    // A weak one that is nowhere: no helper has this number.
+    assert_eq!(called(7), Ok((0, 0, 2_002_000_007)));
+    let error = called(0).expect_err("an address");
+    assert!(error.to_string().contains("calls what is no function"));
+}
+
+#[test]
+fn what_is_left_out_becomes_a_call_of_nothing() {
+    let bytes = patched(1, RelocKind::Map(MapId(2))).expect("well formed");
+    for slot in bytes[8..24].chunks(8) {
+        let insn = Insn::decode(slot.try_into().expect("one"));
+        assert_eq!((insn.code, insn.src, insn.imm), (0x85, 0, 2_001_000_002));
+    }
+    let value = |map, offset| RelocKind::MapValue {
+        map: MapId(map),
+        offset,
+    };
+    assert!(patched(1, value(2, 4)).is_ok());
+    let error = patched(1, value(0, 100)).expect_err("not written");
+    assert_eq!(error.to_string(), "no value");
 }
 
 #[test]

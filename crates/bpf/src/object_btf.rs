@@ -1,17 +1,20 @@
-//! The BTF that goes with programs: their functions, and where each instruction came from.
+//! The BTF of an object: its types, its programs' functions, and where each instruction came from.
 
-use std::os::fd::OwnedFd;
+mod fit;
+
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
 use kscope_btf::write::{Builder, FuncInfo, LineInfo};
-use kscope_btf::{Encoding, Endian, Linkage};
+use kscope_btf::{Btf, Encoding, Endian, Linkage, TypeId};
 use kscope_spec::{ProgramSpec, SourceText, Spec};
-use kscope_sys::{BtfLoad, Kernel};
+use kscope_sys::{BtfLoad, Errno, Kernel};
 
 use crate::error::Error;
+pub(crate) use fit::Takes;
 
 /// One blob for a whole object, and for each program the records that point into it.
 #[derive(Debug)]
-pub(crate) struct ProgramBtf {
+pub(crate) struct ObjectBtf {
     blob: Vec<u8>,
     records: Vec<Records>,
 }
@@ -23,18 +26,21 @@ pub(crate) struct Records {
     pub(crate) lines: Vec<u8>,
 }
 
-impl ProgramBtf {
-    /// Builds the blob. The verifier quotes source lines from it, and needs the functions of
-    /// programs with callbacks.
-    pub(crate) fn build(spec: &Spec) -> ProgramBtf {
-        let endian = if cfg!(target_endian = "big") {
+impl ObjectBtf {
+    /// Builds the blob: the object's own types (`local`) if it has any, fit for a kernel that
+    /// takes what `takes` says, and the functions of programs that have no type there. The
+    /// verifier quotes source lines from it, and needs the functions of programs with callbacks.
+    pub(crate) fn build(spec: &Spec, local: Option<&Btf>, takes: &Takes) -> ObjectBtf {
+        let host = if cfg!(target_endian = "big") {
             Endian::Big
         } else {
             Endian::Little
         };
-        let mut builder = Builder::with_endian(endian);
-        let int = builder.add_int("int", 4, Encoding::Signed);
-        let proto = builder.add_func_proto(int, &[]);
+        let (mut builder, kept) = match local {
+            Some(local) => fit::fit(local, spec, takes),
+            None => (Builder::with_endian(host), Vec::new()),
+        };
+        let mut proto = None;
         let files: Vec<File<'_>> = spec
             .files
             .iter()
@@ -58,8 +64,16 @@ impl ProgramBtf {
                 &program.funcs
             };
             for function in given {
-                let name = identifier(&function.name);
-                let type_id = builder.add_func(&name, proto, Linkage::Static);
+                let own = TypeId(function.type_id);
+                let type_id = if kept.binary_search(&own).is_ok() {
+                    own
+                } else {
+                    let proto = *proto.get_or_insert_with(|| {
+                        let int = builder.add_int("int", 4, Encoding::Signed);
+                        builder.add_func_proto(int, &[])
+                    });
+                    builder.add_func(&identifier(&function.name), proto, Linkage::Static)
+                };
                 functions.push(FuncInfo {
                     insn: function.insn,
                     type_id,
@@ -67,11 +81,11 @@ impl ProgramBtf {
             }
             let lines = lines(program, &functions, &files, &mut builder);
             records.push(Records {
-                functions: FuncInfo::records(&functions, endian),
-                lines: LineInfo::records(&lines, endian),
+                functions: FuncInfo::records(&functions, host),
+                lines: LineInfo::records(&lines, host),
             });
         }
-        ProgramBtf {
+        ObjectBtf {
             blob: builder.finish(),
             records,
         }
@@ -83,17 +97,17 @@ impl ProgramBtf {
     }
 
     /// Loads the blob.
-    pub(crate) fn load(&self, kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
+    fn load(&self, kernel: &dyn Kernel) -> Result<OwnedFd, Error> {
         let load = BtfLoad {
-            token: None,
             bytes: &self.blob,
+            token: None,
             log: None,
         };
         kernel.btf_load(load).map_err(|errno| {
             let mut log = vec![0; 1 << 16];
             let again = BtfLoad {
-                token: None,
                 bytes: &self.blob,
+                token: None,
                 log: Some(&mut log),
             };
             // Only for what it says.
@@ -107,6 +121,54 @@ impl ProgramBtf {
                 .to_owned();
             Error::os("BPF_BTF_LOAD", errno, format!("the object's types: {said}"))
         })
+    }
+}
+
+/// An object's types as the kernel has them.
+#[derive(Debug)]
+pub(crate) struct LoadedBtf {
+    built: ObjectBtf,
+    fd: Result<OwnedFd, Error>,
+}
+
+impl LoadedBtf {
+    /// Builds the types of a spec and loads them. Where the kernel refuses them, it is tried out
+    /// which kinds of types it does not take, and they are loaded again without those.
+    pub(crate) fn load(kernel: &dyn Kernel, spec: &Spec, local: Option<&Btf>) -> LoadedBtf {
+        let built = ObjectBtf::build(spec, local, &Takes::everything());
+        let mut loaded = LoadedBtf {
+            fd: built.load(kernel),
+            built,
+        };
+        let refused = loaded.fd.as_ref().err().and_then(Error::errno);
+        if let Some(local) = local
+            && matches!(refused, Some(Errno::INVAL))
+        {
+            let takes = Takes::probe(kernel, local);
+            if takes != Takes::everything() {
+                let built = ObjectBtf::build(spec, Some(local), &takes);
+                loaded = LoadedBtf {
+                    fd: built.load(kernel),
+                    built,
+                };
+            }
+        }
+        loaded
+    }
+
+    /// Gives the descriptor, where the kernel took the types.
+    pub(crate) fn fd(&self) -> Option<BorrowedFd<'_>> {
+        self.fd.as_ref().ok().map(AsFd::as_fd)
+    }
+
+    /// Gives the descriptor with the records of a program.
+    pub(crate) fn of_program(&self, program: usize) -> Option<(BorrowedFd<'_>, &Records)> {
+        self.fd().zip(self.built.records(program))
+    }
+
+    /// Tells why the kernel refused the types.
+    pub(crate) fn refused(&self) -> Option<&Error> {
+        self.fd.as_ref().err()
     }
 }
 

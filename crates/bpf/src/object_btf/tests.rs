@@ -1,6 +1,6 @@
 //! The blob read back, and the rules that the kernel holds the records to.
 
-use kscope_btf::{Btf, Kind};
+use kscope_btf::Kind;
 use kscope_spec::{AttachKind, Insn, ProgramType, SourceFile};
 
 use super::*;
@@ -48,7 +48,7 @@ type Line = (u32, u32, String);
 
 /// Gives functions by name, and lines as slot, number and text.
 fn read(spec: &Spec) -> (Vec<Function>, Vec<Line>) {
-    let built = ProgramBtf::build(spec);
+    let built = ObjectBtf::build(spec, None, &Takes::everything());
     let btf = Btf::parse(built.blob.clone()).expect("well formed");
     btf.validate().expect("well formed");
     let words = |bytes: &[u8]| -> Vec<u32> {
@@ -59,7 +59,7 @@ fn read(spec: &Spec) -> (Vec<Function>, Vec<Line>) {
     let records = built.records(0).expect("one program");
     let functions = words(&records.functions);
     let functions = functions.chunks(2).map(|record| {
-        let id = kscope_btf::TypeId(record[1]);
+        let id = TypeId(record[1]);
         assert_eq!(btf.kind(id), Some(Kind::Func));
         (record[0], btf.name(id).expect("named").to_owned())
     });

@@ -1,0 +1,140 @@
+//! What a program is loaded to attach to.
+
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kscope_btf::{Btf, Kind};
+use kscope_spec::{AttachKind, ProgramSpec};
+use kscope_sys::SharedKernel;
+
+use super::kernel_types::{KernelTypes, copied};
+use super::struct_ops::Table;
+use crate::error::Error;
+use crate::program::Program;
+
+/// What `BPF_PROG_LOAD` is told of the attach point.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct AttachPoint<'a> {
+    /// `enum bpf_attach_type`, or the number of a member.
+    pub(crate) attach_type: u32,
+    /// BTF type; 0 for none.
+    pub(crate) btf_id: u32,
+    /// What the type is of, where it is not of vmlinux.
+    pub(crate) to: Option<BorrowedFd<'a>>,
+}
+
+/// Finds a program's attach point; `target` is the program whose function it replaces or traces.
+pub(crate) fn attach_point<'a>(
+    kernel: &SharedKernel,
+    types: &'a KernelTypes<'_>,
+    program: &ProgramSpec,
+    target: Option<&'a Program>,
+) -> Result<AttachPoint<'a>, Error> {
+    let attach = &program.attach;
+    let point = AttachPoint {
+        attach_type: attach.attach_type(),
+        ..AttachPoint::default()
+    };
+    let (what, kind, name, shown) = match attach {
+        AttachKind::RawTracepointBtf(name) => {
+            let typedef = prefixed("btf_trace_", name);
+            ("BTF-typed tracepoint", Kind::Typedef, typedef, name)
+        }
+        AttachKind::FunctionEntry(name)
+        | AttachKind::FunctionExit(name)
+        | AttachKind::FunctionSession(name)
+        | AttachKind::ModifyReturn(name) => match target {
+            Some(target) => return of_program(kernel, target, name, point),
+            None => ("kernel function", Kind::Func, name.clone(), name),
+        },
+        AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
+            ("LSM hook", Kind::Func, prefixed("bpf_lsm_", name), name)
+        }
+        AttachKind::StructOps { type_name, member } => {
+            let table = Table::find(types, type_name)?;
+            return Ok(AttachPoint {
+                attach_type: table.member(member)?,
+                btf_id: table.type_id,
+                to: table.module.and_then(|module| types.fd_of_module(module)),
+            });
+        }
+        AttachKind::Iterator(name) => (
+            "BPF iterator",
+            Kind::Func,
+            prefixed("bpf_iter_", name),
+            name,
+        ),
+        AttachKind::Extension(name) => {
+            let target = target.ok_or_else(|| {
+                Error::invalid(format!(
+                    "program {} takes the place of the function {name} of another program, which \
+                     the loader is to be told (Loader::extends)",
+                    program.name
+                ))
+            })?;
+            return of_program(kernel, target, name, point);
+        }
+        AttachKind::None | AttachKind::Expected(_) => return Ok(point),
+    };
+    if shown.is_empty() {
+        return Err(Error::invalid(format!(
+            "program {} does not say which {what} it is for (its section ends before the name)",
+            program.name
+        )));
+    }
+    if types.base().is_none() {
+        return Err(Error::unsupported(
+            format!("BTF, which {what} {shown} needs"),
+            "the build option CONFIG_DEBUG_INFO_BTF",
+        ));
+    }
+    match types.find(&name, kind) {
+        Some(found) => Ok(AttachPoint {
+            btf_id: found.id,
+            to: found.module.and_then(|module| types.fd_of_module(module)),
+            ..point
+        }),
+        None => Err(Error::not_found(what, shown)),
+    }
+}
+
+/// `module:name` becomes `module:prefix` and the name.
+fn prefixed(prefix: &str, name: &str) -> String {
+    match name.split_once(':') {
+        Some((module, name)) => format!("{module}:{prefix}{name}"),
+        None => format!("{prefix}{name}"),
+    }
+}
+
+/// Finds a function of another program.
+fn of_program<'a>(
+    kernel: &SharedKernel,
+    target: &'a Program,
+    name: &str,
+    point: AttachPoint<'a>,
+) -> Result<AttachPoint<'a>, Error> {
+    let untyped = || {
+        Error::invalid(format!(
+            "program {} was loaded without types, so that none of its functions can be found",
+            target.name()
+        ))
+    };
+    let info = kernel
+        .program_info(target.as_fd())
+        .map_err(|e| target.failed("BPF_OBJ_GET_INFO_BY_FD", e, target.name()))?;
+    if info.btf_id == 0 {
+        return Err(untyped());
+    }
+    let fd = kernel
+        .btf_by_id(info.btf_id)
+        .map_err(|e| target.failed("BPF_BTF_GET_FD_BY_ID", e, target.name()))?;
+    let btf = copied(kernel, fd.as_fd()).and_then(|bytes| Btf::parse(bytes).ok());
+    let btf = btf.ok_or_else(untyped)?;
+    let id = btf.find(name, Kind::Func).ok_or_else(|| {
+        Error::not_found("function", format!("{name} in program {}", target.name()))
+    })?;
+    Ok(AttachPoint {
+        btf_id: id.0,
+        to: Some(target.as_fd()),
+        ..point
+    })
+}

@@ -1,0 +1,173 @@
+//! The kernel's own types and its modules', each opened when somebody asks for it.
+
+use std::cell::OnceCell;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::path::Path;
+
+use kscope_btf::{Btf, Kind};
+use kscope_sys::SharedKernel;
+
+/// Where the kernel keeps its types.
+const FOLDER: &str = "/sys/kernel/btf";
+
+/// Most modules whose types are looked at.
+const MODULES: usize = 4096;
+
+/// The types of the running kernel.
+pub(crate) struct KernelTypes<'a> {
+    kernel: SharedKernel,
+    given: Option<&'a Btf>,
+    base: OnceCell<Option<Btf>>,
+    modules: OnceCell<Vec<Module>>,
+}
+
+/// A module's types.
+pub(crate) struct Module {
+    name: String,
+    fd: OwnedFd,
+    btf: OnceCell<Option<Btf>>,
+}
+
+/// A type that was found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Found {
+    /// Its number.
+    pub(crate) id: u32,
+    /// The module it is of, none for vmlinux.
+    pub(crate) module: Option<usize>,
+}
+
+impl<'a> KernelTypes<'a> {
+    pub(crate) fn new(kernel: SharedKernel, given: Option<&'a Btf>) -> KernelTypes<'a> {
+        KernelTypes {
+            kernel,
+            given,
+            base: OnceCell::new(),
+            modules: OnceCell::new(),
+        }
+    }
+
+    /// Gives vmlinux's types; none for a kernel without.
+    pub(crate) fn base(&self) -> Option<&Btf> {
+        if self.given.is_some() {
+            return self.given;
+        }
+        let open = || {
+            let bytes = self.kernel.file_bytes(&Path::new(FOLDER).join("vmlinux"));
+            Btf::parse(bytes.ok()?).ok()
+        };
+        self.base.get_or_init(open).as_ref()
+    }
+
+    /// Gives a module's types.
+    pub(crate) fn of_module(&self, index: usize) -> Option<&Btf> {
+        let module = self.modules().get(index)?;
+        let open = || {
+            let path = Path::new(FOLDER).join(&module.name);
+            let bytes = match self.kernel.file_bytes(&path) {
+                Ok(bytes) => bytes,
+                Err(_) => self.copied(module.fd.as_fd())?.into(),
+            };
+            Btf::parse_split(bytes, self.base()?).ok()
+        };
+        module.btf.get_or_init(open).as_ref()
+    }
+
+    /// Gives the descriptor of a module's types.
+    pub(crate) fn fd_of_module(&self, index: usize) -> Option<BorrowedFd<'_>> {
+        self.modules().get(index).map(|module| module.fd.as_fd())
+    }
+
+    /// Gives the types of all modules that can be read, with their names.
+    pub(crate) fn all_modules(&self) -> Vec<kscope_spec::core::Module> {
+        let modules = self.modules().iter().enumerate();
+        let named = modules.filter_map(|(index, module)| {
+            let btf = self.of_module(index)?.clone();
+            let name = module.name.clone();
+            Some(kscope_spec::core::Module { name, btf })
+        });
+        named.collect()
+    }
+
+    /// Gives the types that a type was found in.
+    pub(crate) fn of(&self, found: Found) -> Option<&Btf> {
+        match found.module {
+            None => self.base(),
+            Some(module) => self.of_module(module),
+        }
+    }
+
+    /// Finds a type by name in vmlinux, else in the modules. `module:name` looks in that module
+    /// alone.
+    pub(crate) fn find(&self, name: &str, kind: Kind) -> Option<Found> {
+        let (only, name) = match name.split_once(':') {
+            Some((module, name)) => (Some(module), name),
+            None => (None, name),
+        };
+        if only.is_none_or(|only| only == "vmlinux")
+            && let Some(id) = self.base()?.find(name, kind)
+        {
+            return Some(Found {
+                id: id.0,
+                module: None,
+            });
+        }
+        let modules = self.modules().iter().enumerate();
+        let mut modules = modules.filter(|(_, module)| only.is_none_or(|only| only == module.name));
+        modules.find_map(|(index, _)| {
+            let btf = self.of_module(index)?;
+            let id = btf
+                .own_ids()
+                .find(|&id| btf.kind(id) == Some(kind) && btf.name(id) == Some(name))?;
+            Some(Found {
+                id: id.0,
+                module: Some(index),
+            })
+        })
+    }
+
+    fn modules(&self) -> &[Module] {
+        self.modules.get_or_init(|| {
+            let mut modules = Vec::new();
+            let mut id = 0;
+            for _ in 0..MODULES {
+                let Ok(next) = self.kernel.btf_next_id(id) else {
+                    break;
+                };
+                id = next;
+                modules.extend(self.module(id));
+            }
+            modules
+        })
+    }
+
+    /// Opens the types with this id, if they are a module's.
+    fn module(&self, id: u32) -> Option<Module> {
+        let fd = self.kernel.btf_by_id(id).ok()?;
+        let mut name = [0; 64];
+        let info = self.kernel.btf_info(fd.as_fd(), &mut name, &mut []).ok()?;
+        let end = name.iter().position(|&byte| byte == 0)?;
+        let name = str::from_utf8(name.get(..end)?).ok()?.to_owned();
+        let is_module = info.kernel && !name.is_empty() && name != "vmlinux";
+        is_module.then(|| Module {
+            name,
+            fd,
+            btf: OnceCell::new(),
+        })
+    }
+
+    /// Copies the bytes of types out of the kernel.
+    pub(crate) fn copied(&self, btf: BorrowedFd<'_>) -> Option<Vec<u8>> {
+        copied(&self.kernel, btf)
+    }
+}
+
+/// Copies the bytes of types out of the kernel.
+pub(crate) fn copied(kernel: &SharedKernel, btf: BorrowedFd<'_>) -> Option<Vec<u8>> {
+    /// More than the largest kernel's types.
+    const LARGEST: u32 = 1 << 28;
+    let size = kernel.btf_info(btf, &mut [], &mut []).ok()?.size;
+    let mut bytes = vec![0; size.min(LARGEST) as usize];
+    kernel.btf_info(btf, &mut [], &mut bytes).ok()?;
+    Some(bytes)
+}

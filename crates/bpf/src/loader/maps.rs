@@ -1,0 +1,233 @@
+//! The maps of an object.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, BorrowedFd};
+
+use kscope_spec::{MapId, MapKind, MapSpec, Pinning, SlotValue, Spec};
+
+use super::Loader;
+use super::global::{Memory, sized};
+use super::kernel_types::KernelTypes;
+use super::object::{MapState, ProgramState};
+use super::struct_ops::Table;
+use crate::create::{Extras, create};
+use crate::error::Error;
+use crate::map::Map;
+
+/// `BPF_F_MMAPABLE`, and the flags of maps of functions.
+const MMAPABLE: u32 = 1 << 10;
+const LINK: u32 = 1 << 13;
+const MODULE_TYPE: u32 = 1 << 15;
+
+impl Loader<'_> {
+    /// Gives what the maps of sections hold at first, where that is not what the spec says: values
+    /// given for global variables.
+    pub(super) fn contents(&self, spec: &Spec) -> Result<HashMap<u32, Vec<u8>>, Error> {
+        let mut contents: HashMap<u32, Vec<u8>> = HashMap::new();
+        for (name, bytes) in &self.globals {
+            let variable = spec
+                .variable_named(name)
+                .ok_or_else(|| Error::not_found("global variable", name))?;
+            sized(variable, bytes)?;
+            let map = spec.maps.get(variable.map.0 as usize);
+            let map = map.ok_or_else(|| Error::invalid("a variable's map is past the last"))?;
+            let value = contents
+                .entry(variable.map.0)
+                .or_insert_with(|| map.initial.clone().unwrap_or_default());
+            let start = variable.offset as usize;
+            let end = start.saturating_add(bytes.len());
+            if end > map.value_size as usize {
+                return Err(Error::invalid(format!("{name} lies outside of its map")));
+            }
+            if value.len() < end {
+                value.resize(end, 0);
+            }
+            if let Some(place) = value.get_mut(start..end) {
+                place.copy_from_slice(bytes);
+            }
+        }
+        Ok(contents)
+    }
+
+    /// Makes a map, or takes the one that stands for it.
+    pub(super) fn make(
+        &self,
+        map: &MapSpec,
+        initial: Option<&[u8]>,
+        btf: Option<BorrowedFd<'_>>,
+        types: &KernelTypes<'_>,
+    ) -> MapState {
+        if self.left_out.contains(&map.name) || (map.optional && !self.also.contains(&map.name)) {
+            return MapState::LeftOut;
+        }
+        match self.try_make(map, initial, btf, types) {
+            Ok(made) => MapState::Made {
+                frozen: map.frozen,
+                mappable: map.kind == MapKind::Array && map.flags & MMAPABLE != 0,
+                map: made,
+                memory: Memory::default(),
+            },
+            Err(error) => MapState::Failed(error),
+        }
+    }
+
+    fn try_make(
+        &self,
+        map: &MapSpec,
+        initial: Option<&[u8]>,
+        btf: Option<BorrowedFd<'_>>,
+        types: &KernelTypes<'_>,
+    ) -> Result<Map, Error> {
+        if let Some(given) = self.maps.get(&map.name) {
+            fits(map, given)?;
+            return Ok(given.clone());
+        }
+        if let Some(why) = &map.refused {
+            return Err(Error::invalid(format!("map {}: {why}", map.name)));
+        }
+        if map.pinning == Pinning::ByName
+            && let Some(folder) = &self.pin_folder
+        {
+            return self.pinned(folder, map, &|| self.new_map(map, initial, btf, types));
+        }
+        self.new_map(map, initial, btf, types)
+    }
+
+    fn new_map(
+        &self,
+        map: &MapSpec,
+        initial: Option<&[u8]>,
+        btf: Option<BorrowedFd<'_>>,
+        types: &KernelTypes<'_>,
+    ) -> Result<Map, Error> {
+        let mut extras = Extras {
+            btf,
+            initial,
+            ..Extras::default()
+        };
+        let inner;
+        if let Some(like) = &map.inner {
+            inner = create(
+                &self.kernel,
+                like,
+                &Extras {
+                    btf,
+                    ..Extras::default()
+                },
+            )?;
+            extras.inner = Some(inner.as_fd());
+            return create(&self.kernel, map, &extras);
+        }
+        let Some(table) = &map.struct_ops else {
+            return create(&self.kernel, map, &extras);
+        };
+        let layout = Table::find(types, &table.type_name)?;
+        extras.kernel_value_type = layout.wrapper;
+        extras.module_btf = layout.module.and_then(|module| types.fd_of_module(module));
+        if extras.btf.is_none() {
+            return Err(Error::unsupported(
+                format!(
+                    "place for the types of the object, which map {} needs",
+                    map.name
+                ),
+                "the option CONFIG_DEBUG_INFO_BTF",
+            ));
+        }
+        let mut map = map.clone();
+        map.initial = None;
+        map.key_size = 4;
+        map.value_size = layout.size;
+        map.max_entries = 1;
+        map.key_type = 0;
+        map.value_type = 0;
+        if table.link {
+            map.flags |= LINK;
+        }
+        if extras.module_btf.is_some() {
+            map.flags |= MODULE_TYPE;
+        }
+        create(&self.kernel, &map, &extras)
+    }
+}
+
+/// Looks whether a map may stand for that of a spec.
+pub(super) fn fits(wanted: &MapSpec, given: &Map) -> Result<(), Error> {
+    let shape = given.fd().shape();
+    let differs = |what: &str, given: u32, wanted_number: u32| {
+        Err(Error::invalid(format!(
+            "the map that is to stand for {} has {what} {given}, not {wanted_number}",
+            wanted.name
+        )))
+    };
+    if shape.kind != wanted.kind as u32 {
+        return Err(Error::invalid(format!(
+            "the map that is to stand for {} is of type {:?}, not {:?}",
+            wanted.name,
+            given.kind(),
+            wanted.kind
+        )));
+    }
+    if shape.key_size != wanted.key_size {
+        return differs("key size", shape.key_size, wanted.key_size);
+    }
+    if shape.value_size != wanted.value_size {
+        return differs("value size", shape.value_size, wanted.value_size);
+    }
+    Ok(())
+}
+
+/// Puts maps into maps of maps, before programs are loaded.
+pub(super) fn fill_with_maps(spec: &Spec, maps: &[MapState]) -> Vec<Error> {
+    fill(spec, maps, |value| match value {
+        SlotValue::Map(id) => Some(match maps.get(id.0 as usize) {
+            Some(MapState::Made { map, .. }) => Ok(map.as_fd()),
+            Some(MapState::Failed(error)) => Err(error.clone()),
+            Some(MapState::LeftOut) | None => Err(Error::invalid(format!(
+                "map {} is not there to be put into another",
+                name(spec, id)
+            ))),
+        }),
+        SlotValue::Program(_) => None,
+    })
+}
+
+/// Puts programs into arrays of programs, after they are loaded.
+pub(super) fn fill_with_programs(
+    spec: &Spec,
+    maps: &[MapState],
+    programs: &[ProgramState],
+) -> Vec<Error> {
+    fill(spec, maps, |value| match value {
+        SlotValue::Program(id) => match programs.get(id.0 as usize) {
+            Some(ProgramState::Loaded(program)) => Some(Ok(program.as_fd())),
+            Some(ProgramState::Failed(failed)) => Some(Err(failed.error.clone())),
+            Some(ProgramState::LeftOut(_)) | None => None,
+        },
+        SlotValue::Map(_) => None,
+    })
+}
+
+fn name(spec: &Spec, id: MapId) -> &str {
+    spec.maps.get(id.0 as usize).map_or("", |map| &map.name)
+}
+
+fn fill<'a>(
+    spec: &Spec,
+    maps: &[MapState],
+    descriptor: impl Fn(SlotValue) -> Option<Result<BorrowedFd<'a>, Error>>,
+) -> Vec<Error> {
+    let mut failed = Vec::new();
+    for (state, map) in maps.iter().zip(&spec.maps) {
+        let Some(made) = state.map() else {
+            continue;
+        };
+        for slot in &map.slots {
+            match descriptor(slot.value) {
+                None => {}
+                Some(Ok(fd)) => failed.extend(made.update_fd(slot.index, fd).err()),
+                Some(Err(error)) => failed.push(error),
+            }
+        }
+    }
+    failed
+}

@@ -1,0 +1,172 @@
+//! Why a program was refused.
+
+use std::os::fd::OwnedFd;
+
+use kscope_spec::core::{POISON, Relocated};
+use kscope_spec::{ExternId, MapId, ProgramSpec, Spec};
+use kscope_sys::{Errno, Kernel};
+
+use crate::denial::{Denial, Needs, cause, no_secrets, used_up};
+use crate::error::{Absent, Error};
+use crate::log::VerifierLog;
+use crate::patch::{NO_FUNCTION, NO_MAP};
+
+/// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
+/// a smaller one to begin with would cost the verifier another walk.
+pub(crate) const LOG_BYTES: usize = 1 << 24;
+
+/// One attempt to load a program, with or without a verifier's log.
+pub(crate) type Attempt<'a> = dyn Fn(Log<'_>) -> Result<OwnedFd, Errno> + 'a;
+
+/// What the verifier is to tell.
+pub(crate) enum Log<'a> {
+    Nothing,
+    /// `BPF_LOG_LEVEL1`: each instruction on its way to the verdict.
+    Walk(&'a mut [u8]),
+    /// `BPF_LOG_STATS`: the verdict alone.
+    Verdict(&'a mut [u8]),
+    /// What the caller of the loader asked for.
+    Level(u32, &'a mut [u8]),
+}
+
+/// What is known of a program that was refused.
+pub(crate) struct Refused<'a> {
+    pub(crate) kernel: &'a dyn Kernel,
+    pub(crate) spec: &'a Spec,
+    pub(crate) program: &'a ProgramSpec,
+    pub(crate) relocated: Option<&'a Relocated>,
+    pub(crate) errno: Errno,
+}
+
+impl Refused<'_> {
+    /// Finds out why the program was refused, by loading it again with the verifier's log.
+    pub(crate) fn why(&self, load: &Attempt<'_>) -> Error {
+        let needs = Needs::of(self.program.kind);
+        // The verifier says EACCES, and seldom EPERM, of programs as well.
+        let denial = (self.errno == Errno::PERM).then(|| cause(self.kernel, needs));
+        if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
+            return Error::Permission {
+                call: "BPF_PROG_LOAD",
+                cause,
+            };
+        }
+        let log = VerifierLog::parse(&told(load));
+        if let Some(absent) = self.absent(&log) {
+            return Error::Unresolved {
+                program: self.program.name.clone(),
+                absent: Box::new(absent),
+                log: Box::new(log),
+            };
+        }
+        match denial.or_else(|| self.locked_memory(&log)) {
+            Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
+                call: "reading kernel memory",
+                cause,
+            },
+            _ if !log.telling_line.is_empty() => Error::Rejected {
+                program: self.program.name.clone(),
+                errno: self.errno,
+                log: Box::new(log),
+            },
+            Some(cause) => Error::Permission {
+                call: "BPF_PROG_LOAD",
+                cause: used_up(self.kernel).unwrap_or(cause),
+            },
+            None => self.silent(),
+        }
+    }
+
+    /// A refusal without a word of the verifier.
+    fn silent(&self) -> Error {
+        let program = self.program;
+        let kind = program.kind;
+        match self.errno {
+            // The type is not built in, or came later.
+            Errno::INVAL if !crate::features::knows_program(self.kernel, kind) => {
+                Error::Unsupported {
+                    feature: format!("program type {kind:?}"),
+                    since: crate::features::since_program(kind),
+                }
+            }
+            Errno::TOO_BIG if program.insns.len() > 1_000_000 => Error::invalid(format!(
+                "program {} has {} instructions; the kernel takes at most 1,000,000",
+                program.name,
+                program.insns.len()
+            )),
+            Errno::TOO_BIG if program.insns.is_empty() => {
+                Error::invalid(format!("program {} has no instructions", program.name))
+            }
+            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
+                feature: format!(
+                    "way to attach program {}, {:?}",
+                    program.name, program.attach
+                ),
+                since: None,
+            },
+            errno => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
+        }
+    }
+
+    /// Finds what the verifier came to that is not there: a call of a helper that stands for it.
+    fn absent(&self, log: &VerifierLog) -> Option<Absent> {
+        let (_, number) = log.telling_line.split_once("unknown#")?;
+        let end = number.find(|c: char| !c.is_ascii_digit());
+        let number: i32 = number.get(..end.unwrap_or(number.len()))?.parse().ok()?;
+        if number == POISON {
+            let failures = self.relocated.map_or(&[][..], |done| &done.failures);
+            let here = failures
+                .iter()
+                .find(|failure| Some(failure.insn) == log.insn);
+            return here.or(failures.first()).cloned().map(Absent::Relocation);
+        }
+        let within = |base: i32| {
+            let index = number.checked_sub(base)?;
+            (0..1_000_000)
+                .contains(&index)
+                .then_some(index.cast_unsigned())
+        };
+        if let Some(index) = within(NO_MAP) {
+            let map = self.spec.maps.get(MapId(index).0 as usize)?;
+            return Some(Absent::Map(map.name.clone()));
+        }
+        let external = ExternId(within(NO_FUNCTION)?);
+        let external = self.spec.externs.get(external.0 as usize)?;
+        Some(Absent::Function(external.name.clone()))
+    }
+
+    /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
+    fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
+        // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
+        if !log.telling_line.contains(" bpf_probe_read") {
+            return None;
+        }
+        no_secrets(self.kernel)
+    }
+}
+
+/// Gives the text that a buffer holds up to its first NUL.
+pub(crate) fn text(buffer: Vec<u8>) -> String {
+    let end = buffer.iter().position(|&byte| byte == 0);
+    let bytes = buffer.get(..end.unwrap_or(buffer.len()));
+    String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
+}
+
+/// Loads a refused program again and gives what the verifier says of it. Of a log that is too long
+/// the kernel leaves the end, before Linux 6.4 the beginning: then the verdict is asked for apart.
+fn told(load: &Attempt<'_>) -> String {
+    let mut buffer = vec![0; LOG_BYTES];
+    let outcome = load(Log::Walk(&mut buffer));
+    let mut walk = text(buffer);
+    let is_cut = matches!(outcome, Err(Errno::NOSPC));
+    if is_cut && VerifierLog::parse(&walk).verified_insns.is_none() {
+        let mut buffer = vec![0; LOG_BYTES];
+        let _ = load(Log::Verdict(&mut buffer));
+        let whole_lines = walk.rfind('\n').map_or(0, |end| end + 1);
+        walk.truncate(whole_lines);
+        if !walk.is_empty() {
+            walk.push_str("[…]\n");
+        }
+        walk.push_str(&text(buffer));
+    }
+    walk
+}

@@ -1,0 +1,184 @@
+//! An object's types, made fit for a kernel.
+//!
+//! Compilers leave in them what no kernel takes (functions and variables that are elsewhere,
+//! sections without sizes), and kinds of types that some kernels do not know. Each is replaced by
+//! something harmless of the same number, so that nothing that refers to a type changes.
+
+use kscope_btf::write::Builder;
+use kscope_btf::{Btf, DataSec, Encoding, Kind, Linkage, Type, TypeId};
+use kscope_spec::{MapId, MapKind, Spec};
+use kscope_sys::{BtfLoad, Kernel};
+
+/// Which younger kinds of types a kernel takes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Takes {
+    /// Floating-point numbers (5.13).
+    float: bool,
+    /// Tags on declarations (5.16).
+    decl_tag: bool,
+    /// Tags on types (5.17).
+    type_tag: bool,
+    /// Enumerations with a sign or of 64 bits (6.0).
+    enum64: bool,
+}
+
+impl Takes {
+    pub(crate) fn everything() -> Takes {
+        Takes {
+            float: true,
+            decl_tag: true,
+            type_tag: true,
+            enum64: true,
+        }
+    }
+
+    /// Tries out the kinds that `local` has.
+    pub(crate) fn probe(kernel: &dyn Kernel, local: &Btf) -> Takes {
+        let has = |wanted: &[Kind]| {
+            let mut kinds = local.own_ids().filter_map(|id| local.kind(id));
+            kinds.any(|kind| wanted.contains(&kind))
+        };
+        let takes = |add: &dyn Fn(&mut Builder)| {
+            let mut builder = Builder::with_endian(local.endian());
+            builder.add_int("int", 4, Encoding::Signed);
+            add(&mut builder);
+            let bytes = &builder.finish();
+            let load = BtfLoad {
+                bytes,
+                token: None,
+                log: None,
+            };
+            kernel.btf_load(load).is_ok()
+        };
+        let probe = |kinds: &[Kind], add: &dyn Fn(&mut Builder)| !has(kinds) || takes(add);
+        let int = TypeId(1);
+        Takes {
+            float: probe(&[Kind::Float], &|b| {
+                b.add_float("float", 4);
+            }),
+            decl_tag: probe(&[Kind::DeclTag], &|b| {
+                let name = b.add_typedef("t", int);
+                b.add_decl_tag("tag", name, None);
+            }),
+            type_tag: probe(&[Kind::TypeTag], &|b| {
+                let tagged = b.add_type_tag("tag", int);
+                b.add_ptr(tagged);
+            }),
+            enum64: probe(&[Kind::Enum, Kind::Enum64], &|b| {
+                b.add_enum("e", 4, &[("negative", -1)]);
+                b.add_enum64("e64", &[("one", 1)]);
+            }),
+        }
+    }
+}
+
+/// Begins a blob with the types of `local`; gives the functions that were kept as well, ascending.
+pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<TypeId>) {
+    let mut builder = Builder::with_strings_of(local);
+    let mut functions = Vec::new();
+    for id in local.own_ids() {
+        match local.get(id) {
+            Some(Type::Func { proto, .. })
+                if is_defined(local, id) && local.kind(proto) == Some(Kind::FuncProto) =>
+            {
+                functions.push(id);
+                builder.copy(local, id)
+            }
+            Some(Type::Var { .. }) if is_defined(local, id) => builder.copy(local, id),
+            Some(Type::DeclTag { to, .. }) if takes.decl_tag && is_defined(local, to) => {
+                builder.copy(local, id)
+            }
+            Some(Type::Func { .. } | Type::Var { .. } | Type::DeclTag { .. }) => {
+                placeholder(&mut builder)
+            }
+            Some(Type::DataSec(section)) => data_section(local, spec, &section, &mut builder),
+            Some(Type::Float { name, size }) if !takes.float => builder.add_struct(name, size, &[]),
+            Some(Type::TypeTag { to, .. }) if !takes.type_tag => builder.add_const(to),
+            Some(Type::Enum(e)) if !takes.enum64 && e.size == 8 => {
+                builder.add_int(e.name, 8, encoding(e.signed))
+            }
+            Some(Type::Enum(e)) if !takes.enum64 && e.signed => unsigned(&mut builder, &e),
+            Some(Type::Other { .. }) | None => placeholder(&mut builder),
+            Some(_) => builder.copy(local, id),
+        };
+    }
+    (builder, functions)
+}
+
+/// Something harmless that nothing refers to.
+fn placeholder(builder: &mut Builder) -> TypeId {
+    builder.add_ptr(TypeId::VOID)
+}
+
+fn encoding(signed: bool) -> Encoding {
+    if signed {
+        Encoding::Signed
+    } else {
+        Encoding::Unsigned
+    }
+}
+
+/// Tells whether a function or variable is the object's own; all else is.
+fn is_defined(local: &Btf, id: TypeId) -> bool {
+    match local.get(id) {
+        Some(Type::Func { linkage, .. } | Type::Var { linkage, .. }) => {
+            matches!(linkage, Linkage::Static | Linkage::Global)
+        }
+        Some(Type::DataSec(_)) | None => false,
+        Some(_) => true,
+    }
+}
+
+/// The same constants without a sign, which alone kernels before 6.0 take. Nothing is printed by
+/// these names here.
+fn unsigned(builder: &mut Builder, e: &kscope_btf::Enum<'_>) -> TypeId {
+    let constants: Vec<(&str, i32)> = e
+        .enumerators()
+        .map(|c| (c.name, (c.value as u32 & 0x7fff_ffff).cast_signed()))
+        .collect();
+    builder.add_enum(e.name, e.size, &constants)
+}
+
+/// A section of variables, with the sizes that a compiler leaves to the linker; one that becomes no
+/// map is left out.
+fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut Builder) -> TypeId {
+    let Some((index, map)) = spec.maps.iter().enumerate().find(|(_, map)| {
+        map.kind == MapKind::Array && map.section == section.name && map.key_size == 4
+    }) else {
+        return placeholder(builder);
+    };
+    let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
+    let mut vars: Vec<(TypeId, u32, u32)> = section
+        .vars()
+        .filter_map(|var| {
+            let Some(Type::Var { name, .. }) = local.get(var.type_id) else {
+                return None;
+            };
+            let known = spec
+                .variables
+                .iter()
+                .find(|known| known.map == id && known.name == name);
+            // A static variable may have no symbol; then the linker has said where it is, or none.
+            let offset = match known {
+                Some(known) => known.offset,
+                None if section.size == map.value_size => var.offset,
+                None => return None,
+            };
+            is_defined(local, var.type_id).then_some((var.type_id, offset, var.size))
+        })
+        .collect();
+    vars.sort_by_key(|&(_, offset, _)| offset);
+    let mut end = 0;
+    vars.retain(|&(_, offset, size)| {
+        let next = offset.checked_add(size);
+        let fits = size != 0 && offset >= end && next.is_some_and(|next| next <= map.value_size);
+        if fits {
+            end = next.unwrap_or(end);
+        }
+        fits
+    });
+    if vars.is_empty() {
+        return placeholder(builder);
+    }
+    builder.add_datasec(section.name, map.value_size, &vars)
+}
