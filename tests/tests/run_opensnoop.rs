@@ -74,13 +74,14 @@ fn by_kprobes() {
     traces_both(&tracer, &["--probe", "kprobe", "--buffer", "perf"]);
 }
 
-/// Opens paths below a folder while opensnoop runs with these arguments; gives the paths of its rows.
-fn paths_of(tracer: &Path, extra: &[&str], opened: &[&Path]) -> Vec<(String, i64)> {
+/// Opens paths while opensnoop runs with these arguments; gives the paths of its rows. `tag` is a
+/// part of all paths that no other test opens: their threads are of the same process.
+fn paths_of(tracer: &Path, tag: &str, extra: &[&str], opened: &[&Path]) -> Vec<(String, i64)> {
     let pid = std::process::id().to_string();
     let arguments = ["opensnoop", "--json", "--pid", &pid];
     let only = match extra.contains(&"--path") {
         true => &[][..],
-        false => &["--path", "opensnoop"],
+        false => &["--path", tag],
     };
     let arguments: Vec<&str> = arguments.iter().chain(only).chain(extra).copied().collect();
     let tracer = match Tracer::start(tracer, &arguments) {
@@ -111,7 +112,7 @@ fn options_by_name() {
     let absent = folder.path().join("absent");
     std::fs::write(&there, "").expect("a file");
     let check = |extra: &[&str], expected: &[&Path]| {
-        let rows = paths_of(&tracer, extra, &[&there, &absent]);
+        let rows = paths_of(&tracer, "run-opensnoop-names", extra, &[&there, &absent]);
         let paths: Vec<&Path> = rows.iter().map(|(path, _)| Path::new(path)).collect();
         assert_eq!(paths, expected, "{extra:?}");
     };
@@ -149,14 +150,24 @@ fn paths_are_whole_or_marked() {
     for buffer in ["ring", "perf"] {
         let opened: Vec<String> = lengths.iter().map(|length| long(*length)).collect();
         let opened: Vec<&Path> = opened.iter().map(Path::new).collect();
-        let rows = paths_of(&tracer, &["--buffer", buffer], &opened);
+        let rows = paths_of(
+            &tracer,
+            "run-opensnoop-long",
+            &["--buffer", buffer],
+            &opened,
+        );
         let expected = lengths.map(|length| match length {
             // ENAMETOOLONG
             4096.. => (format!("{}..", &long(length)[..4096]), 36),
             _ => (long(length), 0),
         });
         assert_eq!(rows, expected, "{buffer}");
-        let found = paths_of(&tracer, &["--path", "/./there"], &[Path::new(&long(1900))]);
+        let found = paths_of(
+            &tracer,
+            "",
+            &["--path", "/./there"],
+            &[Path::new(&long(1900))],
+        );
         assert_eq!(found, [(long(1900), 0)]);
     }
 }
@@ -170,7 +181,7 @@ fn the_end_is_exact() {
     let folder = Folder::new("run-opensnoop-count");
     let path = folder.path().join("absent");
     let paths = vec![path.as_path(); 500];
-    let rows = paths_of(&tracer, &["--count", "7"], &paths);
+    let rows = paths_of(&tracer, "run-opensnoop-count", &["--count", "7"], &paths);
     assert_eq!(rows.len(), 7);
     let before = std::time::Instant::now();
     let output = std::process::Command::new(&tracer)
