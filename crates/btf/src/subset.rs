@@ -63,11 +63,8 @@ impl<'a> Writer<'a> {
     fn add(&mut self, raw: Raw<'_>, (once, each): (usize, usize), kept: &Kept) {
         use Word::{Name, Number, Type};
         let kind = raw.kind();
-        let count = match kind {
-            // The linkage stands in place of the number of elements.
-            Kind::Func => 0,
-            _ => raw.count() as u32,
-        };
+        // Where there are no elements their number is the linkage, or nothing.
+        let count = if each == 0 { 0 } else { raw.count() as u32 };
         let chosen: Vec<u32> = match (kept, kind) {
             (Kept::Members(members), Kind::Struct | Kind::Union) => {
                 members.range(..count).copied().collect()
@@ -102,13 +99,10 @@ impl<'a> Writer<'a> {
             Kind::DataSec => &[Type, Number, Number],
             _ => &[Number],
         };
-        // Either the bytes come once or they come with each element.
-        let starts = chosen.iter().map(|&index| once + index as usize * each);
-        let starts: Vec<usize> = match once {
-            0 => starts.collect(),
-            _ => vec![0],
-        };
-        for start in starts {
+        // Either words come once or they come with each element.
+        let single = (once != 0).then_some(0);
+        let elements = chosen.iter().map(|&index| index as usize * each);
+        for start in single.into_iter().chain(elements) {
             for (at, word) in (start..).step_by(4).zip(element) {
                 let value = raw.endian.u32(raw.rest, at).unwrap_or(0);
                 let value = match word {
