@@ -129,6 +129,11 @@ impl Map {
         &self.fd
     }
 
+    /// Gives the descriptor to keep.
+    pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
+        self.fd.clone()
+    }
+
     /// Gives the kernel the map lives on.
     pub fn kernel(&self) -> &SharedKernel {
         &self.kernel
