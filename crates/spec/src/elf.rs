@@ -5,6 +5,7 @@
 //! does not cover. What the sections mean is [`crate::read`]'s matter.
 
 mod header;
+pub mod write;
 
 use crate::ByteOrder;
 

@@ -9,6 +9,7 @@ use super::budget::Budget;
 use super::functions::{Function, FunctionIndex};
 use super::why::Why;
 use crate::elf::{SectionIndex, SymbolKind};
+use crate::insn::Insn;
 use crate::object::{CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind};
 use crate::section;
 
@@ -202,7 +203,7 @@ impl<'l, 'a> Layout<'l, 'a> {
                 + body.lines.len() * size_of::<LineInfo>()
                 + body.core.len() * size_of::<CoreReloc>()
         });
-        if !budget.program(cost + len as usize * 8) {
+        if !budget.program(cost + len as usize * size_of::<Insn>()) {
             return Err(Why::TooMuch);
         }
         self.order.push(index);
