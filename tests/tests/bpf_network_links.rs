@@ -1,5 +1,6 @@
 //! Links of the network: interfaces, cgroups, netfilter, sockets, namespaces. Attached they count
 //! packets, dropped they do not.
+//@ modules: cls_bpf sch_ingress nf_defrag_ipv4 nf_defrag_ipv6
 
 use std::fs::File;
 use std::io::{Read, Write};
