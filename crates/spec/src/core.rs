@@ -278,7 +278,7 @@ impl<'a> Search<'a, '_> {
 }
 
 /// Gives type and path as C says them.
-fn access_text(local: &Btf, relocation: &CoreReloc) -> String {
+pub(crate) fn access_text(local: &Btf, relocation: &CoreReloc) -> String {
     let view = local_view(local);
     match Access::parse(view, relocation) {
         Ok(access) => access.text(view, About::of(relocation.kind)),

@@ -2,9 +2,10 @@
 
 use crate::helper;
 use crate::insn::{
-    AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, SwapOrder, Width,
+    AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Special, SwapOrder, Width,
 };
 use crate::object::{LineInfo, ProgramSpec, Reloc, RelocKind, Spec};
+use kscope_btf::{Btf, TypeId};
 use std::fmt::Write as _;
 
 /// What [`program`] prints beside the instructions.
@@ -28,25 +29,48 @@ impl Default for Options {
     }
 }
 
-/// Prints a program: functions as labels, relocations by name, source lines as comments.
+/// Prints a program: functions as labels, relocations by name, source lines, prototypes and CO-RE
+/// relocations as comments.
 #[must_use]
 pub fn program(spec: &Spec, program: &ProgramSpec, options: Options) -> String {
+    program_with_notes(spec, program, options, &|_| None)
+}
+
+/// Prints a program as [`program`] does, with a comment after each instruction that `note` has one
+/// for, by its slot.
+#[must_use]
+pub fn program_with_notes(
+    spec: &Spec,
+    program: &ProgramSpec,
+    options: Options,
+    note: &dyn Fn(u32) -> Option<String>,
+) -> String {
     let mut out = String::new();
+    let types = match options.source && !spec.types.is_empty() {
+        true => Btf::parse(spec.types.clone()).ok(),
+        false => None,
+    };
     let mut slot = 0;
     while slot < program.insns.len() {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
-        for func in program.funcs.iter().filter(|func| func.insn == number) {
+        for func in at(&program.funcs, number, |func| func.insn) {
+            if let Some(types) = &types
+                && func.type_id != 0
+            {
+                let text = types.print_c(TypeId(func.type_id));
+                let _ = writeln!(out, "; {}", one_line(&text));
+            }
             let _ = writeln!(out, "{}:", func.name);
         }
         if options.source {
-            for line in program.lines.iter().filter(|line| line.insn == number) {
+            for line in at(&program.lines, number, |line| line.insn) {
                 out.push_str(&source_comment(spec, *line));
             }
         }
         if options.numbers {
             let _ = write!(out, "{slot:4}: ");
         }
-        let reloc = program.relocs.iter().find(|reloc| reloc.insn == number);
+        let reloc = at(&program.relocs, number, |reloc| reloc.insn).first();
         let rest = program.insns.get(slot..).unwrap_or_default();
         let line = Line {
             spec: Some(spec),
@@ -55,10 +79,47 @@ pub fn program(spec: &Spec, program: &ProgramSpec, options: Options) -> String {
         };
         let (text, slots) = line.text(rest);
         out.push_str(&text);
+        if let Some(note) = note(number) {
+            let _ = write!(out, "  ; {}", one_line(&note));
+        }
+        if let Some(types) = &types {
+            for relocation in at(&program.core, number, |core| core.insn) {
+                let access = crate::core::access_text(types, relocation);
+                let text = format!("  ; CO-RE {} {access}", relocation.kind.name());
+                out.push_str(&one_line(&text));
+            }
+        }
+        if let Some(name) = reloc.and_then(|reloc| callee(spec, *rest.first()?, reloc)) {
+            let _ = write!(out, "  ; {}", one_line(&name));
+        }
         out.push('\n');
         slot = slot.saturating_add(slots);
     }
     out
+}
+
+/// Gives the records of a slot, of those that ascend.
+fn at<T>(records: &[T], slot: u32, of: impl Fn(&T) -> u32) -> &[T] {
+    let from = records.partition_point(|record| of(record) < slot);
+    let rest = records.get(from..).unwrap_or_default();
+    let count = rest.partition_point(|record| of(record) == slot);
+    rest.get(..count).unwrap_or_default()
+}
+
+/// Gives the name of an external function that a call is of.
+fn callee(spec: &Spec, insn: Insn, reloc: &Reloc) -> Option<String> {
+    match reloc.kind {
+        RelocKind::Extern(id) if !insn.is_wide() => {
+            let name = &spec.externs.get(usize::try_from(id.0).ok()?)?.name;
+            Some(format!("extern {name}"))
+        }
+        _ => None,
+    }
+}
+
+/// Makes text of foreign origin fit a comment, which is one line.
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\t'], " ")
 }
 
 /// Prints instructions one a line, without numbers and helper names.
@@ -92,8 +153,7 @@ fn source_comment(spec: &Spec, line: LineInfo) -> String {
         None => ("?", ""),
     };
     let text = format!("; {name}:{}:{}: {}", line.line, line.column, text.trim());
-    // A name may hold anything, but a comment is one line.
-    text.replace(['\n', '\r'], " ").trim_end().to_owned() + "\n"
+    one_line(&text).trim_end().to_owned() + "\n"
 }
 
 #[derive(Default)]
@@ -123,7 +183,10 @@ impl Line<'_> {
                 _ => (raw(*first), 1),
             },
             Ok(op) => (self.op(op), 1),
-            Err(_) => (raw(*first), 1),
+            Err(_) => match first.special() {
+                Some(special) => (special_text(special), 1),
+                None => (raw(*first), 1),
+            },
         }
     }
 
@@ -249,6 +312,34 @@ impl Line<'_> {
             }
             Op::Exit => "exit".to_owned(),
         }
+    }
+}
+
+fn special_text(special: Special) -> String {
+    let r = |register| reg(register, Width::W64);
+    match special {
+        Special::LoadAcquire {
+            size,
+            dst,
+            base,
+            off,
+        } => format!("{} = load_acquire({})", r(dst), place('u', size, base, off)),
+        Special::StoreRelease {
+            size,
+            base,
+            off,
+            src,
+        } => format!("store_release({}, {})", place('u', size, base, off), r(src)),
+        Special::MayGoto { off } => format!("may_goto {off:+}"),
+        Special::GotoRegister { dst } => format!("gotox {}", r(dst)),
+        Special::CastAddress { dst, src, to, from } => {
+            format!("{} = addr_space_cast({}, {to}, {from})", r(dst), r(src))
+        }
+        Special::PerCpuAddress { dst, src } => format!("{} = this_cpu({})", r(dst), r(src)),
+        Special::ZeroExtend { dst } => format!("{0} = zext({0})", reg(dst, Width::W32)),
+        Special::NoSpeculation => "nospec".to_owned(),
+        Special::CallSubprogram { off, number } => format!("call pc{off:+}[{number}]"),
+        Special::CallBelow { distance } => format!("call {distance}"),
     }
 }
 

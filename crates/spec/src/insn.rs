@@ -4,9 +4,11 @@ mod build;
 pub mod code;
 mod op;
 mod parts;
+mod special;
 
 pub use op::{BadInsn, Callee, Op, Operand};
 pub use parts::{AluOp, AtomicOp, Cond, Pseudo, Size, SwapOrder, Width};
+pub use special::Special;
 
 /// A register: `r0` result, `r1`–`r5` arguments, `r6`–`r9` kept across calls, `r10` frame.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

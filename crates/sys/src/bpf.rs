@@ -5,6 +5,7 @@
 
 mod attach;
 mod attr;
+mod info;
 mod link;
 mod load;
 mod map;
@@ -17,6 +18,8 @@ use crate::map_fd::MapFd;
 
 pub use attach::{AttachTarget, ProgramAttach, ProgramDetach, ProgramQuery, ProgramQueryOutcome};
 pub(crate) use attr::Attr;
+pub(crate) use info::Question;
+pub use info::{LineRecord, ProgramImage};
 pub use link::{IterOver, LinkCreate, LinkInfo, LinkTarget, Order, Peer};
 pub use load::{BtfInfo, BtfLoad, MapCreate, ProgramLoad};
 pub use map::{Batch, BatchKind, BatchWrite, MapInfo};
@@ -107,6 +110,11 @@ pub enum Bpf<'a> {
     ProgramInfo {
         program: BorrowedFd<'a>,
         into: &'a mut [u8; ProgramInfo::SIZE],
+    },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a program, its code and tables included.
+    ProgramImage {
+        program: BorrowedFd<'a>,
+        into: &'a mut ProgramImage,
     },
     /// `BPF_PROG_GET_NEXT_ID`. Answer: `Reply::Number`, the id after this one; `ENOENT` at the end.
     ProgramNextId { after: u32 },
@@ -306,7 +314,7 @@ impl Bpf<'_> {
             Bpf::MapFreeze { .. } => "BPF_MAP_FREEZE",
             Bpf::ProgramLoad(_) => "BPF_PROG_LOAD",
             Bpf::TestRun(_) => "BPF_PROG_TEST_RUN",
-            Bpf::ProgramInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
+            Bpf::ProgramInfo { .. } | Bpf::ProgramImage { .. } => "BPF_OBJ_GET_INFO_BY_FD",
             Bpf::ProgramNextId { .. } => "BPF_PROG_GET_NEXT_ID",
             Bpf::ProgramById { .. } => "BPF_PROG_GET_FD_BY_ID",
             Bpf::RawTracepointOpen { .. } => "BPF_RAW_TRACEPOINT_OPEN",
@@ -427,6 +435,8 @@ impl Bpf<'_> {
                     .u32(4, ProgramInfo::SIZE as u32)
                     .sink(8, *into)
             }
+            // What is asked of the kernel is made by the one who performs this.
+            Bpf::ProgramImage { program, .. } => Attr::new(15, 16).fd(0, *program),
             Bpf::ProgramNextId { after } => Attr::new(11, 12).u32(0, *after),
             Bpf::ProgramById { id } => Attr::new(13, 12).u32(0, *id),
             Bpf::RawTracepointOpen {

@@ -55,6 +55,7 @@ macro_rules! answer {
 
 mod link;
 mod map;
+mod program;
 
 /// Narrows an id or count that the kernel gave.
 fn narrow(number: u64) -> Result<u32, Errno> {

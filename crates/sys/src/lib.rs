@@ -26,6 +26,7 @@ pub use bpf::{
     LinkInfo, LinkTarget, MapCreate, MapInfo, Order, Peer, ProgramAttach, ProgramDetach,
     ProgramInfo, ProgramLoad, ProgramQuery, ProgramQueryOutcome, TestRun, TestRunOutcome,
 };
+pub use bpf::{LineRecord, ProgramImage};
 pub use call::{Call, Clock, EpollEvents, FileIdentity, Reply, SocketPlace};
 pub use child::{Child, ExitKind, StoppedChild};
 pub use cpu::{CpuSet, parse_cpu_list};

@@ -194,6 +194,9 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         Bpf::LinkInfo { link, into, text } => {
             return object::link_info(link, into, text).map(|()| Reply::Done);
         }
+        Bpf::ProgramImage { program, into } => {
+            return object::program_image(program, into).map(|()| Reply::Done);
+        }
         other => other,
     };
     // Known before the map is made, so that a failure leaves none behind.
@@ -269,6 +272,7 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         | Bpf::LinkUpdate { .. }
         | Bpf::LinkDetach { .. }
         | Bpf::LinkInfo { .. }
+        | Bpf::ProgramImage { .. }
         | Bpf::ProgramAttach(_)
         | Bpf::ProgramDetach(_)
         | Bpf::ProgramInfo { .. } => {

@@ -5,7 +5,7 @@ use super::token::{Token, Tokens};
 use crate::disasm;
 use crate::helper::{self, HelperId};
 use crate::insn::{
-    AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, SwapOrder, Width,
+    AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Special, SwapOrder, Width,
 };
 use crate::object::{LateId, MapId, RelocKind, Spec};
 
@@ -34,6 +34,8 @@ pub(super) enum Target {
     /// A relocation to the slot, or to the label's.
     Func(String),
 }
+
+mod special;
 
 type Parsed<T> = Result<T, AsmErrorKind>;
 
@@ -81,6 +83,23 @@ fn instruction(tokens: &mut Tokens<'_>, spec: &Spec) -> Parsed<Slot> {
             let number = tokens.number()?;
             let bits = u64::try_from(number).map_err(|_| AsmErrorKind::Range(number))?;
             Ok(Slot::Raw(Insn::decode_le(bits.to_be_bytes())))
+        }
+        Some(Token::Word("store_release")) => {
+            let _ = tokens.next();
+            special::store_release(tokens)
+        }
+        Some(Token::Word("may_goto")) => {
+            let _ = tokens.next();
+            special::may_goto(tokens)
+        }
+        Some(Token::Word("gotox")) => {
+            let _ = tokens.next();
+            let dst = reg_of(tokens, Width::W64)?;
+            Ok(Slot::Raw(Special::GotoRegister { dst }.insn()))
+        }
+        Some(Token::Word("nospec")) => {
+            let _ = tokens.next();
+            Ok(Slot::Raw(Special::NoSpeculation.insn()))
         }
         _ => assignment(tokens, spec),
     }
@@ -266,6 +285,10 @@ fn with_sign(text: &str) -> (bool, &str) {
 }
 
 fn call(tokens: &mut Tokens<'_>) -> Parsed<Slot> {
+    if let Some(Token::Mark("-")) = tokens.peek() {
+        let distance = exact(tokens.number()?)?;
+        return Ok(Slot::Raw(Special::CallBelow { distance }.insn()));
+    }
     if let Some(Token::Number(number)) = tokens.peek() {
         let _ = tokens.next();
         let id = HelperId(exact(number)?);
@@ -273,7 +296,11 @@ fn call(tokens: &mut Tokens<'_>) -> Parsed<Slot> {
     }
     let name = tokens.any_word("a helper, a label, pc or kfunc")?;
     if name == "pc" && !tokens.at_end() {
-        let distance = exact(tokens.number()?)?;
+        let distance = tokens.number()?;
+        if tokens.mark("[") {
+            return special::call_subprogram(tokens, distance);
+        }
+        let distance = exact(distance)?;
         return Ok(Slot::Op(Op::Call(Callee::Local(distance))));
     }
     if name == "kfunc" && tokens.mark("[") {
@@ -351,6 +378,7 @@ fn assignment(tokens: &mut Tokens<'_>, spec: &Spec) -> Parsed<Slot> {
                     src,
                 }))
             }
+            None if word == "zext" => special::zero_extend(tokens, width, dst),
             None if width == Width::W64 => word_value(tokens, dst, spec),
             None => Err(tokens.expected("a register or a number")),
         },
@@ -446,6 +474,9 @@ fn word_value(tokens: &mut Tokens<'_>, dst: Reg, spec: &Spec) -> Parsed<Slot> {
         }
         "cmpxchg" | "xchg" | "atomic_fetch_add" | "atomic_fetch_or" | "atomic_fetch_and"
         | "atomic_fetch_xor" => return fetch(tokens, word, dst),
+        "load_acquire" => return special::load_acquire(tokens, dst),
+        "addr_space_cast" => return special::cast_address(tokens, dst),
+        "this_cpu" => return special::per_cpu_address(tokens, dst),
         _ => {}
     }
     if let Some(kind) = Pseudo::ALL

@@ -3,7 +3,7 @@
 use super::*;
 use crate::disasm;
 use crate::insn::{
-    AluOp, AtomicOp, Callee, Cond, Op, Operand, Pseudo, Reg, Size, SwapOrder, Width,
+    AluOp, AtomicOp, Callee, Cond, Op, Operand, Pseudo, Reg, Size, Special, SwapOrder, Width,
 };
 use crate::object::{
     AttachKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSpec,
@@ -75,6 +75,52 @@ fn one_of_each() {
     check("call kfunc[99]", &[Insn::call_kfunc(99, 0)]);
     check("call kfunc[99, 1]", &[Insn::call_kfunc(99, 1)]);
     check("exit", &[Insn::exit()]);
+    for (text, special) in [
+        (
+            "r1 = load_acquire((u8 *)(r2 - 4))",
+            Special::LoadAcquire {
+                size: Size::B,
+                dst: r1,
+                base: r2,
+                off: -4,
+            },
+        ),
+        (
+            "store_release((u64 *)(r2 + 8), r1)",
+            Special::StoreRelease {
+                size: Size::DW,
+                base: r2,
+                off: 8,
+                src: r1,
+            },
+        ),
+        ("may_goto +3", Special::MayGoto { off: 3 }),
+        ("gotox r1", Special::GotoRegister { dst: r1 }),
+        (
+            "r1 = addr_space_cast(r2, 0, 1)",
+            Special::CastAddress {
+                dst: r1,
+                src: r2,
+                to: 0,
+                from: 1,
+            },
+        ),
+        (
+            "r1 = this_cpu(r2)",
+            Special::PerCpuAddress { dst: r1, src: r2 },
+        ),
+        ("w1 = zext(w1)", Special::ZeroExtend { dst: r1 }),
+        ("nospec", Special::NoSpeculation),
+        (
+            "call pc+5[1]",
+            Special::CallSubprogram { off: 5, number: 1 },
+        ),
+        ("call -77264", Special::CallBelow { distance: -77264 }),
+    ] {
+        check(text, &[special.insn()]);
+        assert_eq!(special.insn().special(), Some(special));
+        assert_eq!(special.insn().op().ok(), None);
+    }
     let bad = Insn {
         code: 0xff,
         dst: 1,
@@ -304,6 +350,85 @@ impl Dice {
                 ]))
             }
             _ => Op::Exit,
+        }
+    }
+}
+
+impl Dice {
+    fn special(&mut self) -> Special {
+        let (dst, src, off) = (self.reg(), self.reg(), self.off());
+        let size = self.pick(&Size::ALL);
+        match self.roll() % 10 {
+            0 => Special::LoadAcquire {
+                size,
+                dst,
+                base: src,
+                off,
+            },
+            1 => Special::StoreRelease {
+                size,
+                base: dst,
+                off,
+                src,
+            },
+            2 => Special::MayGoto { off },
+            3 => Special::GotoRegister { dst },
+            4 => Special::CastAddress {
+                dst,
+                src,
+                to: self.roll() as u16,
+                from: self.roll() as u16,
+            },
+            5 => Special::PerCpuAddress { dst, src },
+            6 => Special::ZeroExtend { dst },
+            7 => Special::NoSpeculation,
+            // Without a distance it is the usual call.
+            8 => Special::CallSubprogram {
+                off: if off == 0 { 1 } else { off },
+                number: self.imm(),
+            },
+            _ => Special::CallBelow {
+                distance: -1 - (self.roll() >> 34) as i32,
+            },
+        }
+    }
+}
+
+#[test]
+fn random_specials_come_back() {
+    let mut dice = Dice(0x1234_5678_9abc_def1);
+    for _ in 0..5000 {
+        let special = dice.special();
+        let slots = [special.insn()];
+        assert_eq!(slots[0].special(), Some(special));
+        let text = disasm::insns(&slots);
+        assert!(!text.contains(".slot"), "{text}");
+        assert_eq!(insns(&text).as_deref(), Ok(slots.as_slice()), "{text}");
+    }
+}
+
+/// Every operation code with every immediate that means something comes back.
+#[test]
+fn every_code_comes_back() {
+    let mut dice = Dice(4711);
+    for code in 0..=255u8 {
+        for imm in [
+            0, 1, 16, 32, 64, 0xe1, 0xf1, 0x41, 0x51, 0xa1, 0x100, 0x110, -1,
+        ] {
+            for off in [0, 1, -1, 8, 16, 32] {
+                let (dst, src) = ((dice.roll() % 12) as u8, (dice.roll() % 12) as u8);
+                for (dst, src) in [(dst, src), (dst, 0), (0, src), (0, 0), (1, 1)] {
+                    let slots = [Insn {
+                        code,
+                        dst,
+                        src,
+                        off,
+                        imm,
+                    }];
+                    let text = disasm::insns(&slots);
+                    assert_eq!(insns(&text).as_deref(), Ok(slots.as_slice()), "{text}");
+                }
+            }
         }
     }
 }

@@ -4,7 +4,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::{bpf, possible_cpus};
-use crate::bpf::{Bpf, LinkInfo, MapInfo};
+use crate::bpf::{Bpf, LinkInfo, MapInfo, ProgramImage, Question};
 use crate::errno::Errno;
 use crate::map_fd::MapFd;
 
@@ -61,5 +61,18 @@ pub(super) fn link_info(
     bpf(&mut attr)?;
     // The address says nothing to anybody.
     into[address..address + 8].fill(0);
+    Ok(())
+}
+
+/// Asks for a program: first how long its tables are, then for all of them.
+pub(super) fn program_image(
+    program: BorrowedFd<'_>,
+    into: &mut ProgramImage,
+) -> Result<(), Errno> {
+    let mut first = Question::first();
+    bpf(&mut first.attr(program))?;
+    let mut second = first.second()?;
+    bpf(&mut second.attr(program))?;
+    *into = second.image();
     Ok(())
 }
