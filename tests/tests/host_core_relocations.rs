@@ -7,10 +7,10 @@
 use std::path::PathBuf;
 
 use kscope_bpf::btf::Btf;
-use kscope_bpf::spec::core::{Reason, Relocated, Target, minimize, relocate};
-use kscope_bpf::spec::{self, CoreKind, Spec};
+use kscope_bpf::spec::core::{Failure, Reason, Target, minimize, relocate};
+use kscope_bpf::spec::{self, CoreKind, Insn, Spec};
 use kscope_bpf::sys::SharedKernel;
-use kscope_bpf::{Loader, TestInput, UpdateMode};
+use kscope_bpf::{Absent, Error, Loader, ProgramError, TestInput, UpdateMode};
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::selftests::Selftests;
 use kscope_tests::{kernel_or_skip, skip};
@@ -60,48 +60,75 @@ fn object(selftests: &Selftests, name: &str) -> Result<(Spec, Btf), String> {
     Ok((spec, types))
 }
 
-/// Fits the programs; gives the spec as it is loaded, and what failed.
-fn fitted(spec: &Spec, local: &Btf, types: &Btf) -> (Spec, Vec<Relocated>) {
+/// Fits the programs to types; gives their instructions.
+fn fitted(spec: &Spec, local: &Btf, types: &Btf) -> Vec<Vec<Insn>> {
     let target = Target::new(types);
     let each = spec.programs.iter();
-    let done: Vec<Relocated> = each
-        .map(|program| relocate(spec, program, local, &target))
-        .collect();
-    let mut ready = spec.clone();
-    for (program, done) in ready.programs.iter_mut().zip(&done) {
-        program.insns.clone_from(&done.insns);
-        program.core.clear();
-    }
-    (ready, done)
+    each.map(|program| relocate(spec, program, local, &target).insns)
+        .collect()
 }
 
-/// Loads the fitted object, gives its program bytes and reads what it wrote.
-fn run(kernel: &SharedKernel, spec: &Spec, run: bool) -> Result<String, String> {
-    let loader = Loader::new(kernel.clone()).btf(kernel_types());
-    let object = loader.load(spec).map_err(|error| error.to_string())?;
-    if let Some(failure) = object.failures().next() {
-        return Err(failure.to_string());
+/// Why an object did not give what was expected.
+enum Wrong {
+    /// A relocation of its program is at fault.
+    Relocation(Failure),
+    /// Something else.
+    Other(String),
+}
+
+impl<E: std::error::Error> From<E> for Wrong {
+    fn from(error: E) -> Wrong {
+        Wrong::Other(error.to_string())
     }
-    let program = object.programs().next().ok_or("no program")?;
+}
+
+impl Wrong {
+    fn text(self) -> String {
+        match self {
+            Wrong::Relocation(failure) => failure.to_string(),
+            Wrong::Other(text) => text,
+        }
+    }
+}
+
+/// Loads the object, gives its program bytes and reads what it wrote.
+fn run(kernel: &SharedKernel, spec: &Spec, types: &Btf, run: bool) -> Result<String, Wrong> {
+    let other = |text: &str| Wrong::Other(text.to_owned());
+    let loader = Loader::new(kernel.clone())
+        .btf(kernel_types())
+        .target(types);
+    let object = loader.load(spec)?;
+    if let Some(ProgramError { error, .. }) = object.failures().next() {
+        return Err(match error {
+            Error::Unresolved { absent, .. } => match &**absent {
+                Absent::Relocation(failure) => Wrong::Relocation(failure.clone()),
+                _ => other(&error.to_string()),
+            },
+            _ => other(&error.to_string()),
+        });
+    }
+    let program = object
+        .programs()
+        .next()
+        .ok_or_else(|| other("no program"))?;
     if !run {
         return Ok(String::new());
     }
-    let data = spec.variable_named("data").ok_or("no data")?;
-    let map = object.map(data.map).ok_or("no map of data")?;
+    let data = spec
+        .variable_named("data")
+        .ok_or_else(|| other("no data"))?;
+    let map = object.map(data.map).ok_or_else(|| other("no map"))?;
     let start = data.offset as usize;
     let input: Vec<u8> = (1..=255).chain([0]).collect();
     let mut value = vec![0; map.value_size()];
     value[start..start + ROOM].copy_from_slice(&input);
     let key = 0u32.to_ne_bytes();
-    map.update(&key, &value, UpdateMode::Any)
-        .map_err(|error| error.to_string())?;
-    let result = program.test_run(&TestInput::default());
-    let result = result.map_err(|error| error.to_string())?.result;
+    map.update(&key, &value, UpdateMode::Any)?;
+    let result = program.test_run(&TestInput::default())?.result;
     if result != 0 {
-        return Err(format!("returned {result}"));
+        return Err(other(&format!("returned {result}")));
     }
-    let value = map.lookup(&key).map_err(|error| error.to_string())?;
-    let value = value.ok_or("no value")?;
+    let value = map.lookup(&key)?.ok_or_else(|| other("no value"))?;
     let output = &value[start + ROOM..start + 2 * ROOM];
     let text: String = output.iter().map(|byte| format!("{byte:02x}")).collect();
     Ok(text.trim_end_matches('0').to_owned())
@@ -109,52 +136,58 @@ fn run(kernel: &SharedKernel, spec: &Spec, run: bool) -> Result<String, String> 
 
 /// Tells whether a refusal is the one that libbpf names: of the object, or by the verifier where it
 /// meets a poisoned instruction.
-fn same_refusal(told: &str, done: &[Relocated]) -> bool {
-    let refusal = done.iter().find_map(Relocated::refusal);
-    let reason = refusal.map(|failure| &failure.reason);
+fn same_refusal(told: &str, reason: &Reason) -> bool {
     match reason {
-        Some(&Reason::AmbiguousOffset { first, second }) => {
+        Reason::AmbiguousOffset { first, second } => {
             told.contains(&format!("field offset ambiguity: {second} != {first}"))
         }
-        Some(&Reason::AmbiguousValue { first, second }) => {
+        Reason::AmbiguousValue { first, second } => {
             told.contains(&format!("ambiguity: success {second} != success {first}"))
         }
-        Some(Reason::WideBitfield) => told.contains("can't be satisfied for bitfield"),
-        Some(Reason::BadCandidate) => told.contains("error matching candidate"),
-        Some(_) => false,
-        None => told.contains("BEGIN PROG LOAD LOG") && !done.iter().all(|d| d.failures.is_empty()),
+        Reason::WideBitfield => told.contains("can't be satisfied for bitfield"),
+        Reason::BadCandidate => told.contains("error matching candidate"),
+        reason => !reason.is_fatal() && told.contains("BEGIN PROG LOAD LOG"),
     }
 }
 
 fn check(selftests: &Selftests, kernel: &SharedKernel, pair: &Pair<'_>) -> Result<(), String> {
     let (spec, local) = object(selftests, pair.program)?;
     let (_, types) = object(selftests, pair.types)?;
-    let (ready, done) = fitted(&spec, &local, &types);
-    let refused = done.iter().find_map(Relocated::refusal);
-    let outcome = match refused {
-        Some(failure) => Err(failure.to_string()),
-        None => run(kernel, &ready, !matches!(pair.expected, Expected::Loaded)),
-    };
+    let outcome = run(
+        kernel,
+        &spec,
+        &types,
+        !matches!(pair.expected, Expected::Loaded),
+    );
     match (&pair.expected, outcome) {
-        (Expected::Refused(told), Err(error)) if !same_refusal(told, &done) => {
-            return Err(format!("refused otherwise: {error}"));
-        }
-        (Expected::Refused(_), Err(_)) | (Expected::Loaded, Ok(_)) => {}
+        (Expected::Loaded, Ok(_)) => {}
         (Expected::Wrote(expected), Ok(wrote)) if *expected == wrote => {}
-        (_, outcome) => return Err(format!("{outcome:?}")),
+        (Expected::Refused(told), Err(Wrong::Relocation(failure)))
+            if same_refusal(told, &failure.reason) =>
+        {
+            assert!(
+                !failure.candidates.is_empty()
+                    || failure.reason.is_fatal()
+                    || failure.reason == Reason::NoCandidate
+            );
+            assert!(failure.source.is_some_and(|source| source.line > 0));
+            if failure.reason.is_fatal() {
+                return Ok(());
+            }
+        }
+        (_, Ok(wrote)) => return Err(format!("wrote {wrote}")),
+        (_, Err(wrong)) => return Err(wrong.text()),
     }
     // As little of the types as is needed gives the same instructions.
-    if refused.is_none() {
-        let small = minimize(&[&spec], &types).map_err(|error| error.to_string())?;
-        let small = Btf::parse(small).map_err(|error| error.to_string())?;
-        let asks_ids = |program: &spec::ProgramSpec| {
-            let mut core = program.core.iter();
-            core.any(|relocation| relocation.kind == CoreKind::TypeIdTarget)
-        };
-        let (again, _) = fitted(&spec, &local, &small);
-        if again != ready && !spec.programs.iter().any(asks_ids) {
-            return Err("minimal types give other instructions".to_owned());
-        }
+    let small = minimize(&[&spec], &types).map_err(|error| error.to_string())?;
+    let small = Btf::parse(small).map_err(|error| error.to_string())?;
+    let asks_ids = |program: &spec::ProgramSpec| {
+        let mut core = program.core.iter();
+        core.any(|relocation| relocation.kind == CoreKind::TypeIdTarget)
+    };
+    let same = fitted(&spec, &local, &small) == fitted(&spec, &local, &types);
+    if !same && !spec.programs.iter().any(asks_ids) {
+        return Err("minimal types give other instructions".to_owned());
     }
     Ok(())
 }
