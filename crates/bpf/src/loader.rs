@@ -178,8 +178,9 @@ impl<'a> Loader<'a> {
         self
     }
 
-    /// Asks for the verifier's log of programs that are accepted ([`Program::log`]): 1 for each
-    /// instruction, 2 for each state as well, 4 for statistics alone.
+    /// Asks for the verifier's log of programs that are accepted ([`Program::log`]): 2 for each
+    /// instruction on all ways with the state before it, 4 for statistics alone; at 1 the kernel
+    /// forgets the ways that ended well.
     #[must_use]
     pub fn log_level(mut self, level: u32) -> Loader<'a> {
         self.log_level = level;

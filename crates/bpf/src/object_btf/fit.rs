@@ -94,6 +94,10 @@ pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<Type
             Some(Type::DataSec(section)) => data_section(local, spec, &section, &mut builder),
             Some(Type::Float { name, size }) if !takes.float => builder.add_struct(name, size, &[]),
             Some(Type::TypeTag { to, .. }) if !takes.type_tag => builder.add_const(to),
+            // Declared, never defined.
+            Some(Type::Enum(e)) if !matches!(e.size, 1 | 2 | 4 | 8) => {
+                builder.add_int(e.name, 4, encoding(e.signed))
+            }
             Some(Type::Enum(e)) if !takes.enum64 && e.size == 8 => {
                 builder.add_int(e.name, 8, encoding(e.signed))
             }

@@ -1,0 +1,65 @@
+//! Compiles the objects of the tests, so that tests carry them into guests that have no compiler.
+//! Without clang there are none, and the tests that want them are skipped.
+
+use std::fmt::Write;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const FOLDER: &str = "programs/objects";
+
+fn main() {
+    println!("cargo::rerun-if-changed={FOLDER}");
+    println!("cargo::rerun-if-env-changed=KSCOPE_CLANG");
+    let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo gives it"));
+    let mut table = String::from("&[\n");
+    let compiler = compiler();
+    let mut sources: Vec<PathBuf> = std::fs::read_dir(FOLDER)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.to_string_lossy().ends_with(".bpf.c"))
+        .collect();
+    sources.sort();
+    for source in &sources {
+        let Some(compiler) = &compiler else {
+            continue;
+        };
+        let name = source.file_name().expect("a file").to_string_lossy();
+        let name = name.trim_end_matches(".bpf.c");
+        let object = out.join(format!("{name}.bpf.o"));
+        compile(compiler, source, &object);
+        writeln!(table, "    ({name:?}, include_bytes!({object:?})),").expect("a string");
+    }
+    table.push_str("]\n");
+    std::fs::write(out.join("objects.rs"), table).expect("cargo's own folder");
+}
+
+fn compile(compiler: &str, source: &Path, object: &Path) {
+    let status = Command::new(compiler)
+        .args([
+            "-g", "-O2", "-Wall", "-target", "bpf", "-mcpu=v2", "-c", "-o",
+        ])
+        .arg(object)
+        // Paths in the objects are the same everywhere.
+        .arg("-fdebug-compilation-dir=.")
+        .arg(source)
+        .status()
+        .expect("it was found");
+    assert!(
+        status.success(),
+        "{compiler} {}: {status}",
+        source.display()
+    );
+}
+
+fn compiler() -> Option<String> {
+    let named = std::env::var("KSCOPE_CLANG").ok();
+    let versions = (14..30).rev().map(|version| format!("clang-{version}"));
+    let names = named
+        .into_iter()
+        .chain(["clang".to_owned()])
+        .chain(versions);
+    names.into_iter().find(|name| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
+    })
+}
