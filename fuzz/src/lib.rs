@@ -6,6 +6,7 @@
 mod core;
 mod event;
 mod kernel;
+mod object;
 
 use kscope_script::compile::{self, Options};
 use kscope_script::diagnostic::{Severity, has_errors};
@@ -16,6 +17,7 @@ use kscope_spec::{Spec, asm, check, disasm};
 
 pub use self::core::{core, ext};
 pub use event::event;
+pub use object::object;
 
 /// Longest text that is tried, in bytes; time may grow with it.
 const LONGEST: usize = 4096;

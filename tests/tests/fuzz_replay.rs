@@ -105,6 +105,11 @@ fn events() {
 }
 
 #[test]
+fn objects() {
+    replay("object", bodies::object, &["cut.o", "stripped.o"], 2000);
+}
+
+#[test]
 fn instructions() {
     replay("insn", bodies::insn, &[], 1000);
 }
@@ -117,7 +122,7 @@ fn seeds_are_small() {
             .map(|(_, bytes)| bytes.len() as u64)
             .sum::<u64>()
     };
-    let all: u64 = ["btf", "ext", "core", "script", "event", "insn"]
+    let all: u64 = ["btf", "ext", "core", "script", "event", "object", "insn"]
         .map(bytes)
         .iter()
         .sum();
