@@ -69,7 +69,8 @@ pub(super) fn types(text: &str) -> (Vec<u8>, HashMap<String, TypeId>) {
                     "char" => Encoding::Char,
                     _ => Encoding::Unsigned,
                 };
-                b.add_int(words[2], number(3), encoding)
+                // A tilde stands for a space.
+                b.add_int(&words[2].replace('~', " "), number(3), encoding)
             }
             "struct" => b.add_struct(name(2), number(3), &members()),
             "union" => b.add_union(name(2), number(3), &members()),

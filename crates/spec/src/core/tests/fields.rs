@@ -209,13 +209,6 @@ fn sizes_of_loads() {
         "st8 88",
         "off 8 size 4",
     );
-    // Pointers follow the target's size.
-    check(
-        "L int long 4 signed\n p ptr void\n s struct sample 16 p:p@64",
-        "s 0:2",
-        "ldx8 8",
-        "off 8 size 8",
-    );
     // An immediate has no size.
     check("s struct sample 16 a:l@64", "s 0:0", "mov 0", "imm 8");
     check(
@@ -434,4 +427,45 @@ fn instructions_are_checked() {
         &refused("offset 65536 is too large for a load or store"),
     );
     check("s struct sample 99999 a:i@524288", "mov 0", "imm 65536");
+}
+
+#[test]
+fn pointers_have_the_target_s_size() {
+    let local = "p ptr void\n l int long 8 signed\n s struct sample 16 a:p@0 b:p@64";
+    let check = |target: &str, kind, access, insn, expected: &str| {
+        assert_eq!(
+            relocated(kind, local, target, access, insn),
+            expected,
+            "{target}"
+        );
+    };
+    // The size of `long` tells it, in any of its spellings; 64 bits where there is none.
+    for long in ["long", "long~unsigned~int"] {
+        let target = format!("p ptr void\n l int {long} 4 signed\n s struct sample 8 a:p@0 b:p@32");
+        check(&target, FieldByteOffset, "s 0:1", "ldx8 8", "off 4 size 4");
+        check(&target, FieldByteSize, "s 0:1", "mov 8", "imm 4");
+        check(&target, FieldRightShift, "s 0:1", "mov 0", "imm 32");
+    }
+    let target = "p ptr void\n l int other 4 signed\n s struct sample 16 a:p@0 b:p@128";
+    check(target, FieldByteOffset, "s 0:1", "ldx8 8", "off 16 size 8");
+}
+
+#[test]
+fn shifts_depend_on_the_byte_order() {
+    let text = "u int unsigned 4 unsigned\n s struct sample 8 a:u@3/5 b:u@32";
+    let (bytes, labels) = types(text);
+    let types = Btf::parse(bytes).unwrap();
+    let check = |byte_order, access: &str, old: &str, expected: &str| {
+        let spec = Spec {
+            byte_order,
+            ..Spec::default()
+        };
+        let program = program(FieldLeftShift, &labels, access, old);
+        let done = relocate(&spec, &program, &types, &Target::new(&types));
+        assert_eq!(said(&done.insns), expected, "{:?}", done.failures);
+    };
+    check(ByteOrder::Little, "s 0:0", "mov 0", "imm 56");
+    check(ByteOrder::Big, "s 0:0", "mov 0", "imm 35");
+    check(ByteOrder::Little, "s 0:1", "mov 32", "imm 32");
+    check(ByteOrder::Big, "s 0:1", "mov 32", "imm 32");
 }
