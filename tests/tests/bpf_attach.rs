@@ -55,22 +55,40 @@ extern "C" fn kscope_test_probed(number: u64) -> u64 {
     std::hint::black_box(number) + 1
 }
 
-/// This program's file, and the name that the function above has in it.
-fn probed() -> (PathBuf, String) {
+/// This program's file, and where in it the function above is.
+fn probed() -> (PathBuf, u64) {
     let path = std::fs::read_link("/proc/self/exe").expect("proc");
-    let bytes = std::fs::read(&path).expect("readable");
+    let address = kscope_test_probed as *const () as u64;
+    let maps = std::fs::read_to_string("/proc/self/maps").expect("proc");
+    let hex = |text| u64::from_str_radix(text, 16).expect("hexadecimal");
+    let offset = maps.lines().find_map(|line| {
+        let mut words = line.split_whitespace();
+        let (first, last) = words.next()?.split_once('-')?;
+        let inside = (hex(first)..hex(last)).contains(&address);
+        inside.then(|| address - hex(first) + hex(words.nth(1).expect("an offset")))
+    });
+    (path, offset.expect("mapped"))
+}
+
+/// The name that the function above has in this program's file; none where names are stripped.
+fn probed_name() -> Option<String> {
+    let (path, offset) = probed();
+    let bytes = std::fs::read(path).expect("readable");
     let file = Executable::parse(&bytes).expect("an executable");
-    let name = file
+    let function = file
         .functions()
-        .find(|function| {
-            function
-                .name
-                .windows(18)
-                .any(|part| part == b"kscope_test_probed")
-        })
-        .expect("not stripped");
-    let name = String::from_utf8(name.name.to_vec()).expect("text");
-    (path, name)
+        .find(|function| function.offset == offset)?;
+    Some(String::from_utf8(function.name.to_vec()).expect("text"))
+}
+
+/// Gives the path and name of the function above, or skips the test.
+macro_rules! name_or_skip {
+    () => {
+        match probed_name() {
+            Some(name) => (probed().0, name),
+            None => skip!("symbols", "this program has no names"),
+        }
+    };
 }
 
 /// Attaches one program by its section, and expects it to run.
@@ -118,17 +136,19 @@ fn tracepoints_attach_by_section() {
 #[test]
 fn user_functions_attach_by_section() {
     let kernel = kernel_or_skip!();
-    let (path, name) = probed();
+    let (path, offset) = probed();
     let path = path.display();
+    fires(&kernel, &format!("uprobe/{path}:{offset:#x}"));
+    fires(&kernel, &format!("uretprobe/{path}:{offset}"));
+    let (_, name) = name_or_skip!();
     fires(&kernel, &format!("uprobe/{path}:{name}"));
-    fires(&kernel, &format!("uretprobe/{path}:{name}"));
-    fires(&kernel, &format!("uprobe/{path}:{name}+0"));
+    fires(&kernel, &format!("uprobe/{path}:{name}+0x0"));
 }
 
 #[test]
 fn user_functions_attach_in_mass_by_section() {
     let kernel = kernel_or_skip!();
-    let (path, _) = probed();
+    let (path, _) = name_or_skip!();
     let path = path.display();
     fires(
         &kernel,
@@ -139,7 +159,7 @@ fn user_functions_attach_in_mass_by_section() {
 #[test]
 fn user_functions_attach_in_mass_on_return_by_section() {
     let kernel = kernel_or_skip!();
-    let (path, _) = probed();
+    let (path, _) = name_or_skip!();
     let path = path.display();
     fires(
         &kernel,
@@ -150,7 +170,7 @@ fn user_functions_attach_in_mass_on_return_by_section() {
 #[test]
 fn user_functions_attach_as_session_by_section() {
     let kernel = kernel_or_skip!();
-    let (path, _) = probed();
+    let (path, _) = name_or_skip!();
     let path = path.display();
     fires(
         &kernel,
@@ -226,12 +246,7 @@ fn what_a_section_does_not_name_is_said() {
 #[test]
 fn many_uprobes_have_a_cookie_each() {
     let kernel = kernel_or_skip!();
-    let (path, name) = probed();
-    let bytes = std::fs::read(&path).expect("readable");
-    let offset = Executable::parse(&bytes)
-        .expect("an executable")
-        .function(&name)
-        .expect("there");
+    let (path, offset) = probed();
     let text =
         "call get_attach_cookie\nr1 = map_value(seen) + 0 ll\n*(u64 *)(r1 + 0) = r0\nr0 = 0\nexit";
     let known = section::lookup("uprobe.multi").expect("known");
@@ -280,8 +295,8 @@ fn many_uprobes_have_a_cookie_each() {
 #[test]
 fn links_on_events_tell_what_they_sit_on() {
     let kernel = kernel_or_skip!();
-    let (path, name) = probed();
-    let section = format!("uretprobe/{}:{name}", path.display());
+    let (path, offset) = probed();
+    let section = format!("uretprobe/{}:{offset:#x}", path.display());
     let object = object(&kernel, &["tp/raw_syscalls/sys_enter", &section]);
     let links: Vec<_> = object
         .attach()

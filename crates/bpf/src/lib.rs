@@ -43,6 +43,7 @@ mod snapshot;
 mod stats;
 mod tracefs;
 mod usdt;
+mod user_ring;
 mod waker;
 
 pub use kscope_btf as btf;
@@ -63,13 +64,14 @@ pub use link::{
 };
 pub use loader::{Global, GlobalValue, Loader, Object};
 pub use log::VerifierLog;
-pub use map::{Map, UpdateMode};
+pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
 pub use perf_buffer::PerfBuffer;
 pub use program::{Program, ProgramError, ProgramStats, TestInput, TestOutput};
 pub use ring::RingBuffer;
 pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
 pub use tracefs::Tracefs;
+pub use user_ring::UserRing;
 pub use waker::Waker;
 
 #[cfg(test)]

@@ -1,5 +1,9 @@
 //! A map: keys and values as bytes.
 
+mod entries;
+mod handle;
+mod manage;
+
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
@@ -9,6 +13,10 @@ use kscope_sys::{Errno, MapFd, SharedKernel};
 use crate::create::{Extras, create};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
+
+pub use entries::PerCpuValues;
+pub use handle::lpm_key;
+pub use manage::MapDetails;
 
 /// What an update does when the key is there already, or is not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -127,11 +135,6 @@ impl Map {
     /// Gives the descriptor with its sizes.
     pub fn fd(&self) -> &MapFd {
         &self.fd
-    }
-
-    /// Gives the descriptor to keep.
-    pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
-        self.fd.clone()
     }
 
     /// Gives the kernel the map lives on.

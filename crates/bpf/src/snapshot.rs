@@ -103,7 +103,19 @@ impl Map {
     fn read_all(&self, delete: bool) -> Result<Snapshot, Error> {
         if matches!(
             self.kind(),
-            MapKind::RingBuf | MapKind::PerfEventArray | MapKind::ProgArray
+            MapKind::RingBuf
+                | MapKind::UserRingBuf
+                | MapKind::PerfEventArray
+                | MapKind::CgroupArray
+                | MapKind::Queue
+                | MapKind::Stack
+                | MapKind::BloomFilter
+                | MapKind::Arena
+                | MapKind::StructOps
+                | MapKind::SkStorage
+                | MapKind::InodeStorage
+                | MapKind::TaskStorage
+                | MapKind::CgrpStorage
         ) {
             let why = format!(
                 "map {} of kind {:?} has no entries to read",

@@ -63,8 +63,8 @@ pub enum Bpf<'a> {
     /// `BPF_MAP_LOOKUP_BATCH` or `BPF_MAP_LOOKUP_AND_DELETE_BATCH`. Answer: `Reply::Batch`;
     /// the kernel's `ENOENT` at the end is an answer as well.
     MapBatch(Batch<'a>),
-    /// `BPF_MAP_UPDATE_BATCH` or `BPF_MAP_DELETE_BATCH`. Answer: `Reply::Number`, how many entries
-    /// were done.
+    /// `BPF_MAP_UPDATE_BATCH` or `BPF_MAP_DELETE_BATCH`. Answer: `Reply::Batch`, how many entries
+    /// were done; it ended early if a key was not there.
     MapBatchWrite(BatchWrite<'a>),
     /// `BPF_MAP_LOOKUP_AND_DELETE_ELEM`; a queue or stack has no key.
     MapTake {
@@ -355,11 +355,16 @@ impl Bpf<'_> {
             }
             Bpf::MapUpdateFd { map, key, value } => {
                 fits(map, key, None)?;
-                if map.shape().value_size != 4 {
-                    return Err(Errno::INVAL);
-                }
                 // The value is the descriptor's number, boxed so that it stays where it is.
-                let number = Box::new(value.as_raw_fd().to_ne_bytes());
+                let number = value.as_raw_fd();
+                let mut boxed = Box::new([0; 8]);
+                match map.shape().value_size {
+                    4 => boxed[..4].copy_from_slice(&number.to_ne_bytes()),
+                    // Maps of sockets that give cookies back.
+                    8 => *boxed = i64::from(number).to_ne_bytes(),
+                    _ => return Err(Errno::INVAL),
+                }
+                let number = boxed;
                 let mut attr = Attr::new(2, 32)
                     .fd(0, *map)
                     .source(8, key)

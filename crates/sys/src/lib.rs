@@ -19,6 +19,7 @@ mod perf;
 mod perf_ring;
 mod real;
 mod ring;
+mod user_ring;
 mod values;
 
 pub use bpf::{
@@ -41,4 +42,5 @@ pub use perf::{PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling};
 pub use perf_ring::{PerfRecord, PerfRing};
 pub use real::{RealKernel, real_kernel};
 pub use ring::{RingConsumer, RingRound};
+pub use user_ring::RingProducer;
 pub use values::MapValues;

@@ -241,10 +241,15 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
             outcome?;
             Reply::Btf(BtfInfo::decode(&attr))
         }
-        Bpf::MapBatchWrite(_) => {
-            outcome?;
-            Reply::Number(attr.get_u32(32).into())
-        }
+        Bpf::MapBatchWrite(_) => Reply::Batch {
+            // A key that is not there ends the kernel's walk; the count is of those before it.
+            ended: match outcome {
+                Ok(_) => false,
+                Err(Errno::NOENT) => true,
+                Err(errno) => return Err(errno),
+            },
+            count: attr.get_u32(32),
+        },
         Bpf::ProgramQuery(_) => {
             outcome?;
             Reply::Query(ProgramQuery::outcome(&attr))

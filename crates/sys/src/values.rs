@@ -9,6 +9,8 @@ use crate::mapping::{Mapping, MemoryRequest, page_size};
 
 /// `BPF_MAP_TYPE_ARRAY`.
 const ARRAY: u32 = 2;
+/// `BPF_MAP_TYPE_ARENA`, whose entries are pages.
+const ARENA: u32 = 33;
 
 /// The values of an array map in memory, which programs read and write at any time.
 #[derive(Debug)]
@@ -28,17 +30,19 @@ impl MapValues {
 }
 
 impl dyn Kernel + '_ {
-    /// Maps the values of an array map made with `BPF_F_MMAPABLE` (5.5).
+    /// Maps the values of an array map made with `BPF_F_MMAPABLE` (5.5), or the pages of an arena
+    /// (6.9) that was made without an address; programs see them at the same place.
     ///
     /// # Errors
     ///
     /// `EINVAL` for another kind of map, else what the kernel says.
     pub fn map_values(&self, map: &MapFd, writable: bool) -> Result<MapValues, Errno> {
         let shape = map.shape();
-        if shape.kind != ARRAY {
-            return Err(Errno::INVAL);
-        }
-        let each = (shape.value_size as usize).checked_next_multiple_of(8);
+        let each = match shape.kind {
+            ARRAY => (shape.value_size as usize).checked_next_multiple_of(8),
+            ARENA => Some(page_size()),
+            _ => return Err(Errno::INVAL),
+        };
         let all = each.and_then(|each| each.checked_mul(shape.max_entries as usize));
         let length = all.and_then(|all| all.checked_next_multiple_of(page_size()));
         self.mmap(MemoryRequest {
@@ -64,7 +68,7 @@ mod tests {
         for offset in 0..16 {
             for length in 0..=bytes.len() {
                 let wanted = &bytes[..length];
-                assert_eq!(values.write(offset, &vec![0; 64]), Some(()));
+                assert_eq!(values.write(offset, &[0; 64]), Some(()));
                 assert_eq!(values.write(offset, wanted), Some(()));
                 let mut found = vec![0xff; length + 1];
                 assert_eq!(values.read(offset, &mut found), Some(()));

@@ -17,7 +17,7 @@ pub(crate) struct Attr {
 #[derive(Debug, Default)]
 pub(super) struct Held {
     pub(super) string: Option<CString>,
-    pub(super) number: Option<Box<[u8; 4]>>,
+    pub(super) number: Option<Box<[u8; 8]>>,
     pub(super) info: Option<Box<[u8; 16]>>,
     pub(super) pointers: Vec<*const c_char>,
     pub(super) numbers: Box<[i32]>,

@@ -21,12 +21,13 @@ impl dyn Kernel + '_ {
         }
     }
 
-    /// Writes or deletes many entries at once; gives how many were done.
-    pub fn map_batch_write(&self, batch: BatchWrite<'_>) -> Result<u32, Errno> {
-        narrow(answer!(
-            self.call(Call::Bpf(Bpf::MapBatchWrite(batch))),
-            Number
-        )?)
+    /// Writes or deletes many entries at once; gives how many were done, and whether it ended
+    /// early at a key that is not there.
+    pub fn map_batch_write(&self, batch: BatchWrite<'_>) -> Result<(u32, bool), Errno> {
+        match self.call(Call::Bpf(Bpf::MapBatchWrite(batch)))? {
+            Reply::Batch { count, ended } => Ok((count, ended)),
+            _ => Err(Errno::IO),
+        }
     }
 
     /// Looks up an entry and deletes it; queues and stacks take their next value.

@@ -65,10 +65,7 @@ pub(super) fn link_info(
 }
 
 /// Asks for a program: first how long its tables are, then for all of them.
-pub(super) fn program_image(
-    program: BorrowedFd<'_>,
-    into: &mut ProgramImage,
-) -> Result<(), Errno> {
+pub(super) fn program_image(program: BorrowedFd<'_>, into: &mut ProgramImage) -> Result<(), Errno> {
     let mut first = Question::first();
     bpf(&mut first.attr(program))?;
     let mut second = first.second()?;
