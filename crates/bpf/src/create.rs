@@ -266,7 +266,7 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
     );
     if storage && spec.max_entries != 0 {
         return Some(format!(
-            "a {:?} map has room for whatever owns the storage; its max_entries must be 0, not {}",
+            "map type {:?} has room for whatever owns the storage; its max_entries must be 0, not {}",
             spec.kind, spec.max_entries
         ));
     }
@@ -277,19 +277,19 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
     }
     if keyless && key != 0 {
         return Some(format!(
-            "a {:?} map has no keys; its key_size must be 0, not {key}",
+            "map type {:?} has no keys; its key_size must be 0, not {key}",
             spec.kind
         ));
     }
     if by_index && key != 4 {
         return Some(format!(
-            "keys of a {:?} map are numbers of 4 bytes, not {key}",
+            "keys of map type {:?} are numbers of 4 bytes, not {key}",
             spec.kind
         ));
     }
     if of_descriptors && value != 4 {
         return Some(format!(
-            "values of a {:?} map are descriptors of 4 bytes, not {value}",
+            "values of map type {:?} are descriptors of 4 bytes, not {value}",
             spec.kind
         ));
     }
@@ -301,12 +301,12 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
         && !matches!(spec.kind, M::CgroupStorage | M::PerCpuCgroupStorage)
     {
         return Some(format!(
-            "a {:?} map needs the flag BPF_F_NO_PREALLOC",
+            "map type {:?} needs the flag BPF_F_NO_PREALLOC",
             spec.kind
         ));
     }
     if spec.kind == M::LpmTrie && spec.flags & 1 == 0 {
-        return Some("a LpmTrie map needs the flag BPF_F_NO_PREALLOC".to_owned());
+        return Some("map type LpmTrie needs the flag BPF_F_NO_PREALLOC".to_owned());
     }
     if !keyless && key == 0 {
         return Some("its key_size is 0".to_owned());
@@ -314,7 +314,7 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
     let valueless = matches!(spec.kind, M::RingBuf | M::UserRingBuf | M::Arena);
     if valueless && value != 0 {
         return Some(format!(
-            "a {:?} map has no values; its value_size must be 0, not {value}",
+            "map type {:?} has no values; its value_size must be 0, not {value}",
             spec.kind
         ));
     }

@@ -40,6 +40,28 @@ pub enum Denial {
     Kernel,
 }
 
+impl Denial {
+    /// Says what can be done about it.
+    pub fn way_out(&self) -> Option<&'static str> {
+        Some(match self {
+            Denial::Capability { .. } => "run as root, or grant the capabilities",
+            Denial::Memlock { .. } => {
+                "raise the limit (ulimit -l unlimited), which takes CAP_SYS_RESOURCE"
+            }
+            Denial::Confined => {
+                "run it outside of the container, or let the container use bpf(2); a BPF token \
+                 (Linux 6.9) lends it to a user namespace"
+            }
+            Denial::Lockdown { .. } => "boot with lockdown=integrity, or without Secure Boot",
+            Denial::File { .. } => "run as root",
+            Denial::Kernel => {
+                "nothing by this process: the kernel was built or patched to refuse it, or a \
+                 sysctl does (kernel.unprivileged_bpf_disabled does not concern root)"
+            }
+        })
+    }
+}
+
 impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

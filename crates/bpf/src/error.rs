@@ -130,6 +130,45 @@ impl Error {
         }
     }
 
+    /// Says what can be done about it, where that is known and the message does not say it.
+    pub fn way_out(&self) -> Option<&'static str> {
+        match self {
+            Error::Rejected { log, .. } => log.advice(),
+            Error::Unresolved { absent, .. } => Some(match **absent {
+                Absent::Relocation(_) => {
+                    "ask bpf_core_field_exists, bpf_core_type_exists or bpf_core_enum_value_exists \
+                     before, and do without where it says no"
+                }
+                Absent::Map(_) => "load with the map, or leave the program out as well",
+                Absent::Function(_) => "ask bpf_ksym_exists before calling it",
+            }),
+            Error::Permission { cause, .. } => cause.way_out(),
+            Error::NotFound { what, .. } => match *what {
+                "kernel function" => Some(
+                    "it may be inlined, of another kernel, or of a module that is not loaded: \
+                     /proc/kallsyms has those that are there",
+                ),
+                "BTF-typed tracepoint" => Some(
+                    "/sys/kernel/tracing/available_events has those that are there, by system and \
+                     name",
+                ),
+                "LSM hook" | "BPF iterator" | "kernel function for programs (kfunc)" => Some(
+                    "the kernel's types have those that are there (bpf_lsm_*, bpf_iter_*, kfuncs)",
+                ),
+                "kernel symbol" | "kernel variable" => {
+                    Some("declare it __weak and compare its address with 0, to do without")
+                }
+                "build option" => Some("declare it __weak: then it is 0 where it is not set"),
+                _ => None,
+            },
+            Error::NotMounted { .. }
+            | Error::Unsupported { .. }
+            | Error::Os { .. }
+            | Error::Interrupted
+            | Error::Invalid { .. } => None,
+        }
+    }
+
     /// Gives the error number, where a system call gave one.
     pub fn errno(&self) -> Option<Errno> {
         match self {

@@ -1,5 +1,7 @@
 //! The verifier's log: kept whole, and its one telling line found.
 
+mod advice;
+
 use std::fmt;
 
 use kscope_spec::{LineInfo, ProgramSpec};
