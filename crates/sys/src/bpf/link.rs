@@ -366,3 +366,6 @@ impl LinkInfo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
