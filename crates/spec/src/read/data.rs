@@ -205,16 +205,23 @@ fn untyped(
 
 /// Finds an address in a section of variables: they are copied as they are.
 fn address(object: &Object<'_>, index: SectionIndex, section: &Section<'_>) -> Option<Why> {
+    let elf = &object.elf;
     let relocation = object.relocations.of(index).first()?;
-    let symbol = object.elf.symbol(relocation.symbol)?;
+    let symbol = elf.symbol(relocation.symbol)?;
     let code = symbol
         .section()
-        .and_then(|section| object.elf.section(section))
+        .and_then(|section| elf.section(section))
         .is_some_and(Section::is_code);
+    // What is static is named by its section and place.
+    let place = super::slots::target(object, index, relocation);
+    let named = elf.symbols.iter().find(|other| {
+        let whole = matches!(other.kind, SymbolKind::Function | SymbolKind::Object);
+        whole && other.section().map(|section| (section, other.value)) == place
+    });
     Some(Why::DataHasAddress {
         section: section.name.to_owned(),
         offset: relocation.offset,
-        symbol: object.elf.symbol_name(symbol).to_owned(),
+        symbol: elf.symbol_name(named.unwrap_or(symbol)).to_owned(),
         code,
     })
 }
