@@ -71,7 +71,7 @@ fn fitted(spec: &Spec, local: &Btf, types: &Btf) -> Vec<Vec<Insn>> {
 /// Why an object did not give what was expected.
 enum Wrong {
     /// A relocation of its program is at fault.
-    Relocation(Failure),
+    Relocation(Box<Failure>),
     /// Something else.
     Other(String),
 }
@@ -101,7 +101,7 @@ fn run(kernel: &SharedKernel, spec: &Spec, types: &Btf, run: bool) -> Result<Str
     if let Some(ProgramError { error, .. }) = object.failures().next() {
         return Err(match error {
             Error::Unresolved { absent, .. } => match &**absent {
-                Absent::Relocation(failure) => Wrong::Relocation(failure.clone()),
+                Absent::Relocation(failure) => Wrong::Relocation(Box::new(failure.clone())),
                 _ => other(&error.to_string()),
             },
             _ => other(&error.to_string()),
