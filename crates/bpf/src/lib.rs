@@ -29,6 +29,7 @@ mod error;
 mod event;
 mod executable;
 mod features;
+pub mod inspect;
 mod late;
 mod link;
 mod loader;

@@ -30,6 +30,7 @@ mod query;
 mod subset;
 mod types;
 mod validate;
+mod value;
 pub mod write;
 
 pub use blob::{Btf, TypeId};
@@ -45,4 +46,5 @@ pub use types::{
     Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Linkage, Member, Param,
     Type, VarInfo,
 };
+pub use value::ValueStyle;
 pub use write::NewMember;

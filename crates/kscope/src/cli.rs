@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::bpf::BpfArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::doctor::DoctorArgs;
@@ -12,7 +13,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
-use crate::commands::{check, completions, doctor, list, man, run, tool, tools};
+use crate::commands::{bpf, check, completions, doctor, list, man, run, tool, tools};
 use crate::console::tell;
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
@@ -40,6 +41,7 @@ enum Command {
     List(ListArgs),
     Tools(ToolsArgs),
     Doctor(DoctorArgs),
+    Bpf(BpfArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
@@ -84,6 +86,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
         Command::Doctor(args) => doctor::run(&args),
+        Command::Bpf(args) => bpf::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Tool(words) => tool::run(&words),

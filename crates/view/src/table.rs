@@ -50,6 +50,29 @@ impl TableView {
         }
     }
 
+    /// Writes rows that are all there: every column is as wide as its widest cell asks for.
+    #[must_use]
+    pub fn whole(schema: &Arc<Schema>, rows: &[Row]) -> Vec<u8> {
+        let lines = rows
+            .iter()
+            .map(|row| row.values.iter().map(cell).collect::<Vec<_>>());
+        let lines: Vec<Vec<String>> = lines.collect();
+        let headers: Vec<String> = schema.columns.iter().map(header).collect();
+        let mut table = Table {
+            schema: Arc::clone(schema),
+            widths: headers.iter().map(|text| text.chars().count()).collect(),
+        };
+        for cells in &lines {
+            table.widen(cells);
+        }
+        let mut data = Vec::new();
+        table.write_line(&mut data, &headers);
+        for cells in &lines {
+            table.write_line(&mut data, cells);
+        }
+        data
+    }
+
     fn write_row(&mut self, data: &mut Vec<u8>, schema: &Arc<Schema>, row: &Row) {
         let cells: Vec<String> = row.values.iter().map(cell).collect();
         let table = match &mut self.table {

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod bpf;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;

@@ -1,0 +1,331 @@
+//! `kscope bpf check`
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kscope_bpf::btf::{Btf, Kind};
+use kscope_bpf::sys::SharedKernel;
+use kscope_bpf::{Error, Loader};
+use kscope_rows::Value;
+use kscope_spec::core::{self, Target};
+use kscope_spec::{AttachKind, ExternKind, ProgramSpec, RelocKind, Spec};
+
+use super::listing::{Holds, Listing, kind, text};
+use super::object::{no_program, read_file, read_object};
+use crate::console::tell;
+use crate::error::Failure;
+use crate::place::Place;
+
+/// Tell whether the programs of an object file would load, and why not
+///
+/// Without --btf each program is loaded into the running kernel, without being attached, and the
+/// verifier's statistics are shown. With --btf nothing is loaded: what the programs ask of the
+/// types of another kernel is looked up there.
+#[derive(Args, Debug)]
+pub(crate) struct CheckArgs {
+    /// Look for types, members and functions in this BTF file, of another kernel; may be repeated
+    #[arg(long, value_name = "FILE")]
+    btf: Vec<PathBuf>,
+    /// Look at this program alone; may be repeated
+    #[arg(long, value_name = "NAME")]
+    program: Vec<String>,
+    /// Print an object a line
+    #[arg(long)]
+    json: bool,
+    /// The object file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+}
+
+/// What the verifier tells of its work.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Statistics {
+    insns: Option<u64>,
+    states: Option<u64>,
+    peak_states: Option<u64>,
+    duration_us: Option<u64>,
+    stack: Option<u64>,
+}
+
+/// What is known of a program on a target.
+struct Verdict {
+    loads: bool,
+    reason: String,
+    statistics: Statistics,
+}
+
+/// Runs the command.
+pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
+    let spec = read_object(&args.file)?;
+    if let Some(name) = args
+        .program
+        .iter()
+        .find(|name| spec.program_named(name).is_none())
+    {
+        return Err(no_program(&spec, &args.file, name));
+    }
+    let wanted =
+        |program: &&ProgramSpec| args.program.is_empty() || args.program.contains(&program.name);
+    let mut listing = Listing::new(
+        "bpf check",
+        &[
+            ("kernel", Holds::Text),
+            ("program", Holds::Text),
+            ("type", Holds::Text),
+            ("loads", Holds::Text),
+            ("insns", Holds::Number),
+            ("states", Holds::Number),
+            ("peak_states", Holds::Number),
+            ("stack_bytes", Holds::Number),
+            ("duration_us", Holds::Number),
+            ("reason", Holds::Text),
+        ],
+    );
+    let mut all = true;
+    let mut push = |kernel: &str, program: &ProgramSpec, verdict: Verdict| {
+        all &= verdict.loads;
+        let count = |number: Option<u64>| number.map_or(Value::None, Value::Uint);
+        let Statistics {
+            insns,
+            states,
+            peak_states,
+            duration_us,
+            stack,
+        } = verdict.statistics;
+        listing.push(vec![
+            text(kernel),
+            text(&program.name),
+            text(kind(&format!("{:?}", program.kind))),
+            text(if verdict.loads { "yes" } else { "no" }),
+            count(insns),
+            count(states),
+            count(peak_states),
+            count(stack),
+            count(duration_us),
+            text(verdict.reason),
+        ]);
+    };
+    if args.btf.is_empty() {
+        let place = Place::open(None)?;
+        for program in spec.programs.iter().filter(wanted) {
+            let verdict = load(
+                place.target.kernel(),
+                place.btf.as_ref().ok(),
+                &spec,
+                program,
+            );
+            push("this one", program, verdict);
+        }
+    } else {
+        tell(
+            "NOTE: with --btf nothing is loaded: types, members and functions are looked up, the verifier is not asked",
+        );
+        let local = match spec.types.is_empty() {
+            true => None,
+            false => Btf::parse(spec.types.clone()).ok(),
+        };
+        for path in &args.btf {
+            let btf = read_types(path)?;
+            let target = Target::new(&btf);
+            let name = path.display().to_string();
+            for program in spec.programs.iter().filter(wanted) {
+                let verdict = look_up(&spec, program, local.as_ref(), &btf, &target);
+                push(&name, program, verdict);
+            }
+        }
+    }
+    listing.print(args.json)?;
+    Ok(if all { 0 } else { crate::error::FAILED })
+}
+
+fn read_types(path: &Path) -> Result<Btf, Failure> {
+    let bytes = read_file(path)?;
+    let parsed = Btf::parse(bytes);
+    parsed.map_err(|error| Failure::new(format!("{} is no BTF: {error}", path.display())))
+}
+
+/// Loads a program by itself, with the maps of its object.
+fn load(kernel: &SharedKernel, btf: Option<&Btf>, spec: &Spec, program: &ProgramSpec) -> Verdict {
+    let loader = Loader::new(kernel.clone())
+        .btf(btf)
+        .only([program.name.as_str()])
+        .log_level(4);
+    let refused = |reason: String, log: Option<&str>| Verdict {
+        loads: false,
+        reason,
+        statistics: log.map(statistics).unwrap_or_default(),
+    };
+    let of_error = |error: &Error| match error {
+        Error::Rejected { log, .. } | Error::Unresolved { log, .. } => {
+            refused(error.to_string(), Some(&log.text))
+        }
+        _ => refused(error.to_string(), None),
+    };
+    let object = match loader.load(spec) {
+        Ok(object) => object,
+        Err(error) => return of_error(&error),
+    };
+    if let Some(failure) = object.failures().next() {
+        return of_error(&failure.error);
+    }
+    match object.program_named(&program.name) {
+        Some(loaded) => Verdict {
+            loads: true,
+            reason: String::new(),
+            statistics: loaded
+                .log()
+                .map(|log| statistics(&log.text))
+                .unwrap_or_default(),
+        },
+        None => refused("it was not loaded".to_owned(), None),
+    }
+}
+
+/// Reads what the verifier writes at its end.
+fn statistics(log: &str) -> Statistics {
+    let mut found = Statistics::default();
+    for line in log.lines() {
+        if let Some(rest) = line.strip_prefix("verification time ") {
+            found.duration_us = first_number(rest);
+        } else if let Some(rest) = line.strip_prefix("stack depth ") {
+            // One number for each function, `0+16`.
+            let depths = rest.split('+').filter_map(first_number);
+            found.stack = depths.max();
+        } else if let Some(rest) = line.strip_prefix("processed ") {
+            found.insns = first_number(rest);
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            for pair in words.windows(2) {
+                match pair {
+                    ["total_states", count] => found.states = first_number(count),
+                    ["peak_states", count] => found.peak_states = first_number(count),
+                    _ => {}
+                }
+            }
+        }
+    }
+    found
+}
+
+fn first_number(text: &str) -> Option<u64> {
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
+    text.get(..end)?.parse().ok()
+}
+
+/// Looks up what a program asks of the types of a kernel.
+fn look_up(
+    spec: &Spec,
+    program: &ProgramSpec,
+    local: Option<&Btf>,
+    btf: &Btf,
+    target: &Target<'_>,
+) -> Verdict {
+    let verdict = |loads, reason: String| Verdict {
+        loads,
+        reason,
+        statistics: Statistics::default(),
+    };
+    if let Some(why) = &program.refused {
+        return verdict(false, why.clone());
+    }
+    if let Some(missing) = missing_target(&program.attach, btf) {
+        return verdict(false, missing);
+    }
+    if let Some(missing) = missing_function(spec, program, btf) {
+        return verdict(false, missing);
+    }
+    let Some(local) = local.filter(|_| !program.core.is_empty()) else {
+        return verdict(true, String::new());
+    };
+    let relocated = core::relocate(spec, program, local, target);
+    if let Some(failure) = relocated.refusal() {
+        return verdict(false, failure.to_string());
+    }
+    match relocated.failures.as_slice() {
+        [] => verdict(true, String::new()),
+        // The instruction may stand behind a question whether the member exists.
+        [first, rest @ ..] => {
+            let more = match rest.len() {
+                0 => String::new(),
+                more => format!(" (and {more} more)"),
+            };
+            verdict(false, format!("no, if it gets there: {first}{more}"))
+        }
+    }
+}
+
+/// Says what a program attaches to at load time and the kernel does not have.
+fn missing_target(attach: &AttachKind, btf: &Btf) -> Option<String> {
+    let function = |name: &str| {
+        let missing = !name.is_empty() && btf.find(name, Kind::Func).is_none();
+        missing.then(|| format!("there is no function {name}"))
+    };
+    match attach {
+        AttachKind::FunctionEntry(name)
+        | AttachKind::FunctionExit(name)
+        | AttachKind::FunctionSession(name)
+        | AttachKind::ModifyReturn(name) => function(name),
+        AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) if !name.is_empty() => {
+            function(&format!("bpf_lsm_{name}")).map(|_| format!("there is no LSM hook {name}"))
+        }
+        AttachKind::Iterator(name) if !name.is_empty() => {
+            function(&format!("bpf_iter_{name}")).map(|_| format!("there is no iterator {name}"))
+        }
+        AttachKind::RawTracepointBtf(name) if !name.is_empty() => {
+            let missing = btf
+                .find(&format!("btf_trace_{name}"), Kind::Typedef)
+                .is_none();
+            missing.then(|| format!("there is no tracepoint {name}"))
+        }
+        AttachKind::StructOps { type_name, .. } => {
+            let missing = btf.find(type_name, Kind::Struct).is_none();
+            missing.then(|| format!("there is no struct {type_name}"))
+        }
+        _ => None,
+    }
+}
+
+/// Says which kernel function a program calls and the kernel does not have.
+fn missing_function(spec: &Spec, program: &ProgramSpec, btf: &Btf) -> Option<String> {
+    program.relocs.iter().find_map(|reloc| {
+        let RelocKind::Extern(id) = reloc.kind else {
+            return None;
+        };
+        let symbol = spec.externs.get(usize::try_from(id.0).ok()?)?;
+        let missing = match symbol.kind {
+            ExternKind::Function { .. } => btf.find(&symbol.name, Kind::Func).is_none(),
+            ExternKind::Variable { .. } => btf.find(&symbol.name, Kind::Var).is_none(),
+            ExternKind::Address | ExternKind::Config { .. } => false,
+        };
+        (missing && !symbol.weak).then(|| {
+            format!(
+                "there is no {} in this BTF (a module may have it)",
+                symbol.name
+            )
+        })
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn statistics_of_the_verifier() {
+        let log = "verification time 113 usec\nstack depth 16+0\nprocessed 23 insns (limit 1000000) \
+            max_states_per_insn 0 total_states 2 peak_states 1 mark_read 1\n";
+        let expected = Statistics {
+            insns: Some(23),
+            states: Some(2),
+            peak_states: Some(1),
+            duration_us: Some(113),
+            stack: Some(16),
+        };
+        assert_eq!(statistics(log), expected);
+        assert_eq!(
+            statistics("processed\nverification time x"),
+            Statistics::default()
+        );
+    }
+}

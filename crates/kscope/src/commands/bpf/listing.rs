@@ -1,0 +1,178 @@
+//! What is listed: rows of named columns as a table, as lines of one thing, or as JSON.
+
+use std::sync::Arc;
+
+use kscope_rows::{Column, DataType, Output, Row, Schema, Value};
+use kscope_view::{RowJsonView, TableView, value_text};
+
+use crate::console::say;
+use crate::error::Failure;
+
+/// Rows that are to be printed.
+pub(super) struct Listing {
+    schema: Arc<Schema>,
+    rows: Vec<Row>,
+}
+
+/// What a column holds.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Holds {
+    Number,
+    Text,
+    List,
+}
+
+impl Listing {
+    /// Begins a list with these columns.
+    pub(super) fn new(name: &str, columns: &[(&str, Holds)]) -> Listing {
+        let column = |&(name, holds): &(&str, Holds)| Column {
+            name: name.to_owned(),
+            ty: match holds {
+                Holds::Number => DataType::Int {
+                    bytes: 8,
+                    signed: false,
+                },
+                Holds::Text => DataType::Str { capacity: 1 },
+                Holds::List => DataType::None,
+            },
+            unit: None,
+            doc: String::new(),
+        };
+        Listing {
+            schema: Arc::new(Schema {
+                name: name.to_owned(),
+                version: 1,
+                columns: columns.iter().map(column).collect(),
+            }),
+            rows: Vec::new(),
+        }
+    }
+
+    /// Adds a row.
+    pub(super) fn push(&mut self, values: Vec<Value>) {
+        self.rows.push(Row { values });
+    }
+
+    /// Prints a table, or an object a row; in the table lists are separated by commas.
+    pub(super) fn print(self, json: bool) -> Result<(), Failure> {
+        if json {
+            return self.print_json();
+        }
+        let plain = |row: &Row| Row {
+            values: row.values.iter().map(flat).collect(),
+        };
+        let rows: Vec<Row> = self.rows.iter().map(plain).collect();
+        let text = TableView::whole(&self.schema, &rows);
+        Ok(say(String::from_utf8_lossy(&text))?)
+    }
+
+    /// Prints each row as lines of `name: value`, or as an object.
+    pub(super) fn print_one(self, json: bool) -> Result<(), Failure> {
+        if json {
+            return self.print_json();
+        }
+        let names = || self.schema.columns.iter().map(|column| &column.name);
+        let width = names().map(String::len).max().unwrap_or(0);
+        let mut text = String::new();
+        for row in &self.rows {
+            for (name, value) in names().zip(&row.values) {
+                if *value == Value::None {
+                    continue;
+                }
+                let value = flat(value);
+                let value = String::from_utf8_lossy(&value_text(&value)).into_owned();
+                text.push_str(&format!(
+                    "{name:width$}  {}\n",
+                    value.escape_debug_controls()
+                ));
+            }
+        }
+        Ok(say(text)?)
+    }
+
+    fn print_json(self) -> Result<(), Failure> {
+        let mut data = Vec::new();
+        let mut view = RowJsonView::default();
+        for row in self.rows {
+            let output = Output::Row {
+                schema: Arc::clone(&self.schema),
+                row,
+            };
+            view.write(&output, &mut data)?;
+        }
+        Ok(say(String::from_utf8_lossy(&data))?)
+    }
+}
+
+/// Text without characters that move the cursor.
+trait Printable {
+    fn escape_debug_controls(&self) -> String;
+}
+
+impl Printable for String {
+    fn escape_debug_controls(&self) -> String {
+        let mut out = String::with_capacity(self.len());
+        for c in self.chars() {
+            match c.is_control() {
+                true => out.extend(c.escape_default()),
+                false => out.push(c),
+            }
+        }
+        out
+    }
+}
+
+/// Gives a list as text.
+fn flat(value: &Value) -> Value {
+    match value {
+        Value::Array(values) if values.is_empty() => Value::None,
+        Value::Array(values) => {
+            let texts = values
+                .iter()
+                .map(|value| String::from_utf8_lossy(&value_text(value)).into_owned());
+            Value::Text(texts.collect::<Vec<_>>().join(","))
+        }
+        other => other.clone(),
+    }
+}
+
+/// A text, or nothing where it is empty.
+pub(super) fn text(text: impl Into<String>) -> Value {
+    let text = text.into();
+    match text.is_empty() {
+        true => Value::None,
+        false => Value::Text(text),
+    }
+}
+
+/// A number.
+pub(super) fn number(number: impl Into<u64>) -> Value {
+    Value::Uint(number.into())
+}
+
+/// A number, or nothing where it is 0.
+pub(super) fn some(number: impl Into<u64>) -> Value {
+    match number.into() {
+        0 => Value::None,
+        number => Value::Uint(number),
+    }
+}
+
+/// A list of numbers.
+pub(super) fn numbers(numbers: impl IntoIterator<Item = u32>) -> Value {
+    let values = numbers.into_iter().map(|number| Value::Uint(number.into()));
+    Value::Array(values.collect())
+}
+
+/// Puts underscores between the words of a kind's name, which is the kernel's then:
+/// `PerCpuHash` to `percpu_hash`.
+pub(super) fn kind(name: &str) -> String {
+    let mut out = String::new();
+    for (at, c) in name.char_indices() {
+        if c.is_ascii_uppercase() && at > 0 {
+            out.push('_');
+        }
+        out.push(c.to_ascii_lowercase());
+    }
+    out.replace("per_cpu", "percpu")
+}

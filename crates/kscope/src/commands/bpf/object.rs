@@ -1,0 +1,102 @@
+//! `kscope bpf dump`, and reading object files.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use kscope_spec::{Spec, disasm, read};
+
+use crate::console::say;
+use crate::error::Failure;
+
+/// Disassemble the programs of an object file, with names, types and source lines
+#[derive(Args, Debug)]
+pub(crate) struct DumpArgs {
+    /// Leave out types and source lines
+    #[arg(long)]
+    no_source: bool,
+    /// Leave out the numbers of instructions
+    #[arg(long)]
+    no_numbers: bool,
+    /// The object file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Print this program alone
+    #[arg(value_name = "PROGRAM")]
+    program: Option<String>,
+}
+
+/// Largest object file read.
+const LARGEST: u64 = 512 << 20;
+
+/// Runs the command.
+pub(super) fn run(args: &DumpArgs) -> Result<u8, Failure> {
+    let spec = read_object(&args.file)?;
+    let options = disasm::Options {
+        numbers: !args.no_numbers,
+        source: !args.no_source,
+        ..disasm::Options::default()
+    };
+    if let Some(name) = &args.program
+        && spec.program_named(name).is_none()
+    {
+        return Err(no_program(&spec, &args.file, name));
+    }
+    let mut text = String::new();
+    for program in &spec.programs {
+        if args
+            .program
+            .as_ref()
+            .is_some_and(|name| *name != program.name)
+        {
+            continue;
+        }
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&format!(
+            "; program {}, section {}\n",
+            program.name, program.section
+        ));
+        text.push_str(&disasm::program(&spec, program, options));
+    }
+    say(text)?;
+    Ok(0)
+}
+
+/// Says that an object has no such program.
+pub(super) fn no_program(spec: &Spec, file: &Path, name: &str) -> Failure {
+    let failure = Failure::new(format!("{} has no program {name}", file.display()));
+    let names: Vec<&str> = spec
+        .programs
+        .iter()
+        .map(|program| program.name.as_str())
+        .collect();
+    match names.is_empty() {
+        true => failure,
+        false => failure.hint(format!("it has {}", names.join(", "))),
+    }
+}
+
+/// Reads a file whole, unless it is larger than anything of use here.
+pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
+    let failed =
+        |error: std::io::Error| Failure::new(format!("cannot read {}: {error}", path.display()));
+    let size = std::fs::metadata(path).map_err(failed)?.len();
+    if size > LARGEST {
+        return Err(Failure::new(format!(
+            "{} is too large: {size} bytes",
+            path.display()
+        )));
+    }
+    std::fs::read(path).map_err(failed)
+}
+
+/// Reads an object file.
+pub(crate) fn read_object(path: &Path) -> Result<Spec, Failure> {
+    let bytes = read_file(path)?;
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    // As libbpf names objects: what is before the first dot.
+    let name = name.split('.').next().unwrap_or_default();
+    read::object_named(name, &bytes)
+        .map_err(|error| Failure::new(format!("{} is no eBPF object: {error}", path.display())))
+}
