@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::spec::{MapId, MapKind, ProgramId};
 use kscope_bpf::sys::SharedKernel;
-use kscope_bpf::{Error, EventReader, Object, PerfBuffer, Program, RingBuffer, TestInput};
+use kscope_bpf::{Error, EventReader, Map, Object, PerfBuffer, Program, RingBuffer, TestInput};
 use kscope_tests::assembly::Assembly;
 use kscope_tests::kernel_or_skip;
 
@@ -143,6 +143,10 @@ fn a_ring_has_one_consumer_at_a_time_and_the_next_goes_on_where_it_ended() {
     let program = object.program(ProgramId(0)).expect("loaded");
     let mut first = RingBuffer::new(&[map]).expect("the first");
     let error = RingBuffer::new(&[map]).expect_err("the second");
+    assert_eq!(error.errno(), Some(kscope_bpf::sys::Errno::BUSY), "{error}");
+    let id = map.details().expect("there").id;
+    let again = Map::by_id(&kernel, id).expect("there");
+    let error = RingBuffer::new(&[&again]).expect_err("the same ring");
     assert_eq!(error.errno(), Some(kscope_bpf::sys::Errno::BUSY), "{error}");
     send(program, 0..3, 0);
     let met = first.for_each(&mut |_| {}).expect("readable");

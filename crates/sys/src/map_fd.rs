@@ -1,9 +1,10 @@
 //! A BPF map's descriptor together with its sizes, so that no buffer can be too short for it.
 
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 
 use crate::errno::Errno;
 
@@ -37,13 +38,22 @@ pub struct MapFd {
     consumed: Arc<AtomicBool>,
 }
 
+/// Ids of the ring buffers of this process that have a consumer, whichever descriptor it came by.
+static CONSUMED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+
 /// The right to be a ring buffer's only consumer; dropping it gives it back.
 #[derive(Debug)]
-pub(crate) struct ConsumerClaim(Arc<AtomicBool>);
+pub(crate) struct ConsumerClaim {
+    here: Arc<AtomicBool>,
+    id: Option<u32>,
+}
 
 impl Drop for ConsumerClaim {
     fn drop(&mut self) {
-        self.0.store(false, Ordering::Release);
+        if let (Some(id), Ok(mut all)) = (self.id, CONSUMED.lock()) {
+            all.remove(&id);
+        }
+        self.here.store(false, Ordering::Release);
     }
 }
 
@@ -77,10 +87,19 @@ impl MapFd {
     }
 
     /// Takes the right to consume a ring buffer; `None` while another has it: records lent out by
-    /// one consumer would be overwritten on the other's account.
-    pub(crate) fn claim_consumer(&self) -> Option<ConsumerClaim> {
-        let taken = self.consumed.swap(true, Ordering::AcqRel);
-        (!taken).then(|| ConsumerClaim(self.consumed.clone()))
+    /// one consumer would be overwritten on the other's account. The map's `id` finds another
+    /// descriptor of the same map.
+    pub(crate) fn claim_consumer(&self, id: Option<u32>) -> Option<ConsumerClaim> {
+        if self.consumed.swap(true, Ordering::AcqRel) {
+            return None;
+        }
+        let here = self.consumed.clone();
+        let free = id.is_none_or(|id| CONSUMED.lock().is_ok_and(|mut all| all.insert(id)));
+        if free {
+            return Some(ConsumerClaim { here, id });
+        }
+        here.store(false, Ordering::Release);
+        None
     }
 
     /// Gives type and sizes.
@@ -114,10 +133,16 @@ mod tests {
             max_entries: 4096,
         };
         let map = MapFd::fake(shape, 1).expect("a descriptor");
-        let claim = map.claim_consumer();
+        let claim = map.claim_consumer(None);
         assert!(claim.is_some());
-        assert!(map.claim_consumer().is_none());
+        assert!(map.claim_consumer(None).is_none());
         drop(claim);
-        assert!(map.claim_consumer().is_some());
+        // Another descriptor of the same map.
+        let again = MapFd::fake(shape, 1).expect("a descriptor");
+        let claim = map.claim_consumer(Some(u32::MAX));
+        assert!(claim.is_some());
+        assert!(again.claim_consumer(Some(u32::MAX)).is_none());
+        drop(claim);
+        assert!(again.claim_consumer(Some(u32::MAX)).is_some());
     }
 }

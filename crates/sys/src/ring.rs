@@ -60,7 +60,11 @@ impl RingConsumer {
         if shape.kind != RINGBUF {
             return Err(Errno::INVAL);
         }
-        let claim = map.claim_consumer().ok_or(Errno::BUSY)?;
+        let claim = {
+            let info = kernel.map_info(map.as_fd()).ok();
+            map.claim_consumer(info.map(|info| info.id))
+                .ok_or(Errno::BUSY)?
+        };
         let fd = map.as_fd();
         let consumer = kernel.mmap(MemoryRequest {
             fd,

@@ -1,17 +1,18 @@
 //! Programs attached where their sections say.
 
-use kscope_spec::section;
+use kscope_spec::{MapId, ProgramType, section};
 
 use super::{KprobeAt, Link, Uprobe, UprobePlace, Usdt, matches};
 use crate::error::Error;
 use crate::executable::{self, Executable};
 use crate::loader::Object;
+use crate::map::Map;
 use crate::program::Program;
 
 /// What came of attaching a program by its section.
 #[derive(Debug)]
 pub struct Attachment {
-    /// The program's name.
+    /// The program's name, or the name of a table of functions.
     pub program: String,
     /// Its section.
     pub section: String,
@@ -62,16 +63,40 @@ impl std::fmt::Display for AttachOutcome {
 }
 
 impl Object {
-    /// Attaches every loaded program to what its section names. One that cannot be attached keeps
-    /// no other from it; dropping a link detaches its program.
+    /// Attaches every loaded program to what its section names, and every table of functions,
+    /// which stands for its programs. One that cannot be attached keeps no other from it; dropping
+    /// a link detaches its program.
     pub fn attach(&self) -> Vec<Attachment> {
-        self.programs()
-            .map(|program| Attachment {
-                program: program.name().to_owned(),
-                section: program.section().to_owned(),
-                outcome: self.attach_program(program),
-            })
-            .collect()
+        let own = self
+            .programs()
+            .filter(|program| program.kind() != ProgramType::StructOps);
+        let own = own.map(|program| Attachment {
+            program: program.name().to_owned(),
+            section: program.section().to_owned(),
+            outcome: self.attach_program(program),
+        });
+        let tables = self.tables().into_iter().map(|id| Attachment {
+            program: self.map(id).map(Map::name).unwrap_or_default().to_owned(),
+            section: ".struct_ops".to_owned(),
+            outcome: match self.attach_table(id) {
+                Ok(link) => AttachOutcome::Attached(link),
+                Err(error) => AttachOutcome::Failed(error),
+            },
+        });
+        own.chain(tables).collect()
+    }
+
+    /// Makes the kernel use a table of functions, with this object's programs; see
+    /// [`Map::attach_struct_ops`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`] for another map, else as [`Map::attach_struct_ops`].
+    pub fn attach_table(&self, id: MapId) -> Result<Link, Error> {
+        let both = self.map(id).zip(self.table(id));
+        let (map, contents) =
+            both.ok_or_else(|| Error::not_found("table of functions", id.0.to_string()))?;
+        map.attach_struct_ops(contents)
     }
 
     /// Attaches one program of this object to what its section names.

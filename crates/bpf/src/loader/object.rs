@@ -145,6 +145,13 @@ impl Object {
         self.tables.get(&id.0).map(Vec::as_slice)
     }
 
+    /// Gives the maps that are tables of functions, in the spec's order.
+    pub(crate) fn tables(&self) -> Vec<MapId> {
+        let mut ids: Vec<MapId> = self.tables.keys().map(|&id| MapId(id)).collect();
+        ids.sort_unstable();
+        ids
+    }
+
     /// Gives the global variables.
     pub fn variables(&self) -> &[Variable] {
         &self.variables
