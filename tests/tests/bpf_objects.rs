@@ -1,16 +1,9 @@
 //! Objects that clang made, loaded whole.
 
 use kscope_bpf::spec::{MapKind, Pinning, Spec};
-use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{Absent, Error, Loader, Object, TestInput, UpdateMode};
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::{kernel_or_skip, object_or_skip, skip};
-
-/// Loads an object whose programs may fail.
-fn load(kernel: &SharedKernel, spec: &Spec) -> Object {
-    let loaded = Loader::new(kernel.clone()).btf(kernel_types()).load(spec);
-    loaded.expect("some programs load")
-}
 
 /// Runs a program by itself.
 #[track_caller]
@@ -37,7 +30,10 @@ fn an_object_of_everything_loads_but_for_what_cannot() {
     if kernel_types().is_none() {
         skip!("btf", "the kernel has no BTF");
     }
-    let object = load(&kernel, &spec);
+    let loader = Loader::new(kernel.clone()).btf(kernel_types());
+    // Not every kernel keeps its configuration.
+    let loader = loader.kernel_config("CONFIG_BPF_SYSCALL=y\nCONFIG_NET=y\n");
+    let object = loader.load(&spec).expect("some programs load");
     assert_eq!(object.types_refused(), None);
     assert_eq!(object.unfilled(), []);
     let failed: Vec<&str> = object.failures().map(|f| f.name.as_str()).collect();
@@ -337,4 +333,41 @@ fn a_function_of_another_program_is_replaced() {
             || matches!(&failed.error, Error::Rejected { .. }),
         "{text}"
     );
+}
+
+#[test]
+fn a_table_of_functions_becomes_the_kernels() {
+    let kernel = kernel_or_skip!();
+    let spec = object_or_skip!("congestion");
+    if kernel_types().is_none() {
+        skip!("btf", "the kernel has no BTF");
+    }
+    let object = match Loader::new(kernel).btf(kernel_types()).load(&spec) {
+        Ok(object) => object,
+        Err(Error::Unsupported { feature, .. }) => skip!("struct_ops", "{feature}"),
+        Err(error) => panic!("{error}"),
+    };
+    if let Some(failed) = object.failures().next() {
+        match &failed.error {
+            Error::Permission { .. } | Error::Unsupported { .. } => skip!("struct_ops", "{failed}"),
+            _ => panic!("{failed}"),
+        }
+    }
+    assert_eq!(object.unfilled(), []);
+    let id = spec.map_named("kscope_cc").expect("described");
+    let map = object.map(id).expect("made");
+    let available = || {
+        let path = "/proc/sys/net/ipv4/tcp_available_congestion_control";
+        let text = std::fs::read_to_string(path).expect("procfs");
+        text.split_whitespace().any(|name| name == "kscope_cc")
+    };
+    assert!(!available());
+    let link = match map.attach_struct_ops(object.table(id).expect("laid out")) {
+        Ok(link) => link,
+        Err(error @ Error::Permission { .. }) => skip!("struct_ops", "{error}"),
+        Err(error) => panic!("{error}"),
+    };
+    assert!(available());
+    drop(link);
+    assert!(!available());
 }

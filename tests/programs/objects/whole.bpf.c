@@ -11,6 +11,13 @@ u32 answer = 40;
 u8 small SEC(".data.own") = 9;
 static volatile u32 hidden = 5;
 
+/* Kinds of types that not all kernels know. */
+struct tagged {
+	double ratio;
+	int __attribute__((btf_type_tag("kscope"))) *pointer;
+	int number __attribute__((btf_decl_tag("kscope")));
+} tagged;
+
 /* Build options and facts. */
 extern u32 LINUX_KERNEL_VERSION __kconfig;
 extern bool CONFIG_BPF_SYSCALL __kconfig;

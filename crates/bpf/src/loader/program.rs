@@ -131,7 +131,7 @@ impl<'a> Filling<'a> {
                 return Err(refused.why(&load));
             }
         };
-        let log = (loader.log_level != 0).then(|| Arc::new(VerifierLog::parse(&text(said))));
+        let log = (loader.log_level != 0).then(|| Arc::new(VerifierLog::parse(&text(&said))));
         Ok(Program {
             kernel: loader.kernel.clone(),
             fd: Arc::new(fd),

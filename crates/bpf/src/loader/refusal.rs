@@ -145,7 +145,7 @@ impl Refused<'_> {
 }
 
 /// Gives the text that a buffer holds up to its first NUL.
-pub(crate) fn text(buffer: Vec<u8>) -> String {
+pub(crate) fn text(buffer: &[u8]) -> String {
     let end = buffer.iter().position(|&byte| byte == 0);
     let bytes = buffer.get(..end.unwrap_or(buffer.len()));
     String::from_utf8_lossy(bytes.unwrap_or_default()).into_owned()
@@ -156,7 +156,7 @@ pub(crate) fn text(buffer: Vec<u8>) -> String {
 fn told(load: &Attempt<'_>) -> String {
     let mut buffer = vec![0; LOG_BYTES];
     let outcome = load(Log::Walk(&mut buffer));
-    let mut walk = text(buffer);
+    let mut walk = text(&buffer);
     let is_cut = matches!(outcome, Err(Errno::NOSPC));
     if is_cut && VerifierLog::parse(&walk).verified_insns.is_none() {
         let mut buffer = vec![0; LOG_BYTES];
@@ -166,7 +166,7 @@ fn told(load: &Attempt<'_>) -> String {
         if !walk.is_empty() {
             walk.push_str("[…]\n");
         }
-        walk.push_str(&text(buffer));
+        walk.push_str(&text(&buffer));
     }
     walk
 }

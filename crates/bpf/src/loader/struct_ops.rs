@@ -153,3 +153,117 @@ fn is_function(btf: &Btf, member: &Member<'_>) -> bool {
         _ => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kscope_btf::write::Builder;
+    use kscope_btf::{Encoding, NewMember};
+    use kscope_spec::StructOpsMember;
+    use kscope_sys::{Errno, FakeKernel};
+
+    use super::*;
+
+    /// A table `ops` of a number, a function and a name; `around` is what the kernel puts before.
+    fn types(around: u32, members: &[&str]) -> (Btf, TypeId) {
+        let mut b = Builder::new();
+        let int = b.add_int("int", 4, Encoding::Signed);
+        let proto = b.add_func_proto(int, &[("x", int)]);
+        let function = b.add_ptr(proto);
+        let char_type = b.add_int("char", 1, Encoding::Char);
+        let name = b.add_array(char_type, int, 8);
+        let mut at = 0;
+        let members: Vec<NewMember<'_>> = members
+            .iter()
+            .map(|&member| {
+                let (ty, size) = match member {
+                    "flags" => (int, 8),
+                    "name" => (name, 8),
+                    _ => (function, 8),
+                };
+                at += size;
+                NewMember::new(member, ty, (at - size) * 8)
+            })
+            .collect();
+        let ops = b.add_struct("ops", at, &members);
+        let inside = [NewMember::new("data", ops, around * 8)];
+        b.add_struct("bpf_struct_ops_ops", around + at, &inside);
+        (Btf::parse(b.finish()).expect("well formed"), ops)
+    }
+
+    fn object(type_id: TypeId, data: Vec<u8>, programs: &[(&str, u32)]) -> StructOps {
+        StructOps {
+            type_name: "ops".to_owned(),
+            type_id: type_id.0,
+            data,
+            programs: programs
+                .iter()
+                .map(|&(name, id)| StructOpsMember {
+                    name: name.to_owned(),
+                    program: ProgramId(id),
+                })
+                .collect(),
+            link: false,
+        }
+    }
+
+    /// Lays a table out for a kernel of these members, and gives what follows the first 64 bytes.
+    fn check(
+        ours: &[&str],
+        data: Vec<u8>,
+        programs: &[(&str, u32)],
+        theirs: &[&str],
+    ) -> Result<Vec<u8>, String> {
+        let (local, type_id) = types(0, ours);
+        let (kernel, _) = types(64, theirs);
+        let fake = Arc::new(FakeKernel::new(|_| Err(Errno::NOENT)));
+        let types = KernelTypes::new(fake, Some(&kernel));
+        let table = Table::find(&types, "ops").map_err(|e| e.to_string())?;
+        let object = object(type_id, data, programs);
+        let fd = |id: ProgramId| (id.0 < 8).then_some(100 + id.0 as i32);
+        let bytes = table.contents(&local, &object, &fd);
+        let bytes = bytes.map_err(|e| e.to_string())?;
+        assert_eq!(bytes[..64], [0; 64]);
+        Ok(bytes[64..].to_vec())
+    }
+
+    fn data(numbers: &[u64]) -> Vec<u8> {
+        numbers.iter().flat_map(|n| n.to_le_bytes()).collect()
+    }
+
+    #[test]
+    fn contents_go_where_the_kernel_has_them() {
+        let ours = ["flags", "run", "name"];
+        let name = u64::from_le_bytes(*b"mine\0\0\0\0");
+        let given = data(&[7, 0, name]);
+        let run = [("run", 3)];
+        let moved = check(
+            &ours,
+            given.clone(),
+            &run,
+            &["name", "other", "run", "flags"],
+        );
+        assert_eq!(moved, Ok(data(&[name, 0, 103, 7])));
+        // A program that was not loaded leaves its place empty.
+        let absent = check(&ours, given, &[("run", 9)], &ours);
+        assert_eq!(absent, Ok(data(&[7, 0, name])));
+    }
+
+    #[test]
+    fn what_the_kernel_lacks_may_be_empty_alone() {
+        let ours = ["flags", "run"];
+        let refused = "struct ops: member run is set, but this kernel does not have it";
+        let check = |data, programs: &[(&str, u32)]| check(&ours, data, programs, &["flags"]);
+        assert_eq!(check(data(&[7, 0]), &[]), Ok(data(&[7])));
+        assert_eq!(check(data(&[7, 1]), &[]), Err(refused.to_owned()));
+        assert_eq!(check(data(&[7, 0]), &[("run", 1)]), Err(refused.to_owned()));
+    }
+
+    #[test]
+    fn only_functions_are_programs() {
+        let refused = check(&["flags"], data(&[0]), &[("flags", 1)], &["flags"]);
+        let expected = "struct ops: member flags is no function in the kernel";
+        assert_eq!(refused, Err(expected.to_owned()));
+    }
+}

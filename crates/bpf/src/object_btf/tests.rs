@@ -123,3 +123,193 @@ fn functions_have_c_names() {
     // A program that names no functions is one.
     assert_eq!(read(&spec(&[], &[])).0, [(0, "main".to_owned())]);
 }
+
+/// An object's types with all that kernels do not take, or did not always.
+fn from_a_compiler() -> (Btf, Spec) {
+    let mut b = Builder::new();
+    let int = b.add_int("int", 4, Encoding::Signed);
+    let proto = b.add_func_proto(int, &[("x", int)]);
+    b.add_func("main", proto, Linkage::Global);
+    b.add_func("elsewhere", proto, Linkage::Extern);
+    let hits = b.add_var("hits", int, Linkage::Global);
+    let symbol = b.add_var("jiffies", int, Linkage::Extern);
+    b.add_datasec(".ksyms", 0, &[(symbol, 0, 4)]);
+    let last = b.add_var("last", int, Linkage::Static);
+    b.add_datasec(".bss", 0, &[(last, 0, 4), (hits, 0, 4)]);
+    let lock = b.add_var("locks", int, Linkage::Global);
+    b.add_datasec(".maps", 0, &[(lock, 0, 4)]);
+    b.add_float("double", 8);
+    b.add_decl_tag("tag", hits, None);
+    b.add_decl_tag("tag", symbol, None);
+    let tag = b.add_type_tag("user", int);
+    b.add_ptr(tag);
+    b.add_enum64("wide", &[("huge", 1 << 40)]);
+    b.add_enum("signed", 4, &[("negative", -1)]);
+    let map = |section: &str, value_size| kscope_spec::MapSpec {
+        kind: kscope_spec::MapKind::Array,
+        section: section.to_owned(),
+        key_size: 4,
+        value_size,
+        ..kscope_spec::MapSpec::default()
+    };
+    let variable = |name: &str, offset| kscope_spec::Variable {
+        name: name.to_owned(),
+        map: kscope_spec::MapId(1),
+        offset,
+        size: 4,
+        type_id: 1,
+    };
+    let spec = Spec {
+        maps: vec![map("", 4), map(".bss", 16)],
+        variables: vec![variable("hits", 0), variable("last", 8)],
+        ..Spec::default()
+    };
+    (Btf::parse(b.finish()).expect("well formed"), spec)
+}
+
+/// Lists what becomes of each type, as kind and name.
+fn fitted(takes: &Takes) -> Vec<String> {
+    let (local, spec) = from_a_compiler();
+    let built = ObjectBtf::build(&spec, Some(&local), takes);
+    let btf = Btf::parse(built.blob).expect("well formed");
+    btf.validate().expect("well formed");
+    assert_eq!(btf.type_count(), local.type_count());
+    let line = |id| {
+        format!(
+            "{:?} {}",
+            btf.kind(id).expect("there"),
+            btf.name(id).expect("there")
+        )
+    };
+    btf.ids().map(line).collect()
+}
+
+#[test]
+fn what_no_kernel_takes_is_replaced() {
+    let new = fitted(&Takes::everything());
+    let expected = [
+        "Int int",
+        "FuncProto ",
+        "Func main",
+        "Ptr ",
+        "Var hits",
+        "Ptr ",
+        "Ptr ",
+        "Var last",
+        "DataSec .bss",
+        "Var locks",
+        "Ptr ",
+        "Float double",
+        "DeclTag tag",
+        "Ptr ",
+        "TypeTag user",
+        "Ptr ",
+        "Enum64 wide",
+        "Enum signed",
+    ];
+    assert_eq!(new, expected);
+    let old = fitted(&Takes::probe(&refusing(), &from_a_compiler().0));
+    assert_eq!(
+        old[11..],
+        [
+            "Struct double",
+            "Ptr ",
+            "Ptr ",
+            "Const ",
+            "Ptr ",
+            "Int wide",
+            "Enum signed"
+        ]
+    );
+    assert_eq!(old[..11], expected[..11]);
+}
+
+#[test]
+fn sections_get_the_linkers_sizes() {
+    let (local, spec) = from_a_compiler();
+    let built = ObjectBtf::build(&spec, Some(&local), &Takes::everything());
+    let btf = Btf::parse(built.blob).expect("well formed");
+    let id = btf.find(".bss", Kind::DataSec).expect("kept");
+    let Some(kscope_btf::Type::DataSec(section)) = btf.get(id) else {
+        panic!("no section");
+    };
+    let vars: Vec<_> = section
+        .vars()
+        .map(|var| (btf.name(var.type_id).expect("named"), var.offset, var.size))
+        .collect();
+    assert_eq!(
+        (section.size, vars),
+        (16, vec![("hits", 0, 4), ("last", 8, 4)])
+    );
+}
+
+#[test]
+fn an_enumeration_without_sign_keeps_its_constants() {
+    let (local, spec) = from_a_compiler();
+    let takes = Takes::probe(&refusing(), &local);
+    let built = ObjectBtf::build(&spec, Some(&local), &takes);
+    let btf = Btf::parse(built.blob).expect("well formed");
+    let id = btf.find("signed", Kind::Enum).expect("kept");
+    let Some(kscope_btf::Type::Enum(e)) = btf.get(id) else {
+        panic!("no enumeration");
+    };
+    assert!(!e.signed);
+    assert_eq!(e.enumerators().next().map(|c| c.name), Some("negative"));
+}
+
+/// A kernel that takes no types.
+fn refusing() -> kscope_sys::FakeKernel {
+    kscope_sys::FakeKernel::new(|_| Err(Errno::INVAL))
+}
+
+#[test]
+fn functions_keep_their_types() {
+    let (local, mut spec) = from_a_compiler();
+    let func = |insn, type_id| kscope_spec::FuncInfo {
+        insn,
+        name: format!("f{insn}"),
+        type_id,
+    };
+    spec.programs = vec![ProgramSpec {
+        // One of the object's, one that is elsewhere, one without a type.
+        funcs: vec![func(0, 3), func(4, 4), func(8, 0)],
+        ..ProgramSpec::default()
+    }];
+    let built = ObjectBtf::build(&spec, Some(&local), &Takes::everything());
+    let btf = Btf::parse(built.blob.clone()).expect("well formed");
+    btf.validate().expect("well formed");
+    let records = &built.records(0).expect("one program").functions;
+    let names: Vec<_> = records
+        .chunks(8)
+        .map(|record| {
+            let id = u32::from_ne_bytes(record[4..].try_into().expect("four"));
+            btf.name(TypeId(id)).expect("named")
+        })
+        .collect();
+    assert_eq!(names, ["main", "f4", "f8"]);
+}
+
+#[test]
+fn refused_types_are_loaded_without_what_the_kernel_does_not_know() {
+    let (local, spec) = from_a_compiler();
+    // A kernel that knows no floating-point numbers: kind 16.
+    let kernel = kscope_sys::FakeKernel::new(|call| match call {
+        kscope_sys::Call::Bpf(kscope_sys::Bpf::BtfLoad(load)) => {
+            let btf = Btf::parse(load.bytes.to_vec()).expect("well formed");
+            match btf.ids().any(|id| btf.kind(id) == Some(Kind::Float)) {
+                true => Err(Errno::INVAL),
+                false => kscope_sys::FakeKernel::object(),
+            }
+        }
+        _ => Err(Errno::NOSYS),
+    });
+    let loaded = LoadedBtf::load(&kernel, &spec, Some(&local));
+    assert_eq!(loaded.refused(), None);
+    assert!(loaded.fd().is_some());
+    let btf = Btf::parse(loaded.built.blob).expect("well formed");
+    assert!(btf.find("double", Kind::Struct).is_some());
+    assert!(btf.ids().any(|id| btf.kind(id) == Some(Kind::TypeTag)));
+    let none = LoadedBtf::load(&refusing(), &spec, Some(&local));
+    assert!(none.fd().is_none());
+    assert_eq!(none.refused().and_then(Error::errno), Some(Errno::INVAL));
+}
