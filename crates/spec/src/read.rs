@@ -25,6 +25,7 @@ mod types;
 mod why;
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 
 use crate::elf::number::{SHT_REL, SHT_RELA};
 use crate::elf::{Elf, Reader, Relocation, SectionIndex};
@@ -154,6 +155,8 @@ struct Maps {
     values: HashMap<MapId, u64>,
     /// Sections that are maps as a whole.
     sections: HashMap<SectionIndex, MapId>,
+    /// Variables in those, by byte, that nobody can use, with the reason; ascending.
+    addresses: HashMap<SectionIndex, Vec<(Range<u64>, Why)>>,
 }
 
 impl Maps {

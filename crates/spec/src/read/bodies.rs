@@ -247,6 +247,9 @@ impl Uses<'_, '_> {
     ) -> Result<RelocKind, Why> {
         let name = || section.name.to_owned();
         if let Some(&map) = self.maps.sections.get(&index) {
+            if let Some(why) = self.address(index, offset) {
+                return Err(why.clone());
+            }
             return match u32::try_from(offset) {
                 Ok(offset) if u64::from(offset) <= section.size => {
                     Ok(RelocKind::MapValue { map, offset })
@@ -275,6 +278,17 @@ impl Uses<'_, '_> {
                 section: name(),
             },
         })
+    }
+}
+
+impl Uses<'_, '_> {
+    /// Gives why the variable at a byte of a section cannot be used.
+    fn address(&self, index: SectionIndex, offset: i64) -> Option<&Why> {
+        let offset = u64::try_from(offset).ok()?;
+        let found = self.maps.addresses.get(&index)?;
+        let after = found.partition_point(|(span, _)| span.start <= offset);
+        let (span, why) = found.get(after.checked_sub(1)?)?;
+        span.contains(&offset).then_some(why)
     }
 }
 

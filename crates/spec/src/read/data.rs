@@ -1,6 +1,8 @@
 //! Global variables: `.data`, `.rodata`, `.bss`, their namesakes with a suffix, and those of an
 //! arena.
 
+use std::collections::HashMap;
+
 use kscope_btf::{Btf, Linkage, Type};
 
 use super::budget::Budget;
@@ -9,7 +11,7 @@ use super::types;
 use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::number::{SHT_NOBITS, SHT_PROGBITS};
-use crate::elf::{Section, SectionIndex, SymbolKind};
+use crate::elf::{Section, SectionIndex, Symbol, SymbolKind};
 use crate::object::{MapId, MapKind, MapSpec, Variable};
 
 /// Creation flags: programs only read; user space may map it (`BPF_F_RDONLY_PROG`,
@@ -79,9 +81,7 @@ pub(super) fn read(
             _ => maps.add(map(object, name, kind, section, budget)?),
         };
         maps.sections.insert(index, id);
-        if let Some(why) = address(object, index, section) {
-            maps.refuse(id, &why);
-        }
+        let first = variables.len();
         let of_types = object
             .types
             .as_ref()
@@ -104,6 +104,8 @@ pub(super) fn read(
             }
             None => untyped(object, index, id, variables, budget)?,
         }
+        let added = variables.get(first..).unwrap_or_default();
+        addresses(object, index, section, added, maps);
     }
     Ok(())
 }
@@ -203,27 +205,69 @@ fn untyped(
     Ok(())
 }
 
-/// Finds an address in a section of variables: they are copied as they are.
-fn address(object: &Object<'_>, index: SectionIndex, section: &Section<'_>) -> Option<Why> {
+/// Finds the variables that hold addresses, which nobody fills in: sections are copied as they are.
+/// Whoever uses such a variable is refused.
+fn addresses(
+    object: &Object<'_>,
+    index: SectionIndex,
+    section: &Section<'_>,
+    variables: &[Variable],
+    maps: &mut Maps,
+) {
     let elf = &object.elf;
-    let relocation = object.relocations.of(index).first()?;
-    let symbol = elf.symbol(relocation.symbol)?;
-    let code = symbol
-        .section()
-        .and_then(|section| elf.section(section))
-        .is_some_and(Section::is_code);
-    // What is static is named by its section and place.
-    let place = super::slots::target(object, index, relocation);
-    let named = elf.symbols.iter().find(|other| {
-        let whole = matches!(other.kind, SymbolKind::Function | SymbolKind::Object);
-        whole && other.section().map(|section| (section, other.value)) == place
-    });
-    Some(Why::DataHasAddress {
-        section: section.name.to_owned(),
-        offset: relocation.offset,
-        symbol: elf.symbol_name(named.unwrap_or(symbol)).to_owned(),
-        code,
-    })
+    let relocations = object.relocations.of(index);
+    if relocations.is_empty() {
+        return;
+    }
+    let is_object =
+        |symbol: &&Symbol<'_>| symbol.section() == Some(index) && symbol.kind == SymbolKind::Object;
+    let of_symbols = elf.symbols.iter().filter(is_object);
+    let mut spans: Vec<(u64, u64)> = variables
+        .iter()
+        .map(|variable| (variable.offset.into(), variable.size.into()))
+        .chain(of_symbols.map(|symbol| (symbol.value, symbol.size)))
+        .map(|(start, size)| (start, start.saturating_add(size)))
+        .collect();
+    spans.sort_unstable();
+    let names = names(object);
+    let found = maps.addresses.entry(index).or_default();
+    for relocation in relocations {
+        let offset = relocation.offset;
+        if found.last().is_some_and(|(span, _)| span.contains(&offset)) {
+            continue;
+        }
+        let after = spans.partition_point(|(start, _)| *start <= offset);
+        let span = after.checked_sub(1).and_then(|at| spans.get(at));
+        let span = span.filter(|(_, end)| offset < *end);
+        let (start, end) = span.map_or((offset, offset.saturating_add(8)), |span| *span);
+        let Some(symbol) = elf.symbol(relocation.symbol) else {
+            continue;
+        };
+        let code = symbol
+            .section()
+            .and_then(|section| elf.section(section))
+            .is_some_and(Section::is_code);
+        // What is static is named by its section and place.
+        let place = super::slots::target(object, index, relocation);
+        let name = place.and_then(|place| names.get(&place).copied());
+        let why = Why::DataHasAddress {
+            section: section.name.to_owned(),
+            offset,
+            symbol: name.unwrap_or_else(|| elf.symbol_name(symbol)).to_owned(),
+            code,
+        };
+        found.push((start..end, why));
+    }
+}
+
+/// Gives the names of functions and variables by their places.
+fn names<'a>(object: &Object<'a>) -> HashMap<(SectionIndex, u64), &'a str> {
+    let whole =
+        |symbol: &&Symbol<'_>| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Object);
+    let named = object.elf.symbols.iter().filter(whole);
+    named
+        .filter_map(|symbol| Some(((symbol.section()?, symbol.value), symbol.name)))
+        .collect()
 }
 
 /// Gives the name of a section's map: as much of the object's name as fits before the section's

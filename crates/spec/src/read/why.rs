@@ -298,7 +298,7 @@ impl fmt::Display for Why {
             }
             Why::ExternSection { name, section } => write!(
                 f,
-                "external symbol '{name}' is in section '{section}': declare it with __ksym or __kconfig"
+                "external symbol '{name}' of section '{section}' is defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig"
             ),
             Why::ExternNowhere { name } => write!(
                 f,
@@ -315,6 +315,21 @@ impl fmt::Display for Why {
             Why::ExceptionCallback { name } => write!(
                 f,
                 "its exception callback '{name}' is no global function of the object"
+            ),
+            Why::DataHasAddress {
+                section,
+                offset,
+                symbol,
+                code,
+            } => write!(
+                f,
+                "it uses a variable that holds, at byte {offset} of section '{section}', the address of {} '{symbol}', which no kernel can fill in: {}",
+                if *code { "function" } else { "variable" },
+                if *code {
+                    "call it directly or by a switch"
+                } else {
+                    "use an array or an index"
+                }
             ),
             other => other.of_map(f),
         }
@@ -396,21 +411,6 @@ impl Why {
             Why::DataTooLarge { section, size } => {
                 write!(f, "section '{section}' has {size} bytes, more than a map can hold")
             }
-            Why::DataHasAddress {
-                section,
-                offset,
-                symbol,
-                code,
-            } => write!(
-                f,
-                "byte {offset} of section '{section}' holds the address of {} '{symbol}', which no kernel can fill in: {}",
-                if *code { "function" } else { "variable" },
-                if *code {
-                    "call it directly or by a switch"
-                } else {
-                    "use an array or an index"
-                }
-            ),
             Why::SecondArena { first } => {
                 write!(f, "an object has one arena at most, and map '{first}' is one")
             }

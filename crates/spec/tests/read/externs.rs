@@ -152,7 +152,7 @@ fn what_is_nowhere_refuses_who_uses_it() {
             takes(o, symbol);
         },
         &[
-            "  refused: external symbol 'x' is in section '.mine': declare it with __ksym or __kconfig",
+            "  refused: external symbol 'x' of section '.mine' is defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig",
         ],
     );
     check(

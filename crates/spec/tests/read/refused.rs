@@ -346,23 +346,56 @@ fn maps_in_maps() {
     );
 }
 
+/// Adds a program that uses `symbol`.
+fn user(o: &mut Object, name: &str, symbol: usize) {
+    let section = format!("xdp/{name}");
+    let code = [ADDRESS[0], ADDRESS[1], NOTHING[0], NOTHING[1]];
+    o.global(&section, name, &code);
+    o.relocate(&section, 0, symbol);
+}
+
 #[test]
-fn data() {
-    map(
+fn variables_that_hold_addresses() {
+    check(
         |o| {
             let f = o.global(".text", "f", &NOTHING);
-            o.global_variable(".rodata", "table", &[0; 16]);
-            o.relocate_data(".rodata", 8, f);
+            let number = o.global_variable(".rodata", "number", &[0; 8]);
+            let table = o.global_variable(".rodata", "table", &[0; 16]);
+            let after = o.global_variable(".rodata", "after", &[0; 8]);
+            o.relocate_data(".rodata", 16, f);
+            user(o, "a", number);
+            user(o, "b", table);
+            user(o, "c", after);
         },
-        "byte 8 of section '.rodata' holds the address of function 'f', which no kernel can fill in: call it directly or by a switch",
+        &[
+            "  reloc 0 value sample.rodata+0",
+            "program b xdp/b Xdp Expected(Xdp) 4 slots",
+            "  refused: it uses a variable that holds, at byte 16 of section '.rodata', the address of function 'f', which no kernel can fill in: call it directly or by a switch",
+            "  reloc 0 value sample.rodata+24",
+        ],
     );
-    map(
+    check(
+        |o| {
+            o.func("mine", "g", Binding::Local, &NOTHING);
+            let mine = o.section_symbol("mine");
+            let pointer = o.global_variable(".data", "pointer", &[0; 8]);
+            o.relocate_data(".data", 0, mine);
+            user(o, "a", pointer);
+        },
+        &[
+            "  refused: it uses a variable that holds, at byte 0 of section '.data', the address of function 'g', which no kernel can fill in: call it directly or by a switch",
+        ],
+    );
+    check(
         |o| {
             let x = o.global_variable(".bss", "x", &[0; 4]);
-            o.global_variable(".data", "pointer", &[0; 8]);
+            let pointer = o.global_variable(".data", "pointer", &[0; 8]);
             o.relocate_data(".data", 0, x);
+            user(o, "a", pointer);
         },
-        "byte 0 of section '.data' holds the address of variable 'x', which no kernel can fill in: use an array or an index",
+        &[
+            "  refused: it uses a variable that holds, at byte 0 of section '.data', the address of variable 'x', which no kernel can fill in: use an array or an index",
+        ],
     );
 }
 
