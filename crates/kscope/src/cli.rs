@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bpf::BpfArgs;
+use crate::commands::build::BuildArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::doctor::DoctorArgs;
@@ -13,7 +14,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
-use crate::commands::{bpf, check, completions, doctor, list, man, run, tool, tools};
+use crate::commands::{bpf, build, check, completions, doctor, list, man, run, tool, tools};
 use crate::console::tell;
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
@@ -38,6 +39,7 @@ pub(crate) struct Cli {
 enum Command {
     Run(RunArgs),
     Check(CheckArgs),
+    Build(BuildArgs),
     List(ListArgs),
     Tools(ToolsArgs),
     Doctor(DoctorArgs),
@@ -83,6 +85,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     match cli.command {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
+        Command::Build(args) => build::run(&args),
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
         Command::Doctor(args) => doctor::run(&args),
@@ -99,7 +102,7 @@ fn is_for_run(word: &OsStr) -> bool {
     let own = ["-h", "--help", "-V", "--version"];
     let bytes = word.as_encoded_bytes();
     let is_flag = bytes.len() > 1 && bytes.starts_with(b"-") && own.iter().all(|own| word != *own);
-    is_flag || bytes.contains(&b'/') || bytes.ends_with(b".bt")
+    is_flag || bytes.contains(&b'/') || bytes.ends_with(b".bt") || bytes.ends_with(b".bpf.o")
 }
 
 /// Prints what clap has to say: help and version to standard output, errors to standard error.

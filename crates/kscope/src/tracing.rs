@@ -52,6 +52,8 @@ pub(crate) struct Setup {
     pub(crate) reserved: Vec<String>,
     /// Whether the script is then run, so that each of its probes must be known.
     pub(crate) to_run: bool,
+    /// Whether the result is to run on other kernels as well.
+    pub(crate) portable: bool,
 }
 
 impl Setup {
@@ -97,6 +99,7 @@ impl Setup {
         let catalogue = LiveCatalogue::new(&place.target, btf);
         let mut inputs = Inputs::new(&catalogue);
         inputs.btf = btf;
+        inputs.portable = self.portable;
         inputs.positional.clone_from(&self.positional);
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
@@ -162,7 +165,7 @@ fn take_unchecked(findings: &mut Vec<Diagnostic>) -> Option<String> {
 const UNCHECKED_ARGS: &str = "unchecked-args";
 
 /// Fails where probes were left out, instead of waiting for what they never will tell.
-fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {
+pub(crate) fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
     if let Some(why) = unknown {
         let message = format!("the fields of the script's probes cannot be looked up: {why}");

@@ -106,6 +106,9 @@ fn prepend(program: &mut ProgramSpec, prologue: &Prologue) {
         }
     }
     program.relocs.splice(0..0, prologue.relocs.iter().cloned());
+    for core in &mut program.core {
+        core.insn += by;
+    }
     let first = program.lines.first().copied();
     for line in &mut program.lines {
         line.insn += by;

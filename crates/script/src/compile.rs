@@ -10,6 +10,7 @@ use crate::hir::Program;
 use crate::ir;
 use crate::lower::{self, Lowered, LoweredProgram};
 use crate::plan::Plan;
+use crate::portable;
 use crate::syntax::tree::Script;
 use crate::syntax::{self, Positional};
 use crate::types::{self, Inputs};
@@ -83,7 +84,7 @@ pub fn compile_stages(
     let compiled = if has_errors(&diagnostics) {
         None
     } else {
-        match generate(name, source, &mut stages, options) {
+        match generate((name, source), inputs, &mut stages, options) {
             Ok(compiled) => Some(compiled),
             Err(findings) => {
                 diagnostics.extend(findings);
@@ -102,16 +103,22 @@ pub fn compile_stages(
 }
 
 fn generate(
-    name: &str,
-    source: &str,
+    (name, source): (&str, &str),
+    inputs: &Inputs<'_>,
     stages: &mut Stages,
     options: Options,
 ) -> Result<Compiled, Vec<Diagnostic>> {
     let mut lowered = lower::lower(&stages.program)?;
+    let late_map = (inputs.portable && !lowered.late.is_empty()).then(|| {
+        let map = portable::late_map(&lowered.late, &lowered.plan);
+        lowered.maps.push(map);
+        MapId(lowered.maps.len() as u32 - 1)
+    });
     let scratch_map = MapId(lowered.maps.len() as u32);
     let mut scratch = ScratchNeed::default();
     let lines = LineTable::new(source);
     let mut programs = Vec::with_capacity(lowered.programs.len());
+    let mut layouts = Vec::with_capacity(lowered.programs.len());
     let mut findings = Vec::new();
     for program in &mut lowered.programs {
         if options.optimize {
@@ -123,10 +130,12 @@ fn generate(
                 map: scratch_map,
                 entry: scratch.programs,
             }),
+            late: late_map,
         };
         match bpf::emit(&program.function, &request) {
-            Ok(code) => {
+            Ok(mut code) => {
                 scratch.add(code.scratch_size);
+                layouts.push(std::mem::take(&mut code.layouts));
                 programs.push(program_spec(program, code, &lines));
             }
             Err(error) => findings.push(
@@ -152,7 +161,7 @@ fn generate(
         name: name.to_owned(),
         text: SourceText::Whole(source.to_owned()),
     };
-    let spec = Spec {
+    let mut spec = Spec {
         maps,
         programs,
         late,
@@ -160,6 +169,15 @@ fn generate(
         license: "GPL".to_owned(),
         ..Spec::default()
     };
+    if inputs.portable {
+        portable::complete(
+            &mut spec,
+            &plan,
+            inputs.btf,
+            &stages.program.layouts,
+            &layouts,
+        );
+    }
     Ok(Compiled { spec, plan })
 }
 

@@ -4,6 +4,7 @@
 //! types: scalars ([`Type::is_scalar`]) are evaluated to one 64-bit value that is always held
 //! sign- or zero-extended from its own width; all others are evaluated into memory.
 
+mod layout;
 mod task;
 
 use std::sync::Arc;
@@ -14,6 +15,7 @@ use kscope_spec::LateId;
 use crate::diagnostic::Span;
 use crate::plan::{Config, OptionDecl, ProbePlan, Site, SiteId};
 
+pub use layout::{BitLayout, Layout, LayoutId};
 pub use task::{CredLayout, TaskLayout};
 
 /// A checked program.
@@ -33,6 +35,8 @@ pub struct Program {
     pub probes: Vec<Probe>,
     /// What may be read of the running thread without a helper, where the script asks for any of it.
     pub task: Option<TaskLayout>,
+    /// What portable code asks of the target's types, indexed by [`LayoutId`].
+    pub layouts: Vec<Layout>,
 }
 
 /// Index of a map in [`Program::maps`].
@@ -345,6 +349,8 @@ pub enum ExprKind {
     Retval,
     /// A number that the loader fills in, for example an option (scalar).
     Late(LateId),
+    /// A number that the target's types tell (scalar).
+    Layout(LayoutId),
     /// A string option, by its index in [`Program::options`] (memory, `Str`).
     OptionStr(u32),
     /// A variable.
@@ -379,6 +385,13 @@ pub enum ExprKind {
         /// Set for a bit-field.
         bits: Option<Bits>,
     },
+    /// A scalar of the context, at a place that the target's types tell (scalar).
+    CtxLoadAt {
+        /// The place in bytes.
+        layout: LayoutId,
+        /// How it is stored there.
+        int: Int,
+    },
     /// Bytes at a fixed place of the context (memory: arrays, structures).
     CtxBytes {
         /// Offset in bytes.
@@ -404,6 +417,17 @@ pub enum ExprKind {
         space: Space,
         /// Set for a bit-field.
         bits: Option<Bits>,
+    },
+    /// A bit-field read from memory, at a place that the target's types tell (scalar).
+    LoadBits {
+        /// The address of its storage unit.
+        address: Box<Expr>,
+        /// Which memory.
+        space: Space,
+        /// Where it is in there.
+        bits: BitLayout,
+        /// Whether it has a sign.
+        signed: bool,
     },
     /// A structure or array read from memory; zero where it cannot be read (memory).
     ReadBytes {

@@ -16,6 +16,7 @@ pub mod ir;
 pub mod lower;
 pub mod near;
 pub mod plan;
+pub mod portable;
 pub mod syntax;
 pub mod types;
 

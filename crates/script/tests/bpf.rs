@@ -27,7 +27,13 @@ fn files() {
             map: MapId(9),
             entry: 0,
         });
-        let code = match emit(&function, &Emit { scratch }) {
+        let code = match emit(
+            &function,
+            &Emit {
+                scratch,
+                late: None,
+            },
+        ) {
             Ok(code) => code,
             Err(error) => return format!("{error}\n"),
         };

@@ -14,6 +14,7 @@ pub mod insn;
 mod object;
 pub mod read;
 pub mod section;
+pub mod write;
 
 pub use helper::HelperId;
 pub use insn::{Insn, Reg};

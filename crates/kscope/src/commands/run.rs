@@ -6,9 +6,10 @@ use std::path::PathBuf;
 use clap::Args;
 
 use crate::error::Failure;
+use crate::object::Object;
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
-use crate::tracing::{self, Run, Setup, Source};
+use crate::tracing::{self, Run, Setup, Source, require_probes};
 
 /// Run a script until it exits or Ctrl-C
 #[derive(Args, Debug)]
@@ -18,7 +19,7 @@ pub(crate) struct RunArgs {
     pub(crate) script: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
-    /// A file with the script (`-` reads standard input) unless -e is given, and the values of
+    /// A file with the script, or an object of `kscope build` (`-` reads standard input), unless -e is given, and the values of
     /// $1, $2, …; after `--` options of the script (--name=value)
     #[arg(value_name = "FILE] [ARGS")]
     pub(crate) words: Vec<String>,
@@ -118,9 +119,18 @@ impl OutputArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let (source, positional) = match (&args.script, args.words.split_first()) {
-        (Some(script), _) => (Source::of_command_line(script), args.words.clone()),
-        (None, Some((file, rest))) => (read_source(file)?, rest.to_vec()),
+    let (given, positional) = match (&args.script, args.words.split_first()) {
+        (Some(script), _) => {
+            let script = Source::of_command_line(script);
+            (Given::Script(script), args.words.clone())
+        }
+        (None, Some((file, rest))) => {
+            let given = match Object::open(file)? {
+                Some(object) => Given::Object(Box::new(object)),
+                None => Given::Script(read_source(file)?),
+            };
+            (given, rest.to_vec())
+        }
         (None, None) => {
             return Err(Failure::usage(
                 "there is no script: give a file, or -e SCRIPT",
@@ -137,7 +147,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?;
-    let compiled = setup.compile(&place, &source)?;
+    let (source, compiled) = match given {
+        Given::Script(source) => {
+            let compiled = setup.compile(&place, &source)?;
+            (source, compiled)
+        }
+        Given::Object(object) => {
+            if !setup.positional.is_empty() {
+                let message = "an object takes no $1, $2, …: they were given when it was built";
+                return Err(Failure::usage(message));
+            }
+            require_probes(&object.compiled, None)?;
+            (object.source, object.compiled)
+        }
+    };
     if output.json_schema {
         return super::tool::print_schema(SCRIPT, &compiled.plan);
     }
@@ -153,6 +176,12 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// What is run.
+enum Given {
+    Script(Source),
+    Object(Box<Object>),
 }
 
 /// What rows of a script carry in place of a tool's name.

@@ -77,7 +77,7 @@ impl Select<'_> {
             Source::MapValue(map, k) => {
                 (Base::Reg(self.hold(Source::MapValue(map, 0))), i64::from(k))
             }
-            Source::Const(_) | Source::Late(_) | Source::Map(_) => {
+            Source::Const(_) | Source::Late(_) | Source::Layout(_) | Source::Map(_) => {
                 return Err(EmitError::Malformed("access through what is no pointer"));
             }
         };
@@ -177,6 +177,31 @@ impl Select<'_> {
             self.alu(AluOp::Lsh, part, Operand::Imm(8 * at as i32));
             self.alu(AluOp::Or, dst, Operand::Reg(part));
         }
+        if signed && bytes < 8 {
+            let shift = Operand::Imm(64 - 8 * bytes as i32);
+            self.alu(AluOp::Lsh, dst, shift);
+            self.alu(AluOp::Arsh, dst, shift);
+        }
+        Ok(())
+    }
+
+    /// Loads from the context at an offset that the target's types tell.
+    pub(super) fn load_at(
+        &mut self,
+        bytes: u8,
+        signed: bool,
+        dst: V,
+        base: Value,
+        offset: ir::Layout,
+    ) -> Result<(), EmitError> {
+        let base = self.reg(base)?;
+        let bytes = u32::from(bytes);
+        self.put(Ins::LoadAt {
+            size: size(bytes)?,
+            dst,
+            base,
+            offset,
+        });
         if signed && bytes < 8 {
             let shift = Operand::Imm(64 - 8 * bytes as i32);
             self.alu(AluOp::Lsh, dst, shift);

@@ -6,7 +6,7 @@ use kscope_spec::insn::AluOp;
 use super::EmitError;
 use super::lir::{Ins, Operand, Source, V};
 use super::select::Select;
-use crate::ir::{BinOp, Cond, Value};
+use crate::ir::{BinOp, Cond, Op, Value};
 
 const ALL_ONES: Operand = Operand::Imm(-1);
 
@@ -32,6 +32,18 @@ impl Select<'_> {
         }
         if let Some(c) = self.constant(right) {
             return self.binary_const(op, dst, left, right, c);
+        }
+        if op.is_commutative() && matches!(self.defs[left.index()], Some(Op::Layout(_))) {
+            (left, right) = (right, left);
+        }
+        if let (Some(Op::Layout(layout)), Some(alu)) = (self.defs[right.index()], with_layout(op))
+            && i32::try_from(layout.value).is_ok()
+        {
+            let layout = *layout;
+            let src = self.source(left)?;
+            self.put(Ins::Move { dst, src });
+            self.alu(alu, dst, Operand::Layout(layout));
+            return Ok(());
         }
         let (a, b) = (self.facts[left.index()], self.facts[right.index()]);
         let alu = match op {
@@ -367,4 +379,16 @@ fn shift(op: BinOp) -> AluOp {
         BinOp::LShr => AluOp::Rsh,
         _ => AluOp::Arsh,
     }
+}
+
+/// Gives the instruction whose immediate may be a number of the target's types.
+fn with_layout(op: BinOp) -> Option<AluOp> {
+    Some(match op {
+        BinOp::Add => AluOp::Add,
+        BinOp::Sub => AluOp::Sub,
+        BinOp::Mul => AluOp::Mul,
+        // Numbers of bits are below 64 on every target.
+        BinOp::Shl | BinOp::LShr | BinOp::AShr => shift(op),
+        _ => return None,
+    })
 }

@@ -2,7 +2,7 @@
 
 use kscope_spec::insn::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg};
 use kscope_spec::insn::{Size, Width};
-use kscope_spec::{HelperId, Reloc, RelocKind};
+use kscope_spec::{HelperId, MapId, Reloc, RelocKind};
 
 use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
 use super::live;
@@ -10,14 +10,19 @@ use super::moves::{From, Location};
 use super::spill::Allocation;
 use super::{Code, EmitError, FRAME_SIZE};
 use crate::diagnostic::Span;
+use crate::ir::{Layout, LayoutId};
 
 /// Emits the allocated code.
-pub(super) fn assemble(code: &lir::Code, allocation: &Allocation) -> Result<Code, EmitError> {
-    let done = attempt(code, allocation, 0)?;
+pub(super) fn assemble(
+    code: &lir::Code,
+    allocation: &Allocation,
+    late: Option<MapId>,
+) -> Result<Code, EmitError> {
+    let done = attempt(code, allocation, 0, late)?;
     match done {
         Some(done) => Ok(done),
         // Some moves need memory of their own.
-        None => attempt(code, allocation, 2)?.ok_or(EmitError::Registers),
+        None => attempt(code, allocation, 2, late)?.ok_or(EmitError::Registers),
     }
 }
 
@@ -25,6 +30,7 @@ fn attempt(
     code: &lir::Code,
     allocation: &Allocation,
     reserve: u32,
+    late: Option<MapId>,
 ) -> Result<Option<Code>, EmitError> {
     let mut offset = 8 * (allocation.slot_count + reserve);
     let mut frame = Vec::new();
@@ -43,6 +49,7 @@ fn attempt(
         body: Vec::new(),
         span: Span::default(),
         error: None,
+        late,
     };
     let mut bodies = Vec::with_capacity(code.blocks.len());
     for (index, block) in code.blocks.iter().enumerate() {
@@ -69,6 +76,7 @@ fn attempt(
 struct Piece {
     slots: [Option<Insn>; 2],
     reloc: Option<RelocKind>,
+    layout: Option<LayoutId>,
     span: Span,
 }
 
@@ -81,6 +89,7 @@ pub(super) struct Output<'a> {
     body: Vec<Piece>,
     span: Span,
     error: Option<EmitError>,
+    late: Option<MapId>,
 }
 
 impl Output<'_> {
@@ -88,6 +97,16 @@ impl Output<'_> {
         self.body.push(Piece {
             slots: [Some(insn), None],
             reloc: None,
+            layout: None,
+            span: self.span,
+        });
+    }
+
+    fn push_layout(&mut self, slots: [Option<Insn>; 2], layout: Layout) {
+        self.body.push(Piece {
+            slots,
+            reloc: None,
+            layout: Some(layout.id),
             span: self.span,
         });
     }
@@ -96,8 +115,13 @@ impl Output<'_> {
         self.body.push(Piece {
             slots: [Some(low), Some(high)],
             reloc,
+            layout: None,
             span: self.span,
         });
+    }
+
+    fn misplaced(&mut self) {
+        self.error = Some(EmitError::Malformed("place of a layout"));
     }
 
     /// Gives a slot for moves that find no register.
@@ -175,9 +199,22 @@ impl Output<'_> {
                 (_, Ok(imm)) => self.push(Insn::mov32_imm(to, imm as i32)),
                 _ => self.push_wide(Insn::ld_imm64(to, c as u64), None),
             },
-            Source::Late(id) => {
-                self.push_wide(Insn::ld_imm64(to, 0), Some(RelocKind::Late(id)));
-            }
+            Source::Late(id) => match self.late {
+                None => self.push_wide(Insn::ld_imm64(to, 0), Some(RelocKind::Late(id))),
+                Some(map) => {
+                    let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
+                    let offset = id.0.saturating_mul(8);
+                    self.push_wide(insns, Some(RelocKind::MapValue { map, offset }));
+                    self.push(Insn::ldx(Size::DW, to, to, 0));
+                }
+            },
+            Source::Layout(layout) => match i32::try_from(layout.value) {
+                Ok(imm) => self.push_layout([Some(Insn::mov64_imm(to, imm)), None], layout),
+                Err(_) => {
+                    let wide = Insn::ld_imm64(to, layout.value as u64);
+                    self.push_layout(wide.map(Some), layout);
+                }
+            },
             Source::Map(map) => {
                 let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
                 self.push_wide(insns, Some(RelocKind::Map(map)));
@@ -239,11 +276,16 @@ impl Output<'_> {
                 src,
             } => {
                 let dst = self.reg(*dst);
+                if let Operand::Layout(layout) = src {
+                    let insn = Insn::alu64_imm(*op, dst, layout.value as i32);
+                    return self.push_layout([Some(insn), None], *layout);
+                }
                 let insn = match (width, src) {
                     (Width::W64, Operand::Reg(v)) => Insn::alu64(*op, dst, self.reg(*v)),
                     (Width::W64, Operand::Imm(imm)) => Insn::alu64_imm(*op, dst, *imm),
                     (Width::W32, Operand::Reg(v)) => Insn::alu32(*op, dst, self.reg(*v)),
                     (Width::W32, Operand::Imm(imm)) => Insn::alu32_imm(*op, dst, *imm),
+                    (_, Operand::Layout(_)) => return self.misplaced(),
                 };
                 self.push(insn);
             }
@@ -266,6 +308,18 @@ impl Output<'_> {
                 let insn = Insn::ldx(*size, self.reg(*dst), base, offset);
                 self.push(insn);
             }
+            Ins::LoadAt {
+                size,
+                dst,
+                base,
+                offset,
+            } => match i16::try_from(offset.value) {
+                Ok(at) => {
+                    let insn = Insn::ldx(*size, self.reg(*dst), self.reg(*base), at);
+                    self.push_layout([Some(insn), None], *offset);
+                }
+                Err(_) => self.error = Some(EmitError::Offset(offset.value)),
+            },
             Ins::Store {
                 size,
                 base,
@@ -276,6 +330,7 @@ impl Output<'_> {
                 let insn = match src {
                     Operand::Reg(v) => Insn::stx(*size, base, offset, self.reg(*v)),
                     Operand::Imm(imm) => Insn::st(*size, base, offset, *imm),
+                    Operand::Layout(_) => return self.misplaced(),
                 };
                 self.push(insn);
             }
@@ -411,6 +466,9 @@ fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Cod
                     kind: kind.clone(),
                 });
             }
+            if let Some(layout) = piece.layout {
+                result.layouts.push((result.insns.len() as u32, layout));
+            }
             result.insns.extend(piece.slots.iter().flatten());
         }
         let next = order.get(position + 1).copied();
@@ -424,7 +482,9 @@ fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Cod
                     bodies[target.index()].as_slice(),
                 ) {
                     // The end of the program is as short as the jump to it.
-                    (End::Exit(_), [first, second]) if first.reloc.is_none() => {
+                    (End::Exit(_), [first, second])
+                        if first.reloc.is_none() && first.layout.is_none() =>
+                    {
                         let both = [first, second].map(|piece| piece.slots.iter().flatten());
                         result.insns.extend(both.into_iter().flatten());
                     }
@@ -474,6 +534,7 @@ fn branch(out: &Output<'_>, cond: Cond, left: V, right: Operand) -> Result<Insn,
     Ok(match right {
         Operand::Reg(right) => Insn::jmp64(cond, reg(left)?, reg(right)?, 0),
         Operand::Imm(imm) => Insn::jmp64_imm(cond, reg(left)?, imm, 0),
+        Operand::Layout(_) => return Err(EmitError::Malformed("comparison with a layout")),
     })
 }
 

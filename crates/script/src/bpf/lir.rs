@@ -4,6 +4,7 @@ use kscope_spec::insn::{AluOp, Cond, Size, Width};
 use kscope_spec::{LateId, MapId};
 
 use crate::diagnostic::Span;
+use crate::ir::Layout;
 
 /// A virtual register; unlike a value of the IR it may be written more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -41,6 +42,8 @@ pub(super) enum Base {
 pub(super) enum Operand {
     Reg(V),
     Imm(i32),
+    /// A number that the target's types tell; in 64-bit arithmetic alone.
+    Layout(Layout),
 }
 
 /// What can be moved into a register.
@@ -51,6 +54,7 @@ pub(super) enum Source {
     Sum(V, i32),
     Const(i64),
     Late(LateId),
+    Layout(Layout),
     Map(MapId),
     MapValue(MapId, u32),
     /// The address of a byte of a slot in the frame.
@@ -89,6 +93,13 @@ pub(super) enum Ins {
         dst: V,
         base: Base,
         offset: i16,
+    },
+    /// A load at an offset that the target's types tell.
+    LoadAt {
+        size: Size,
+        dst: V,
+        base: V,
+        offset: Layout,
     },
     Store {
         size: Size,
@@ -198,6 +209,7 @@ impl Ins {
             }
             Ins::Neg { dst } | Ins::Swap { dst, .. } => f(*dst),
             Ins::Load { base: b, .. } => base(b, &mut f),
+            Ins::LoadAt { base, .. } => f(*base),
             Ins::Store { base: b, src, .. } => {
                 base(b, &mut f);
                 if let Operand::Reg(v) = src {
@@ -223,6 +235,7 @@ impl Ins {
             | Ins::Neg { dst }
             | Ins::Swap { dst, .. }
             | Ins::Load { dst, .. }
+            | Ins::LoadAt { dst, .. }
             | Ins::Ctx { dst } => f(*dst),
             Ins::Call { result, .. } => result.iter().copied().for_each(f),
             Ins::Parallel(moves) => moves.iter().for_each(|(d, _)| f(*d)),
@@ -240,6 +253,7 @@ impl Ins {
                 | Ins::Neg { .. }
                 | Ins::Swap { .. }
                 | Ins::Load { .. }
+                | Ins::LoadAt { .. }
                 | Ins::Ctx { .. }
         )
     }

@@ -28,7 +28,7 @@ pub use error::EmitError;
 use kscope_spec::{Insn, MapId, Reloc};
 
 use crate::diagnostic::Span;
-use crate::ir::Function;
+use crate::ir::{Function, LayoutId};
 
 /// Size in bytes of the frame that the kernel gives a program.
 pub const FRAME_SIZE: u32 = 512;
@@ -50,6 +50,9 @@ pub struct Scratch {
 pub struct Emit {
     /// Where slots go that do not fit the frame; without it they are an error.
     pub scratch: Option<Scratch>,
+    /// The map whose value has the late values in their order, eight bytes each; without it they
+    /// are written into the instructions.
+    pub late: Option<MapId>,
 }
 
 /// The code of one program.
@@ -59,6 +62,8 @@ pub struct Code {
     pub insns: Vec<Insn>,
     /// What the loader patches, in ascending order of instruction.
     pub relocs: Vec<Reloc>,
+    /// What the target's types tell, in ascending order of instruction.
+    pub layouts: Vec<(u32, LayoutId)>,
     /// Where the source position changes: instruction and position, ascending; never on the
     /// second slot of `ld_imm64`.
     pub lines: Vec<(u32, Span)>,
@@ -76,7 +81,7 @@ pub fn emit(function: &Function, request: &Emit) -> Result<Code, EmitError> {
     for budget in [320, 256, 128, 0] {
         let mut code = select::select(function, request, budget)?;
         let allocation = spill::allocate(&mut code)?;
-        match assemble::assemble(&code, &allocation) {
+        match assemble::assemble(&code, &allocation, request.late) {
             Err(error @ EmitError::Frame { .. }) => last = Some(error),
             done => return done,
         }

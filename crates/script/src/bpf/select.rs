@@ -141,6 +141,7 @@ impl<'a> Select<'a> {
             (
                 Op::Const(_)
                 | Op::Late(_)
+                | Op::Layout(_)
                 | Op::Ctx
                 | Op::SlotAddr(_)
                 | Op::MapRef(_)
@@ -195,6 +196,18 @@ impl<'a> Select<'a> {
             ) => {
                 let dst = self.reg(result)?;
                 self.load(*bytes, *signed, dst, *base, *offset)
+            }
+            (
+                Op::LoadAt {
+                    bytes,
+                    signed,
+                    base,
+                    offset,
+                },
+                Some(result),
+            ) => {
+                let dst = self.reg(result)?;
+                self.load_at(*bytes, *signed, dst, *base, *offset)
             }
             (
                 Op::Store {
@@ -433,6 +446,7 @@ impl<'a> Select<'a> {
                 },
                 Some(Op::Const(c)) => break Source::Const(*c),
                 Some(Op::Late(id)) => break Source::Late(*id),
+                Some(Op::Layout(layout)) => break Source::Layout(*layout),
                 Some(Op::MapRef(map)) => break Source::Map(*map),
                 Some(Op::MapValueAddr { map, offset }) => break Source::MapValue(*map, *offset),
                 Some(Op::Ctx) => {
@@ -459,7 +473,7 @@ impl<'a> Select<'a> {
                 let offset = u32::try_from(offset).map_err(|_| EmitError::Offset(offset))?;
                 Ok(Source::MapValue(map, offset))
             }
-            Source::Const(_) | Source::Late(_) | Source::Map(_) => {
+            Source::Const(_) | Source::Late(_) | Source::Layout(_) | Source::Map(_) => {
                 Err(EmitError::Malformed("addition to what is no pointer"))
             }
         }

@@ -251,6 +251,10 @@ fn rename(one: &mut Ins, renamed: &[(V, V)]) {
             change(dst);
             change_base(base);
         }
+        Ins::LoadAt { dst, base, .. } => {
+            change(dst);
+            change(base);
+        }
         Ins::Store { base, src, .. } => {
             change_base(base);
             change_operand(src);

@@ -11,6 +11,7 @@ const SCRATCH: Emit = Emit {
         map: MapId(3),
         entry: 1,
     }),
+    late: None,
 };
 
 fn code(builder: Builder, request: &Emit) -> Result<Code, EmitError> {

@@ -10,8 +10,8 @@ use std::collections::HashMap;
 use kscope_spec::{HelperId, LateId, MapId};
 
 use super::{
-    BinOp, Block, BlockData, Cond, Function, Inst, Op, Pointer, Slot, SlotId, Target, Terminator,
-    Ty, Value,
+    BinOp, Block, BlockData, Cond, Function, Inst, Layout, Op, Pointer, Slot, SlotId, Target,
+    Terminator, Ty, Value,
 };
 use crate::diagnostic::Span;
 
@@ -246,6 +246,22 @@ impl Builder {
     /// Defines a late value.
     pub fn late(&mut self, id: LateId) -> Value {
         self.define(Op::Late(id), Ty::I64)
+    }
+
+    /// Defines a number that the target's types tell.
+    pub fn layout(&mut self, layout: Layout) -> Value {
+        self.define(Op::Layout(layout), Ty::I64)
+    }
+
+    /// Reads the context at an offset that the target's types tell.
+    pub fn load_at(&mut self, bytes: u8, signed: bool, base: Value, offset: Layout) -> Value {
+        let op = Op::LoadAt {
+            bytes,
+            signed,
+            base,
+            offset,
+        };
+        self.define(op, Ty::I64)
     }
 
     /// Gives the context.

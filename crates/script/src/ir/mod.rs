@@ -24,6 +24,8 @@ pub use verify::{IrError, IrErrorKind, verify};
 
 use kscope_spec::{LateId, MapId};
 
+pub use crate::hir::LayoutId;
+
 use crate::diagnostic::Span;
 
 /// A function: one eBPF program.
@@ -122,6 +124,15 @@ pub struct BlockData {
     pub span: Span,
 }
 
+/// A number that the target's types tell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Layout {
+    /// What is asked.
+    pub id: LayoutId,
+    /// The answer for the types compiled against, as it stands in the instruction.
+    pub value: i64,
+}
+
 /// An instruction.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Inst {
@@ -140,6 +151,8 @@ pub enum Op {
     Const(i64),
     /// A constant that the loader fills in.
     Late(LateId),
+    /// A constant that the target's types tell.
+    Layout(Layout),
     /// The context.
     Ctx,
     /// The address of a slot.
@@ -197,6 +210,17 @@ pub enum Op {
         base: Value,
         /// Offset in bytes.
         offset: i32,
+    },
+    /// Reads the context at an offset that the target's types tell.
+    LoadAt {
+        /// 1, 2, 4 or 8.
+        bytes: u8,
+        /// Sign-extended if set.
+        signed: bool,
+        /// The context.
+        base: Value,
+        /// Offset in bytes.
+        offset: Layout,
     },
     /// Writes memory.
     Store {

@@ -8,6 +8,7 @@ impl Op {
         match self {
             Op::Const(_)
             | Op::Late(_)
+            | Op::Layout(_)
             | Op::Ctx
             | Op::SlotAddr(_)
             | Op::MapRef(_)
@@ -22,7 +23,7 @@ impl Op {
                 f(*a);
                 f(*b);
             }
-            Op::Load { base, .. } | Op::Zero { base, .. } => f(*base),
+            Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(*base),
             Op::Store { base, value, .. } | Op::AtomicAdd { base, value, .. } => {
                 f(*base);
                 f(*value);
@@ -40,6 +41,7 @@ impl Op {
         match self {
             Op::Const(_)
             | Op::Late(_)
+            | Op::Layout(_)
             | Op::Ctx
             | Op::SlotAddr(_)
             | Op::MapRef(_)
@@ -54,7 +56,7 @@ impl Op {
                 f(a);
                 f(b);
             }
-            Op::Load { base, .. } | Op::Zero { base, .. } => f(base),
+            Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(base),
             Op::Store { base, value, .. } | Op::AtomicAdd { base, value, .. } => {
                 f(base);
                 f(value);

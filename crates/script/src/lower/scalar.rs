@@ -4,8 +4,8 @@ use kscope_spec::helper;
 
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
 use crate::diagnostic::Span;
-use crate::hir::{Arithmetic, Expr, ExprKind, Int, Space, Type};
-use crate::ir::{BinOp, Cond, Value};
+use crate::hir::{Arithmetic, BitLayout, Expr, ExprKind, Int, LayoutId, Space, Type};
+use crate::ir::{BinOp, Cond, Layout, Value};
 
 const BY_ZERO: &str = "Divide or modulo by 0 detected. This can lead to unexpected results. 1 is being used as the result.";
 
@@ -27,6 +27,28 @@ impl Lower<'_> {
             ExprKind::CtxLoad { offset, int, bits } => {
                 let value = self.ctx_load(*offset, *int);
                 self.extract(value, *int, *bits)
+            }
+            ExprKind::CtxLoadAt { layout, int } => {
+                let offset = self.layout(*layout);
+                let base = self.b.ctx();
+                self.b.load_at(int.bytes, int.signed, base, offset)
+            }
+            ExprKind::Layout(layout) => {
+                let layout = self.layout(*layout);
+                let value = self.b.layout(layout);
+                match layout.value {
+                    0..=0x7fff_ffff => value,
+                    _ => self.fit(&expr.ty, value),
+                }
+            }
+            ExprKind::LoadBits {
+                address,
+                space,
+                bits,
+                signed,
+            } => {
+                let address = self.scalar(address)?;
+                self.read_bits(address, *space, *bits, *signed)
             }
             ExprKind::CtxDataLoc { offset, relative } => {
                 let word = self.ctx_load(
@@ -318,15 +340,35 @@ impl Lower<'_> {
         self.b.load(int.bytes, int.signed, place.base, 0)
     }
 
+    /// Reads a bit-field from memory; 0 where it cannot be read.
+    fn read_bits(&mut self, from: Value, space: Space, bits: BitLayout, signed: bool) -> Value {
+        let slot = self.b.slot(8, 8);
+        let place = self.slot_place(slot);
+        self.b.zero(place.base, place.offset, 8);
+        let [size, left, right] = [bits.size, bits.left, bits.right].map(|id| {
+            let layout = self.layout(id);
+            self.b.layout(layout)
+        });
+        let to = self.address(place);
+        self.b.call(read_helper(space), vec![to, size, from]);
+        let value = self.b.load(8, false, place.base, place.offset);
+        let value = self.b.binary(BinOp::Shl, value, left);
+        let down = if signed { BinOp::AShr } else { BinOp::LShr };
+        self.b.binary(down, value, right)
+    }
+
+    /// Gives what is asked of the target's types.
+    fn layout(&self, id: LayoutId) -> Layout {
+        let found = self.program.layouts.get(id.0 as usize);
+        let value = found.map_or(0, |layout| layout.value);
+        Layout { id, value }
+    }
+
     /// Reads bytes from memory to a place; zeros where they cannot be read.
     pub(super) fn read_memory(&mut self, to: Place, len: u32, from: Value, space: Space) {
-        let helper = match space {
-            Space::Kernel => helper::PROBE_READ_KERNEL,
-            Space::User => helper::PROBE_READ_USER,
-        };
         let to = self.address(to);
         let len = self.b.constant(i64::from(len));
-        self.b.call(helper, vec![to, len, from]);
+        self.b.call(read_helper(space), vec![to, len, from]);
     }
 
     fn index_scalar(&mut self, expr: &Expr, base: &Expr, index: &Expr) -> Result<Value> {
@@ -404,5 +446,13 @@ fn narrows(from: &Type, to: &Type) -> bool {
             !(grows || from == to || to.bytes == 8)
         }
         _ => true,
+    }
+}
+
+/// Gives the helper that reads this memory.
+fn read_helper(space: Space) -> kscope_spec::HelperId {
+    match space {
+        Space::Kernel => helper::PROBE_READ_KERNEL,
+        Space::User => helper::PROBE_READ_USER,
     }
 }

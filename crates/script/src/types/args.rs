@@ -80,13 +80,14 @@ impl Checker<'_> {
                 "BPF does not support accessing common tracepoint fields",
             );
         }
-        self.record_field(field, record.user, span)
+        self.record_field(&record, field, span)
     }
 
-    fn record_field(&mut self, field: &FormatField, user: bool, span: Span) -> Expr {
+    fn record_field(&mut self, record: &Record, field: &FormatField, span: Span) -> Expr {
+        let user = record.user;
         for (marker, relative) in [("__data_loc", 0), ("__rel_loc", 4)] {
             if field.ty.starts_with(marker) {
-                return self.located(field, relative_to(relative, field), span);
+                return self.located(record, field, marker, relative_to(relative, field), span);
             }
         }
         let space = if user { Space::User } else { Space::Kernel };
@@ -100,6 +101,9 @@ impl Checker<'_> {
                     field.name, field.ty
                 ),
             );
+        }
+        if let Some(read) = self.relocated_field(record, field, &ty, span) {
+            return read;
         }
         let place = Place::Context {
             offset: field.offset,
@@ -137,23 +141,33 @@ impl Checker<'_> {
     }
 
     /// A field elsewhere in the record: what stands at its offset is a place and a length.
-    fn located(&mut self, field: &FormatField, relative: u32, span: Span) -> Expr {
+    fn located(
+        &mut self,
+        record: &Record,
+        field: &FormatField,
+        marker: &str,
+        relative: u32,
+        span: Span,
+    ) -> Expr {
         let element = field.ty.trim_start_matches("__data_loc");
         let element = element.trim_start_matches("__rel_loc").trim();
         let char_array = element.replace("const", "");
-        let address = |to: Type| {
-            make(
-                ExprKind::CtxDataLoc {
-                    offset: field.offset,
-                    relative,
-                },
-                super::ctype::pointer(to, Space::Kernel),
-                span,
-            )
+        let address = |checker: &mut Self, to: Type| {
+            let relocated = checker.relocated_location(record, field, marker, to.clone(), span);
+            relocated.unwrap_or_else(|| {
+                make(
+                    ExprKind::CtxDataLoc {
+                        offset: field.offset,
+                        relative,
+                    },
+                    super::ctype::pointer(to, Space::Kernel),
+                    span,
+                )
+            })
         };
         if char_array.replace(' ', "").starts_with("char[") {
             let kind = ExprKind::ReadStr {
-                address: Box::new(address(Type::Int(Int::new(1, true)))),
+                address: Box::new(address(self, Type::Int(Int::new(1, true)))),
                 space: Space::Kernel,
                 len: None,
             };
@@ -166,7 +180,7 @@ impl Checker<'_> {
             Ok(c) => self.c_type(&c, Space::Kernel),
             Err(_) => Type::Void,
         };
-        address(to)
+        address(self, to)
     }
 }
 

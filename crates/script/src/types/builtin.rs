@@ -91,7 +91,7 @@ impl Checker<'_> {
     }
 
     /// Finds an enumerator of the script or of BTF.
-    fn constant(&self, name: &str, span: Span) -> Option<Expr> {
+    fn constant(&mut self, name: &str, span: Span) -> Option<Expr> {
         if let Some((value, ty)) = self.definitions.constants.get(name) {
             return Some(make(ExprKind::Int(*value), Type::Enum(ty.clone()), span));
         }
@@ -103,7 +103,8 @@ impl Checker<'_> {
             ty @ Type::Enum(_) => ty,
             _ => return None,
         };
-        Some(make(ExprKind::Int(found.value), ty, span))
+        let kind = self.enumerator(name, &found);
+        Some(make(kind, ty, span))
     }
 
     /// Checks a builtin, called or not.
@@ -161,7 +162,9 @@ impl Checker<'_> {
             _ => return self.argument_register(name, span),
         };
         if builtin.is_of_task() && self.task.is_none() {
-            self.task = Some(self.inputs.btf.and_then(super::task::layout));
+            // Portable code asks helpers, which every kernel has.
+            let btf = self.inputs.btf.filter(|_| !self.inputs.portable);
+            self.task = Some(btf.and_then(super::task::layout));
         }
         Some(make(ExprKind::Builtin(builtin), ty, span))
     }

@@ -200,6 +200,11 @@ impl Dump<'_> {
             ExprKind::CtxLoad { offset, int, bits } => {
                 format!("ctx:{ty}={int}@{offset}{}", bit_text(bits.as_ref()))
             }
+            ExprKind::CtxLoadAt { layout, int } => format!("ctx:{ty}={int}@layout{}", layout.0),
+            ExprKind::LoadBits { bits, space, .. } => {
+                format!("loadbits:{ty} layout{} {}", bits.size.0, space_text(*space))
+            }
+            ExprKind::Layout(layout) => format!("layout{}:{ty}", layout.0),
             ExprKind::CtxBytes { offset } => format!("ctx:{ty}@{offset}"),
             ExprKind::CtxDataLoc { offset, relative } => {
                 format!("data_loc:{ty}@{offset}+{relative}")
@@ -277,6 +282,7 @@ fn operands(e: &Expr) -> Vec<&Expr> {
         | ExprKind::StepMap { key, .. } => key.iter().map(|k| &**k).collect(),
         ExprKind::HasKey { key: inner, .. }
         | ExprKind::Load { address: inner, .. }
+        | ExprKind::LoadBits { address: inner, .. }
         | ExprKind::ReadBytes { address: inner, .. }
         | ExprKind::StrOfBytes(inner)
         | ExprKind::Neg(inner)

@@ -77,6 +77,9 @@ impl Checker<'_> {
     pub(super) fn storable(&mut self, e: Expr) -> Expr {
         match &e.ty {
             Type::Struct(_) | Type::Array { .. } => {
+                if let Some(refused) = self.refuse_copy(&e) {
+                    return refused;
+                }
                 let ty = self.described(&e.ty, 3);
                 make(e.kind, ty, e.span)
             }
@@ -221,8 +224,7 @@ impl Checker<'_> {
         let Some(ty) = self.type_of(of) else {
             return poison(span);
         };
-        let size = i64::from(ty.size());
-        make(ExprKind::Int(size), Type::U64, span)
+        make(self.size_kind(&ty), Type::U64, span)
     }
 
     /// Gives the type that `sizeof` and `offsetof` are asked about.
@@ -239,6 +241,7 @@ impl Checker<'_> {
             return poison(span);
         };
         let mut offset = 0u32;
+        let mut relocated = None;
         for name in path {
             let Type::Struct(s) = &ty else {
                 let message = format!("'{ty}' is not a C type");
@@ -254,10 +257,15 @@ impl Checker<'_> {
                 error.hint = super::did_you_mean(&self.near_members(&s, &name.text));
                 return self.report(error);
             };
+            relocated = self.member_layout(&s, &name.text, relocated);
             offset = offset.saturating_add(field.offset);
             ty = field.ty;
         }
-        make(ExprKind::Int(i64::from(offset)), Type::U64, span)
+        let kind = match relocated {
+            Some(layout) => ExprKind::Layout(layout),
+            None => ExprKind::Int(i64::from(offset)),
+        };
+        make(kind, Type::U64, span)
     }
 }
 

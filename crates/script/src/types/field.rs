@@ -1,6 +1,6 @@
 //! `e.name`, `e->name`, `e[i]`, `*e`.
 
-use super::lvalue::{Place, deref, plus_scaled};
+use super::lvalue::{Place, deref};
 use super::{Checker, did_you_mean, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, FieldType, Space, Type};
@@ -57,6 +57,9 @@ impl Checker<'_> {
                     }
                     return self.report(error);
                 };
+                if let Some(read) = self.relocated_part(&base, &s, &field, span) {
+                    return read;
+                }
                 self.part(base, &field, span)
             }
             Type::Record(fields) => {
@@ -176,7 +179,7 @@ impl Checker<'_> {
                         ),
                     );
                 }
-                let address = plus_scaled(base, index, to.size(), false);
+                let address = self.plus_elements(base, index, &to, space, false);
                 deref(address, &to, space, span)
             }
             Type::Array { element, len } => {
@@ -220,13 +223,16 @@ impl Checker<'_> {
                     format!("the index {n} is out of bounds for array of size {len}"),
                 );
             }
+            if let Some(read) = self.relocated_element(&base, n as u32, element, len, span) {
+                return read;
+            }
             let offset = (n as u32).saturating_mul(size);
             return Place::of(base).at(offset).load(element, None, span);
         }
         match Place::of(base.clone()) {
             place @ Place::Memory { .. } => match place.address() {
                 Some((address, space)) => {
-                    let address = plus_scaled(address, index, size, false);
+                    let address = self.plus_elements(address, index, element, space, false);
                     deref(address, element, space, span)
                 }
                 None => poison(span),
@@ -298,7 +304,7 @@ pub(super) fn is_args(e: &tree::Expr) -> bool {
 }
 
 /// Says which memory pointers inside a value are addresses of.
-fn space_of(base: &Expr) -> Space {
+pub(super) fn space_of(base: &Expr) -> Space {
     match &base.kind {
         ExprKind::ReadBytes { space, .. } => *space,
         _ => Space::Kernel,

@@ -161,12 +161,17 @@ pub(super) fn plus_scaled(address: Expr, index: Expr, size: u32, subtract: bool)
             return plus(address, bytes);
         }
     }
+    let size = make(ExprKind::Int(i64::from(size)), Type::I64, address.span);
+    plus_strides(address, index, size, subtract)
+}
+
+/// Adds `index` times `size` bytes to an address, the size being a number of the program.
+pub(super) fn plus_strides(address: Expr, index: Expr, size: Expr, subtract: bool) -> Expr {
     let (ty, span) = (address.ty.clone(), address.span);
     let index = super::convert::convert(index, &Type::I64);
-    let scaled = if size == 1 {
+    let scaled = if matches!(size.kind, ExprKind::Int(1)) {
         index
     } else {
-        let size = make(ExprKind::Int(i64::from(size)), Type::I64, span);
         let kind = ExprKind::Binary {
             op: Arithmetic::Mul,
             left: Box::new(index),

@@ -26,6 +26,7 @@ mod operator;
 mod options;
 mod output;
 mod path;
+mod portable;
 mod probe;
 mod provider;
 mod scope;
@@ -40,7 +41,7 @@ use kscope_spec::{LateKind, LateValue};
 
 use crate::catalogue::Catalogue;
 use crate::diagnostic::{Diagnostic, Span, has_errors};
-use crate::hir::{Expr, ExprKind, Map, Program, TaskLayout, Type};
+use crate::hir::{Expr, ExprKind, Layout, Map, Program, TaskLayout, Type};
 use crate::plan::{Config, OptionDecl, Site};
 use crate::syntax::tree::Script;
 use ctype::Definitions;
@@ -65,6 +66,9 @@ pub struct Inputs<'a> {
     pub environment: Vec<(String, String)>,
     /// Names that `getopt` may not declare.
     pub reserved_options: Vec<String>,
+    /// Whether offsets into kernel structures are left to the target's types (CO-RE), so that the
+    /// programs run on other kernels as well.
+    pub portable: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -77,6 +81,7 @@ impl<'a> Inputs<'a> {
             positional: Vec::new(),
             environment: Vec::new(),
             reserved_options: Vec::new(),
+            portable: false,
         }
     }
 }
@@ -147,6 +152,7 @@ struct Checker<'a> {
     unresolved: Vec<Diagnostic>,
     sites: Vec<Site>,
     late: Vec<LateValue>,
+    layouts: Vec<Layout>,
     options: Vec<OptionDecl>,
     options_size: u32,
     scope: Scope,
@@ -169,6 +175,7 @@ impl<'a> Checker<'a> {
             unresolved: Vec::new(),
             sites: Vec::new(),
             late: Vec::new(),
+            layouts: Vec::new(),
             options: Vec::new(),
             options_size: 0,
             scope: Scope::default(),
@@ -184,6 +191,7 @@ impl<'a> Checker<'a> {
         self.unresolved.clear();
         self.sites.clear();
         self.late.clear();
+        self.layouts.clear();
         self.options.clear();
         self.options_size = 0;
         self.pending.clear();
@@ -207,6 +215,7 @@ impl<'a> Checker<'a> {
             late: self.late.clone(),
             probes,
             task: self.task.flatten(),
+            layouts: self.layouts.clone(),
         }
     }
 

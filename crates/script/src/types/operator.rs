@@ -2,7 +2,6 @@
 
 use super::expr::number;
 use super::infer::{Flex, Shape, join, join_ints, smallest};
-use super::lvalue::plus_scaled;
 use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Arithmetic, Comparison, Expr, ExprKind, Int, Type};
@@ -268,18 +267,17 @@ impl Checker<'_> {
         right: Expr,
         span: Span,
     ) -> Expr {
-        if let (Type::Pointer { to, .. }, Some(_)) = (&left.ty, number(&right.ty))
+        if let (Type::Pointer { to, space }, Some(_)) = (&left.ty, number(&right.ty))
             && matches!(op, BinaryOp::Add | BinaryOp::Sub)
         {
-            // As GNU C does, `void *` moves by bytes.
-            let size = to.size().max(1);
-            return plus_scaled(left, right, size, op == BinaryOp::Sub);
+            let (to, space) = (to.clone(), *space);
+            return self.plus_elements(left, right, &to, space, op == BinaryOp::Sub);
         }
-        if let (Some(_), Type::Pointer { to, .. }) = (number(&left.ty), &right.ty)
+        if let (Some(_), Type::Pointer { to, space }) = (number(&left.ty), &right.ty)
             && op == BinaryOp::Add
         {
-            let size = to.size().max(1);
-            return plus_scaled(right, left, size, false);
+            let (to, space) = (to.clone(), *space);
+            return self.plus_elements(right, left, &to, space, false);
         }
         let (Some(x), Some(y)) = (number(&left.ty), number(&right.ty)) else {
             return self.operand_error(op, &left, &right, span);

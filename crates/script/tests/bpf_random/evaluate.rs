@@ -188,6 +188,7 @@ impl State<'_> {
         Datum::Number(match op {
             Op::Const(c) => *c as u64,
             Op::Late(_) => LATE,
+            Op::Layout(layout) => layout.value as u64,
             Op::Ctx => return Datum::Pointer(Region::Ctx, 0),
             Op::SlotAddr(slot) => return Datum::Pointer(Region::Slot(slot.0), 0),
             Op::MapRef(_) => return Datum::Pointer(Region::Map, 0),
@@ -231,6 +232,16 @@ impl State<'_> {
                 base,
                 offset,
             } => extend(*bytes, *signed, self.load_number(*base, *offset, *bytes)),
+            Op::LoadAt {
+                bytes,
+                signed,
+                base,
+                offset,
+            } => extend(
+                *bytes,
+                *signed,
+                self.load_number(*base, offset.value as i32, *bytes),
+            ),
             Op::Store {
                 bytes,
                 base,

@@ -115,7 +115,13 @@ fn compare(seed: u64, function: &Function, expected: &Outcome, ctx: &[u8]) {
         map: SCRATCH,
         entry: 1,
     });
-    let code = match bpf::emit(function, &Emit { scratch }) {
+    let code = match bpf::emit(
+        function,
+        &Emit {
+            scratch,
+            late: None,
+        },
+    ) {
         Ok(code) => code,
         Err(error) => panic!("seed {seed}: {error}\n{function}"),
     };

@@ -36,6 +36,7 @@ pub(crate) fn checked(source: &str, setup: &Setup) -> (Program, Vec<Diagnostic>)
     let (script, mut found) = parse(source, &positional);
     let catalogue: &dyn Catalogue = &setup.catalogue;
     let inputs = Inputs {
+        portable: false,
         btf: setup.btf.as_ref(),
         catalogue,
         positional: setup.positional.clone(),
@@ -259,5 +260,39 @@ pub(crate) fn btf_with(helpers: &[(&str, i32)]) -> Btf {
         ],
     );
     b.add_ptr(task);
+    let entry = b.add_struct("trace_entry", 8, &[NewMember::new("pid", int, 32)]);
+    b.add_struct(
+        "trace_event_raw_sched_switch",
+        64,
+        &[
+            NewMember::new("ent", entry, 0),
+            NewMember::new("prev_comm", name16, 64),
+            NewMember::new("prev_pid", int, 192),
+            NewMember::new("prev_prio", int, 224),
+            NewMember::new("prev_state", long, 256),
+            NewMember::new("next_comm", name16, 320),
+            NewMember::new("next_pid", int, 448),
+            NewMember::new("next_prio", int, 480),
+        ],
+    );
+    b.add_struct(
+        "trace_event_raw_sched_process_exec",
+        20,
+        &[
+            NewMember::new("ent", entry, 0),
+            NewMember::new("__data_loc_filename", uint, 64),
+            NewMember::new("pid", int, 96),
+            NewMember::new("old_pid", int, 128),
+        ],
+    );
+    b.add_struct(
+        "trace_event_raw_sched_wakeup_template",
+        28,
+        &[
+            NewMember::new("ent", entry, 0),
+            NewMember::new("comm", name16, 64),
+            NewMember::new("pid", int, 192),
+        ],
+    );
     Btf::parse(b.finish()).expect("the types are well formed")
 }

@@ -111,6 +111,7 @@ fn is_free(op: &Op) -> bool {
         op,
         Op::Const(_)
             | Op::Late(_)
+            | Op::Layout(_)
             | Op::Ctx
             | Op::SlotAddr(_)
             | Op::MapRef(_)
@@ -123,6 +124,8 @@ fn is_shared(op: &Op, types: &[Ty]) -> bool {
     match op {
         Op::Const(_)
         | Op::Late(_)
+        | Op::Layout(_)
+        | Op::LoadAt { .. }
         | Op::Ctx
         | Op::SlotAddr(_)
         | Op::MapRef(_)

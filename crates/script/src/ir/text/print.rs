@@ -3,7 +3,9 @@
 use std::fmt::{self, Write};
 
 use crate::diagnostic::Span;
-use crate::ir::{Block, Function, Inst, Op, Pointer, SlotId, Target, Terminator, Ty, Value};
+use crate::ir::{
+    Block, Function, Inst, Layout, Op, Pointer, SlotId, Target, Terminator, Ty, Value,
+};
 
 impl fmt::Display for Value {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -58,6 +60,21 @@ impl fmt::Display for Op {
         match self {
             Op::Const(c) => write!(f, "const {c}"),
             Op::Late(id) => write!(f, "late {}", id.0),
+            Op::Layout(layout) => write!(f, "layout {} = {}", layout.id.0, layout.value),
+            Op::LoadAt {
+                bytes,
+                signed,
+                base,
+                offset,
+            } => {
+                let Layout { id, value } = offset;
+                write!(
+                    f,
+                    "loadat{bytes}{} {base} + {} = {value}",
+                    sign(*signed),
+                    id.0
+                )
+            }
             Op::Ctx => f.write_str("ctx"),
             Op::SlotAddr(slot) => write!(f, "slot {slot}"),
             Op::MapRef(map) => write!(f, "map {}", map.0),

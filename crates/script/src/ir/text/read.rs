@@ -6,8 +6,8 @@ use kscope_spec::{LateId, MapId};
 
 use crate::diagnostic::Span;
 use crate::ir::{
-    BinOp, Block, BlockData, Cond, Function, Inst, Op, Pointer, Slot, SlotId, Target, Terminator,
-    Ty, Value,
+    BinOp, Block, BlockData, Cond, Function, Inst, Layout, LayoutId, Op, Pointer, Slot, SlotId,
+    Target, Terminator, Ty, Value,
 };
 
 /// Values, blocks and slots above this number are refused, so that a typing error costs no memory.
@@ -336,6 +336,13 @@ impl<'a> Reader<'a> {
         Ok((base, self.number()?))
     }
 
+    fn layout(&mut self) -> Result<Layout, ReadError> {
+        let id = LayoutId(self.number()?);
+        self.expect("=")?;
+        let value = self.number()?;
+        Ok(Layout { id, value })
+    }
+
     fn inst(&mut self) -> Result<Inst, ReadError> {
         let result = if self.rest.starts_with('v') {
             let value = self.typed_value()?;
@@ -363,6 +370,17 @@ impl<'a> Reader<'a> {
         Ok(match (name, bytes) {
             ("const", 0) => Op::Const(self.number()?),
             ("late", 0) => Op::Late(LateId(self.number()?)),
+            ("layout", 0) => Op::Layout(self.layout()?),
+            ("loadat", 1 | 2 | 4 | 8) => {
+                let base = self.value()?;
+                self.expect("+")?;
+                Op::LoadAt {
+                    bytes,
+                    signed,
+                    base,
+                    offset: self.layout()?,
+                }
+            }
             ("ctx", 0) => Op::Ctx,
             ("slot", 0) => {
                 self.expect("s")?;

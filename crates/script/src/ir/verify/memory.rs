@@ -17,6 +17,11 @@ impl Verifier<'_> {
                 self.within(base, offset, u32::from(bytes));
                 Some(Ty::I64)
             }
+            Op::LoadAt { bytes, base, .. } => {
+                self.access_size(bytes);
+                self.require(self.ty(base) == Ty::Ptr(Pointer::Ctx), Kind::Pointer(base));
+                Some(Ty::I64)
+            }
             Op::Store {
                 bytes,
                 base,

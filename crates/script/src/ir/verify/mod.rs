@@ -187,7 +187,7 @@ impl<'a> Verifier<'a> {
     /// Checks the operands and gives the type of the result.
     fn op(&mut self, op: &Op) -> Option<Ty> {
         match op {
-            Op::Const(_) | Op::Late(_) => Some(Ty::I64),
+            Op::Const(_) | Op::Late(_) | Op::Layout(_) => Some(Ty::I64),
             Op::Ctx => Some(Ty::Ptr(Pointer::Ctx)),
             Op::SlotAddr(slot) => {
                 let exists = slot.index() < self.function.slots.len();
@@ -222,6 +222,7 @@ impl<'a> Verifier<'a> {
                 Some(Ty::I64)
             }
             Op::Load { .. }
+            | Op::LoadAt { .. }
             | Op::Store { .. }
             | Op::AtomicAdd { .. }
             | Op::Zero { .. }

@@ -1,0 +1,76 @@
+//! Objects of `kscope build`: scripts that are compiled already.
+
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::path::Path;
+
+use kscope_bpf::spec::elf::Elf;
+use kscope_bpf::spec::read;
+use kscope_script::Compiled;
+use kscope_script::portable::{SECTION, Saved};
+
+use crate::error::Failure;
+use crate::tracing::Source;
+
+/// How ELF files begin.
+const MAGIC: [u8; 4] = *b"\x7fELF";
+
+/// Largest object in bytes.
+const LARGEST: u64 = 64 << 20;
+
+/// A script that was compiled before.
+pub(crate) struct Object {
+    /// The script, for messages.
+    pub(crate) source: Source,
+    /// What became of it.
+    pub(crate) compiled: Compiled,
+}
+
+impl Object {
+    /// Opens an object; none where the file is of another kind, or cannot be read at all.
+    ///
+    /// # Errors
+    ///
+    /// Where it is an object that is damaged, or no script, or of a newer kscope.
+    pub(crate) fn open(file: &str) -> Result<Option<Object>, Failure> {
+        let Some(bytes) = bytes(Path::new(file)) else {
+            return Ok(None);
+        };
+        let bytes = bytes.map_err(|error| Failure::new(format!("cannot read {file}: {error}")))?;
+        if bytes.len() as u64 > LARGEST {
+            let message = format!("{file} has more than {LARGEST} bytes, which no object has");
+            return Err(Failure::new(message));
+        }
+        let failed = |why: String| Failure::new(format!("cannot run {file}: {why}"));
+        let elf = Elf::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+        let Some((_, section)) = elf.named(SECTION) else {
+            let failure = failed("it is no script: it has no plan of what to print".to_owned());
+            return Err(failure.hint("`kscope build` makes objects that can be run"));
+        };
+        let saved = Saved::parse(section.data).map_err(|error| failed(error.to_string()))?;
+        let spec = read::object(&bytes).map_err(|error| failed(error.to_string()))?;
+        let source = Source {
+            name: saved.name.clone(),
+            text: saved.source.clone(),
+        };
+        let compiled = saved
+            .join(spec)
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(Some(Object { source, compiled }))
+    }
+}
+
+/// Reads a file that begins as ELF files do.
+fn bytes(path: &Path) -> Option<io::Result<Vec<u8>>> {
+    // What is no regular file would be used up by looking at it.
+    let file = path.metadata().ok().filter(std::fs::Metadata::is_file);
+    let mut file = file.and_then(|_| File::open(path).ok())?;
+    let mut magic = [0; MAGIC.len()];
+    file.read_exact(&mut magic).ok()?;
+    if magic != MAGIC {
+        return None;
+    }
+    let mut bytes = magic.to_vec();
+    let read = file.take(LARGEST).read_to_end(&mut bytes);
+    Some(read.map(|_| bytes))
+}
