@@ -481,6 +481,47 @@ fn namespaces_look_sockets_up_by_program() {
 }
 
 #[test]
+fn packets_are_dissected_by_program() {
+    let kernel = kernel_or_skip!();
+    let attach = AttachKind::Expected(AttachType::FlowDissector);
+    // BPF_FLOW_DISSECTOR_CONTINUE where the kernel has it, else BPF_OK.
+    let object = load(&kernel, ProgramType::FlowDissector, &attach, 0).expect("Linux 4.20");
+    let namespace = File::open("/proc/self/ns/net").expect("there");
+    let link = program(&object)
+        .attach_namespace(namespace.as_fd())
+        .expect("none is there");
+    assert!(matches!(
+        link.details().expect("a link").kind,
+        LinkKind::Namespace {
+            attach_type: Some(AttachType::FlowDissector),
+            ..
+        }
+    ));
+    let taken = second(&object).attach_namespace(namespace.as_fd());
+    assert!(matches!(taken, Err(Error::Os { .. })), "{taken:?}");
+    link.replace(program(&object), second(&object))
+        .expect("as it was");
+    link.detach().expect("was attached");
+    drop(
+        second(&object)
+            .attach_namespace(namespace.as_fd())
+            .expect("none is there"),
+    );
+}
+
+#[test]
+fn only_sockets_that_share_an_address_have_someone_to_choose() {
+    let kernel = kernel_or_skip!();
+    let attach = AttachKind::Expected(AttachType::SkReuseportSelect);
+    let object = load(&kernel, ProgramType::SkReuseport, &attach, 1).expect("Linux 4.19");
+    let alone = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port");
+    let refused = program(&object).attach_reuseport(alone.as_fd());
+    assert!(matches!(refused, Err(Error::Os { .. })), "{refused:?}");
+    let wrong = program(&object).attach_socket(alone.as_fd());
+    assert!(matches!(wrong, Err(Error::Invalid { .. })), "{wrong:?}");
+}
+
+#[test]
 fn maps_of_sockets_have_programs() {
     let kernel = kernel_or_skip!();
     let attach = AttachKind::Expected(AttachType::SkMsgVerdict);

@@ -153,4 +153,6 @@ impl Drop for Link {
 }
 
 #[cfg(test)]
+mod fake_tests;
+#[cfg(test)]
 mod tests;

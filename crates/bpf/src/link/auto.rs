@@ -29,7 +29,7 @@ pub enum AttachOutcome {
     NeedsTarget {
         /// What it attaches to, for example `a network interface`.
         to: &'static str,
-        /// The method of [`Program`] that attaches it.
+        /// The method of [`Program`] or [`Object`] that attaches it.
         method: &'static str,
     },
     /// It could not be attached.
@@ -55,7 +55,7 @@ impl std::fmt::Display for AttachOutcome {
         match self {
             AttachOutcome::Attached(link) => write!(f, "attached to {}", link.target()),
             AttachOutcome::NeedsTarget { to, method } => {
-                write!(f, "its section does not name {to}: Program::{method} does")
+                write!(f, "its section does not name {to}: {method} does")
             }
             AttachOutcome::Failed(error) => error.fmt(f),
         }
@@ -138,27 +138,31 @@ impl Object {
 /// Says by which method a program is attached whose section could name its target, and does not.
 fn without_target(kind: &str) -> Option<AttachOutcome> {
     Some(match kind {
-        "kprobe+" | "kretprobe+" => AttachOutcome::needs("a kernel function", "attach_kprobe"),
-        "ksyscall+" | "kretsyscall+" => AttachOutcome::needs("a system call", "attach_ksyscall"),
+        "kprobe+" | "kretprobe+" => {
+            AttachOutcome::needs("a kernel function", "Program::attach_kprobe")
+        }
+        "ksyscall+" | "kretsyscall+" => {
+            AttachOutcome::needs("a system call", "Program::attach_ksyscall")
+        }
         "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
-            AttachOutcome::needs("kernel functions", "attach_kprobe_multi")
+            AttachOutcome::needs("kernel functions", "Program::attach_kprobe_multi")
         }
         "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
-            AttachOutcome::needs("a place in a file", "attach_uprobe")
+            AttachOutcome::needs("a place in a file", "Program::attach_uprobe")
         }
         "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
         | "uprobe.session+" | "uprobe.session.s+" => {
-            AttachOutcome::needs("places in a file", "attach_uprobe_multi")
+            AttachOutcome::needs("places in a file", "Program::attach_uprobe_multi")
         }
         "usdt+" | "usdt.s+" => AttachOutcome::NeedsTarget {
             to: "a USDT probe",
-            method: "attach_usdt",
+            method: "Object::attach_usdt",
         },
         "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => {
-            AttachOutcome::needs("a tracepoint", "attach_tracepoint")
+            AttachOutcome::needs("a tracepoint", "Program::attach_tracepoint")
         }
         "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+" | "raw_tracepoint.w+"
-        | "raw_tp.w+" => AttachOutcome::needs("a raw tracepoint", "attach_raw_tracepoint"),
+        | "raw_tp.w+" => AttachOutcome::needs("a raw tracepoint", "Program::attach_raw_tracepoint"),
         _ => return None,
     })
 }
@@ -168,22 +172,24 @@ fn elsewhere(kind: &str) -> AttachOutcome {
     let head = kind.trim_end_matches('+');
     let head = head.split(['/', '.']).next().unwrap_or_default();
     match head {
-        "xdp" => AttachOutcome::needs("a network interface", "attach_xdp"),
-        "tcx" => AttachOutcome::needs("a network interface", "attach_tcx"),
-        "tc" | "classifier" => AttachOutcome::needs("a network interface", "attach_tc"),
-        "netkit" => AttachOutcome::needs("a netkit device", "attach_netkit"),
+        "xdp" => AttachOutcome::needs("a network interface", "Program::attach_xdp"),
+        "tcx" => AttachOutcome::needs("a network interface", "Program::attach_tcx"),
+        "tc" | "classifier" => AttachOutcome::needs("a network interface", "Program::attach_tc"),
+        "netkit" => AttachOutcome::needs("a netkit device", "Program::attach_netkit"),
         "cgroup" | "cgroup_skb" | "sockops" | "lsm_cgroup" => {
-            AttachOutcome::needs("a cgroup", "attach_cgroup")
+            AttachOutcome::needs("a cgroup", "Program::attach_cgroup")
         }
-        "sk_skb" | "sk_msg" => AttachOutcome::needs("a map of sockets", "attach_socket_map"),
+        "sk_skb" | "sk_msg" => {
+            AttachOutcome::needs("a map of sockets", "Program::attach_socket_map")
+        }
         "sk_lookup" | "flow_dissector" => {
-            AttachOutcome::needs("a network namespace", "attach_namespace")
+            AttachOutcome::needs("a network namespace", "Program::attach_namespace")
         }
-        "socket" => AttachOutcome::needs("a socket", "attach_socket"),
-        "sk_reuseport" => AttachOutcome::needs("a socket", "attach_reuseport"),
-        "netfilter" => AttachOutcome::needs("a netfilter hook", "attach_netfilter"),
-        "perf_event" => AttachOutcome::needs("a perf event", "attach_perf"),
-        "syscall" => AttachOutcome::needs("a caller", "test_run"),
+        "socket" => AttachOutcome::needs("a socket", "Program::attach_socket"),
+        "sk_reuseport" => AttachOutcome::needs("a socket", "Program::attach_reuseport"),
+        "netfilter" => AttachOutcome::needs("a netfilter hook", "Program::attach_netfilter"),
+        "perf_event" => AttachOutcome::needs("a perf event", "Program::attach_perf"),
+        "syscall" => AttachOutcome::needs("a caller", "Program::test_run"),
         "lwt_in" | "lwt_out" | "lwt_xmit" | "lwt_seg6local" | "action" => {
             AttachOutcome::Failed(Error::Unsupported {
                 feature: format!(
@@ -196,8 +202,8 @@ fn elsewhere(kind: &str) -> AttachOutcome {
             feature: "attaching of infrared decoders in this library".to_owned(),
             since: None,
         }),
-        "struct_ops" => AttachOutcome::needs("its table of functions", "attach_struct_ops"),
-        "" => AttachOutcome::needs("anything", "attach_…"),
+        "struct_ops" => AttachOutcome::needs("its table of functions", "Object::attach_table"),
+        "" => AttachOutcome::needs("anything", "Program::attach_…"),
         _ => AttachOutcome::Failed(Error::Unsupported {
             feature: format!("attaching of section {head} by its name"),
             since: None,

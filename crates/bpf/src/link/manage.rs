@@ -349,8 +349,7 @@ impl Link {
             .link_update(self.bpf_link()?, program.as_fd(), old_fd);
         updated.map_err(|errno| match errno {
             Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSUPP => {
-                let other = self.details().ok().filter(|_| program.kind() != crate::spec::ProgramType::Unspec);
-                let updatable = other.is_some_and(|details| {
+                let updatable = self.details().is_ok_and(|details| {
                     matches!(
                         details.kind,
                         LinkKind::Cgroup { .. }
