@@ -281,3 +281,6 @@ impl Reader<'_> {
         self.array(offset).map(u64::from_le_bytes)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -171,6 +171,25 @@ fn relocations() {
 }
 
 #[test]
+fn relocations_with_addends() {
+    let mut o = Object::new(ByteOrder::Little);
+    let x = o.global_variable(".bss", "x", &[0; 4]);
+    user(&mut o, "p", x);
+    o.global("tc", "other", &NOTHING);
+    let mut bytes = o.bytes();
+    let table = u64::from_le_bytes(*bytes[40..].first_chunk().expect("a header")) as usize;
+    for header in (table..bytes.len()).step_by(64) {
+        if bytes[header + 4] == 9 {
+            bytes[header + 4] = 4;
+        }
+    }
+    let spec = read::object(&bytes).expect("an object");
+    let why: Vec<Option<&str>> = spec.programs.iter().map(|p| p.refused.as_deref()).collect();
+    let expected = "section 'xdp/p' has relocations with addends (SHT_RELA): clang and GCC write SHT_REL for eBPF";
+    assert_eq!(why, [Some(expected), None]);
+}
+
+#[test]
 fn core_relocations() {
     check(
         |o| {
