@@ -6,31 +6,48 @@ use std::time::Duration;
 
 use crate::deadline;
 
-/// Programs, and the Debian packages that bring them.
-const NEEDED: [(&str, &str); 3] = [
+/// What guests are made with, and the Debian packages that bring it.
+const GUESTS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("xz", "xz-utils"),
 ];
 
-/// How long apt may take.
+/// What tests of objects compile and compare with; they are skipped where it is missing.
+const OBJECTS: &[(&str, &str)] = &[
+    ("clang", "clang"),
+    ("bpftool", "bpftool"),
+    ("/usr/include/bpf/bpf_helpers.h", "libbpf-dev"),
+];
+
+/// The kernel's own tests of eBPF; not every release of Debian has this one.
+const SOURCES: &[(&str, &str)] = &[("/usr/src/linux-source-6.1.tar.xz", "linux-source-6.1")];
+
+/// How long apt may take each time.
 const LIMIT: Duration = Duration::from_secs(240);
 
 /// Installs what is missing when this is root on a machine with apt; what cannot be installed is skipped for later on.
 pub(crate) fn install() {
-    let is_missing = |program: &str| {
+    for needed in [GUESTS, OBJECTS, SOURCES] {
+        install_all(needed);
+    }
+}
+
+fn install_all(needed: &[(&str, &'static str)]) {
+    let is_missing = |file: &str| {
         let path = std::env::var_os("PATH").unwrap_or_default();
-        !std::env::split_paths(&path).any(|folder| folder.join(program).exists())
+        let sbin = ["/usr/sbin".into(), "/sbin".into()];
+        !std::env::split_paths(&path)
+            .chain(sbin)
+            .any(|folder| folder.join(file).exists())
     };
-    let packages = NEEDED
-        .into_iter()
-        .filter(|(program, _)| is_missing(program));
-    let packages: Vec<&str> = packages.map(|(_, package)| package).collect();
+    let packages = needed.iter().filter(|(file, _)| is_missing(file));
+    let packages: Vec<&str> = packages.map(|(_, package)| *package).collect();
     if packages.is_empty() {
         return;
     }
     if !is_root() || !Path::new("/usr/bin/apt-get").exists() {
-        println!("missing, and needed for guests: {}", packages.join(" "));
+        println!("missing, and tests need it: {}", packages.join(" "));
         return;
     }
     println!("installing {}", packages.join(" "));
