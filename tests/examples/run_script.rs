@@ -42,6 +42,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let compiled = done.compiled.ok_or("the script is wrong")?;
 
     let request = Request {
+        numbers: Vec::new(),
         options: Options::parse(&compiled.plan, &[])?,
         compiled,
         name: "example".to_owned(),

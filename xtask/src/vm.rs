@@ -6,6 +6,7 @@ mod guest;
 mod initramfs;
 mod kernel;
 mod modules;
+mod objects;
 mod report;
 
 use std::path::PathBuf;
@@ -81,6 +82,8 @@ pub(crate) struct Payload {
     busybox: PathBuf,
     /// Modules that the suites name, and those asked for.
     modules: Vec<String>,
+    /// Other files, by their names in the guest.
+    files: Vec<(String, PathBuf)>,
 }
 
 /// One kernel's results.
@@ -220,9 +223,11 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     }
     let mut modules = options.modules.clone();
     let mut last = Vec::new();
+    let mut scripts = Vec::new();
     for suite in &suites {
         let source = std::fs::read_to_string(suite_source(suite)).unwrap_or_default();
         modules.extend(modules::named_in(&source));
+        scripts.extend(objects::named_in(&source));
         if is_last(&source) {
             last.push(suite.as_str());
         }
@@ -235,7 +240,14 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
             .ok(),
         Kscope::Absent => None,
     };
+    let files = match &kscope {
+        Some(kscope) if !scripts.is_empty() => objects::build(&scripts, kscope)
+            .inspect_err(|why| println!("{why}; tests that need it will fail"))
+            .unwrap_or_default(),
+        _ => Vec::new(),
+    };
     Ok(Payload {
+        files,
         cases,
         kscope,
         busybox: kernel::busybox()?,

@@ -6,10 +6,12 @@ use std::path::Path;
 
 use kscope_bpf::spec::elf::Elf;
 use kscope_bpf::spec::read;
+use kscope_runtime::{LiveCatalogue, expand_again};
 use kscope_script::Compiled;
-use kscope_script::portable::{SECTION, Saved};
+use kscope_script::portable::{SECTION, Saved, parameter};
 
 use crate::error::Failure;
+use crate::place::Place;
 use crate::tracing::Source;
 
 /// How ELF files begin.
@@ -57,6 +59,37 @@ impl Object {
             .join(spec)
             .map_err(|error| failed(error.to_string()))?;
         Ok(Some(Object { source, compiled }))
+    }
+
+    /// Attaches what has wildcards to what matches them on this kernel.
+    pub(crate) fn expand(&mut self, place: &Place) {
+        let btf = place.btf.as_ref().ok();
+        let catalogue = LiveCatalogue::new(&place.target, btf);
+        expand_again(&mut self.compiled.plan, &catalogue);
+    }
+
+    /// Gives the parameters that were left out when the object was built their values.
+    ///
+    /// # Errors
+    ///
+    /// Where one is no number, or none is asked for.
+    pub(crate) fn numbers(&self, given: &[String]) -> Result<Vec<(String, u64)>, Failure> {
+        let mut numbers = Vec::new();
+        for (place, text) in (1..).zip(given) {
+            let name = parameter(place);
+            if !self.compiled.spec.late.iter().any(|late| late.name == name) {
+                let message = format!("the object takes no {name}");
+                return Err(Failure::usage(message).hint(
+                    "parameters that it was built with stay; it takes those that were left out then",
+                ));
+            }
+            let value = text.parse::<i64>().map(i64::cast_unsigned);
+            let value = value.map_err(|_| {
+                Failure::usage(format!("{name} is used as a number but given \"{text}\""))
+            })?;
+            numbers.push((name, value));
+        }
+        Ok(numbers)
     }
 }
 

@@ -209,6 +209,8 @@ pub(crate) struct Run {
     pub(crate) name: String,
     /// Values of the script's options as given.
     pub(crate) options: Vec<(String, Option<String>)>,
+    /// Values of $1, $2, … that were left out when it was built, by name.
+    pub(crate) numbers: Vec<(String, u64)>,
     /// A command to run and trace.
     pub(crate) command: Option<String>,
     /// Whether the exit code is the script's alone, whatever the command's is.
@@ -259,6 +261,7 @@ pub(crate) fn run(
     let request = Request {
         compiled,
         options,
+        numbers: run.numbers.clone(),
         name: run.name.clone(),
         source: source.text.clone(),
         pid: run.pid,

@@ -18,6 +18,7 @@ mod options;
 mod resolve;
 mod session;
 mod target;
+mod wildcards;
 
 pub use catalogue::LiveCatalogue;
 pub use error::Error;
@@ -25,3 +26,4 @@ pub use meaning::duration;
 pub use options::{OptionValue, Options};
 pub use session::{Request, Session, Sink, Stop, Summary, Wishes};
 pub use target::Target;
+pub use wildcards::expand_again;

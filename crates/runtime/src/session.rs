@@ -44,6 +44,8 @@ pub struct Request {
     pub compiled: Compiled,
     /// The values of its options.
     pub options: Options,
+    /// Values of late numbers by name: the parameters that were left out when it was built.
+    pub numbers: Vec<(String, u64)>,
     /// Name of what prints rows: that of the tool, or `script`.
     pub name: String,
     /// The script's source, for the places of messages.
@@ -148,6 +150,7 @@ impl Session {
         let Request {
             compiled,
             options,
+            numbers,
             name,
             source,
             pid,
@@ -186,6 +189,9 @@ impl Session {
             .filter(|late| late.kind == LateKind::Number)
         {
             loader = loader.late(late.name.clone(), 0);
+        }
+        for (name, value) in numbers {
+            loader = loader.late(name, value);
         }
         loader = loader.late(START_TIME, start);
         for (name, value) in options.numbers(&plan, &spec) {

@@ -199,6 +199,11 @@ pub struct ProbePlan {
     pub name: String,
     /// What to attach to; several after a wildcard that shares one program.
     pub attach: Vec<Attach>,
+    /// Patterns that some of these match, the pattern in the place of the name.
+    pub patterns: Vec<Attach>,
+    /// Whether what else matches the patterns on another kernel may be attached to as well: the
+    /// program does not depend on where it is attached.
+    pub open: bool,
     /// Conditions on options alone that its predicate begins with: where one does not hold, the
     /// program is neither loaded nor attached. Set by lowering.
     pub when: Vec<OptionCondition>,

@@ -132,6 +132,9 @@ fn pack(
             .ok_or_else(|| format!("{}: no file name", file.display()))?;
         programs.push((format!("bin/{}", name.display()), read(file)?));
     }
+    for (name, file) in &payload.files {
+        programs.push((name.clone(), read(file)?));
+    }
     let mut packed: Vec<&str> = Vec::new();
     for case in cases {
         if !packed.contains(&case.suite.as_str()) {
@@ -164,7 +167,10 @@ fn pack(
     let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let write = || -> std::io::Result<()> {
         let mut archive = Initramfs::new(BufWriter::new(file));
-        for name in ["bin", "etc", "guest", "modules", "root", "tests", "usr"] {
+        let folders = [
+            "bin", "etc", "foreign", "guest", "modules", "objects", "root", "tests", "usr",
+        ];
+        for name in folders {
             archive.folder(name)?;
         }
         archive.link("sbin", "bin")?;

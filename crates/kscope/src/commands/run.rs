@@ -147,16 +147,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?;
+    let mut numbers = Vec::new();
     let (source, compiled) = match given {
         Given::Script(source) => {
             let compiled = setup.compile(&place, &source)?;
             (source, compiled)
         }
-        Given::Object(object) => {
-            if !setup.positional.is_empty() {
-                let message = "an object takes no $1, $2, …: they were given when it was built";
-                return Err(Failure::usage(message));
-            }
+        Given::Object(mut object) => {
+            object.expand(&place);
+            numbers = object.numbers(&setup.positional)?;
             require_probes(&object.compiled, None)?;
             (object.source, object.compiled)
         }
@@ -168,6 +167,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let run = Run {
         name: SCRIPT.to_owned(),
         options,
+        numbers,
         command: output.command.clone(),
         pid: output.pid,
         dry_run: output.dry_run,

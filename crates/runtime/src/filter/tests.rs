@@ -45,6 +45,8 @@ fn filtered(attach: Attach) -> Spec {
     let mut spec = spec();
     let plan = Plan {
         probes: vec![ProbePlan {
+            patterns: Vec::new(),
+            open: false,
             program: ProgramId(0),
             name: "probe".to_owned(),
             attach: vec![attach],

@@ -31,6 +31,12 @@ pub(crate) const MAPS_SECTION: &str = ".maps";
 /// `BPF_F_RDONLY_PROG`
 const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
 
+/// Names the late value of a parameter (`$1`) that was not given when the script was built.
+#[must_use]
+pub fn parameter(number: u32) -> String {
+    format!("${number}")
+}
+
 /// Makes the map of the late values. Options have their defaults; what only kscope finds out is 0.
 pub(crate) fn late_map(late: &[LateValue], plan: &Plan) -> MapSpec {
     let value = |(index, late): (usize, &LateValue)| -> u64 {
@@ -177,7 +183,9 @@ fn name_maps(spec: &mut Spec) {
 /// Names the section of a program by what it is attached to; where that is more than one thing,
 /// or nothing a section can say, by its type alone.
 fn section(kind: ProgramType, probe: Option<&ProbePlan>) -> String {
-    let point = match probe.map(|probe| probe.attach.as_slice()) {
+    // What a pattern stands for is known where it runs.
+    let named = probe.filter(|probe| probe.patterns.is_empty());
+    let point = match named.map(|probe| probe.attach.as_slice()) {
         Some([one]) => Some(one),
         _ => None,
     };

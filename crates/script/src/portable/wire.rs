@@ -361,6 +361,8 @@ record!(ProbePlan {
     program,
     name,
     attach,
+    patterns,
+    open,
     when
 });
 record!(OptionCondition {

@@ -4,7 +4,9 @@ use super::infer::{join, smallest};
 use super::{Checker, DEPTH, literal, make, poison};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, FieldType, Int, Stmt, Type};
+use crate::portable;
 use crate::syntax::tree;
+use kscope_spec::LateKind;
 
 impl Checker<'_> {
     /// Checks an expression; what is wrong is reported and becomes one of type `void`.
@@ -205,6 +207,11 @@ impl Checker<'_> {
     fn positional(&mut self, n: u32, span: Span) -> Expr {
         let index = n.checked_sub(1).map(|i| i as usize);
         let Some(text) = index.and_then(|i| self.inputs.positional.get(i)) else {
+            if self.inputs.portable {
+                // Whoever runs it gives the number.
+                let late = self.late_value(&portable::parameter(n), LateKind::Number);
+                return make(ExprKind::Late(late), Type::I64, span);
+            }
             return literal(0, span);
         };
         match parse_number(text) {

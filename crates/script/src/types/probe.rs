@@ -26,6 +26,10 @@ pub(super) struct Unit {
     name: String,
     attach: Vec<Attach>,
     record: Option<Arc<Record>>,
+    /// Patterns that the attach points come of.
+    patterns: Vec<Attach>,
+    /// Whether what else matches the patterns elsewhere may run the program as well.
+    open: bool,
     /// Set where there is nothing to attach to: the body is checked for its types alone.
     dead: bool,
 }
@@ -50,6 +54,8 @@ struct Point {
     /// As written.
     written: String,
     record: Option<Arc<Record>>,
+    /// The pattern that it matches.
+    pattern: Option<Attach>,
 }
 
 impl Checker<'_> {
@@ -66,6 +72,7 @@ impl Checker<'_> {
             attached = attached.saturating_add(points.len());
             let first = units.len();
             for point in points {
+                let pattern = point.pattern.clone();
                 let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
                     !uses.probe
                         && u.provider == point.provider
@@ -83,6 +90,9 @@ impl Checker<'_> {
                             unit.name = format!("{},{name}", unit.name);
                         }
                         unit.attach.push(point.attach);
+                        if let Some(pattern) = pattern.filter(|p| !unit.patterns.contains(p)) {
+                            unit.patterns.push(pattern);
+                        }
                     }
                     None => units.push(Unit {
                         probe: index,
@@ -95,6 +105,8 @@ impl Checker<'_> {
                         },
                         attach: vec![point.attach],
                         record: point.record,
+                        patterns: pattern.into_iter().collect(),
+                        open: !uses.probe && !uses.args,
                         dead: false,
                     }),
                 }
@@ -148,6 +160,8 @@ impl Checker<'_> {
             name: name.unwrap_or_default(),
             attach: Vec::new(),
             record,
+            patterns: Vec::new(),
+            open: false,
             dead: true,
         }
     }
@@ -186,6 +200,7 @@ impl Checker<'_> {
         let Some((provider, target)) = self.target(point) else {
             return;
         };
+        let (first, pattern) = (out.len(), target.pattern());
         let mut push = |context, attach, name: String, written: &str, record| {
             out.push(Point {
                 provider,
@@ -194,6 +209,7 @@ impl Checker<'_> {
                 name,
                 written: written.to_owned(),
                 record,
+                pattern: None,
             });
         };
         match target {
@@ -258,6 +274,9 @@ impl Checker<'_> {
                     push(context, attach, name, &written, None);
                 }
             }
+        }
+        for point in out.iter_mut().skip(first) {
+            point.pattern.clone_from(&pattern);
         }
     }
 
@@ -467,6 +486,8 @@ impl Checker<'_> {
                 program: ProgramId(program),
                 name: unit.name.clone(),
                 attach: unit.attach.clone(),
+                patterns: unit.patterns.clone(),
+                open: unit.open,
                 when: Vec::new(),
             },
             vars,

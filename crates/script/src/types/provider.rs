@@ -1,6 +1,7 @@
 //! Attach points as written: which kind of probe, and what of.
 
 use super::{Checker, did_you_mean};
+use crate::catalogue::is_pattern;
 use crate::diagnostic::Diagnostic;
 use crate::near::nearest;
 use crate::plan::{Attach, Rate};
@@ -56,6 +57,45 @@ pub(super) enum Target {
         offset: u64,
         on_return: bool,
     },
+}
+
+impl Target {
+    /// Gives the pattern, where it is one, in the place of the name.
+    pub(super) fn pattern(&self) -> Option<Attach> {
+        let (is_pattern, pattern) = match self {
+            Target::Plain(_) => return None,
+            Target::Tracepoint { category, event } => (
+                is_pattern(category) || is_pattern(event),
+                Attach::Tracepoint {
+                    category: category.clone(),
+                    event: event.clone(),
+                },
+            ),
+            Target::RawTracepoint { event } => (
+                is_pattern(event),
+                Attach::RawTracepoint {
+                    event: event.clone(),
+                },
+            ),
+            Target::Kprobe {
+                function,
+                offset,
+                on_return,
+                ..
+            } => {
+                let name = function.clone();
+                let pattern = match on_return {
+                    true => Attach::Kretprobe { function: name },
+                    false => Attach::Kprobe {
+                        function: name,
+                        offset: *offset,
+                    },
+                };
+                (is_pattern(function), pattern)
+            }
+        };
+        is_pattern.then_some(pattern)
+    }
 }
 
 impl Checker<'_> {

@@ -1,0 +1,269 @@
+//! Objects of `kscope build` on this kernel: run with their formats, and loaded by libbpf.
+//!
+//! In guests the objects were built before, on the machine that boots the guests: what they print
+//! here is right only if their offsets are this kernel's. On that machine they are built now.
+
+//@ objects: tools/opensnoop.bt, tests/scripts/tutorial/step3.bt, tests/scripts/tutorial/step5.bt
+//@ objects: tests/scripts/portable/execs.bt, tests/scripts/portable/switches.bt
+//@ objects: tests/scripts/portable/task.bt, tests/scripts/portable/reads.bt
+
+use std::fs::File;
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kscope_bpf::Features;
+use kscope_tests::assembly::kernel_types;
+use kscope_tests::program::{Finished, Folder, Tracer, kscope};
+use kscope_tests::{kernel_or_skip, skip};
+
+/// Name and text of each script.
+const SCRIPTS: [(&str, &str); 7] = [
+    ("opensnoop", include_str!("../../tools/opensnoop.bt")),
+    ("step3", include_str!("../scripts/tutorial/step3.bt")),
+    ("step5", include_str!("../scripts/tutorial/step5.bt")),
+    ("execs", include_str!("../scripts/portable/execs.bt")),
+    ("switches", include_str!("../scripts/portable/switches.bt")),
+    ("task", include_str!("../scripts/portable/task.bt")),
+    ("reads", include_str!("../scripts/portable/reads.bt")),
+];
+
+/// Where guests have the objects that were built for them.
+const BUILT: &str = "/objects";
+
+/// Gives the object of a script.
+fn object(program: &Path, folder: &Folder, name: &str) -> PathBuf {
+    let built = Path::new(BUILT).join(format!("{name}.bpf.o"));
+    if std::env::var_os("KSCOPE_GUEST").is_some() {
+        assert!(built.is_file(), "{} was not built", built.display());
+        return built;
+    }
+    let (_, text) = SCRIPTS
+        .iter()
+        .find(|(known, _)| *known == name)
+        .expect("a script");
+    let script = folder.path().join(format!("{name}.bt"));
+    std::fs::write(&script, text).expect("a file");
+    let done = Command::new(program).arg("build").arg(&script).output();
+    let done = done.expect("kscope starts");
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    folder.path().join(format!("{name}.bpf.o"))
+}
+
+/// Gives the program, or skips the test.
+macro_rules! kscope_or_skip {
+    () => {{
+        let _kernel = kernel_or_skip!();
+        match kscope() {
+            Some(program) => program,
+            None => skip!("kscope", "kscope is not built"),
+        }
+    }};
+}
+
+/// Runs an object while `work` is done; gives what it left.
+fn traced(program: &Path, object: &Path, words: &[&str], work: impl FnOnce()) -> Finished {
+    let object = object.to_str().expect("a path of text");
+    let arguments: Vec<&str> = ["run", object].iter().chain(words).copied().collect();
+    let tracer = match Tracer::start(program, &arguments) {
+        Ok(tracer) => tracer,
+        Err(finished) => panic!("{object}: {finished:?}"),
+    };
+    work();
+    let finished = tracer.interrupt();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    finished
+}
+
+#[test]
+fn structures_are_read_as_helpers_have_them() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-task");
+    let object = object(&program, &folder, "task");
+    let done = Command::new(&program).arg("run").arg(&object).output();
+    let done = done.expect("kscope starts");
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let lines: Vec<&str> = out.lines().filter(|line| !line.is_empty()).collect();
+    let expected = [
+        "pid 1",
+        "comm 1",
+        "uid 1",
+        "leader 1",
+        "bits 0 0",
+        "kthread 0",
+        "size 1",
+        "enum 1 1",
+        "pidns 1",
+    ];
+    assert_eq!(lines, expected);
+}
+
+#[test]
+fn opensnoop_shows_opens_with_its_options() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-open");
+    let object = object(&program, &folder, "opensnoop");
+    let there = folder.path().join("there");
+    let absent = folder.path().join("absent");
+    std::fs::write(&there, "").expect("a file");
+    let check = |options: &[&str], expected: &[&Path]| {
+        let words: Vec<&str> = ["--json", "--", "--path=run-build-open"]
+            .iter()
+            .chain(options)
+            .copied()
+            .collect();
+        let finished = traced(&program, &object, &words, || {
+            for path in [&there, &absent] {
+                let _ = File::open(path);
+            }
+        });
+        let row = |line: &String| -> serde_json::Value {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+        };
+        let rows: Vec<serde_json::Value> = finished.lines.iter().map(row).collect();
+        let paths: Vec<&Path> = rows
+            .iter()
+            .filter_map(|row| row["path"].as_str().map(Path::new))
+            .collect();
+        assert_eq!(paths, expected, "{options:?}: {finished:?}");
+    };
+    check(&[], &[&there, &absent]);
+    check(&["--failed"], &[&absent]);
+}
+
+#[test]
+fn system_calls_are_shown_for_one_process() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-step5");
+    let object = object(&program, &folder, "step5");
+    let absent = folder.path().join("absent");
+    let pid = std::process::id().to_string();
+    let finished = traced(&program, &object, &[&pid], || {
+        let _ = File::open(&absent);
+    });
+    let wanted = format!(" -2 {}", absent.display());
+    let found = finished.lines.iter().filter(|line| line.ends_with(&wanted));
+    let found: Vec<&String> = found.collect();
+    assert_eq!(found.len(), 1, "{finished:?}");
+    assert!(found[0].starts_with(&format!("{pid} ")), "{found:?}");
+}
+
+#[test]
+fn started_programs_are_shown_with_their_parents() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-execs");
+    let object = object(&program, &folder, "execs");
+    let pid = std::process::id().to_string();
+    let finished = traced(&program, &object, &[&pid], || {
+        let status = Command::new("/bin/true").stdin(Stdio::null()).status();
+        assert!(status.expect("true starts").success());
+    });
+    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("our name");
+    let wanted = format!("/bin/true 1 0 {}", comm.trim_end());
+    let found = finished.lines.contains(&wanted);
+    assert!(found, "no `{wanted}` in {finished:?}");
+}
+
+#[test]
+fn threads_that_give_way_are_counted_as_themselves() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-switches");
+    let object = object(&program, &folder, "switches");
+    let pid = std::process::id().to_string();
+    let finished = traced(&program, &object, &[&pid], || {
+        for _ in 0..5 {
+            std::thread::sleep(std::time::Duration::from_millis(2));
+        }
+    });
+    let lines = &finished.lines;
+    assert!(
+        lines.iter().any(|line| line.starts_with("@same[")),
+        "{lines:?}"
+    );
+    assert!(
+        !lines.iter().any(|line| line.starts_with("@other[")),
+        "{lines:?}"
+    );
+}
+
+#[test]
+fn read_files_are_named() {
+    let program = kscope_or_skip!();
+    let kernel = kernel_or_skip!();
+    let support = Features::new(kernel, kernel_types()).kprobe();
+    if !support.is_available() {
+        skip!("kprobe", "kprobes are {support}");
+    }
+    let folder = Folder::new("run-build-reads");
+    let object = object(&program, &folder, "reads");
+    let file = folder.path().join("read-by-name");
+    std::fs::write(&file, "text").expect("a file");
+    let pid = std::process::id().to_string();
+    let finished = traced(&program, &object, &[&pid], || {
+        let mut text = String::new();
+        let mut opened = File::open(&file).expect("the file");
+        opened.read_to_string(&mut text).expect("its text");
+    });
+    let wanted = "read-by-name 12";
+    assert!(
+        finished.lines.iter().any(|line| line == wanted),
+        "{finished:?}"
+    );
+}
+
+/// Gives bpftool as this machine, or this guest, has it.
+fn bpftool() -> Option<Command> {
+    let (loader, own) = ("/foreign/ld.so", "/foreign/bpftool");
+    if Path::new(own).is_file() {
+        let mut command = Command::new(loader);
+        command.args(["--library-path", "/foreign", own]);
+        return Some(command);
+    }
+    let places = [
+        "/usr/sbin/bpftool",
+        "/usr/bin/bpftool",
+        "/usr/local/sbin/bpftool",
+    ];
+    places
+        .iter()
+        .find(|path| Path::new(path).is_file())
+        .map(Command::new)
+}
+
+#[test]
+fn libbpf_loads_the_objects() {
+    let program = kscope_or_skip!();
+    if bpftool().is_none() {
+        skip!("bpftool", "bpftool is not installed");
+    }
+    let folder = Folder::new("run-build-libbpf");
+    let pins = PathBuf::from(format!("/sys/fs/bpf/kscope-build-{}", std::process::id()));
+    let mut wrong = String::new();
+    for (name, _) in SCRIPTS {
+        let object = object(&program, &folder, name);
+        let mut command = bpftool().expect("bpftool was there");
+        let done = command
+            .args(["prog", "loadall"])
+            .arg(&object)
+            .arg(&pins)
+            .output();
+        let done = done.expect("bpftool starts");
+        let pinned = std::fs::read_dir(&pins).map_or(0, Iterator::count);
+        let _ = std::fs::remove_dir_all(&pins);
+        if !done.status.success() || pinned == 0 {
+            let log = String::from_utf8_lossy(&done.stderr);
+            let tail: Vec<&str> = log.lines().rev().take(15).collect();
+            wrong += &format!("{name}: {}: {tail:#?}\n", done.status);
+        }
+    }
+    assert!(wrong.is_empty(), "{wrong}");
+}
