@@ -3,5 +3,6 @@
 mod layout;
 mod parse;
 mod print;
+mod whole;
 
 pub use parse::{CBase, CType, CTypeError};

@@ -6,6 +6,7 @@ use std::io::IsTerminal as _;
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bpf::BpfArgs;
+use crate::commands::btf::BtfArgs;
 use crate::commands::build::BuildArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completions::CompletionsArgs;
@@ -14,7 +15,7 @@ use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
-use crate::commands::{bpf, build, check, completions, doctor, list, man, run, tool, tools};
+use crate::commands::{bpf, btf, build, check, completions, doctor, list, man, run, tool, tools};
 use crate::console::tell;
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
@@ -44,6 +45,7 @@ enum Command {
     Tools(ToolsArgs),
     Doctor(DoctorArgs),
     Bpf(BpfArgs),
+    Btf(BtfArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
@@ -90,6 +92,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::Tools(args) => tools::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bpf(args) => bpf::run(&args),
+        Command::Btf(args) => btf::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Tool(words) => tool::run(&words),

@@ -1,5 +1,8 @@
 //! Types written as C, in the layout that `bpftool btf dump format c` uses.
 
+use core::cell::RefCell;
+use std::collections::HashMap;
+
 use crate::blob::{Btf, TypeId};
 use crate::c::layout::Layout;
 use crate::query::CHAIN;
@@ -39,7 +42,7 @@ impl Btf {
         let text = match self.get(id) {
             Some(Type::Struct(c)) => p.composite("struct", &c, id, 0),
             Some(Type::Union(c)) => p.composite("union", &c, id, 0),
-            Some(Type::Enum(e)) => p.enumeration(&e, 0),
+            Some(Type::Enum(e)) => p.enumeration(&e, id, 0),
             Some(Type::Typedef { name, to }) => format!("typedef {}", p.declare(to, name, 0)),
             Some(
                 Type::Func {
@@ -65,8 +68,18 @@ impl Btf {
     }
 }
 
-struct Printer<'a> {
+/// Names that are not those of the blob, where a whole blob is written and some clash.
+#[derive(Default)]
+pub(super) struct Renames {
+    /// Names of types that another of the same name took, or that are no C names.
+    pub(super) types: HashMap<TypeId, String>,
+    /// How often each name of a constant was written.
+    pub(super) constants: RefCell<HashMap<String, u32>>,
+}
+
+pub(super) struct Printer<'a> {
     btf: &'a Btf,
+    renames: Option<&'a Renames>,
     /// Elements that may still be written.
     left: usize,
     /// Members that may still be looked at for their alignment.
@@ -76,9 +89,37 @@ struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
+    /// Writes the definition of a structure, union, enumeration or typedef with other names.
+    pub(super) fn definition(btf: &'a Btf, id: TypeId, renames: &'a Renames) -> String {
+        let mut p = Printer::new(btf, true);
+        p.renames = Some(renames);
+        p.left += btf.raw(id).map_or(0, |raw| raw.count());
+        let text = match btf.get(id) {
+            Some(Type::Struct(c)) => p.composite("struct", &c, id, 0),
+            Some(Type::Union(c)) => p.composite("union", &c, id, 0),
+            Some(Type::Enum(e)) => p.enumeration(&e, id, 0),
+            Some(Type::Typedef { name, to }) => {
+                let name = p.name(id, name).to_owned();
+                format!("typedef {}", p.declare(to, &name, 0))
+            }
+            _ => return String::new(),
+        };
+        text + ";"
+    }
+
+    /// Gives the name that a type is written with.
+    fn name<'n>(&self, id: TypeId, name: &'n str) -> &'n str
+    where
+        'a: 'n,
+    {
+        let renamed = self.renames.and_then(|renames| renames.types.get(&id));
+        renamed.map_or(name, String::as_str)
+    }
+
     fn new(btf: &'a Btf, bodies: bool) -> Printer<'a> {
         Printer {
             btf,
+            renames: None,
             left: ELEMENTS,
             aligned: ALIGNED,
             bodies,
@@ -153,20 +194,20 @@ impl<'a> Printer<'a> {
         match ty {
             Type::Struct(c) if c.name.is_empty() => self.composite("struct", c, id, indent),
             Type::Union(c) if c.name.is_empty() => self.composite("union", c, id, indent),
-            Type::Enum(e) if e.name.is_empty() => self.enumeration(e, indent),
-            Type::Struct(c) => format!("struct {}", c.name),
-            Type::Union(c) => format!("union {}", c.name),
-            Type::Enum(e) => format!("enum {}", e.name),
+            Type::Enum(e) if e.name.is_empty() => self.enumeration(e, id, indent),
+            Type::Struct(c) => format!("struct {}", self.name(id, c.name)),
+            Type::Union(c) => format!("union {}", self.name(id, c.name)),
+            Type::Enum(e) => format!("enum {}", self.name(id, e.name)),
             Type::Fwd {
                 name,
                 is_union: false,
-            } => format!("struct {name}"),
+            } => format!("struct {}", self.name(id, name)),
             Type::Fwd {
                 name,
                 is_union: true,
-            } => format!("union {name}"),
+            } => format!("union {}", self.name(id, name)),
             Type::Other { kind } => format!("/* BTF kind {kind} */"),
-            other => other.name().to_owned(),
+            other => self.name(id, other.name()).to_owned(),
         }
     }
 
@@ -192,7 +233,7 @@ impl<'a> Printer<'a> {
     }
 
     fn composite(&mut self, word: &str, c: &Composite<'_>, id: TypeId, indent: usize) -> String {
-        let mut text = head(word, c.name);
+        let mut text = head(word, self.name(id, c.name));
         if !self.bodies {
             return text + "{...}";
         }
@@ -237,8 +278,22 @@ impl<'a> Printer<'a> {
         text
     }
 
-    fn enumeration(&mut self, e: &Enum<'_>, indent: usize) -> String {
-        let mut text = head("enum", e.name);
+    /// Gives the name of a constant, which no two may share.
+    fn constant(&self, name: &str) -> String {
+        let Some(renames) = self.renames else {
+            return name.to_owned();
+        };
+        let mut constants = renames.constants.borrow_mut();
+        let count = constants.entry(name.to_owned()).or_default();
+        *count += 1;
+        match *count {
+            1 => name.to_owned(),
+            times => format!("{name}___{times}"),
+        }
+    }
+
+    fn enumeration(&mut self, e: &Enum<'_>, id: TypeId, indent: usize) -> String {
+        let mut text = head("enum", self.name(id, e.name));
         if !self.bodies {
             return text + "{...}";
         }
@@ -259,7 +314,8 @@ impl<'a> Printer<'a> {
                 (8, false) => format!("{}ULL", c.value.cast_unsigned()),
                 _ => c.value.to_string(),
             };
-            text.push_str(&format!("{tabs}{} = {value},\n", c.name));
+            let name = self.constant(c.name);
+            text.push_str(&format!("{tabs}{name} = {value},\n"));
         }
         text.push_str(&"\t".repeat(indent));
         text.push('}');

@@ -1,11 +1,17 @@
 //! `kscope bpf`
 
 mod check;
-mod holders;
+pub(crate) mod holders;
+#[cfg(all(feature = "jited", target_arch = "x86_64"))]
+#[path = "bpf/jited_x86.rs"]
+mod jited;
+#[cfg(not(all(feature = "jited", target_arch = "x86_64")))]
+#[path = "bpf/jited_none.rs"]
+mod jited;
 mod link;
-mod listing;
+pub(crate) mod listing;
 mod map;
-mod object;
+pub(crate) mod object;
 mod program;
 mod top;
 
@@ -43,7 +49,7 @@ pub(crate) fn run(args: &BpfArgs) -> Result<u8, Failure> {
 }
 
 /// Makes a failure of an error of the kernel's half of the library.
-fn failed(error: &kscope_bpf::Error) -> Failure {
+pub(crate) fn failed(error: &kscope_bpf::Error) -> Failure {
     let runtime = kscope_runtime::Error::Kernel(error.clone());
     Failure::of_run(&runtime, "", false)
 }

@@ -16,7 +16,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Examples by the page that shows them: what is asked, and the command.
-const EXAMPLES: [(&str, &str, &str); 14] = [
+const EXAMPLES: [(&str, &str, &str); 21] = [
     (
         "kscope",
         "Which command opens files, and how often, until Ctrl-C:",
@@ -62,6 +62,41 @@ const EXAMPLES: [(&str, &str, &str); 14] = [
         "kscope-tools",
         "The script of a tool, to begin one's own with:",
         "kscope tools --show opensnoop > mine.bt",
+    ),
+    (
+        "kscope-bpf",
+        "Programs, who holds them, what they use:",
+        "kscope bpf prog list",
+    ),
+    (
+        "kscope-bpf",
+        "A program as the kernel runs it, then as the processor does:",
+        "kscope bpf prog dump 42; kscope bpf prog dump --jited 42",
+    ),
+    (
+        "kscope-bpf",
+        "What programs cost, every two seconds:",
+        "kscope bpf top --interval 2",
+    ),
+    (
+        "kscope-bpf",
+        "Would an object load on another kernel:",
+        "kscope bpf check --btf other.btf tool.bpf.o",
+    ),
+    (
+        "kscope-btf",
+        "All types of the kernel, to write eBPF programs in C with:",
+        "kscope btf dump > vmlinux.h",
+    ),
+    (
+        "kscope-btf",
+        "A type of the kernel in Rust:",
+        "kscope btf dump --as rust list_head",
+    ),
+    (
+        "kscope-btf",
+        "Types for a kernel that has none, as few as an object needs:",
+        "kscope btf minimize --btf other.btf -o tool.btf tool.bpf.o",
     ),
     (
         "kscope-completions",

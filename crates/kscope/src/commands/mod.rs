@@ -1,6 +1,7 @@
 //! One file per subcommand.
 
 pub(crate) mod bpf;
+pub(crate) mod btf;
 pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;

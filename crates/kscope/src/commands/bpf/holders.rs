@@ -8,7 +8,7 @@ use kscope_rows::Value;
 
 /// What a process may hold, by its name in `fdinfo`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Held {
+pub(crate) enum Held {
     Program,
     Map,
     Link,
@@ -17,13 +17,13 @@ pub(super) enum Held {
 
 /// Processes by what they hold.
 #[derive(Debug, Default)]
-pub(super) struct Holders {
+pub(crate) struct Holders {
     all: BTreeMap<(Held, u32), BTreeMap<u32, String>>,
 }
 
 impl Holders {
     /// Looks through the processes that this one may look at.
-    pub(super) fn find() -> Holders {
+    pub(crate) fn find() -> Holders {
         let mut holders = Holders::default();
         let Ok(folder) = fs::read_dir("/proc") else {
             return holders;
@@ -87,7 +87,7 @@ impl Holders {
     }
 
     /// Gives the processes that hold an object, as `123 (bash)`.
-    pub(super) fn of(&self, held: Held, id: u32) -> Value {
+    pub(crate) fn of(&self, held: Held, id: u32) -> Value {
         let processes = self.all.get(&(held, id)).into_iter().flatten();
         let texts = processes.map(|(pid, command)| Value::Text(format!("{pid}({command})")));
         Value::Array(texts.collect())

@@ -9,14 +9,14 @@ use crate::console::say;
 use crate::error::Failure;
 
 /// Rows that are to be printed.
-pub(super) struct Listing {
+pub(crate) struct Listing {
     schema: Arc<Schema>,
     rows: Vec<Row>,
 }
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Holds {
+pub(crate) enum Holds {
     Number,
     Text,
     List,
@@ -24,7 +24,7 @@ pub(super) enum Holds {
 
 impl Listing {
     /// Begins a list with these columns.
-    pub(super) fn new(name: &str, columns: &[(&str, Holds)]) -> Listing {
+    pub(crate) fn new(name: &str, columns: &[(&str, Holds)]) -> Listing {
         let column = |&(name, holds): &(&str, Holds)| Column {
             name: name.to_owned(),
             ty: match holds {
@@ -49,12 +49,12 @@ impl Listing {
     }
 
     /// Adds a row.
-    pub(super) fn push(&mut self, values: Vec<Value>) {
+    pub(crate) fn push(&mut self, values: Vec<Value>) {
         self.rows.push(Row { values });
     }
 
     /// Prints a table, or an object a row; in the table lists are separated by commas.
-    pub(super) fn print(self, json: bool) -> Result<(), Failure> {
+    pub(crate) fn print(self, json: bool) -> Result<(), Failure> {
         if json {
             return self.print_json();
         }
@@ -67,7 +67,7 @@ impl Listing {
     }
 
     /// Prints each row as lines of `name: value`, or as an object.
-    pub(super) fn print_one(self, json: bool) -> Result<(), Failure> {
+    pub(crate) fn print_one(self, json: bool) -> Result<(), Failure> {
         if json {
             return self.print_json();
         }
@@ -137,7 +137,7 @@ fn flat(value: &Value) -> Value {
 }
 
 /// A text, or nothing where it is empty.
-pub(super) fn text(text: impl Into<String>) -> Value {
+pub(crate) fn text(text: impl Into<String>) -> Value {
     let text = text.into();
     match text.is_empty() {
         true => Value::None,
@@ -146,12 +146,12 @@ pub(super) fn text(text: impl Into<String>) -> Value {
 }
 
 /// A number.
-pub(super) fn number(number: impl Into<u64>) -> Value {
+pub(crate) fn number(number: impl Into<u64>) -> Value {
     Value::Uint(number.into())
 }
 
 /// A number, or nothing where it is 0.
-pub(super) fn some(number: impl Into<u64>) -> Value {
+pub(crate) fn some(number: impl Into<u64>) -> Value {
     match number.into() {
         0 => Value::None,
         number => Value::Uint(number),
@@ -159,14 +159,14 @@ pub(super) fn some(number: impl Into<u64>) -> Value {
 }
 
 /// A list of numbers.
-pub(super) fn numbers(numbers: impl IntoIterator<Item = u32>) -> Value {
+pub(crate) fn numbers(numbers: impl IntoIterator<Item = u32>) -> Value {
     let values = numbers.into_iter().map(|number| Value::Uint(number.into()));
     Value::Array(values.collect())
 }
 
 /// Puts underscores between the words of a kind's name, which is the kernel's then:
 /// `PerCpuHash` to `percpu_hash`.
-pub(super) fn kind(name: &str) -> String {
+pub(crate) fn kind(name: &str) -> String {
     let mut out = String::new();
     for (at, c) in name.char_indices() {
         if c.is_ascii_uppercase() && at > 0 {

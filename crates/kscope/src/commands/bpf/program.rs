@@ -46,6 +46,9 @@ enum What {
 /// Disassemble a program as the kernel runs it, with names and source lines
 #[derive(Args, Debug)]
 struct DumpArgs {
+    /// Disassemble the machine code that the kernel made of it
+    #[arg(long)]
+    jited: bool,
     /// Leave out types and source lines
     #[arg(long)]
     no_source: bool,
@@ -206,6 +209,12 @@ fn show(kernel: &SharedKernel, json: bool, program: &LoadedProgram) -> Result<()
 fn dump(place: &Place, args: &DumpArgs) -> Result<(), Failure> {
     let kernel = place.target.kernel();
     let program = find(kernel, &args.program)?;
+    if args.jited {
+        let text = with_names(place, |naming| {
+            super::jited::disassemble(&program, naming, !args.no_source)
+        });
+        return Ok(say(text?)?);
+    }
     let options = disasm::Options {
         numbers: !args.no_numbers,
         source: !args.no_source,

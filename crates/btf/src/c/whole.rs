@@ -1,0 +1,239 @@
+//! A whole blob written as C that compiles: each type after those it needs.
+
+use std::collections::HashMap;
+
+use crate::blob::{Btf, TypeId};
+use crate::c::print::{Printer, Renames};
+use crate::kind::Kind;
+use crate::types::{Array, Type};
+
+/// Deepest way from a type to one that it needs.
+const DEPTH: usize = 400;
+
+/// How far a type is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Nothing,
+    /// `struct name;` is there.
+    Declared,
+    /// Its definition waits for what it needs.
+    Begun { declared: bool },
+    /// It is defined.
+    Defined,
+}
+
+impl Btf {
+    /// Writes all structures, unions, enumerations and typedefs as C that a compiler takes, in an
+    /// order in which each stands after those it needs. A name that several types or constants
+    /// have goes to the first; the others get `___2` and so on, as flavours of CO-RE have it.
+    #[must_use]
+    pub fn write_c(&self) -> String {
+        self.write_c_of(self.ids())
+    }
+
+    /// Writes these types and all that they need, as [`Btf::write_c`] does.
+    #[must_use]
+    pub fn write_c_of(&self, types: impl IntoIterator<Item = TypeId>) -> String {
+        let mut whole = Whole {
+            btf: self,
+            renames: renames(self),
+            states: vec![State::Nothing; self.type_count() as usize],
+            out: String::new(),
+        };
+        for id in types {
+            whole.need(id, true, 0);
+        }
+        whole.out
+    }
+}
+
+struct Whole<'a> {
+    btf: &'a Btf,
+    renames: Renames,
+    states: Vec<State>,
+    out: String,
+}
+
+impl Whole<'_> {
+    fn state(&self, id: TypeId) -> State {
+        let state = self.states.get(id.0 as usize);
+        state.copied().unwrap_or(State::Defined)
+    }
+
+    fn set(&mut self, id: TypeId, state: State) {
+        if let Some(slot) = self.states.get_mut(id.0 as usize) {
+            *slot = state;
+        }
+    }
+
+    /// Writes what has to stand before a use of the type; `whole` where its size counts there.
+    fn need(&mut self, id: TypeId, whole: bool, depth: usize) {
+        if depth > DEPTH {
+            return;
+        }
+        let Some(ty) = self.btf.get(id) else { return };
+        match ty {
+            Type::Struct(c) | Type::Union(c) => {
+                let named = !c.name.is_empty();
+                match self.state(id) {
+                    State::Defined => return,
+                    State::Begun { .. } if !named => return,
+                    State::Begun { declared } => {
+                        if !declared {
+                            self.declare(id, &ty);
+                            self.set(id, State::Begun { declared: true });
+                        }
+                        return;
+                    }
+                    State::Declared if !whole => return,
+                    State::Nothing if !whole && named => {
+                        self.declare(id, &ty);
+                        self.set(id, State::Declared);
+                        return;
+                    }
+                    State::Nothing | State::Declared => {}
+                }
+                let declared = self.state(id) == State::Declared;
+                self.set(id, State::Begun { declared });
+                for m in c.members() {
+                    self.need(m.type_id, true, depth + 1);
+                }
+                if named {
+                    self.define(id);
+                    self.set(id, State::Defined);
+                } else {
+                    // It is written where it is used, each time.
+                    self.set(id, State::Nothing);
+                }
+            }
+            Type::Enum(e) if self.state(id) != State::Defined => {
+                // One without a name is written where it is used; where that is nowhere its
+                // constants are still of use.
+                if !e.name.is_empty() || (depth == 0 && !e.is_empty()) {
+                    self.define(id);
+                }
+                self.set(id, State::Defined);
+            }
+            Type::Fwd { .. } if self.state(id) == State::Nothing => {
+                self.declare(id, &ty);
+                self.set(id, State::Declared);
+            }
+            Type::Typedef { name, to } => {
+                match self.state(id) {
+                    State::Nothing => {
+                        self.set(id, State::Begun { declared: false });
+                        // Of a structure with a name the declaration is enough.
+                        self.need(to, false, depth + 1);
+                        // Compilers have this one.
+                        if name != "__builtin_va_list" {
+                            self.define(id);
+                        }
+                        self.set(id, State::Defined);
+                    }
+                    State::Begun { .. } => return,
+                    State::Declared | State::Defined => {}
+                }
+                if whole {
+                    self.need(to, true, depth + 1);
+                }
+            }
+            Type::Ptr(to) => self.need(to, false, depth + 1),
+            Type::Const(to)
+            | Type::Volatile(to)
+            | Type::Restrict(to)
+            | Type::TypeTag { to, .. } => self.need(to, whole, depth + 1),
+            // Elements need a size even behind a pointer.
+            Type::Array(Array { element, .. }) => self.need(element, true, depth + 1),
+            Type::FuncProto(proto) => {
+                self.need(proto.result, false, depth + 1);
+                for param in proto.params() {
+                    self.need(param.type_id, false, depth + 1);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn declare(&mut self, id: TypeId, ty: &Type<'_>) {
+        let word = match ty {
+            Type::Union(_) | Type::Fwd { is_union: true, .. } => "union",
+            _ => "struct",
+        };
+        let name = self.renames.types.get(&id);
+        let name = name.map_or(ty.name(), String::as_str);
+        self.out.push_str(&format!("{word} {name};\n\n"));
+    }
+
+    fn define(&mut self, id: TypeId) {
+        let text = Printer::definition(self.btf, id, &self.renames);
+        self.out.push_str(&text);
+        self.out.push_str("\n\n");
+    }
+}
+
+/// Finds names that clash: structures, unions and enumerations share one set of names, typedefs
+/// have another.
+fn renames(btf: &Btf) -> Renames {
+    let mut tags: HashMap<&str, (Kind, u32)> = HashMap::new();
+    let mut others: HashMap<&str, u32> = HashMap::new();
+    let mut types = HashMap::new();
+    // What is only declared is the structure of that name, where there is one.
+    let mut forwards = Vec::new();
+    for id in btf.ids() {
+        let (Some(kind), Some(name)) = (btf.kind(id), btf.name(id)) else {
+            continue;
+        };
+        if name.is_empty() {
+            continue;
+        }
+        let times = match kind {
+            Kind::Struct | Kind::Union | Kind::Enum | Kind::Enum64 => {
+                let (_, times) = tags.entry(name).or_insert((kind, 0));
+                *times += 1;
+                *times
+            }
+            Kind::Typedef => {
+                let times = others.entry(name).or_default();
+                *times += 1;
+                *times
+            }
+            Kind::Fwd => {
+                forwards.push((id, name));
+                continue;
+            }
+            _ => continue,
+        };
+        rename(&mut types, id, name, times);
+    }
+    for (id, name) in forwards {
+        let is_union = matches!(btf.get(id), Some(Type::Fwd { is_union: true, .. }));
+        let own = if is_union { Kind::Union } else { Kind::Struct };
+        let (kind, times) = tags.entry(name).or_insert((own, 1));
+        let times = if *kind == own { 1 } else { *times + 1 };
+        rename(&mut types, id, name, times);
+    }
+    Renames {
+        types,
+        ..Renames::default()
+    }
+}
+
+fn rename(types: &mut HashMap<TypeId, String>, id: TypeId, name: &str, times: u32) {
+    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
+    let is_name = name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit());
+    if is_name && times == 1 {
+        return;
+    }
+    let mut text: String = name
+        .chars()
+        .map(|c| if plain(c) { c } else { '_' })
+        .collect();
+    if text.starts_with(|c: char| c.is_ascii_digit()) {
+        text.insert(0, '_');
+    }
+    if times > 1 {
+        text.push_str(&format!("___{times}"));
+    }
+    types.insert(id, text);
+}
