@@ -24,6 +24,9 @@ pub struct Selftests {
     compiler: String,
 }
 
+/// The header of the kernel's types.
+const HEADER: &str = "vmlinux.h";
+
 impl Selftests {
     /// Unpacks the source, if that was not done before.
     ///
@@ -68,6 +71,38 @@ impl Selftests {
         })
     }
 
+    /// Has the programs compiled with the running kernel's types (`vmlinux.h`), which most of them
+    /// include.
+    ///
+    /// # Errors
+    /// With the reason, where the types cannot be had.
+    pub fn with_kernel_types(mut self) -> Result<Selftests, String> {
+        let text = |error: std::io::Error| error.to_string();
+        let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").map_err(text)?;
+        let folder = format!("{}-{}", self.objects.display(), release.trim());
+        self.objects = PathBuf::from(folder);
+        std::fs::create_dir_all(&self.objects).map_err(text)?;
+        let header = self.objects.join(HEADER);
+        if header.is_file() {
+            return Ok(self);
+        }
+        let types = "/sys/kernel/btf/vmlinux";
+        let output = Command::new("bpftool")
+            .args(["btf", "dump", "file", types, "format", "c"])
+            .output()
+            .map_err(|error| format!("bpftool: {error}"))?;
+        if !output.status.success() {
+            let said = String::from_utf8_lossy(&output.stderr).into_owned();
+            return Err(format!("bpftool: {said}"));
+        }
+        let own = self
+            .objects
+            .join(format!("{HEADER}-{}", std::process::id()));
+        std::fs::write(&own, &output.stdout).map_err(text)?;
+        std::fs::rename(&own, &header).map_err(text)?;
+        Ok(self)
+    }
+
     /// Compiles `progs/<name>.c`, if that was not done before, and gives the object.
     ///
     /// # Errors
@@ -90,6 +125,9 @@ impl Selftests {
             .args(["-g", "-O2", "-target", "bpf", "-mcpu=v3", "-c", "-o"])
             .arg(&own)
             .arg(format!("-D__TARGET_ARCH_{arch}"))
+            .arg("-DENABLE_ATOMICS_TESTS")
+            .arg("-I")
+            .arg(&self.objects)
             .args(["-I.", "-Iprogs", "-I../../../include/uapi", "-idirafter"])
             .arg(format!("/usr/include/{machine}"))
             .arg(format!("progs/{name}.c"))
