@@ -7,6 +7,7 @@ mod core;
 mod event;
 mod kernel;
 mod object;
+mod plan;
 
 use kscope_script::compile::{self, Options};
 use kscope_script::diagnostic::{Severity, has_errors};
@@ -18,6 +19,7 @@ use kscope_spec::{Spec, asm, check, disasm};
 pub use self::core::{core, ext};
 pub use event::event;
 pub use object::object;
+pub use plan::plan;
 
 /// Longest text that is tried, in bytes; time may grow with it.
 const LONGEST: usize = 4096;
@@ -27,7 +29,7 @@ pub fn btf(bytes: &[u8]) -> bool {
     kscope_testkit::btf::read_any(bytes)
 }
 
-/// Compiles a script. What compiles has code that the static check finds nothing wrong with; what
+/// Compiles a script, to be run here and as an object. What compiles has code that the static check finds nothing wrong with; what
 /// does not has an error that says why, inside of the text.
 pub fn script(bytes: &[u8]) -> bool {
     let Ok(source) = std::str::from_utf8(bytes) else {
@@ -41,6 +43,12 @@ pub fn script(bytes: &[u8]) -> bool {
     let mut inputs = Inputs::new(&catalogue);
     inputs.btf = Some(&types);
     inputs.positional = vec!["1234".to_owned(), "bash".to_owned()];
+    inputs.portable = true;
+    let portable = compile::compile("fuzz", source, &inputs, Options::default());
+    if let Some(compiled) = &portable.compiled {
+        plan::build(compiled, source);
+    }
+    inputs.portable = false;
     let (stages, done) = compile::compile_stages("fuzz", source, &inputs, Options::default());
     for finding in &done.diagnostics {
         assert!(

@@ -110,6 +110,11 @@ fn objects() {
 }
 
 #[test]
+fn plans() {
+    replay("plan", bodies::plan, &["newer"], 5000);
+}
+
+#[test]
 fn instructions() {
     replay("insn", bodies::insn, &[], 1000);
 }
@@ -122,9 +127,9 @@ fn seeds_are_small() {
             .map(|(_, bytes)| bytes.len() as u64)
             .sum::<u64>()
     };
-    let all: u64 = ["btf", "ext", "core", "script", "event", "object", "insn"]
-        .map(bytes)
-        .iter()
-        .sum();
+    let targets = [
+        "btf", "ext", "core", "script", "event", "object", "plan", "insn",
+    ];
+    let all: u64 = targets.map(bytes).iter().sum();
     assert!(all < ROOM, "{all} bytes");
 }

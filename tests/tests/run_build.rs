@@ -142,15 +142,30 @@ fn opensnoop_shows_opens_with_its_options() {
 
 #[test]
 fn system_calls_are_shown_for_one_process() {
+    opens_are_shown("step5", " -2 ");
+}
+
+#[test]
+fn functions_are_shown_through_perf_buffers() {
+    let kernel = kernel_or_skip!();
+    let support = Features::new(kernel, kernel_types()).kprobe();
+    if !support.is_available() {
+        skip!("kprobe", "kprobes are {support}");
+    }
+    opens_are_shown("step3", " ");
+}
+
+/// Opens a file while a step of the tutorial shows opens; `before` stands before the path.
+fn opens_are_shown(step: &str, before: &str) {
     let program = kscope_or_skip!();
-    let folder = Folder::new("run-build-step5");
-    let object = object(&program, &folder, "step5");
+    let folder = Folder::new(&format!("run-build-{step}"));
+    let object = object(&program, &folder, step);
     let absent = folder.path().join("absent");
     let pid = std::process::id().to_string();
     let finished = traced(&program, &object, &[&pid], || {
         let _ = File::open(&absent);
     });
-    let wanted = format!(" -2 {}", absent.display());
+    let wanted = format!("{before}{}", absent.display());
     let found = finished.lines.iter().filter(|line| line.ends_with(&wanted));
     let found: Vec<&String> = found.collect();
     assert_eq!(found.len(), 1, "{finished:?}");

@@ -1,16 +1,17 @@
-//! Types of maps' keys and values, so that other programs can print them.
+//! Types of maps' keys and values and of events, so that other programs can print them.
 
 use kscope_btf::write::{Builder, NewMember};
 use kscope_btf::{Encoding, TypeId};
 use kscope_rows::{DataType, MapValueType};
 use kscope_spec::{MapKind, Spec};
 
-use crate::plan::{MapPlan, Plan};
+use crate::plan::{MapPlan, Plan, Site};
 
 /// Fields inside one another that are described.
 const LEVELS: u32 = 16;
 
-/// Describes the maps of the script whose keys and values the kernel takes types for.
+/// Describes the maps of the script whose keys and values the kernel takes types for, and the
+/// events by their sites: `struct event_0`, `struct event_1`, …
 pub(super) fn describe(spec: &mut Spec, plan: &Plan, builder: &mut Builder) {
     let mut types = Types::new(builder);
     for map in &plan.maps {
@@ -34,6 +35,9 @@ pub(super) fn describe(spec: &mut Spec, plan: &Plan, builder: &mut Builder) {
             None => types.int(4, false).0,
         };
         spec.value_type = types.value(map, value).0;
+    }
+    for (number, site) in plan.sites.iter().enumerate() {
+        types.event(number, site);
     }
 }
 
@@ -83,6 +87,26 @@ impl<'a> Types<'a> {
     fn bytes(&mut self, len: u32) -> TypeId {
         let byte = self.int(1, false);
         self.builder.add_array(byte, self.index, len)
+    }
+
+    /// Describes an event: the site's number, then its fields.
+    fn event(&mut self, number: usize, site: &Site) {
+        let header = ("site".to_owned(), self.int(8, false), 0);
+        let mut members = vec![header];
+        for field in &site.fields {
+            let name = identifier(&field.name);
+            let id = self.data(&field.ty, LEVELS);
+            members.push((name, id, field.offset.saturating_mul(8)));
+        }
+        self.structure(&format!("event_{number}"), site.size, &members);
+    }
+
+    fn structure(&mut self, name: &str, size: u32, members: &[(String, TypeId, u32)]) -> TypeId {
+        let members: Vec<NewMember<'_>> = members
+            .iter()
+            .map(|(name, id, offset)| NewMember::new(name, *id, *offset))
+            .collect();
+        self.builder.add_struct(name, size, &members)
     }
 
     fn value(&mut self, map: &MapPlan, size: u32) -> TypeId {
@@ -155,17 +179,10 @@ impl<'a> Types<'a> {
                 let mut members = Vec::with_capacity(fields.len());
                 for field in fields.iter() {
                     let id = self.data(&field.ty, levels);
-                    let name = match field.name.as_bytes().first() {
-                        Some(b'0'..=b'9') => format!("_{}", field.name),
-                        _ => identifier(&field.name),
-                    };
+                    let name = identifier(&field.name);
                     members.push((name, id, field.offset.saturating_mul(8)));
                 }
-                let members: Vec<NewMember<'_>> = members
-                    .iter()
-                    .map(|(name, id, offset)| NewMember::new(name, *id, *offset))
-                    .collect();
-                self.builder.add_struct("", ty.size(), &members)
+                self.structure("", ty.size(), &members)
             }
             _ => self.bytes(ty.size()),
         }

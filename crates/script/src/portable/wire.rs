@@ -11,7 +11,7 @@ use kscope_spec::{LateId, LateKind, LateValue, MapId, ProgramId};
 use crate::diagnostic::Span;
 use crate::plan::{
     Attach, Config, EventMap, MapPlan, MissingProbes, OptionCondition, OptionDecl, OptionKind,
-    OptionMeaning, Plan, ProbePlan, Rate, ServiceMaps, Site, SiteKind,
+    OptionMeaning, PLAN_VERSION, Plan, ProbePlan, Rate, ServiceMaps, Site, SiteKind,
 };
 
 /// Lists inside one another at most.
@@ -327,15 +327,39 @@ macro_rules! choice {
     };
 }
 
-record!(Plan {
-    version,
-    sites,
-    maps,
-    probes,
-    options,
-    config,
-    service
-});
+impl Wire for Plan {
+    fn put(&self, out: &mut Vec<u8>) {
+        let Plan {
+            // Stands before all else.
+            version: _,
+            sites,
+            maps,
+            probes,
+            options,
+            config,
+            service,
+        } = self;
+        sites.put(out);
+        maps.put(out);
+        probes.put(out);
+        options.put(out);
+        config.put(out);
+        service.put(out);
+    }
+
+    fn take(from: &mut Reader<'_>) -> Result<Plan> {
+        Ok(Plan {
+            version: PLAN_VERSION,
+            sites: Wire::take(from)?,
+            maps: Wire::take(from)?,
+            probes: Wire::take(from)?,
+            options: Wire::take(from)?,
+            config: Wire::take(from)?,
+            service: Wire::take(from)?,
+        })
+    }
+}
+
 record!(Site {
     kind,
     fields,
