@@ -198,6 +198,10 @@ impl Session {
             loader = loader.late(name, value);
         }
         let object = loader.load(&spec)?;
+        // A script has no map that it could do without.
+        if let Some((_, error)) = object.map_failures().next() {
+            return Err(error.clone().into());
+        }
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel);
         let sites = Sites::new(&plan, &name, &spec, &source);
