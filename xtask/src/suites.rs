@@ -25,7 +25,7 @@ const SUITES: [(&str, u64); 7] = [
     ("pure", 300),
     ("release", 260),
     ("host", 200),
-    ("guests", 300),
+    ("guests", 600),
 ];
 
 /// A suite is stopped when it takes this many times its budget.
