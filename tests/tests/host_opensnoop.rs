@@ -203,6 +203,89 @@ fn the_classic_example_is_seen_and_filtered() {
     assert_eq!(paths, [full.to_str().expect("a text")]);
 }
 
+/// Runs a program that waits for its input once it has opened its files under opensnoop; gives its
+/// paths and errnos as they are shown.
+fn paths_of_waiting(tracer: &Path, folder: &Folder, extra: &[&str]) -> Vec<(String, i64)> {
+    let program = folder.path().join("open_moved");
+    let arguments = ["opensnoop", "--json", "--comm", "open_moved"];
+    let arguments: Vec<&str> = arguments.iter().chain(extra).copied().collect();
+    let tracer = Tracer::start(tracer, &arguments).expect("opensnoop attaches");
+    let mut child = Command::new(program)
+        .current_dir(folder.path())
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("the program starts");
+    let mut line = String::new();
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    output.read_line(&mut line).expect("its line");
+    assert_eq!(line, "opened\n");
+    std::thread::sleep(Duration::from_millis(300));
+    drop(child.stdin.take());
+    assert!(child.wait().expect("its end").success());
+    let finished = tracer.interrupt();
+    assert_eq!(finished.code, Some(0), "{finished:?}");
+    let row = |line: &String| {
+        let row: Value = serde_json::from_str(line).expect("a row");
+        let path = row["path"].as_str().expect("a path").to_owned();
+        (path, row["err"].as_i64().expect("an errno"))
+    };
+    let rows = finished.lines.iter().map(row);
+    // What the loader opens has a library's name.
+    rows.filter(|(path, _)| !path.contains(".so")).collect()
+}
+
+#[test]
+fn full_paths_are_right_or_as_given() {
+    let _kernel = kernel_or_skip!();
+    let Some(tracer) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    let folder = Folder::new("open-moved");
+    let Some(_) = compile_c("open_moved", &folder) else {
+        skip!("cc", "there is no C compiler");
+    };
+    for name in ["a", "b"] {
+        std::fs::create_dir(folder.path().join(name)).expect("a folder");
+    }
+    let given = [
+        ("left", 0),
+        ("stayed", 0),
+        ("absent", 2),
+        ("../a", 0),
+        ("reused", 0),
+        (".", 0),
+        ("../a", 0),
+        ("./kept", 0),
+        // Neither no path nor one that cannot be read is a handle.
+        ("", 14),
+        ("", 14),
+    ];
+    let given = given.map(|(path, errno)| (path.to_owned(), errno));
+    assert_eq!(paths_of_waiting(&tracer, &folder, &[]), given);
+    // In one go, so that all is printed when the program has gone on to where it waits.
+    let within = folder.path().canonicalize().expect("its path");
+    for _ in 0..5 {
+        let rows = paths_of_waiting(&tracer, &folder, &["--full-path"]);
+        assert_eq!(rows.len(), given.len(), "{rows:?}");
+        for ((path, errno), (asked, expected)) in rows.iter().zip(&given) {
+            assert_eq!(errno, expected, "{rows:?}");
+            let right = match asked.as_str() {
+                "" => "".to_owned(),
+                "left" | "reused" => within.join("a").join(asked).display().to_string(),
+                "./kept" => within.join("a/kept").display().to_string(),
+                other => format!("{}/{}", within.join("b").display(), other),
+            };
+            let left_behind = ["left", "reused"].contains(&asked.as_str());
+            let may_be_as_given = left_behind && path == asked;
+            assert!(
+                *path == right || may_be_as_given,
+                "{path} for {asked}: {right}"
+            );
+        }
+    }
+}
+
 #[test]
 fn opens_of_32_bit_programs_are_seen() {
     let _kernel = kernel_or_skip!();

@@ -132,7 +132,7 @@ fn functions_that_are_there_compile() {
                 "sizeof" => "print(sizeof(struct task_struct));".to_owned(),
                 "offsetof" => "print(offsetof(struct task_struct, pid));".to_owned(),
                 "getopt" => "print(getopt(\"name\", 5, \"help\"));".to_owned(),
-                "fullpath" => "print(fullpath(pid, -100, str(arg1)));".to_owned(),
+                "fullpath" => "print(fullpath(pid, -100, 0, 0, str(arg1)));".to_owned(),
                 "count" => "@a = count();".to_owned(),
                 "hist" => "@a = hist(5, 2);".to_owned(),
                 "lhist" => "@a = lhist(5, 0, 10, 1);".to_owned(),

@@ -389,7 +389,24 @@ fn what_is_told_beside_the_output() {
         0,
         "1\n\n\n",
         "stdin:1:23-29: WARNING: Divide or modulo by 0 detected. \
-         This can lead to unexpected results. 1 is being used as the result.",
+         This can lead to unexpected results. 1 is being used as the result.\n\
+         begin { $z = 0; print(1 / $z); }\n                      ~~~~~~",
+    );
+    check_run(
+        &[
+            "run",
+            "-f",
+            "json",
+            "-e",
+            "begin { $z = 0; print(1 / $z); }",
+        ],
+        0,
+        "{\"type\": \"attached_probes\", \"count\": 1, \"data\": {\"probes\": 1}}\n\
+         {\"type\": \"runtime_error\", \"msg\": \"Divide or modulo by 0 detected. \
+         This can lead to unexpected results. 1 is being used as the result.\", \
+         \"filename\": \"stdin\", \"line\": 1, \"col\": 23}\n\
+         {\"type\": \"value\", \"data\": 1}\n",
+        "",
     );
     check_run(
         &[
@@ -400,7 +417,8 @@ fn what_is_told_beside_the_output() {
         0,
         "1023\n\n\n",
         "stdin:1:28-55: WARNING: for over a range ended after 1024 rounds: \
-         more only with constant bounds",
+         more only with constant bounds\n\
+         begin { $n = 2000; $i = 0; for $j : 0..$n { $i = $j; } print($i); }\n                           ~~~~~~~~~~~~~~~~~~~~~~~~~~~",
     );
     check_run(
         &[

@@ -1,6 +1,7 @@
 //! The command of `-c`: started, held back until all probes are attached, ended with the run.
 
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::path::Path;
 
 use kscope_sys::{Child, StoppedChild};
 
@@ -29,6 +30,10 @@ impl Command {
         let Some((program, arguments)) = words.split_first() else {
             return Err(Failure::usage("the command of -c is empty"));
         };
+        if !is_there(program) {
+            let message = format!("cannot run `{text}`: there is no program {program:?}");
+            return Err(Failure::new(message));
+        }
         let child = StoppedChild::spawn(program, arguments)
             .map_err(|errno| Failure::new(format!("cannot start `{text}`: {errno}")))?;
         Ok(Command {
@@ -68,6 +73,18 @@ impl Drop for Command {
     }
 }
 
+/// Says whether there is a file of a program's name, which is looked for as `execvp` does.
+fn is_there(program: &OsStr) -> bool {
+    let path = Path::new(program);
+    if program.as_encoded_bytes().contains(&b'/') {
+        return path.is_file();
+    }
+    // Without a PATH the C library has one of its own.
+    std::env::var_os("PATH").is_none_or(|folders| {
+        std::env::split_paths(&folders).any(|folder| folder.join(path).is_file())
+    })
+}
+
 /// Splits a command at blanks outside of quotes; a backslash takes the next character as it is.
 fn split_words(command: &str) -> Result<Vec<String>, Failure> {
     let mut words = Vec::new();
@@ -98,7 +115,7 @@ fn split_words(command: &str) -> Result<Vec<String>, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::split_words;
+    use super::{is_there, split_words};
 
     #[test]
     fn commands_are_split_as_a_shell_would() {
@@ -111,6 +128,16 @@ mod tests {
         check("sh -c 'sleep 1; ls'", &["sh", "-c", "sleep 1; ls"]);
         check(r#"a "b c"d '' e"#, &["a", "b cd", "", "e"]);
         check(r#"a\ b "\"" '\'"#, &["a b", "\"", "\\"]);
+    }
+
+    #[test]
+    fn programs_are_looked_for() {
+        let check = |name: &str, expected| assert_eq!(is_there(name.as_ref()), expected, "{name}");
+        check("sh", true);
+        check("/bin/sh", true);
+        check("no such program", false);
+        check("./no-such-program", false);
+        check("/", false);
     }
 
     #[test]

@@ -183,7 +183,8 @@ fn argument(option: &OptionDecl) -> Arg {
         .help(option.help.clone());
     let name = match &option.meaning {
         OptionMeaning::Plain if matches!(option.kind, OptionKind::Str { .. }) => "TEXT",
-        OptionMeaning::Plain | OptionMeaning::Count => "N",
+        OptionMeaning::Command => "TEXT",
+        OptionMeaning::Plain | OptionMeaning::Count | OptionMeaning::Process => "N",
         OptionMeaning::Errno => "ERRNO",
         OptionMeaning::OpenFlags => "FLAGS",
         OptionMeaning::User => "USER",

@@ -255,6 +255,11 @@ pub(crate) fn run(
     sink: &mut Sink,
 ) -> Result<u8, Failure> {
     let failed = |error: RuntimeError| Failure::of_run(&error, &source.text, run.verbose);
+    if run.command.is_some() && run.pid.is_some() {
+        return Err(Failure::usage(
+            "-c and -p name two processes to trace: give one of them",
+        ));
+    }
     let options = Options::parse(&compiled.plan, &run.options).map_err(failed)?;
     let process = run.pid.map(Process::find).transpose()?;
     let mut command = run.command.as_deref().map(Command::hold).transpose()?;

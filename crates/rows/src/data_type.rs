@@ -83,8 +83,9 @@ pub enum DataType {
     },
     /// A `u32` user id printed as a user name.
     UserName,
-    /// A `u32` process id, an `i32` directory descriptor of it (or `AT_FDCWD`) and a path of at
-    /// most `capacity` bytes; printed as the path from the root, where that can be found out.
+    /// A `u32` process id, an `i32` directory descriptor of it (or `AT_FDCWD`), the directory's
+    /// `u64` inode number, the `u64` device of its filesystem as the kernel numbers it and a path
+    /// of at most `capacity` bytes; printed as the path from the root, where that can be found out.
     FullPath {
         /// Size of the path's field in bytes.
         capacity: u32,
@@ -141,7 +142,7 @@ impl DataType {
             DataType::UserName => 4,
             DataType::Str { capacity } => *capacity,
             DataType::Buffer { capacity } => capacity.saturating_add(4),
-            DataType::FullPath { capacity } => capacity.saturating_add(8),
+            DataType::FullPath { capacity } => rounded(capacity.saturating_add(24), 8),
             DataType::Tuple(fields) => {
                 let end = fields
                     .last()
@@ -159,7 +160,7 @@ impl DataType {
         match self {
             DataType::None | DataType::Bool | DataType::Str { .. } => 1,
             DataType::Int { bytes, .. } | DataType::Enum { bytes, .. } => u32::from(*bytes),
-            DataType::Buffer { .. } | DataType::UserName | DataType::FullPath { .. } => 4,
+            DataType::Buffer { .. } | DataType::UserName => 4,
             DataType::Tuple(fields) | DataType::Record { fields, .. } => {
                 fields.iter().map(|f| f.ty.align()).max().unwrap_or(1)
             }

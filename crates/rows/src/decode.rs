@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::data_type::{Bits, DataType, Field};
-use crate::resolve::Resolve;
+use crate::resolve::{Directory, Resolve};
 use crate::value::{Stack, Value};
 
 /// Decodes a value from the bytes of an event, a map key or a map value, in host byte order.
@@ -29,12 +29,12 @@ pub fn decode_field(field: &Field, bytes: &[u8], resolve: &dyn Resolve) -> Value
 }
 
 /// Puts a directory before a path that does not begin at the root.
-fn full_path(pid: u32, directory: i32, path: Value, resolve: &dyn Resolve) -> Value {
+fn full_path(directory: Directory, path: Value, resolve: &dyn Resolve) -> Value {
     let Value::Str(path) = path else { return path };
     if path.is_empty() || path.starts_with(b"/") {
         return Value::Str(path);
     }
-    match resolve.directory(pid, directory) {
+    match resolve.directory(directory) {
         Some(mut full) => {
             if !full.ends_with(b"/") {
                 full.push(b'/');
@@ -134,10 +134,14 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
             Value::Text(resolve.timestamp(unsigned(bytes, 8)?, format))
         }
         DataType::FullPath { capacity } => {
-            let pid = u32::try_from(unsigned(bytes, 4)?).ok()?;
-            let directory = i32::try_from(signed(bytes.get(4..)?, 4)?).ok()?;
-            let path = string(bytes.get(8..)?, *capacity, resolve);
-            full_path(pid, directory, path, resolve)
+            let directory = Directory {
+                pid: u32::try_from(unsigned(bytes, 4)?).ok()?,
+                descriptor: i32::try_from(signed(bytes.get(4..)?, 4)?).ok()?,
+                inode: unsigned(bytes.get(8..)?, 8)?,
+                device: unsigned(bytes.get(16..)?, 8)?,
+            };
+            let path = string(bytes.get(24..)?, *capacity, resolve);
+            full_path(directory, path, resolve)
         }
         DataType::UserName => {
             let uid = u32::try_from(unsigned(bytes, 4)?).ok()?;

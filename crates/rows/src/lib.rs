@@ -27,6 +27,6 @@ pub use order::{divide, sort_entries};
 pub use output::{
     HelperFailure, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,
 };
-pub use resolve::{Resolve, Unresolved};
+pub use resolve::{Directory, Resolve, Unresolved};
 pub use schema::{Column, Row, Schema};
 pub use value::{Bucket, Frame, Histogram, Scale, Stack, Value};

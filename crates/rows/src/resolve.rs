@@ -24,9 +24,9 @@ pub trait Resolve {
     /// Gives the name of a user.
     fn user_name(&self, uid: u32) -> Option<String>;
 
-    /// Gives the path of a directory that a process has open under this descriptor, or that it
-    /// works in (`AT_FDCWD`, -100).
-    fn directory(&self, _pid: u32, _descriptor: i32) -> Option<Vec<u8>> {
+    /// Gives the path of a directory that a process has open under a descriptor, or that it works
+    /// in, if that still is the directory of this identity.
+    fn directory(&self, _directory: Directory) -> Option<Vec<u8>> {
         None
     }
 
@@ -34,6 +34,19 @@ pub trait Resolve {
     fn truncation_trailer(&self) -> &str {
         ".."
     }
+}
+
+/// A directory as a process refers to it, and which one it was when it did.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Directory {
+    /// The process.
+    pub pid: u32,
+    /// A descriptor of it, or `AT_FDCWD` (-100).
+    pub descriptor: i32,
+    /// Number of the inode; 0 where it is not known.
+    pub inode: u64,
+    /// Device of the filesystem as the kernel numbers it: the minor number is the lowest 20 bits.
+    pub device: u64,
 }
 
 /// Resolves nothing: symbols stay addresses, stacks are empty, times stay nanoseconds.

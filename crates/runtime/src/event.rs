@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use kscope_rows::{
-    DataType, Field, Format, Output, Place, Resolve, Row, Schema, Severity, Value, decode_field,
+    DataType, Field, Format, Output, Place, Resolve, Row, RuntimeFailure, Schema, Severity, Value,
+    decode_field,
 };
 use kscope_script::compile::LineTable;
 use kscope_script::diagnostic::Span;
@@ -54,7 +55,7 @@ impl Sites {
         let sites = plan
             .sites
             .iter()
-            .map(|site| prepare(site, name, file, &lines))
+            .map(|site| prepare(site, name, file, source, &lines))
             .collect();
         Sites { sites }
     }
@@ -102,6 +103,11 @@ impl Sites {
                 }),
                 None => Event::Unknown,
             },
+            SiteKind::RuntimeError { message } => Event::Output(Output::Failure(RuntimeFailure {
+                place: place.clone(),
+                message: message.to_string(),
+                helper: None,
+            })),
             SiteKind::Print => match site.fields.first() {
                 Some(field) => Event::Output(print(field, schema.as_ref(), bytes, resolve)),
                 None => Event::Unknown,
@@ -165,7 +171,7 @@ fn print(
     }
 }
 
-fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
+fn prepare(site: &Site, name: &str, file: &str, source: &str, lines: &LineTable) -> Prepared {
     let format = match &site.kind {
         SiteKind::Printf { format } | SiteKind::Message { format, .. } => {
             Format::parse(format).ok().map(Arc::new)
@@ -192,7 +198,7 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
         line,
         column,
         text: place_text(file, (line, column), lines.position(end)),
-        context: Vec::new(),
+        context: context(source, site.span),
     };
     Prepared {
         site: site.clone(),
@@ -202,6 +208,23 @@ fn prepare(site: &Site, name: &str, file: &str, lines: &LineTable) -> Prepared {
     }
 }
 
+/// Gives the line of a span and its underline; none for a span of several lines.
+fn context(source: &str, span: Span) -> Vec<String> {
+    let (start, end) = (span.start as usize, span.end as usize);
+    let Some((before, inner)) = source.get(..start).zip(source.get(start..end)) else {
+        return Vec::new();
+    };
+    let first = before.rfind('\n').map_or(0, |at| at + 1);
+    if inner.contains('\n') {
+        return Vec::new();
+    }
+    let line = source[first..].lines().next().unwrap_or_default();
+    let shown = |text: &str| text.replace('\t', "    ");
+    let blanks = shown(&before[first..]).chars().count();
+    let marks = shown(inner).chars().count();
+    vec![shown(line), " ".repeat(blanks) + &"~".repeat(marks)]
+}
+
 /// Writes a place as diagnostics do: columns where it lies in one line, lines else.
 fn place_text(file: &str, start: (u32, u32), end: (u32, u32)) -> String {
     let ((line, column), (last, end)) = (start, end);
@@ -209,5 +232,23 @@ fn place_text(file: &str, start: (u32, u32), end: (u32, u32)) -> String {
         format!("{file}:{line}:{column}-{end}")
     } else {
         format!("{file}:{line}-{last}")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Span, context};
+
+    #[test]
+    fn failures_show_their_line() {
+        let source = "begin {\n\t$a = 1 / 0;\n}";
+        let check = |start, end, expected: &[&str]| {
+            let found = context(source, Span::new(start, end));
+            assert_eq!(found, expected, "{start}..{end}");
+        };
+        check(14, 19, &["    $a = 1 / 0;", "         ~~~~~"]);
+        check(0, 5, &["begin {", "~~~~~"]);
+        check(0, 20, &[]);
+        check(14, 90, &[]);
     }
 }

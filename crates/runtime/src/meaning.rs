@@ -1,7 +1,8 @@
 //! Values of options as people write them: names of errors and users, flags, times.
 
+use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use kscope_script::near::near;
 use kscope_script::plan::OptionMeaning;
@@ -11,7 +12,7 @@ use kscope_sys::Errno;
 /// Reads a number as its meaning allows it to be written.
 pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> {
     match meaning {
-        OptionMeaning::Plain | OptionMeaning::Choice(_) => number(text),
+        OptionMeaning::Plain | OptionMeaning::Choice(_) | OptionMeaning::Command => number(text),
         OptionMeaning::Count => {
             let value = number(text)?;
             (value >= 0)
@@ -19,19 +20,59 @@ pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> 
                 .ok_or_else(|| format!("{text} is negative"))
         }
         OptionMeaning::Errno => errno(text),
-        OptionMeaning::OpenFlags => text.split('|').try_fold(0, |flags, word| {
-            let word = word.trim();
-            Ok(flags | number(word).or_else(|_| open_flag(word))?)
-        }),
-        OptionMeaning::User => number(text).or_else(|_| match UserNames::new().uid(text) {
-            Some(uid) => Ok(i64::from(uid)),
-            None => Err(format!("there is no user `{text}`")),
-        }),
+        OptionMeaning::OpenFlags => {
+            let flags = text.split('|').try_fold(0, |flags, word| {
+                let word = word.trim();
+                Ok::<i64, String>(flags | number(word).or_else(|_| open_flag(word))?)
+            })?;
+            within(flags, 0..=i64::MAX, "flags are", text)
+        }
+        OptionMeaning::User => match (number(text), UserNames::new().uid(text)) {
+            (Ok(id), _) => within(id, 0..=i64::from(u32::MAX) - 1, "users are", text),
+            (Err(_), Some(uid)) => Ok(i64::from(uid)),
+            (Err(_), None) => Err(format!("there is no user `{text}`")),
+        },
         OptionMeaning::Cgroup => match number(text) {
-            Ok(id) => Ok(id),
-            Err(_) => inode(text),
+            Ok(id) => within(id, 1..=i64::MAX, "cgroups are", text),
+            Err(_) => cgroup(text),
         },
         OptionMeaning::Duration => duration(text),
+        OptionMeaning::Process => {
+            let id = within(number(text)?, 1..=LAST_PROCESS, "processes are", text)?;
+            // Threads are there as well, though they are not listed.
+            match Path::new("/proc").join(id.to_string()).exists() {
+                true => Ok(id),
+                false => Err(format!("there is no process {id}")),
+            }
+        }
+    }
+}
+
+/// The largest id that Linux gives a process (include/linux/threads.h).
+const LAST_PROCESS: i64 = 4 << 20;
+
+/// Most bytes of a command's name.
+const COMMAND_BYTES: usize = 15;
+
+/// Refuses a number that can never be met.
+fn within(number: i64, range: RangeInclusive<i64>, what: &str, text: &str) -> Result<i64, String> {
+    if range.contains(&number) {
+        return Ok(number);
+    }
+    Err(format!(
+        "{text} is out of range: {what} {} to {}",
+        range.start(),
+        range.end()
+    ))
+}
+
+/// Refuses a part of a command's name that no name has room for.
+pub(crate) fn command(text: &str) -> Result<(), String> {
+    match text.len() {
+        0..=COMMAND_BYTES => Ok(()),
+        more => Err(format!(
+            "the text has {more} bytes, but the kernel keeps only {COMMAND_BYTES} of a command's name"
+        )),
     }
 }
 
@@ -48,7 +89,11 @@ pub(crate) fn choose(text: &str, choices: &[String]) -> Result<(), String> {
 
 fn errno(text: &str) -> Result<i64, String> {
     if let Ok(number) = number(text) {
-        return Ok(number.saturating_abs());
+        let positive = number.saturating_abs();
+        return match positive {
+            0 => Err("0 is no errno: errors are 1 to 4095".to_owned()),
+            _ => within(positive, 1..=4095, "errors are", text),
+        };
     }
     // Two names that people know stand for numbers with another one.
     let wanted = match text.to_ascii_uppercase().as_str() {
@@ -166,18 +211,49 @@ pub fn duration(text: &str) -> Result<i64, String> {
     i64::try_from(total).map_err(|_| bad())
 }
 
-/// Where cgroups of version 2 are mounted by custom.
-const CGROUPS: &str = "/sys/fs/cgroup";
-
-/// Gives the inode number of a file or folder, which is the id of a cgroup; paths may begin
-/// where cgroups are mounted.
-fn inode(path: &str) -> Result<i64, String> {
-    let below = Path::new(CGROUPS).join(path.trim_start_matches('/'));
-    let found = std::fs::metadata(below).or_else(|_| std::fs::metadata(path));
-    match found {
-        Ok(found) => Ok(found.ino().cast_signed()),
-        Err(error) => Err(format!("{path}: {error}")),
+/// Gives the id of a cgroup, which is the inode number of its folder; paths may begin where
+/// cgroups of version 2 are mounted.
+fn cgroup(path: &str) -> Result<i64, String> {
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let mounts = cgroup_mounts(&mounts);
+    let relative = path.trim_start_matches('/');
+    let below = mounts.iter().map(|mount| mount.join(relative));
+    let mut found = Err(String::new());
+    for candidate in below.chain([PathBuf::from(path)]) {
+        match std::fs::metadata(&candidate) {
+            Ok(metadata) => {
+                found = Ok((candidate, metadata));
+                break;
+            }
+            Err(error) => found = Err(format!("{path}: {error}")),
+        }
     }
+    let (folder, metadata) = found?;
+    if !metadata.is_dir() {
+        return Err(format!("{path} is no folder, as cgroups are"));
+    }
+    let mut roots = mounts
+        .iter()
+        .filter_map(|root| std::fs::metadata(root).ok());
+    if !roots.any(|root| root.dev() == metadata.dev()) {
+        let why = match mounts.first() {
+            Some(root) => format!("cgroups are below {}", root.display()),
+            None => "no filesystem cgroup2 is mounted".to_owned(),
+        };
+        return Err(format!("{} is no cgroup: {why}", folder.display()));
+    }
+    Ok(metadata.ino().cast_signed())
+}
+
+/// Gives where cgroups of version 2 are mounted (proc_pid_mountinfo(5)).
+fn cgroup_mounts(mountinfo: &str) -> Vec<PathBuf> {
+    let mount = |line: &str| {
+        let (before, after) = line.split_once(" - ")?;
+        let is_cgroup = after.split(' ').next() == Some("cgroup2");
+        let point = before.split(' ').nth(4).filter(|_| is_cgroup)?;
+        Some(PathBuf::from(point))
+    };
+    mountinfo.lines().filter_map(mount).collect()
 }
 
 /// Reads a decimal, hexadecimal or octal number.
@@ -205,7 +281,7 @@ fn number(text: &str) -> Result<i64, String> {
 
 #[cfg(test)]
 mod tests {
-    use super::{OptionMeaning, choose, duration, number, value};
+    use super::{OptionMeaning, cgroup_mounts, choose, command, duration, number, value};
 
     #[test]
     fn numbers() {
@@ -262,9 +338,28 @@ mod tests {
         check(OptionMeaning::OpenFlags, "0", 0);
         check(OptionMeaning::User, "0", 0);
         check(OptionMeaning::User, "root", 0);
-        check(OptionMeaning::User, "-1", -1);
+        check(OptionMeaning::User, "4294967294", 4_294_967_294);
+        check(OptionMeaning::Errno, "4095", 4095);
+        let own = std::process::id();
+        check(OptionMeaning::Process, &own.to_string(), i64::from(own));
         check(OptionMeaning::Count, "7", 7);
         check(OptionMeaning::Cgroup, "3", 3);
+    }
+
+    #[test]
+    fn commands_have_short_names() {
+        assert_eq!(command("fifteen_letters"), Ok(()));
+        let why = command("sixteen__letters").expect_err("too long");
+        assert!(why.contains("16 bytes"), "{why}");
+    }
+
+    #[test]
+    fn cgroups_are_where_they_are_mounted() {
+        let text = "25 24 0:23 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
+                    26 24 0:24 / /sys/fs/cgroup/unified rw shared:1 - cgroup2 cgroup2 rw\n\
+                    odd line\n";
+        let found = cgroup_mounts(text);
+        assert_eq!(found, [std::path::Path::new("/sys/fs/cgroup/unified")]);
     }
 
     #[test]
@@ -280,6 +375,17 @@ mod tests {
         check(OptionMeaning::User, "no such user", "no user");
         check(OptionMeaning::Count, "-1", "negative");
         check(OptionMeaning::Cgroup, "/no/such/cgroup", "No such file");
+        check(OptionMeaning::Cgroup, "/proc", "/proc is no cgroup: ");
+        check(OptionMeaning::Cgroup, "/proc/mounts", "is no folder");
+        check(OptionMeaning::Cgroup, "0", "out of range");
+        check(OptionMeaning::User, "-1", "users are 0 to 4294967294");
+        check(OptionMeaning::User, "4294967295", "out of range");
+        check(OptionMeaning::Errno, "0", "0 is no errno");
+        check(OptionMeaning::Errno, "4096", "errors are 1 to 4095");
+        check(OptionMeaning::OpenFlags, "-1", "out of range");
+        check(OptionMeaning::Process, "0", "processes are 1 to 4194304");
+        check(OptionMeaning::Process, "99999999", "out of range");
+        check(OptionMeaning::Process, "4194304", "there is no process");
         check(OptionMeaning::Plain, "x", "not a number");
         let choices = ["tracepoint".to_owned(), "kprobe".to_owned()];
         assert_eq!(choose("kprobe", &choices), Ok(()));

@@ -133,8 +133,10 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
         }
         (OptionKind::Int(_), None) => Err("it needs a number: --name=1".to_owned()),
         (OptionKind::Str { capacity, .. }, Some(text)) => {
-            if let OptionMeaning::Choice(choices) = &option.meaning {
-                meaning::choose(text, choices)?;
+            match &option.meaning {
+                OptionMeaning::Choice(choices) => meaning::choose(text, choices)?,
+                OptionMeaning::Command => meaning::command(text)?,
+                _ => {}
             }
             let room = capacity.saturating_sub(1) as usize;
             if text.len() > room {

@@ -1,18 +1,24 @@
 //! Names for what programs send as numbers.
 
+use std::fs::OpenOptions;
+use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::Arc;
 
 use kscope_bpf::Map;
 use kscope_rows::time::{Dialect, format_time};
-use kscope_rows::{Frame, Resolve, Stack};
+use kscope_rows::{Directory, Frame, Resolve, Stack};
 use kscope_symbol::{KernelSymbolizer, UserNames};
 
 use crate::clock::WallClock;
 
 /// Stands for the working directory where a descriptor is expected.
 const AT_FDCWD: i32 = -100;
+
+/// Opens what a path names without using it (include/uapi/asm-generic/fcntl.h).
+const O_PATH: i32 = 0o10_000_000;
 
 /// Resolves with what the running kernel and its maps tell.
 pub(crate) struct Resolver<'a> {
@@ -101,14 +107,30 @@ impl Resolve for Resolver<'_> {
         self.users.name(uid).map(str::to_owned)
     }
 
-    fn directory(&self, pid: u32, descriptor: i32) -> Option<Vec<u8>> {
-        let process = Path::new("/proc").join(pid.to_string());
-        let link = match descriptor {
+    fn directory(&self, wanted: Directory) -> Option<Vec<u8>> {
+        if wanted.inode == 0 {
+            return None;
+        }
+        let process = Path::new("/proc").join(wanted.pid.to_string());
+        let link = match wanted.descriptor {
             AT_FDCWD => process.join("cwd"),
             descriptor => process.join("fd").join(descriptor.to_string()),
         };
-        let target = std::fs::read_link(link).ok()?;
-        // A descriptor may be of something without a path by now.
+        // The process may go elsewhere at any time: what is compared is what is then named.
+        let found = OpenOptions::new()
+            .read(true)
+            .custom_flags(O_PATH)
+            .open(link)
+            .ok()?;
+        let metadata = found.metadata().ok()?;
+        let is_same = metadata.is_dir()
+            && metadata.nlink() > 0
+            && metadata.ino() == wanted.inode
+            && kernel_device(metadata.dev()) == wanted.device;
+        if !is_same {
+            return None;
+        }
+        let target = std::fs::read_link(format!("/proc/self/fd/{}", found.as_raw_fd())).ok()?;
         target
             .is_absolute()
             .then(|| target.into_os_string().into_vec())
@@ -116,5 +138,27 @@ impl Resolve for Resolver<'_> {
 
     fn truncation_trailer(&self) -> &str {
         self.trailer
+    }
+}
+
+/// Numbers a device as the kernel does within itself, from how system calls tell it
+/// (include/linux/kdev_t.h).
+fn kernel_device(told: u64) -> u64 {
+    let major = (told >> 8) & 0xfff;
+    let minor = (told & 0xff) | ((told >> 12) & 0xfff00);
+    (major << 20) | minor
+}
+
+#[cfg(test)]
+mod tests {
+    use super::kernel_device;
+
+    #[test]
+    fn devices_are_numbered_as_in_the_kernel() {
+        let check = |told, expected| assert_eq!(kernel_device(told), expected, "{told:#x}");
+        check(0xfe00, 0xfe0_0000);
+        check(0x801, 0x80_0001);
+        check(0x0010_0023, 0x123);
+        check(0xfff0_0103, 0x1f_ff03);
     }
 }

@@ -117,6 +117,11 @@ pub enum SiteKind {
         /// `ERROR` or `WARNING`.
         error: bool,
     },
+    /// An operation of the script failed: without fields.
+    RuntimeError {
+        /// What failed.
+        message: Arc<str>,
+    },
     /// `print(value)` of any value but a map: one field.
     Print,
     /// `print(@m[key])`: the key's field, then the value's.
@@ -332,17 +337,22 @@ pub enum OptionMeaning {
     Duration,
     /// One of these texts.
     Choice(Vec<String>),
+    /// The id of a process or thread that is there.
+    Process,
+    /// A part of a command's name, which has at most 15 bytes.
+    Command,
 }
 
 impl OptionMeaning {
     /// Names of the meanings of numbers, with the meanings.
-    pub const NUMBERS: [(&'static str, OptionMeaning); 6] = [
+    pub const NUMBERS: [(&'static str, OptionMeaning); 7] = [
         ("count", OptionMeaning::Count),
         ("errno", OptionMeaning::Errno),
         ("open_flags", OptionMeaning::OpenFlags),
         ("user", OptionMeaning::User),
         ("cgroup", OptionMeaning::Cgroup),
         ("duration", OptionMeaning::Duration),
+        ("process", OptionMeaning::Process),
     ];
 }
 

@@ -76,7 +76,7 @@ impl TableView {
     fn write_row(&mut self, data: &mut Vec<u8>, schema: &Arc<Schema>, row: &Row) {
         let cells: Vec<String> = row.values.iter().map(cell).collect();
         let table = match &mut self.table {
-            Some(table) if Arc::ptr_eq(&table.schema, schema) || table.schema == *schema => table,
+            Some(table) if same_columns(&table.schema, schema) => table,
             old => {
                 let mut table = Table::new(schema);
                 table.widen(&cells);
@@ -142,6 +142,19 @@ impl Table {
         }
         data.push(b'\n');
     }
+}
+
+/// Says whether rows of both schemas stand under one header. Sites that print the same columns
+/// differ in how long a text may be, or in whether a path is completed.
+fn same_columns(one: &Arc<Schema>, other: &Arc<Schema>) -> bool {
+    let same = |(a, b): (&Column, &Column)| {
+        header(a) == header(b)
+            && is_number(&a.ty) == is_number(&b.ty)
+            && is_stack(&a.ty) == is_stack(&b.ty)
+    };
+    Arc::ptr_eq(one, other)
+        || (one.columns.len() == other.columns.len()
+            && one.columns.iter().zip(&other.columns).all(same))
 }
 
 /// Gives a column's header: its name in capitals, with the unit where the name lacks it.

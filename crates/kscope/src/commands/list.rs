@@ -109,7 +109,11 @@ fn near_probes(catalogue: &LiveCatalogue<'_>, wanted: &Wanted) -> Vec<String> {
         Lookup::NotFound | Lookup::Unavailable(_) => Vec::new(),
     };
     let Some((kind, name)) = wanted.one_probe() else {
-        return nearest(&wanted.provider, PROVIDERS, 1);
+        // One that is a type of probe, written as it is, means no other.
+        return match wanted.is_known() {
+            true => Vec::new(),
+            false => nearest(&wanted.provider, PROVIDERS, 1),
+        };
     };
     let names: Vec<String> = match kind {
         Family::Tracepoint => match catalogue.tracepoints("*", "*") {

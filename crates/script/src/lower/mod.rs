@@ -189,13 +189,12 @@ impl Tables {
     pub(crate) fn message(&mut self, program: &Program, text: &str, span: Span) -> SiteId {
         let same = |site: &Site| {
             site.span == span
-                && matches!(&site.kind, SiteKind::Message { format, .. } if **format == *text)
+                && matches!(&site.kind, SiteKind::RuntimeError { message } if **message == *text)
         };
         let index = self.messages.iter().position(same).unwrap_or_else(|| {
             self.messages.push(Site {
-                kind: SiteKind::Message {
-                    format: text.into(),
-                    error: false,
+                kind: SiteKind::RuntimeError {
+                    message: text.into(),
                 },
                 fields: Vec::new(),
                 size: EVENT_HEADER,

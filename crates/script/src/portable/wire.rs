@@ -438,6 +438,7 @@ choice!(SiteKind {
     8 = Exit,
     9 = Cat { format },
     10 = System { format },
+    11 = RuntimeError { message },
 });
 choice!(Attach {
     0 = Begin,
@@ -461,6 +462,8 @@ choice!(OptionMeaning {
     5 = Cgroup,
     6 = Duration,
     7 = Choice(texts),
+    8 = Process,
+    9 = Command,
 });
 choice!(MissingProbes { 0 = Error, 1 = Warn, 2 = Ignore });
 choice!(StackMode { 0 = Bpftrace, 1 = Perf, 2 = Raw });

@@ -164,8 +164,8 @@ impl Type {
                 format: format.clone(),
             },
             Type::UserName => DataType::UserName,
-            Type::FullPath(_) => DataType::FullPath {
-                capacity: self.size().saturating_sub(8),
+            Type::FullPath(fields) => DataType::FullPath {
+                capacity: fields.last().map_or(0, |path| path.ty.size()),
             },
         }
     }

@@ -119,6 +119,7 @@ impl Checker<'_> {
                 };
                 wrong(format!("no number means '{text}'"), Some(hint))
             }
+            OptionKind::Str { .. } if *text == *"command" => return Some(OptionMeaning::Command),
             OptionKind::Str { default, .. } => {
                 let choices: Vec<String> = text.split('|').map(str::to_owned).collect();
                 if choices.contains(default) {

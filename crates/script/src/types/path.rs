@@ -7,23 +7,27 @@ use crate::hir::{Expr, ExprKind, FieldType, Int, Type};
 use crate::syntax::tree;
 
 impl Checker<'_> {
-    /// Checks `fullpath(pid, directory, path)`; the directory is a descriptor or `AT_FDCWD` (-100).
+    /// Checks `fullpath(pid, directory, inode, device, path)`; the directory is a descriptor or
+    /// `AT_FDCWD` (-100), inode and device say which directory that was.
     pub(super) fn full_path(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let [pid, directory, path] = args else {
+        let [pid, directory, inode, device, path] = args else {
             self.check_all(args);
-            self.argument_count("fullpath", args.len(), 3..=3, span);
+            self.argument_count("fullpath", args.len(), 5..=5, span);
             return poison(span);
         };
         let pid = self.expr(pid);
         let directory = self.expr(directory);
+        let inode = self.expr(inode);
+        let device = self.expr(device);
         let path = self.expr(path);
-        for number in [&pid, &directory] {
+        let numbers = [&pid, &directory, &inode, &device];
+        for number in numbers {
             if number.ty != Type::Void && super::expr::number(&number.ty).is_none() {
                 self.wrong_argument("fullpath", "an integer", number);
                 return poison(span);
             }
         }
-        if pid.ty == Type::Void || directory.ty == Type::Void {
+        if numbers.iter().any(|number| number.ty == Type::Void) {
             return poison(span);
         }
         if !matches!(path.ty, Type::Str { .. }) {
@@ -32,6 +36,8 @@ impl Checker<'_> {
         let parts = vec![
             convert(pid, &Type::Int(Int::U32)),
             convert(directory, &Type::Int(Int::I32)),
+            convert(inode, &Type::Int(Int::U64)),
+            convert(device, &Type::Int(Int::U64)),
             path,
         ];
         let types = parts

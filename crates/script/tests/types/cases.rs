@@ -161,7 +161,7 @@ fn types_of_expressions() {
     typed("(pid_t)retval", "int32");
     typed("(u64)retval", "uint64");
     typed("kaddr(\"jiffies\")", "uint64");
-    typed("fullpath(pid, -100, comm)", "fullpath");
+    typed("fullpath(pid, -100, 1, 2, comm)", "fullpath");
 }
 
 #[test]
@@ -352,14 +352,14 @@ fn calls() {
     );
     wrong("print($2)", &["used numerically"]);
     wrong(
-        "print(fullpath(pid, comm, comm))",
+        "print(fullpath(pid, comm, 1, 2, comm))",
         &["fullpath() expects an integer"],
     );
     wrong(
-        "print(fullpath(pid, 1, 1))",
+        "print(fullpath(pid, 1, 1, 2, 1))",
         &["fullpath() expects a string"],
     );
-    wrong("print(fullpath(xyz, 1, comm))", &["[unknown-name]"]);
+    wrong("print(fullpath(xyz, 1, 1, 2, comm))", &["[unknown-name]"]);
     warned("print(str(curtask, 5000))", &["[too-long]"]);
 }
 

@@ -59,6 +59,27 @@ fn header_returns_only_with_another_schema() {
 }
 
 #[test]
+fn sites_with_the_same_columns_share_a_header() {
+    let check = |ty: DataType, name: &str, expected: usize| {
+        let mut view = TableView::default();
+        let (schema, first) = row(&[("path", PATH, text("/a"))]);
+        let first = Output::Row { schema, row: first };
+        let (schema, second) = row(&[(name, ty.clone(), text("/b"))]);
+        let second = Output::Row {
+            schema,
+            row: second,
+        };
+        let lines = render(&mut view, &[first.clone(), second, first]);
+        assert_eq!(lines.lines().count(), expected, "{name}: {ty}");
+    };
+    check(PATH, "path", 4);
+    check(DataType::Str { capacity: 4096 }, "path", 4);
+    check(DataType::FullPath { capacity: 4096 }, "path", 4);
+    check(PATH, "file", 6);
+    check(INT, "path", 6);
+}
+
+#[test]
 fn units_are_in_the_header() {
     let (schema, row) = row(&[("lat_us", INT, int(3)), ("size", INT, int(4))]);
     let schema = (*schema).clone().describe("size", "", Some("KiB"));

@@ -82,6 +82,13 @@ impl Wanted {
             return None;
         }
         let mut patterns = self.rest.clone();
+        // Those of the kernel itself may be written with its name.
+        if family == Family::RawTracepoint
+            && patterns.len() == 2
+            && matches(&patterns[0], "vmlinux")
+        {
+            patterns.remove(0);
+        }
         if patterns.len() < parts {
             patterns.resize(parts, every());
         }
@@ -101,6 +108,13 @@ impl Wanted {
             && rest
                 .next()
                 .is_none_or(|pattern| pattern.is_empty() || matches(pattern, unit))
+    }
+
+    /// Says whether the type of probe is written in full, or as one of the short names.
+    pub(super) fn is_known(&self) -> bool {
+        let families = [Family::Tracepoint, Family::RawTracepoint, Family::Function];
+        PROVIDERS.contains(&self.provider.as_str())
+            || families.into_iter().any(|family| self.names(family))
     }
 
     /// Says whether a family is asked for by name, and not by a pattern for any probe.
@@ -154,6 +168,10 @@ mod tests {
         check("k*:vfs_*", Function, Some(&["vfs_*"]));
         check("rt:sched_switch", RawTracepoint, Some(&["sched_switch"]));
         check("nonsense:x", Function, None);
+        let known = |pattern| Wanted::new(pattern).is_known();
+        assert!(known("tracepoint:nosuch:*") && known("rt:*") && !known("tracepont:*"));
+        check("rt:vmlinux:sched_*", RawTracepoint, Some(&["sched_*"]));
+        check("rt:other:sched_*", RawTracepoint, None);
     }
 
     #[test]
