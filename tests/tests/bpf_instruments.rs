@@ -109,7 +109,11 @@ fn what_is_loaded_is_listed_shown_and_dumped() {
             assert!(machine.contains(part), "no {part} in\n{machine}");
         }
         assert!(!machine.contains("(bad)"), "{machine}");
-        // Both functions are known by the symbols that the kernel gives them.
+        // Both functions are known by the symbols that the kernel gives them, if it does.
+        let given = std::fs::read_to_string("/proc/sys/net/core/bpf_jit_kallsyms");
+        if given.is_ok_and(|given| given.trim() == "0") {
+            return;
+        }
         let calls: Vec<&str> = machine.lines().filter(|l| l.contains("call ")).collect();
         assert!(calls.iter().any(|l| l.ends_with("_fn_add")), "{calls:?}");
     }

@@ -10,6 +10,7 @@ use kscope_bpf::inspect::{LoadedProgram, Naming};
 use kscope_bpf::spec::{asm, disasm, read};
 use kscope_bpf::{Loader, Object};
 use kscope_tests::assembly::kernel_types;
+use kscope_tests::program::kscope;
 use kscope_tests::selftests::{Selftests, clang};
 use kscope_tests::{kernel_or_skip, skip};
 use serde_json::Value;
@@ -422,4 +423,90 @@ fn types_of_the_kernel_compile_as_rust_with_their_sizes_and_offsets() {
     let _ = std::fs::remove_dir_all(folder);
     println!("{offsets} members");
     assert!(offsets > 500);
+}
+
+/// Runs `kscope bpf check`, and gives its rows and exit code.
+fn check(words: &[&str]) -> (Vec<Value>, Option<i32>) {
+    let program = kscope().expect("it was found before");
+    let mut command = Command::new(program);
+    let output = command
+        .args(["bpf", "check", "--json"])
+        .args(words)
+        .output();
+    let output = output.expect("it runs");
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let row = |line: &str| serde_json::from_str(line).expect("JSON");
+    (text.lines().map(row).collect(), output.status.code())
+}
+
+#[test]
+fn check_says_what_the_loader_and_the_kernel_say() {
+    let _ = kernel_or_skip!();
+    let selftests = match selftests() {
+        Ok(selftests) => selftests,
+        Err(reason) => skip!("clang", "{reason}"),
+    };
+    if kscope().is_none() {
+        skip!("kscope", "the program is not built");
+    }
+    let folder = folder("check");
+    let file = folder.join("object.bpf.o");
+    let path = file.to_str().expect("text");
+    let (mut good, mut bad) = (0, 0);
+    for name in [
+        "loop1",
+        "test_global_func1",
+        "tailcall_bpf2bpf4",
+        "test_btf_newkv",
+    ] {
+        std::fs::write(&file, selftests.object(name).expect("compiled")).expect("written");
+        let (rows, code) = check(&[path]);
+        let object = load(&selftests, name).expect("an object");
+        let all = rows.iter().all(|row| row["loads"] == "yes");
+        assert_eq!(code, Some(if all { 0 } else { 1 }), "{name}");
+        for row in &rows {
+            let about = row["program"].as_str().expect("a name");
+            match object.program_named(about) {
+                Some(program) => {
+                    let info = program.info().expect("it is there");
+                    assert_eq!(row["loads"], "yes", "{about}");
+                    assert_eq!(row["insns"], info.verified_insns, "{about}");
+                    assert!(row["duration_us"].is_u64(), "{row}");
+                    good += 1;
+                }
+                None => {
+                    assert_eq!(row["loads"], "no", "{about}");
+                    let mut failures = object.failures();
+                    let failure = failures.find(|failure| failure.name == about);
+                    let expected = failure.expect("it failed").error.to_string();
+                    assert_eq!(row["reason"], expected, "{about}");
+                    bad += 1;
+                }
+            }
+        }
+    }
+    // Types of another kernel, which here are those of an object.
+    std::fs::write(
+        &file,
+        selftests
+            .object("test_core_reloc_arrays")
+            .expect("compiled"),
+    )
+    .expect("written");
+    for (types, expected) in [
+        ("btf__core_reloc_arrays", "yes"),
+        ("btf__core_reloc_arrays___err_too_small", "no"),
+    ] {
+        let bytes = selftests.object(types).expect("compiled");
+        let elf = kscope_bpf::spec::elf::Elf::parse(&bytes).expect("ELF");
+        let (_, section) = elf.named(".BTF").expect("types");
+        let btf = folder.join("types.btf");
+        std::fs::write(&btf, section.data).expect("written");
+        let (rows, code) = check(&["--btf", btf.to_str().expect("text"), path]);
+        assert_eq!(rows[0]["loads"], expected, "{types}: {rows:?}");
+        assert_eq!(code, Some(if expected == "yes" { 0 } else { 1 }));
+    }
+    let _ = std::fs::remove_dir_all(folder);
+    println!("{good} load, {bad} do not");
+    assert!(good >= 3 && bad >= 1);
 }

@@ -50,3 +50,6 @@ pub use types::{
 };
 pub use value::ValueStyle;
 pub use write::NewMember;
+
+#[cfg(test)]
+mod written_tests;

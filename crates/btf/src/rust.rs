@@ -44,6 +44,7 @@ impl Btf {
         let mut writer = Writer {
             btf: self,
             wanted: BTreeSet::new(),
+            seen: HashSet::new(),
             names: HashMap::new(),
             taken: OWN.iter().map(|&name| name.to_owned()).collect(),
             layouts: HashMap::new(),
@@ -61,8 +62,16 @@ impl Btf {
                 }
             }
         }
+        // A malformed blob may let each type hold very many; a sound one is far below this.
+        let limit = self
+            .bytes()
+            .len()
+            .saturating_mul(64)
+            .saturating_add(1 << 20);
         for id in wanted {
-            writer.define(id);
+            if writer.out.len() < limit {
+                writer.define(id);
+            }
         }
         writer.out
     }
@@ -78,6 +87,8 @@ struct Layout {
 struct Writer<'a> {
     btf: &'a Btf,
     wanted: BTreeSet<TypeId>,
+    /// What was looked at to find those.
+    seen: HashSet<TypeId>,
     names: HashMap<TypeId, String>,
     taken: HashSet<String>,
     layouts: HashMap<TypeId, Layout>,
@@ -89,6 +100,9 @@ impl Writer<'_> {
     fn want(&mut self, id: TypeId, pointees: bool) {
         let mut waiting = vec![id];
         while let Some(id) = waiting.pop() {
+            if !self.seen.insert(id) {
+                continue;
+            }
             let Some(ty) = self.btf.get(id) else { continue };
             match ty {
                 Type::Struct(c) | Type::Union(c) if self.wanted.insert(id) => {
@@ -277,6 +291,8 @@ impl Writer<'_> {
         let (Some(c), true) = (self.btf.composite(id), depth < DEPTH) else {
             return layout;
         };
+        // What holds itself finds this, and goes no further.
+        self.layouts.insert(id, layout);
         for m in c.members().filter(|m| m.bitfield.is_none()) {
             let align = self.align(m.type_id, depth + 1).max(1);
             layout.packed |= !u64::from(m.bit_offset).is_multiple_of(align * 8);

@@ -99,13 +99,11 @@ impl Whole<'_> {
                 for m in c.members() {
                     self.need(m.type_id, true, depth + 1);
                 }
+                // One without a name is written where it is used; what it needs is there now.
                 if named {
                     self.define(id);
-                    self.set(id, State::Defined);
-                } else {
-                    // It is written where it is used, each time.
-                    self.set(id, State::Nothing);
                 }
+                self.set(id, State::Defined);
             }
             Type::Enum(e) if self.state(id) != State::Defined => {
                 // One without a name is written where it is used; where that is nowhere its
@@ -138,14 +136,18 @@ impl Whole<'_> {
                     self.need(to, true, depth + 1);
                 }
             }
-            Type::Ptr(to) => self.need(to, false, depth + 1),
+            Type::Ptr(to) if self.state(id) == State::Nothing => {
+                self.set(id, State::Defined);
+                self.need(to, false, depth + 1);
+            }
             Type::Const(to)
             | Type::Volatile(to)
             | Type::Restrict(to)
             | Type::TypeTag { to, .. } => self.need(to, whole, depth + 1),
             // Elements need a size even behind a pointer.
             Type::Array(Array { element, .. }) => self.need(element, true, depth + 1),
-            Type::FuncProto(proto) => {
+            Type::FuncProto(proto) if self.state(id) == State::Nothing => {
+                self.set(id, State::Defined);
                 self.need(proto.result, false, depth + 1);
                 for param in proto.params() {
                     self.need(param.type_id, false, depth + 1);
@@ -166,6 +168,11 @@ impl Whole<'_> {
     }
 
     fn define(&mut self, id: TypeId) {
+        // A malformed blob may let each type hold very many; a sound one is far below this.
+        let limit = self.btf.bytes().len().saturating_mul(64);
+        if self.out.len() > limit.saturating_add(1 << 20) {
+            return;
+        }
         let text = Printer::definition(self.btf, id, &self.renames);
         self.out.push_str(&text);
         self.out.push_str("\n\n");
