@@ -325,7 +325,7 @@ mod tests {
 
     #[test]
     fn names() {
-        let check = |meaning, text, expected| {
+        let check = |meaning, text: &str, expected| {
             assert_eq!(value(text, &meaning), Ok(expected), "{text}");
         };
         check(OptionMeaning::Errno, "ENOENT", 2);
@@ -341,7 +341,8 @@ mod tests {
         check(OptionMeaning::User, "4294967294", 4_294_967_294);
         check(OptionMeaning::Errno, "4095", 4095);
         let own = std::process::id();
-        check(OptionMeaning::Process, &own.to_string(), i64::from(own));
+        let own_text = own.to_string();
+        check(OptionMeaning::Process, &own_text, i64::from(own));
         check(OptionMeaning::Count, "7", 7);
         check(OptionMeaning::Cgroup, "3", 3);
     }
