@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use kscope_btf::Btf;
-use kscope_sys::SharedKernel;
+use kscope_sys::{Errno, SharedKernel};
 
 use super::{ids, not_opened, text};
 use crate::error::Error;
@@ -42,9 +42,13 @@ impl LoadedTypes {
         let failed = |errno| not_opened(kernel, "BTF", "BPF_BTF_GET_FD_BY_ID", id, errno);
         let fd = kernel.btf_by_id(id).map_err(failed)?;
         let mut name = [0; 64];
-        let info = kernel
-            .btf_info(fd.as_fd(), &mut name, &mut [])
-            .map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, format!("BTF {id}")))?;
+        let info = match kernel.btf_info(fd.as_fd(), &mut name, &mut []) {
+            // Before Linux 5.11 types have no names.
+            Err(Errno::TOO_BIG) => kernel.btf_info(fd.as_fd(), &mut [], &mut []),
+            answered => answered,
+        };
+        let info =
+            info.map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, format!("BTF {id}")))?;
         Ok(LoadedTypes {
             id,
             name: text(&name),
