@@ -35,6 +35,13 @@ macro_rules! kernel_or_skip {
     };
 }
 
+/// Tells whether the CPU exchanges 16 bytes at once. Without it kernels from about 7.0 have no memory
+/// to give where no lock may be taken, as for storage and arenas; the CPU of guests lacks it.
+pub fn has_wide_exchange() -> bool {
+    let known = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    !cfg!(target_arch = "x86_64") || known.split_whitespace().any(|flag| flag == "cx16")
+}
+
 /// Gives the kernel's types, read once; `None` for a kernel without.
 pub fn kernel_types() -> Option<&'static Btf> {
     static TYPES: OnceLock<Option<Btf>> = OnceLock::new();
