@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::errno::Errno;
+use crate::kernel::Kernel;
 
 /// Type and sizes of a map.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -86,10 +87,21 @@ impl MapFd {
         Ok(MapFd::new(null.into(), shape, possible_cpus))
     }
 
+    /// Takes the right to be the one user of a ring's memory, by the id that the kernel knows it by.
+    ///
+    /// # Errors
+    ///
+    /// `EBUSY` while another has it.
+    pub(crate) fn claim(&self, kernel: &dyn Kernel) -> Result<ConsumerClaim, Errno> {
+        let info = kernel.map_info(self.as_fd()).ok();
+        self.claim_consumer(info.map(|info| info.id))
+            .ok_or(Errno::BUSY)
+    }
+
     /// Takes the right to consume a ring buffer; `None` while another has it: records lent out by
     /// one consumer would be overwritten on the other's account. The map's `id` finds another
     /// descriptor of the same map.
-    pub(crate) fn claim_consumer(&self, id: Option<u32>) -> Option<ConsumerClaim> {
+    fn claim_consumer(&self, id: Option<u32>) -> Option<ConsumerClaim> {
         if self.consumed.swap(true, Ordering::AcqRel) {
             return None;
         }

@@ -60,11 +60,7 @@ impl RingConsumer {
         if shape.kind != RINGBUF {
             return Err(Errno::INVAL);
         }
-        let claim = {
-            let info = kernel.map_info(map.as_fd()).ok();
-            map.claim_consumer(info.map(|info| info.id))
-                .ok_or(Errno::BUSY)?
-        };
+        let claim = map.claim(kernel)?;
         let fd = map.as_fd();
         let consumer = kernel.mmap(MemoryRequest {
             fd,

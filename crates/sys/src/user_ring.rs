@@ -43,11 +43,7 @@ impl RingProducer {
         if shape.kind != USER_RINGBUF {
             return Err(Errno::INVAL);
         }
-        let claim = {
-            let info = kernel.map_info(map.as_fd()).ok();
-            map.claim_consumer(info.map(|info| info.id))
-                .ok_or(Errno::BUSY)?
-        };
+        let claim = map.claim(kernel)?;
         let consumer = kernel.mmap(MemoryRequest {
             fd: map.as_fd(),
             offset: 0,
