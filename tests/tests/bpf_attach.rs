@@ -1,4 +1,5 @@
 //! Objects attached by their sections, and probes in user programs.
+//@ symbols
 
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -10,6 +10,7 @@ mod objects;
 mod report;
 
 use std::path::PathBuf;
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -228,8 +229,11 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
         let source = std::fs::read_to_string(suite_source(suite)).unwrap_or_default();
         modules.extend(modules::named_in(&source));
         scripts.extend(objects::named_in(&source));
-        if is_last(&source) {
+        if asks(&source, "last") {
             last.push(suite.as_str());
+        }
+        if !asks(&source, "symbols") {
+            strip(&mut cases, suite)?;
         }
     }
     cases.sort_by_key(|case| last.contains(&case.suite.as_str()));
@@ -339,9 +343,37 @@ pub(crate) fn suite_names() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Tells whether a test's source asks that it runs after all others, for what it does to the kernel: a line `//@ last`.
-fn is_last(source: &str) -> bool {
-    source.lines().any(|line| line.trim() == "//@ last")
+/// Tells whether a test's source has a line `//@ WORD`: with `last` it runs after all others, for what it does to the
+/// kernel; with `symbols` its program keeps its symbols in the guest.
+fn asks(source: &str, word: &str) -> bool {
+    source
+        .lines()
+        .any(|line| line.trim().strip_prefix("//@ ") == Some(word))
+}
+
+/// Lets a suite's tests run from a copy without symbols: guests hold all programs in memory.
+fn strip(cases: &mut [Case], suite: &str) -> Result<(), String> {
+    let mut cases = cases.iter_mut().filter(|case| case.suite == suite);
+    let Some(first) = cases.next() else {
+        return Ok(());
+    };
+    let folder = cargo::scratch_dir()?.join("stripped");
+    std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+    let copy = folder.join(suite);
+    let status = Command::new("strip")
+        .arg("-o")
+        .arg(&copy)
+        .arg(&first.path)
+        .status();
+    match status {
+        Ok(status) if status.success() => {}
+        Ok(status) => return Err(format!("strip of {}: {status}", first.path.display())),
+        // Without binutils the programs are larger, and no more than that.
+        Err(_) => return Ok(()),
+    }
+    first.path.clone_from(&copy);
+    cases.for_each(|case| case.path.clone_from(&copy));
+    Ok(())
 }
 
 fn suite_source(name: &str) -> PathBuf {
@@ -350,11 +382,11 @@ fn suite_source(name: &str) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::is_last;
+    use super::asks;
 
     #[test]
-    fn the_last_suites_say_so() {
-        let check = |source, expected| assert_eq!(is_last(source), expected, "{source}");
+    fn sources_ask_by_whole_lines() {
+        let check = |source, expected| assert_eq!(asks(source, "last"), expected, "{source}");
         check("//! A test.\n//@ last\nfn a() {}\n", true);
         check("//! A test.\n//@ modules: last\n", false);
         check("// //@ last\n//@ lasting\n", false);

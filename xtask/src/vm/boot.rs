@@ -56,12 +56,14 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
     let until = Instant::now() + machine.limit;
     // On a busy host the emulated TSC jumps (a 6.12 guest once gained 36 s while it booted), so the guest's time comes
     // from a timer that the emulator drives by the host's clock.
-    // Emulation, not virtualisation: it works everywhere. QEMU 7.2 with `-cpu max` on several threads corrupts guests of
-    // 6.12, and cmpxchg16b is what it gets wrong, so the CPU is one without.
+    // Emulation, not virtualisation: it works everywhere. QEMU 7.2 has two faults with several CPUs: its cmpxchg16b
+    // corrupts guests of 6.12; and with a thread per CPU, one may run an instruction that another has just replaced, which
+    // ends a guest that patches its code (a breakpoint that nobody owns). So the CPU is one without that instruction, and
+    // the CPUs take turns in one thread.
     let mut child = Command::new(EMULATOR)
         .args([
             "-accel",
-            "tcg,thread=multi",
+            "tcg,thread=single",
             "-cpu",
             "Haswell-v4,-cx16",
             "-smp",
