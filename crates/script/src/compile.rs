@@ -124,7 +124,10 @@ fn generate(
         if options.optimize {
             ir::optimize(&mut program.function);
         }
-        debug_assert_eq!(ir::verify(&program.function), Ok(()), "{}", program.name);
+        if let Err(finding) = verified(&program.function, program.span) {
+            findings.push(finding);
+            continue;
+        }
         let request = Emit {
             scratch: Some(Scratch {
                 map: scratch_map,
@@ -179,6 +182,16 @@ fn generate(
         );
     }
     Ok(Compiled { spec, plan })
+}
+
+/// Checks what lowering made.
+fn verified(function: &ir::Function, span: Span) -> Result<(), Diagnostic> {
+    ir::verify(function).map_err(|broken| {
+        let first = broken.first().map(ToString::to_string).unwrap_or_default();
+        let message = format!("internal error in the code of this probe: {first}");
+        let hint = "this is a fault of kscope, not of the script: please report it";
+        Diagnostic::error("internal", span, message).hint(hint)
+    })
 }
 
 /// What the programs need of the per-CPU scratch map: an entry each.
@@ -277,6 +290,27 @@ impl LineTable {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn broken_code_is_a_finding() {
+        let check = |body: &str, expected: Option<&str>| {
+            let text = format!("fn probe {{\nb0:\n{body}\n}}\n");
+            let function = ir::text::read(&text).expect("it is read");
+            let found = verified(&function, Span::new(3, 4)).err();
+            assert!(
+                found
+                    .iter()
+                    .all(|f| (f.id, f.span) == ("internal", Span::new(3, 4)))
+            );
+            let found = found.map(|f| f.message);
+            assert_eq!(found.as_deref(), expected, "{text}");
+        };
+        check("v0: i64 = const 1\nreturn v0", None);
+        check(
+            "return v0",
+            Some("internal error in the code of this probe: b0: there is no v0"),
+        );
+    }
 
     #[test]
     fn positions_count_from_one() {

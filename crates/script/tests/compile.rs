@@ -72,3 +72,108 @@ fn golden_files_hold() {
         format!("{source}{SEPARATOR}{text}")
     });
 }
+
+/// Compiles for the small kernel; gives the result, or the errors.
+fn outcome(source: &str) -> Result<kscope_script::Compiled, String> {
+    let setup = Setup::default();
+    let mut inputs = Inputs::new(&setup.catalogue);
+    inputs.btf = setup.btf.as_ref();
+    let (_, compilation) = compile_stages("test.bt", source, &inputs, Options::default());
+    let found = fixture::findings(source, &compilation.diagnostics);
+    compilation.compiled.ok_or(found)
+}
+
+#[test]
+fn arrays_end_where_the_value_ends() {
+    const FLEXIBLE: &str = "struct packet { int len; char rest[0]; char more[0]; }; struct outer { struct packet p; int tail; };";
+    let check = |body: &str, expected: Option<&str>| {
+        let result = outcome(&format!("{FLEXIBLE} begin {{ {body} }}"));
+        match (&result, expected) {
+            (Ok(_), None) => {}
+            (Err(text), Some(expected)) if text.contains(expected) => {}
+            _ => panic!("{body}: {result:?}"),
+        }
+    };
+    let out = Some("out of bounds of the value");
+    check(
+        "$p = (struct packet *)kaddr(\"x\"); print($p->rest[3]);",
+        None,
+    );
+    check("$p = (struct packet *)pid; print($p->rest[tid]);", None);
+    check("$p = *(struct packet *)pid; print($p.len);", None);
+    check("$p = *(struct packet *)pid; print($p.rest[0]);", out);
+    check(
+        "$p = *(struct packet *)pid; print($p.rest[2147483647]);",
+        out,
+    );
+    check(
+        "$p = *(struct packet *)pid; print($p.rest[4294967295]);",
+        out,
+    );
+    check("@p = *(struct packet *)pid; print(@p.rest[0]);", out);
+    check("$p = *(struct outer *)pid; print($p.p.rest[3]);", None);
+    check("$p = *(struct outer *)pid; print($p.p.rest[4]);", out);
+    check(
+        "$p = *(struct packet *)pid; print($p.rest[tid]);",
+        Some("not part of a copy"),
+    );
+}
+
+#[test]
+fn copies_of_a_body_are_limited() {
+    let check = |body: &str, expected: Option<&str>| {
+        let result = outcome(&format!("begin {{ {body} }}"));
+        match (result.map(drop), expected) {
+            (Ok(()), None) => {}
+            (Err(text), Some(expected)) if text.contains(expected) => {}
+            (result, _) => panic!("{body}: {result:?}"),
+        }
+    };
+    check("unroll(10) { unroll(100) { @++; } }", None);
+    check("unroll(100) { @++; } unroll(100) { @++; }", None);
+    let limit = Some("makes 1100 copies of its body, the limit is 1000");
+    check("unroll(11) { unroll(100) { @++; } }", limit);
+    check("unroll(11) { if (pid) { unroll(100) { @++; } } }", limit);
+    check(
+        &"unroll(100) { "
+            .repeat(20)
+            .replace("unroll(100) { ", "unroll(100) { @++; "),
+        Some("copies"),
+    );
+    let many = "@[comm, pid, kstack] = count(); ".repeat(1000);
+    check(
+        &format!("unroll(100) {{ {many} }}"),
+        Some("computes more than 500000 values"),
+    );
+}
+
+#[test]
+fn rings_are_small_where_little_comes() {
+    const SMALL: u32 = 256 << 10;
+    const LARGE: u32 = 8 << 20;
+    let check = |source: &str, expected: u32| {
+        let compiled = outcome(source).expect(source);
+        let ring = compiled.spec.maps.iter().find(|map| map.name == "events");
+        assert_eq!(ring.map(|map| map.max_entries), Some(expected), "{source}");
+    };
+    check("begin { print(1); }", SMALL);
+    check("begin { print(1); } kprobe:vfs_read { exit(); }", SMALL);
+    check(
+        "interval:s:1 { print(1); } kprobe:vfs_read { @++; exit(); }",
+        SMALL,
+    );
+    check("kprobe:vfs_read { print(1); }", LARGE);
+    // Where the event is part of an expression, or comes of the compiler itself.
+    check(
+        "kprobe:vfs_read { $x = { print(1); pid }; @ = $x; } begin { print(2); }",
+        LARGE,
+    );
+    check(
+        "kprobe:vfs_read { @ = pid ? ({ print(1); 1 }) : 2; exit(); }",
+        LARGE,
+    );
+    check(
+        "kprobe:vfs_read { for $i : 0..pid { @++; } exit(); }",
+        LARGE,
+    );
+}

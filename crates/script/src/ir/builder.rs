@@ -212,6 +212,12 @@ impl Builder {
         Value(self.function.values.len() as u32 - 1)
     }
 
+    /// Gives the number of values so far, a measure of how large the function is.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.function.values.len()
+    }
+
     fn push(&mut self, op: Op, ty: Option<Ty>) -> Option<Value> {
         let result = ty.map(|ty| self.value(ty));
         if !self.is_ended() {

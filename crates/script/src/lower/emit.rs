@@ -56,6 +56,7 @@ impl Lower<'_> {
     }
 
     fn send(&mut self, site: SiteId, arguments: &[Argument<'_>], exits: bool) -> Result<()> {
+        self.tables.busy |= !exits && !self.paced;
         match self.tables.events(self.program) {
             EventMap::Ring(map) => {
                 let size = self.site_size(site);

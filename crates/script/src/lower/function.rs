@@ -4,9 +4,9 @@ use kscope_spec::{LateKind, MapId, helper};
 
 use super::Tables;
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Context, Expr, Probe, Program, Stmt, StmtKind, Type, VarId};
+use crate::hir::{Context, Probe, Program, Type, VarId};
 use crate::ir::{Block, Builder, Cond, Function, Pointer, SlotId, Value, Variable};
-use crate::plan::{Counter, SiteId};
+use crate::plan::{Attach, Counter};
 
 pub(super) type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -21,6 +21,7 @@ pub(super) fn lower_probe(
         program,
         tables,
         context: probe.context,
+        paced: is_paced(probe),
         b: Builder::new(name),
         vars: Vec::new(),
         ids: None,
@@ -43,11 +44,24 @@ pub(super) fn lower_probe(
     Ok(lower.b.finish())
 }
 
+/// Says whether the probe fires once, or at a human's pace.
+fn is_paced(probe: &Probe) -> bool {
+    let slow = |attach: &Attach| {
+        matches!(
+            attach,
+            Attach::Begin | Attach::End | Attach::Signal | Attach::Interval { .. }
+        )
+    };
+    probe.plan.attach.iter().all(slow)
+}
+
 /// The state of lowering one probe.
 pub(super) struct Lower<'a> {
     pub(super) program: &'a Program,
     pub(super) tables: &'a mut Tables,
     pub(super) context: Context,
+    /// Whether the probe fires once, or at a human's pace.
+    pub(super) paced: bool,
     pub(super) b: Builder,
     vars: Vec<VarPlace>,
     /// Process and thread id, and the block that has them at its end.
@@ -83,9 +97,12 @@ pub(super) struct Place {
 
 impl Place {
     /// Gives the place this many bytes further.
+    ///
+    /// One too far for an instruction stays so: the verifier of the IR or code generation refuses it.
     pub(super) fn at(self, offset: u32) -> Place {
+        let offset = i32::try_from(offset).unwrap_or(i32::MAX);
         Place {
-            offset: self.offset + offset as i32,
+            offset: self.offset.saturating_add(offset),
             ..self
         }
     }
@@ -269,29 +286,4 @@ pub(super) fn unsupported(span: Span, what: &str) -> Diagnostic {
         span,
         format!("{what} cannot be compiled to eBPF"),
     )
-}
-
-/// Calls `f` for each site that the statements send events from.
-pub(super) fn each_site(statements: &[Stmt], f: &mut dyn FnMut(SiteId)) {
-    for statement in statements {
-        match &statement.kind {
-            StmtKind::Emit { site, .. } => f(*site),
-            StmtKind::If {
-                then, otherwise, ..
-            } => {
-                each_site(then, f);
-                each_site(otherwise, f);
-            }
-            StmtKind::ForRange { body, .. }
-            | StmtKind::Repeat { body, .. }
-            | StmtKind::While { body, .. } => each_site(body, f),
-            StmtKind::Expr(Expr {
-                kind: crate::hir::ExprKind::Block(body, _),
-                ..
-            }) => {
-                each_site(body, f);
-            }
-            _ => {}
-        }
-    }
 }

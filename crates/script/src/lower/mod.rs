@@ -22,8 +22,8 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, MapRef, Probe, Program};
 use crate::ir;
 use crate::plan::{
-    Attach, Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps,
-    Site, SiteId, SiteKind,
+    Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps, Site,
+    SiteId, SiteKind,
 };
 
 pub use maps::LOST_COUNTERS;
@@ -136,6 +136,8 @@ pub(crate) struct Tables {
     options_size: u32,
     /// Sites that the script does not have: messages of what goes wrong in the kernel.
     messages: Vec<Site>,
+    /// Whether events other than the end may come at any rate.
+    busy: bool,
 }
 
 impl Tables {
@@ -150,6 +152,7 @@ impl Tables {
             option_masks: vec![None; program.options.len()],
             options_size: options_size(program),
             messages: Vec::new(),
+            busy: false,
         };
         let in_perf_event = program
             .probes
@@ -222,8 +225,8 @@ impl Tables {
         let events = if program.config.perf_buffer {
             EventMap::Perf(self.add_map(service_map("events", MapKind::PerfEventArray, 4, 4, 0)))
         } else {
-            let size = ring_size(program);
-            EventMap::Ring(self.add_map(service_map("events", MapKind::RingBuf, 0, 0, size)))
+            // How large it is to be is known when all probes are lowered.
+            EventMap::Ring(self.add_map(service_map("events", MapKind::RingBuf, 0, 0, PAGE)))
         };
         self.service.events = Some(events);
         events
@@ -313,6 +316,9 @@ impl Tables {
     }
 
     fn finish(mut self, program: &Program, programs: Vec<LoweredProgram>) -> Lowered {
+        if let Some(EventMap::Ring(map)) = self.service.events {
+            self.maps[map.0 as usize].max_entries = ring_size(program, self.busy);
+        }
         let maps = program
             .maps
             .iter()
@@ -369,39 +375,13 @@ fn options_size(program: &Program) -> u32 {
     ends.max().unwrap_or(0).next_multiple_of(8)
 }
 
-fn ring_size(program: &Program) -> u32 {
-    let pages = program.config.perf_rb_pages;
-    if pages > 0 {
-        return pages.next_power_of_two().saturating_mul(PAGE);
+/// Gives the size in bytes of the ring of events.
+fn ring_size(program: &Program, busy: bool) -> u32 {
+    match program.config.perf_rb_pages {
+        0 if busy => RING_BYTES,
+        0 => SMALL_RING_BYTES,
+        pages => pages.next_power_of_two().saturating_mul(PAGE),
     }
-    let only_test = program.probes.iter().all(|probe| {
-        let test = probe
-            .plan
-            .attach
-            .iter()
-            .all(|a| matches!(a, Attach::Begin | Attach::End));
-        test || !sends_data(program, probe)
-    });
-    if only_test {
-        SMALL_RING_BYTES
-    } else {
-        RING_BYTES
-    }
-}
-
-/// Says whether the probe has a site other than those that fire once or at a human's pace.
-fn sends_data(program: &Program, probe: &Probe) -> bool {
-    let paced = probe
-        .plan
-        .attach
-        .iter()
-        .all(|a| matches!(a, Attach::Interval { .. }));
-    let mut data = false;
-    function::each_site(&probe.body, &mut |site| {
-        let kind = &program.sites[site.0 as usize].kind;
-        data |= !matches!(kind, SiteKind::Exit);
-    });
-    data && !paced
 }
 
 fn service_map(name: &str, kind: MapKind, key: u32, value: u32, entries: u32) -> MapSpec {

@@ -1,10 +1,12 @@
 //! Statements.
 
 use super::function::{Loop, Lower, Result, VarPlace, unsupported};
-use crate::diagnostic::Span;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, Stmt, StmtKind, VarId};
 use crate::ir::{BinOp, Cond, Variable};
 
+/// Most values of a probe: the kernel takes no program of a million instructions.
+const VALUES_LIMIT: usize = 500_000;
 /// Most rounds of a `for` over a range of constants.
 const RANGE_LIMIT: i64 = 10_000;
 /// Most rounds of one whose bounds are not constant; the verifier walks through each of them.
@@ -17,6 +19,11 @@ impl Lower<'_> {
             if self.b.is_ended() {
                 // What follows a `return` or `exit` in the same block is never run.
                 return Ok(());
+            }
+            if self.b.size() > VALUES_LIMIT {
+                let message = format!("the probe computes more than {VALUES_LIMIT} values");
+                let hint = "use loops in place of unroll, and fewer calls of macros";
+                return Err(Diagnostic::error("too-large", statement.span, message).hint(hint));
             }
             self.b.at(statement.span);
             self.statement(statement)?;

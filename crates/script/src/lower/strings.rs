@@ -224,6 +224,17 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Gives the byte at an offset into `size` bytes, or goes to `end` where it is the NUL.
+    fn byte_before_nul(&mut self, start: Value, offset: Value, size: u32, end: Block) -> Value {
+        let at = self.b.ptr_add_var(start, offset, size.saturating_sub(1));
+        let byte = self.b.load(1, false, at, 0);
+        let zero = self.b.constant(0);
+        let more = self.b.block();
+        self.b.branch(Cond::Eq, byte, zero, end, more);
+        self.enter(more);
+        byte
+    }
+
     /// Branches on whether a string contains another, in one pass (the shift-and method).
     pub(super) fn contains(
         &mut self,
@@ -267,12 +278,8 @@ impl Lower<'_> {
         let zero = self.b.constant(0);
         self.b.write(state, zero);
         self.rounds(capacity, |lower, round, _| {
-            let at = lower.b.ptr_add_var(start, round, capacity - 1);
-            let byte = lower.b.load(1, false, at, 0);
+            let byte = lower.byte_before_nul(start, round, capacity, no);
             let zero = lower.b.constant(0);
-            let more = lower.b.block();
-            lower.b.branch(Cond::Eq, byte, zero, no, more);
-            lower.enter(more);
             let three = lower.b.constant(3);
             let offset = lower.b.binary(BinOp::Shl, byte, three);
             let entry = lower.b.ptr_add_var(masks, offset, 255 * 8);
@@ -315,12 +322,7 @@ impl Lower<'_> {
         self.rounds(size, |lower, at, _| {
             let elsewhere = lower.b.block();
             lower.rounds(len, |lower, round, _| {
-                let wanted = lower.b.ptr_add_var(other, round, len - 1);
-                let wanted = lower.b.load(1, false, wanted, 0);
-                let zero = lower.b.constant(0);
-                let more = lower.b.block();
-                lower.b.branch(Cond::Eq, wanted, zero, yes, more);
-                lower.enter(more);
+                let wanted = lower.byte_before_nul(other, round, len, yes);
                 let offset = lower.b.binary(BinOp::Add, at, round);
                 let end = lower.b.constant(i64::from(size));
                 let inside = lower.b.block();
@@ -333,12 +335,7 @@ impl Lower<'_> {
             })?;
             lower.b.jump(yes);
             lower.enter(elsewhere);
-            let have = lower.b.ptr_add_var(start, at, size - 1);
-            let have = lower.b.load(1, false, have, 0);
-            let zero = lower.b.constant(0);
-            let more = lower.b.block();
-            lower.b.branch(Cond::Eq, have, zero, no, more);
-            lower.enter(more);
+            lower.byte_before_nul(start, at, size, no);
             Ok(())
         })?;
         self.b.jump(no);
@@ -368,12 +365,7 @@ impl Lower<'_> {
         let capacity = string.ty.size().min(prefix.ty.size());
         let (start, other) = (self.address(place), self.address(other));
         self.rounds(capacity, |lower, round, _| {
-            let wanted = lower.b.ptr_add_var(other, round, capacity - 1);
-            let wanted = lower.b.load(1, false, wanted, 0);
-            let zero = lower.b.constant(0);
-            let more = lower.b.block();
-            lower.b.branch(Cond::Eq, wanted, zero, yes, more);
-            lower.enter(more);
+            let wanted = lower.byte_before_nul(other, round, capacity, yes);
             let have = lower.b.ptr_add_var(start, round, capacity - 1);
             let have = lower.b.load(1, false, have, 0);
             lower.go_on_if_equal(have, wanted, no);

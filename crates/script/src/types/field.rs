@@ -125,6 +125,20 @@ impl Checker<'_> {
         }
         let own = !matches!(base.ty, Type::Struct(_));
         let place = Place::of(base).at(field.offset);
+        let size = match field.ty.scalar_int() {
+            Some(int) => u32::from(int.bytes),
+            None => field.ty.size(),
+        };
+        if !place.holds(size) {
+            return self.error(
+                "out-of-bounds",
+                span,
+                format!(
+                    "'{}' lies outside of the value that it is part of",
+                    field.name
+                ),
+            );
+        }
         let loaded = place.load(&field.ty, field.bits, span);
         match loaded.kind {
             // Strings of tuples and records are padded already.
@@ -226,8 +240,14 @@ impl Checker<'_> {
             if let Some(read) = self.relocated_element(&base, n as u32, element, len, span) {
                 return read;
             }
-            let offset = (n as u32).saturating_mul(size);
-            return Place::of(base).at(offset).load(element, None, span);
+            let Some(offset) = (n as u32).checked_mul(size) else {
+                return self.outside(n, span);
+            };
+            let place = Place::of(base).at(offset);
+            if !place.holds(size) {
+                return self.outside(n, span);
+            }
+            return place.load(element, None, span);
         }
         match Place::of(base.clone()) {
             place @ Place::Memory { .. } => match place.address() {
@@ -237,6 +257,11 @@ impl Checker<'_> {
                 }
                 None => poison(span),
             },
+            _ if len == 0 => self.error(
+                "out-of-bounds",
+                span,
+                "an array without a fixed length is not part of a copy: index it behind a pointer",
+            ),
             _ => {
                 let index = super::convert::convert(index, &Type::I64);
                 let kind = ExprKind::Index {
@@ -246,6 +271,15 @@ impl Checker<'_> {
                 make(kind, element.clone(), span)
             }
         }
+    }
+
+    /// Reports an element that lies behind the value it is read from.
+    fn outside(&mut self, index: i64, span: Span) -> Expr {
+        self.error(
+            "out-of-bounds",
+            span,
+            format!("the index {index} is out of bounds of the value that the array is part of"),
+        )
     }
 
     pub(super) fn deref(&mut self, operand: Expr, span: Span) -> Expr {

@@ -6,6 +6,9 @@ use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, Expr, ExprKind, Space, Type};
 use kscope_rows::Bits;
 
+/// Most bytes of a tracepoint's record (`PERF_MAX_TRACE_SIZE`).
+const CONTEXT_BYTES: u32 = 8192;
+
 /// Where a structure or array lies.
 #[derive(Clone, Debug)]
 pub(super) enum Place {
@@ -66,6 +69,16 @@ impl Place {
                 offset: offset.saturating_add(more),
             },
         }
+    }
+
+    /// Says whether as many bytes lie in the value or context. What is read from memory has no end.
+    pub(super) fn holds(&self, size: u32) -> bool {
+        let (offset, room) = match self {
+            Place::Memory { .. } => return true,
+            Place::Context { offset } => (*offset, CONTEXT_BYTES),
+            Place::Value { base, offset } => (*offset, base.ty.size()),
+        };
+        offset.checked_add(size).is_some_and(|end| end <= room)
     }
 
     /// Reads a value of a type. Strings are cut at their NUL.

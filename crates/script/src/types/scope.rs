@@ -24,6 +24,8 @@ pub(super) struct Scope {
     pub(super) vars: Vec<Var>,
     pub(super) keys: Vec<VarKey>,
     pub(super) loops: u32,
+    /// How many copies of a statement the `unroll`s around it make.
+    pub(super) unrolled: u32,
     /// Set where something could not be looked up, so that no program can be made.
     pub(super) incomplete: bool,
     /// Set where the probe has nothing to attach to.
@@ -44,6 +46,7 @@ impl Default for Scope {
             vars: Vec::new(),
             keys: Vec::new(),
             loops: 0,
+            unrolled: 1,
             incomplete: false,
             dead: false,
             macros: Vec::new(),

@@ -8,6 +8,8 @@ use crate::syntax::tree::{self, StatementKind};
 
 /// Most rounds of `unroll`.
 const UNROLL: i64 = 100;
+/// Most copies of a statement that `unroll` inside of `unroll` makes.
+const UNROLLED: u32 = 1000;
 
 impl Checker<'_> {
     /// Checks a block's statements in a scope of their own; its value is checked for its effect.
@@ -121,9 +123,25 @@ impl Checker<'_> {
             }
             StatementKind::Unroll { count, body } => {
                 let count = self.expr(count);
+                let around = self.scope.unrolled;
+                let copies = match count.kind {
+                    ExprKind::Int(n @ 1..=UNROLL) => around.saturating_mul(n as u32),
+                    _ => around,
+                };
+                self.scope.unrolled = copies;
                 let body = self.loop_body(|c| c.block(body));
+                self.scope.unrolled = around;
                 match count.kind {
                     _ if count.ty == Type::Void => {}
+                    ExprKind::Int(_) if around <= UNROLLED && copies > UNROLLED => {
+                        self.error(
+                            "invalid-unroll",
+                            count.span,
+                            format!(
+                                "unroll inside of unroll makes {copies} copies of its body, the limit is {UNROLLED}"
+                            ),
+                        );
+                    }
                     ExprKind::Int(n @ 1..=UNROLL) => push(StmtKind::Repeat {
                         count: n as u32,
                         body,
