@@ -146,6 +146,9 @@ language!(
     builtins,
 );
 
+/// Came with atomic operations that have a result.
+const CHECK_MTU: HelperId = HelperId(163);
+
 /// Says whether a program can read the values of other CPUs.
 fn has_lookup_percpu(kernel: SharedKernel) -> bool {
     const LOOKUP_PERCPU: HelperId = HelperId(195);
@@ -437,6 +440,53 @@ fn what_is_told_beside_the_output() {
         "stdin:1:12-18: ERROR: nosuch: not a known configuration option\n\
          config = { nosuch = 1 } begin { }\n           ~~~~~~",
     );
+}
+
+/// Two processes that do nothing but call the kernel, each on a CPU of its own.
+const BUSY: &str = "for cpu in 0 1; do taskset -c $cpu dd if=/dev/zero of=/dev/null bs=1 count=3000 2>/dev/null & done; wait";
+
+#[test]
+fn steps_on_two_cpus_are_all_counted() {
+    let kernel = kernel_or_skip!();
+    let Some(program) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
+        skip!("CPUs", "needs two CPUs");
+    }
+    let script = r#"begin { @byte = (uint8)0; }
+        rawtracepoint:sys_enter / comm == "dd" / {
+            @byte++; @long++; @[0]--; @all = count();
+            if (@values < 4000) { @seen[@values++] = count(); }
+        }"#;
+    let ran = run(
+        &program,
+        &["run", "-e", script, "-c", &format!("sh -c '{BUSY}'")],
+    );
+    assert_eq!(ran.code, Some(0), "{}", ran.err);
+    let value = |name: &str| -> i64 {
+        let line = ran
+            .out
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.and_then(|text| text.parse().ok())
+            .unwrap_or_else(|| panic!("{name} in {}", ran.out))
+    };
+    let all = value("@all");
+    assert!(all > 10_000, "{all}");
+    assert_eq!(value("@long"), all);
+    assert_eq!(value("@byte"), all);
+    assert_eq!(value("@[0]"), -all);
+    if !Features::new(kernel, kernel_types())
+        .helper(ProgramType::RawTracepoint, CHECK_MTU)
+        .is_available()
+    {
+        skip!("atomic operations with a result", "needs Linux 5.12");
+    }
+    // No two steps give the same value.
+    let seen = ran.out.lines().filter(|line| line.starts_with("@seen["));
+    let twice: Vec<_> = seen.filter(|line| !line.ends_with(": 1")).collect();
+    assert!(twice.is_empty(), "{twice:?}");
 }
 
 #[test]

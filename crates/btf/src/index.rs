@@ -171,6 +171,30 @@ impl Btf {
         self.find_all(name).find(|&id| self.is_kind(id, kind))
     }
 
+    /// Gives what [`Btf::find`] gives, by a look at each type where names have not been indexed yet:
+    /// for who asks for a few names alone.
+    #[must_use]
+    pub fn find_once(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        if name.is_empty() {
+            return None;
+        }
+        self.chain().find_map(|btf| {
+            if btf.inner.names.get().is_some() {
+                let mut ids = btf.names().types(name).iter().map(|&id| TypeId(id));
+                return ids.find(|&id| self.name(id) == Some(name) && self.is_kind(id, kind));
+            }
+            let same = |text: &[u8]| {
+                text.strip_prefix(name.as_bytes())
+                    .is_some_and(|rest| rest.first() == Some(&0))
+            };
+            let mut named = btf.own_ids().zip(btf.own_names());
+            let found = named.find(|(id, one)| {
+                one.is_some_and(|(_, text)| same(text)) && self.is_kind(*id, kind)
+            });
+            found.map(|(id, _)| id)
+        })
+    }
+
     /// Tells whether a type is of a kind, all enumerations being [`Kind::Enum`] as well.
     pub(crate) fn is_kind(&self, id: TypeId, kind: Kind) -> bool {
         match self.kind(id) {

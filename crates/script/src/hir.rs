@@ -35,6 +35,8 @@ pub struct Program {
     pub probes: Vec<Probe>,
     /// What may be read of the running thread without a helper, where the script asks for any of it.
     pub task: Option<TaskLayout>,
+    /// Whether code may add to memory and get what was there before, where the script asks for it.
+    pub fetches: bool,
     /// What portable code asks of the target's types, indexed by [`LayoutId`].
     pub layouts: Vec<Layout>,
 }

@@ -177,3 +177,40 @@ fn rings_are_small_where_little_comes() {
         LARGE,
     );
 }
+
+#[test]
+fn steps_are_atomic() {
+    let old = Setup::default();
+    let new = Setup {
+        btf: Some(fixture::btf_with(&[("BPF_FUNC_check_mtu", 163)])),
+        ..Setup::default()
+    };
+    let check = |setup: &Setup, body: &str, expected: &[&str]| {
+        let source = format!("begin {{ {body} }}");
+        let mut inputs = Inputs::new(&setup.catalogue);
+        inputs.btf = setup.btf.as_ref();
+        let (stages, _) = compile_stages("test.bt", &source, &inputs, Options::default());
+        let text = stages.functions.first().map(ToString::to_string);
+        let text = text.unwrap_or_else(|| panic!("{source} has errors"));
+        let mut atomics = text.lines().filter(|line| line.contains("atomic"));
+        for one in expected {
+            let line = atomics.next().unwrap_or_default();
+            assert!(line.contains(one), "{source}: no {one} in\n{text}");
+        }
+        assert_eq!(atomics.next(), None, "{source}:\n{text}");
+    };
+    let (add, fetch) = ("atomicadd8", "atomicfetchadd8");
+    for setup in [&old, &new] {
+        check(setup, "@++;", &[add]);
+        check(setup, "@[pid]--;", &[add]);
+        check(setup, "@ = (uint8)1; @++;", &[add]);
+        check(setup, "@[1] = (int16)1; ++@[1];", &[add]);
+        check(setup, "@ = (uint32)1; @--; @++;", &[add, add]);
+    }
+    check(&old, "$a = @++; print($a);", &[add]);
+    check(&new, "$a = @++; print($a);", &[fetch]);
+    check(&new, "print(++@[pid]);", &[fetch]);
+    check(&new, "@ = (int8)1; print(@++);", &[fetch]);
+    // What nobody looks at is not fetched.
+    check(&new, "$a = @++; print(@x++);", &[add, fetch]);
+}

@@ -344,6 +344,17 @@ impl Output<'_> {
                 let src = self.reg(*src);
                 self.push(Insn::atomic(*size, AtomicOp::Add, base, offset, src));
             }
+            Ins::FetchAdd { base, offset, dst } => {
+                let (base, offset) = self.base(*base, *offset);
+                let dst = self.reg(*dst);
+                self.push(Insn::atomic(
+                    Size::DW,
+                    AtomicOp::FetchAdd,
+                    base,
+                    offset,
+                    dst,
+                ));
+            }
             Ins::Call {
                 helper,
                 args,

@@ -114,6 +114,8 @@ pub(super) enum Ins {
         offset: i16,
         src: V,
     },
+    /// Atomic addition of eight bytes; `dst` gets what was there before.
+    FetchAdd { base: Base, offset: i16, dst: V },
     Call {
         helper: u32,
         args: Vec<Source>,
@@ -220,6 +222,10 @@ impl Ins {
                 base(b, &mut f);
                 f(*src);
             }
+            Ins::FetchAdd { base: b, dst, .. } => {
+                base(b, &mut f);
+                f(*dst);
+            }
             Ins::Call { args, .. } => args.iter().filter_map(|a| a.reg()).for_each(f),
             Ins::Parallel(moves) => moves.iter().filter_map(|(_, s)| s.reg()).for_each(f),
             Ins::Ctx { .. } => {}
@@ -236,6 +242,7 @@ impl Ins {
             | Ins::Swap { dst, .. }
             | Ins::Load { dst, .. }
             | Ins::LoadAt { dst, .. }
+            | Ins::FetchAdd { dst, .. }
             | Ins::Ctx { dst } => f(*dst),
             Ins::Call { result, .. } => result.iter().copied().for_each(f),
             Ins::Parallel(moves) => moves.iter().for_each(|(d, _)| f(*d)),

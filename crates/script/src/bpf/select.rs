@@ -242,6 +242,25 @@ impl<'a> Select<'a> {
                 });
                 Ok(())
             }
+            (
+                Op::AtomicFetchAdd {
+                    base,
+                    offset,
+                    value,
+                },
+                Some(result),
+            ) => {
+                let place = self.place(*base, *offset)?;
+                let src = self.source(*value)?;
+                let dst = self.reg(result)?;
+                self.put(Ins::Move { dst, src });
+                self.put(Ins::FetchAdd {
+                    base: place.base,
+                    offset: place.offset,
+                    dst,
+                });
+                Ok(())
+            }
             (Op::Zero { base, offset, len }, None) => self.zero(*base, *offset, *len),
             (
                 Op::Copy {

@@ -263,6 +263,10 @@ fn rename(one: &mut Ins, renamed: &[(V, V)]) {
             change_base(base);
             change(src);
         }
+        Ins::FetchAdd { base, dst, .. } => {
+            change_base(base);
+            change(dst);
+        }
         Ins::Move { .. } | Ins::Call { .. } | Ins::Parallel(_) => {}
     }
 }

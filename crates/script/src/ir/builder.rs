@@ -421,6 +421,16 @@ impl Builder {
         );
     }
 
+    /// Adds to eight bytes atomically and gives what was there before.
+    pub fn atomic_fetch_add(&mut self, base: Value, offset: i32, value: Value) -> Value {
+        let op = Op::AtomicFetchAdd {
+            base,
+            offset,
+            value,
+        };
+        self.define(op, Ty::I64)
+    }
+
     /// Zeroes bytes.
     pub fn zero(&mut self, base: Value, offset: i32, len: u32) {
         if len > 0 {

@@ -244,6 +244,18 @@ pub enum Op {
         /// What is added.
         value: Value,
     },
+    /// Adds to eight bytes of memory atomically and gives what was there before.
+    ///
+    /// # Minimum kernel version
+    /// 5.12
+    AtomicFetchAdd {
+        /// Map value or record.
+        base: Value,
+        /// Offset in bytes.
+        offset: i32,
+        /// What is added.
+        value: Value,
+    },
     /// Writes zeros.
     Zero {
         /// Slot, map value or record.

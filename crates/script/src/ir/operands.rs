@@ -24,7 +24,9 @@ impl Op {
                 f(*b);
             }
             Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(*base),
-            Op::Store { base, value, .. } | Op::AtomicAdd { base, value, .. } => {
+            Op::Store { base, value, .. }
+            | Op::AtomicAdd { base, value, .. }
+            | Op::AtomicFetchAdd { base, value, .. } => {
                 f(*base);
                 f(*value);
             }
@@ -57,7 +59,9 @@ impl Op {
                 f(b);
             }
             Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(base),
-            Op::Store { base, value, .. } | Op::AtomicAdd { base, value, .. } => {
+            Op::Store { base, value, .. }
+            | Op::AtomicAdd { base, value, .. }
+            | Op::AtomicFetchAdd { base, value, .. } => {
                 f(base);
                 f(value);
             }
@@ -75,7 +79,11 @@ impl Op {
     #[must_use]
     pub fn is_pure(&self) -> bool {
         match self {
-            Op::Store { .. } | Op::AtomicAdd { .. } | Op::Zero { .. } | Op::Copy { .. } => false,
+            Op::Store { .. }
+            | Op::AtomicAdd { .. }
+            | Op::AtomicFetchAdd { .. }
+            | Op::Zero { .. }
+            | Op::Copy { .. } => false,
             Op::Call { helper, .. } => super::effect::only_looks(*helper),
             _ => true,
         }

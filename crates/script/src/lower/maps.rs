@@ -591,7 +591,9 @@ impl Lower<'_> {
         Ok(self.b.compare(Cond::Eq, result, zero))
     }
 
-    /// `@m++` and the like; no update is lost, and the value is that of one moment.
+    /// `@m++` and the like; no update is lost. The value is that of one moment where the kernel
+    /// gives it with the addition; on kernels before 5.12, and in portable objects, it is read
+    /// before, and what another CPU adds in between is not in it.
     pub(super) fn step_map(
         &mut self,
         map: MapRef,
@@ -619,15 +621,22 @@ impl Lower<'_> {
                 (place, Some(full))
             }
         };
-        let old = self.load(place, int);
+        // All eight bytes that the value has are added to, whatever its type: there is no atomic
+        // addition to one or two, and what runs over into the bytes above is read by nobody.
         let by = self.b.constant(delta);
-        let new = self.b.binary(BinOp::Add, old, by);
-        let new = self.b.extend(int.bytes, int.signed, new);
-        if int.bytes >= 4 {
-            self.b.atomic_add(int.bytes, place.base, place.offset, by);
+        let old = if self.program.fetches {
+            self.b.atomic_fetch_add(place.base, place.offset, by)
         } else {
-            self.store(place, int.bytes, new);
-        }
+            let old = self.load(place, int);
+            self.b.atomic_add(8, place.base, place.offset, by);
+            old
+        };
+        let result_of = |lower: &mut Self, value| match int.bytes {
+            8 => value,
+            bytes => lower.b.extend(bytes, int.signed, value),
+        };
+        let new = self.b.binary(BinOp::Add, old, by);
+        let (old, new) = (result_of(self, old), result_of(self, new));
         // From zero on, steps up by one do not come back to zero; all else leaves a mark.
         if key.is_none() && (int.bytes < 8 || delta < 0) {
             self.mark_set(place, &kind);

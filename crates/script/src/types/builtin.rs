@@ -209,7 +209,7 @@ impl Checker<'_> {
 
     fn task_pointer(&self) -> Type {
         let task = self.inputs.btf.and_then(|b| {
-            let id = b.find("task_struct", kscope_btf::Kind::Struct)?;
+            let id = b.find_once("task_struct", kscope_btf::Kind::Struct)?;
             Some(self.btf_type(id, Space::Kernel))
         });
         pointer(

@@ -147,6 +147,8 @@ struct Checker<'a> {
     /// What programs may read of the running thread, once something is asked of it.
     task: Option<Option<TaskLayout>>,
     // What follows is made anew by each walk.
+    /// How many `@++` and the like have a value that is used.
+    used_steps: u32,
     diagnostics: Vec<Diagnostic>,
     /// Findings that count only where there is no other.
     unresolved: Vec<Diagnostic>,
@@ -171,6 +173,7 @@ impl<'a> Checker<'a> {
             definitions: Definitions::default(),
             env: Env::default(),
             task: None,
+            used_steps: 0,
             diagnostics: Vec::new(),
             unresolved: Vec::new(),
             sites: Vec::new(),
@@ -187,6 +190,7 @@ impl<'a> Checker<'a> {
 
     fn begin_pass(&mut self) {
         self.env.changed = false;
+        self.used_steps = 0;
         self.diagnostics.clear();
         self.unresolved.clear();
         self.sites.clear();
@@ -207,6 +211,8 @@ impl<'a> Checker<'a> {
                 probes.push(probe);
             }
         }
+        // An old kernel refuses the instruction wherever it stands, run or not.
+        let btf = self.inputs.btf.filter(|_| !self.inputs.portable);
         Program {
             config: self.config.clone(),
             options: self.options.clone(),
@@ -215,6 +221,7 @@ impl<'a> Checker<'a> {
             late: self.late.clone(),
             probes,
             task: self.task.flatten(),
+            fetches: self.used_steps > 0 && btf.is_some_and(task::fetches),
             layouts: self.layouts.clone(),
         }
     }

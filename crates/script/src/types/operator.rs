@@ -434,6 +434,7 @@ impl Checker<'_> {
                     self.grow_map(map, &stepped(&shape, increment), span);
                 }
                 let ty = self.plain_shape(map, span).map_or(Type::Void, |s| s.ty);
+                self.used_steps += 1;
                 let kind = ExprKind::StepMap {
                     map,
                     key: key.map(Box::new),

@@ -248,6 +248,9 @@ impl Checker<'_> {
             return;
         }
         let e = self.expr(e);
+        if let ExprKind::StepMap { .. } = e.kind {
+            self.used_steps = self.used_steps.saturating_sub(1);
+        }
         let for_effect = matches!(
             e.kind,
             ExprKind::StepVar { .. }

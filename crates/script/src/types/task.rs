@@ -1,4 +1,5 @@
-//! Where the kernel keeps what is asked of the running thread.
+//! Where the kernel keeps what is asked of the running thread, and what else its types say of
+//! what programs may do.
 
 use kscope_btf::{Btf, Field, Kind, Type, TypeId};
 
@@ -7,23 +8,35 @@ use crate::hir::{CredLayout, TaskLayout};
 /// The helper that gives the running thread as a typed pointer (Linux 5.11).
 const GIVES_TASK: &str = "BPF_FUNC_get_current_task_btf";
 
+/// A helper of the release that brought atomic operations with a result, of which types say nothing.
+const CAME_WITH_FETCH: &str = "BPF_FUNC_check_mtu";
+
 /// Finds what programs may read of `struct task_struct` without a helper; none where the kernel
 /// gives no typed pointer to it, or where it looks other than known.
 pub(super) fn layout(btf: &Btf) -> Option<TaskLayout> {
-    let helpers = btf.find("bpf_func_id", Kind::Enum)?;
-    let Some(Type::Enum(helpers)) = btf.get(helpers) else {
-        return None;
-    };
-    if !helpers.enumerators().any(|e| e.name == GIVES_TASK) {
+    if !has_helper(btf, GIVES_TASK) {
         return None;
     }
-    let task = btf.find("task_struct", Kind::Struct)?;
+    let task = btf.find_once("task_struct", Kind::Struct)?;
     Some(TaskLayout {
         pid: number(btf, task, "pid")?,
         tgid: number(btf, task, "tgid")?,
         comm: name(btf, task)?,
         cred: cred(btf, task),
     })
+}
+
+/// Says whether programs may add to memory and get what was there before (Linux 5.12).
+pub(super) fn fetches(btf: &Btf) -> bool {
+    has_helper(btf, CAME_WITH_FETCH)
+}
+
+fn has_helper(btf: &Btf, name: &str) -> bool {
+    let helpers = btf.find_once("bpf_func_id", Kind::Enum);
+    match helpers.and_then(|id| btf.get(id)) {
+        Some(Type::Enum(helpers)) => helpers.enumerators().any(|e| e.name == name),
+        _ => false,
+    }
 }
 
 /// Gives the offset of a member of four bytes.

@@ -263,6 +263,16 @@ impl State<'_> {
                 self.store(*base, *offset, &new[..*bytes as usize]);
                 0
             }
+            Op::AtomicFetchAdd {
+                base,
+                offset,
+                value,
+            } => {
+                let old = self.load_number(*base, *offset, 8);
+                let new = old.wrapping_add(self.number(*value)).to_le_bytes();
+                self.store(*base, *offset, &new);
+                old
+            }
             Op::Zero { base, offset, len } => {
                 self.store(*base, *offset, &vec![0; *len as usize]);
                 0

@@ -201,8 +201,12 @@ impl Generator {
             _ => {
                 let base = self.b.map_value_addr(MAP, 8 * self.r.below(4) as u32);
                 let value = self.number();
-                self.b.atomic_add(8, base, 8, value);
-                let value = self.b.load(8, false, base, 8);
+                let value = if self.r.below(2) == 0 {
+                    self.b.atomic_fetch_add(base, 8, value)
+                } else {
+                    self.b.atomic_add(8, base, 8, value);
+                    self.b.load(8, false, base, 8)
+                };
                 self.keep(value);
             }
         }

@@ -143,6 +143,10 @@ fn is_shared(op: &Op, types: &[Ty]) -> bool {
             Ty::Ptr(Pointer::Ctx | Pointer::Task | Pointer::Cred)
         ),
         Op::Call { helper, args } => args.is_empty() && effect::is_same_during_run(*helper),
-        Op::Store { .. } | Op::AtomicAdd { .. } | Op::Zero { .. } | Op::Copy { .. } => false,
+        Op::Store { .. }
+        | Op::AtomicAdd { .. }
+        | Op::AtomicFetchAdd { .. }
+        | Op::Zero { .. }
+        | Op::Copy { .. } => false,
     }
 }

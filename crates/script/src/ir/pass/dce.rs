@@ -1,7 +1,7 @@
 //! Dead code: results nobody uses, parameters nobody reads, memory nobody looks at.
 
 use super::copy::remove_params;
-use crate::ir::{Function, Op, Pointer, Ty, Value};
+use crate::ir::{Function, Inst, Op, Pointer, Ty, Value};
 
 /// Removes what has no effect.
 pub(super) fn run(function: &mut Function) -> bool {
@@ -28,6 +28,9 @@ pub(super) fn run(function: &mut Function) -> bool {
             changed |= !keep;
             keep
         });
+        for inst in &mut insts {
+            changed |= forget_sum(inst, &live);
+        }
         function.blocks[index].insts = insts;
         let removed: Vec<bool> = function.blocks[index]
             .params
@@ -39,6 +42,29 @@ pub(super) fn run(function: &mut Function) -> bool {
     }
     remove_params(function, &all_removed);
     changed
+}
+
+/// Makes an addition whose former value nobody uses one that gives none: it is cheaper.
+fn forget_sum(inst: &mut Inst, live: &[bool]) -> bool {
+    let Op::AtomicFetchAdd {
+        base,
+        offset,
+        value,
+    } = inst.op
+    else {
+        return false;
+    };
+    if inst.result.is_some_and(|v| live[v.index()]) {
+        return false;
+    }
+    inst.result = None;
+    inst.op = Op::AtomicAdd {
+        bytes: 8,
+        base,
+        offset,
+        value,
+    };
+    true
 }
 
 /// Finds the values that something with an effect needs.

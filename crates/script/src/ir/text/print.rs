@@ -122,6 +122,11 @@ impl fmt::Display for Op {
             } => {
                 write!(f, "atomicadd{bytes} {base} + {offset}, {value}")
             }
+            Op::AtomicFetchAdd {
+                base,
+                offset,
+                value,
+            } => write!(f, "atomicfetchadd8 {base} + {offset}, {value}"),
             Op::Zero { base, offset, len } => write!(f, "zero {base} + {offset}, {len}"),
             Op::Copy {
                 to,

@@ -444,6 +444,15 @@ impl<'a> Reader<'a> {
                     value: self.value()?,
                 }
             }
+            ("atomicfetchadd", 8) => {
+                let (base, offset) = self.place()?;
+                self.expect(",")?;
+                Op::AtomicFetchAdd {
+                    base,
+                    offset,
+                    value: self.value()?,
+                }
+            }
             ("zero", 0) => {
                 let (base, offset) = self.place()?;
                 self.expect(",")?;

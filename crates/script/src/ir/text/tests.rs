@@ -34,6 +34,7 @@ b1(v17: i64, v18: i64):
 b2:
   v19: value2 = nonnull v7
   atomicadd8 v19 + 0, v1
+  v20: i64 = atomicfetchadd8 v19 + 8, v1
   jump b3
 b3:
   return v1 @1..2

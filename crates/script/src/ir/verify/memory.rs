@@ -46,6 +46,16 @@ impl Verifier<'_> {
                 self.within(base, offset, u32::from(bytes));
                 None
             }
+            Op::AtomicFetchAdd {
+                base,
+                offset,
+                value,
+            } => {
+                self.number(value);
+                self.writable(base);
+                self.within(base, offset, 8);
+                Some(Ty::I64)
+            }
             Op::Zero { base, offset, len } => {
                 self.writable(base);
                 self.within(base, offset, len);

@@ -225,6 +225,7 @@ impl<'a> Verifier<'a> {
             | Op::LoadAt { .. }
             | Op::Store { .. }
             | Op::AtomicAdd { .. }
+            | Op::AtomicFetchAdd { .. }
             | Op::Zero { .. }
             | Op::Copy { .. } => self.memory(op),
             Op::Call { args, .. } => {
