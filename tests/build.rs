@@ -1,25 +1,21 @@
-//! Compiles the objects of the tests, so that tests carry them into guests that have no compiler.
-//! Without clang there are none, and the tests that want them are skipped.
+//! Compiles the objects and the programs of the tests, so that tests carry them into guests that have
+//! no compiler. Without clang there are no objects, without cc and a static C library no programs, and
+//! the tests that want them are skipped.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const FOLDER: &str = "programs/objects";
+const PROGRAMS: &str = "programs";
 
 fn main() {
-    println!("cargo::rerun-if-changed={FOLDER}");
+    println!("cargo::rerun-if-changed={PROGRAMS}");
     println!("cargo::rerun-if-env-changed=KSCOPE_CLANG");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo gives it"));
     let mut table = String::from("&[\n");
     let compiler = compiler();
-    let mut sources: Vec<PathBuf> = std::fs::read_dir(FOLDER)
-        .expect("the folder is there")
-        .map(|entry| entry.expect("readable").path())
-        .filter(|path| path.to_string_lossy().ends_with(".bpf.c"))
-        .collect();
-    sources.sort();
-    for source in &sources {
+    for source in &sources(FOLDER, ".bpf.c") {
         let Some(compiler) = &compiler else {
             continue;
         };
@@ -31,6 +27,47 @@ fn main() {
     }
     table.push_str("]\n");
     std::fs::write(out.join("objects.rs"), table).expect("cargo's own folder");
+    let mut table = String::from("&[\n");
+    for source in &sources(PROGRAMS, ".c") {
+        let name = source.file_stem().expect("a file").to_string_lossy();
+        let program = out.join(&*name);
+        if link(source, &program) {
+            writeln!(table, "    ({name:?}, include_bytes!({program:?})),").expect("a string");
+        }
+    }
+    table.push_str("]\n");
+    std::fs::write(out.join("programs.rs"), table).expect("cargo's own folder");
+}
+
+/// Gives the files of a folder whose names end like this, sorted.
+fn sources(folder: &str, end: &str) -> Vec<PathBuf> {
+    let mut sources: Vec<PathBuf> = std::fs::read_dir(folder)
+        .expect("the folder is there")
+        .map(|entry| entry.expect("readable").path())
+        .filter(|path| path.to_string_lossy().ends_with(end))
+        .collect();
+    sources.sort();
+    sources
+}
+
+/// Makes a program that needs nothing else; false where this machine cannot.
+fn link(source: &Path, program: &Path) -> bool {
+    let compiled = Command::new("cc")
+        .args(["-O1", "-pthread", "-static", "-s", "-o"])
+        .arg(program)
+        .arg(source)
+        .output();
+    match compiled {
+        Ok(output) if output.status.success() => true,
+        Ok(output) => {
+            let said = String::from_utf8_lossy(&output.stderr);
+            for line in said.lines() {
+                println!("cargo::warning={line}");
+            }
+            false
+        }
+        Err(_) => false,
+    }
 }
 
 fn compile(compiler: &str, source: &Path, object: &Path) {

@@ -1,6 +1,6 @@
 //! The kscope program as tests run it.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
@@ -68,8 +68,22 @@ impl Tracer {
         program: &Path,
         arguments: &[S],
     ) -> Result<Tracer, Finished> {
-        let mut child = Command::new(program)
-            .args(arguments)
+        let mut command = Command::new(program);
+        command.args(arguments);
+        Tracer::of(command)
+    }
+
+    /// Starts a command that runs kscope, and waits until its probes are attached.
+    ///
+    /// # Errors
+    ///
+    /// What it left, where it ended before.
+    ///
+    /// # Panics
+    ///
+    /// If it cannot be started or takes too long.
+    pub fn of(mut command: Command) -> Result<Tracer, Finished> {
+        let mut child = command
             .env(ATTACHED, "1")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -216,23 +230,42 @@ impl Drop for Folder {
     }
 }
 
-/// Compiles a program of tests/programs; none where there is no C compiler.
+/// Name and bytes of the programs of tests/programs; none where the machine that built the tests
+/// could not make them.
+const PROGRAMS: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/programs.rs"));
+
+/// Puts a program of tests/programs into a folder; none where there was no C compiler for it.
 ///
 /// # Panics
 ///
-/// If the compiler refuses it.
+/// If it cannot be written.
 #[must_use]
-pub fn compile_c(name: &str, folder: &Folder) -> Option<PathBuf> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("programs")
-        .join(format!("{name}.c"));
+pub fn c_program(name: &str, folder: &Folder) -> Option<PathBuf> {
+    let (_, bytes) = PROGRAMS.iter().find(|(known, _)| *known == name)?;
     let program = folder.path().join(name);
-    let compiled = Command::new("cc")
-        .args(["-O1", "-pthread", "-o"])
+    // A copy made by another program: a descriptor of ours, inherited by whatever another test starts
+    // meanwhile, would keep the kernel from running it (ETXTBSY).
+    let mut copy = Command::new("sh")
+        .args(["-c", "cat > \"$0\" && chmod 755 \"$0\""])
         .arg(&program)
-        .arg(&source)
-        .status()
-        .ok()?;
-    assert!(compiled.success(), "cc {}", source.display());
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("sh");
+    let mut input = copy.stdin.take().expect("piped");
+    input.write_all(bytes).expect("it reads");
+    drop(input);
+    assert!(copy.wait().expect("it ends").success());
     Some(program)
+}
+
+/// Gives kscope, or skips the test for want of it or of root.
+#[macro_export]
+macro_rules! kscope_or_skip {
+    () => {{
+        let _ = $crate::kernel_or_skip!();
+        match $crate::program::kscope() {
+            Some(program) => program,
+            None => $crate::skip!("kscope", "there is no kscope program"),
+        }
+    }};
 }

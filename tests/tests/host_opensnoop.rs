@@ -6,8 +6,8 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::Duration;
 
-use kscope_tests::program::{Folder, Tracer, compile_c, kscope};
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::program::{Folder, Tracer, c_program};
+use kscope_tests::{kscope_or_skip, skip};
 use serde_json::Value;
 
 /// How many files are opened.
@@ -23,7 +23,7 @@ struct Outcome {
 /// Opens [`FILES`] files under opensnoop and compares event by event.
 fn every_open_is_seen_once(buffer: &str, tracer: &Path) {
     let folder = Folder::new(&format!("opensnoop-{buffer}"));
-    let Some(program) = compile_c("open_many", &folder) else {
+    let Some(program) = c_program("open_many", &folder) else {
         skip!("cc", "there is no C compiler");
     };
     let mut child = Command::new(program)
@@ -108,19 +108,13 @@ fn every_open_is_seen_once(buffer: &str, tracer: &Path) {
 
 #[test]
 fn every_open_is_seen_once_through_the_ring_buffer() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let tracer = kscope_or_skip!();
     every_open_is_seen_once("ring", &tracer);
 }
 
 #[test]
 fn every_open_is_seen_once_through_the_perf_buffer() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let tracer = kscope_or_skip!();
     every_open_is_seen_once("perf", &tracer);
 }
 
@@ -165,12 +159,9 @@ fn trace_hello(
 
 #[test]
 fn the_classic_example_is_seen_and_filtered() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let tracer = kscope_or_skip!();
     let folder = Folder::new("hello");
-    let Some(program) = compile_c("hello", &folder) else {
+    let Some(program) = c_program("hello", &folder) else {
         skip!("cc", "there is no C compiler");
     };
     let source = include_str!("../programs/hello.c");
@@ -203,141 +194,11 @@ fn the_classic_example_is_seen_and_filtered() {
     assert_eq!(paths, [full.to_str().expect("a text")]);
 }
 
-/// Runs a program that waits for its input once it has opened its files under opensnoop; gives its
-/// paths and errnos as they are shown.
-fn paths_of_waiting(tracer: &Path, folder: &Folder, extra: &[&str]) -> Vec<(String, i64)> {
-    let program = folder.path().join("open_moved");
-    let arguments = ["opensnoop", "--json", "--comm", "open_moved"];
-    let arguments: Vec<&str> = arguments.iter().chain(extra).copied().collect();
-    let tracer = Tracer::start(tracer, &arguments).expect("opensnoop attaches");
-    let mut child = Command::new(program)
-        .current_dir(folder.path())
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .expect("the program starts");
-    let mut line = String::new();
-    let mut output = BufReader::new(child.stdout.take().expect("its output"));
-    output.read_line(&mut line).expect("its line");
-    assert_eq!(line, "opened\n");
-    std::thread::sleep(Duration::from_millis(300));
-    drop(child.stdin.take());
-    assert!(child.wait().expect("its end").success());
-    let finished = tracer.interrupt();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let row = |line: &String| {
-        let row: Value = serde_json::from_str(line).expect("a row");
-        let path = row["path"].as_str().expect("a path").to_owned();
-        (path, row["err"].as_i64().expect("an errno"))
-    };
-    let rows = finished.lines.iter().map(row);
-    // What the loader opens has a library's name.
-    rows.filter(|(path, _)| !path.contains(".so")).collect()
-}
-
-#[test]
-fn full_paths_are_right_or_as_given() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
-    let folder = Folder::new("open-moved");
-    let Some(_) = compile_c("open_moved", &folder) else {
-        skip!("cc", "there is no C compiler");
-    };
-    for name in ["a", "b"] {
-        std::fs::create_dir(folder.path().join(name)).expect("a folder");
-    }
-    let given = [
-        ("left", 0),
-        ("stayed", 0),
-        ("absent", 2),
-        ("../a", 0),
-        ("reused", 0),
-        (".", 0),
-        ("../a", 0),
-        ("./kept", 0),
-        // Neither no path nor one that cannot be read is a handle.
-        ("", 14),
-        ("", 14),
-    ];
-    let given = given.map(|(path, errno)| (path.to_owned(), errno));
-    assert_eq!(paths_of_waiting(&tracer, &folder, &[]), given);
-    // In one go, so that all is printed when the program has gone on to where it waits.
-    let within = folder.path().canonicalize().expect("its path");
-    for _ in 0..5 {
-        let rows = paths_of_waiting(&tracer, &folder, &["--full-path"]);
-        assert_eq!(rows.len(), given.len(), "{rows:?}");
-        for ((path, errno), (asked, expected)) in rows.iter().zip(&given) {
-            assert_eq!(errno, expected, "{rows:?}");
-            let right = match asked.as_str() {
-                "" => "".to_owned(),
-                "left" | "reused" => within.join("a").join(asked).display().to_string(),
-                "./kept" => within.join("a/kept").display().to_string(),
-                other => format!("{}/{}", within.join("b").display(), other),
-            };
-            let left_behind = ["left", "reused"].contains(&asked.as_str());
-            let may_be_as_given = left_behind && path == asked;
-            assert!(
-                *path == right || may_be_as_given,
-                "{path} for {asked}: {right}"
-            );
-        }
-    }
-}
-
-#[test]
-fn opens_of_32_bit_programs_are_seen() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
-    let folder = Folder::new("open32");
-    let Some(program) = compile_c("open32", &folder) else {
-        skip!("cc", "there is no C compiler");
-    };
-    let there = folder.path().join("there");
-    let absent = folder.path().join("absent");
-    std::fs::write(&there, "").expect("a file");
-    let run = |path: &Path| {
-        let output = Command::new(&program)
-            .arg(path)
-            .output()
-            .expect("open32 runs");
-        String::from_utf8_lossy(&output.stdout).trim().to_owned()
-    };
-    if run(&there) == "none" {
-        skip!("ia32", "this kernel has no 32-bit system calls");
-    }
-    let tracer = Tracer::start(&tracer, &["opensnoop", "--json", "--comm", "open32"])
-        .expect("opensnoop attaches");
-    let fd: i64 = run(&there).parse().expect("a number");
-    let failed: i64 = run(&absent).parse().expect("a number");
-    assert_eq!(failed, -2);
-    let finished = tracer.interrupt();
-    let rows: Vec<Value> = finished
-        .lines
-        .iter()
-        .map(|line| serde_json::from_str(line).expect("a row"))
-        .collect();
-    let of = |path: &Path| -> Vec<(Option<i64>, Option<i64>)> {
-        let path = path.display().to_string();
-        let rows = rows.iter().filter(|row| row["path"] == path.as_str());
-        rows.map(|row| (row["fd"].as_i64(), row["err"].as_i64()))
-            .collect()
-    };
-    assert_eq!(of(&there), [(Some(fd), Some(0))], "{:?}", finished.lines);
-    assert_eq!(of(&absent), [(Some(-1), Some(2))], "{:?}", finished.lines);
-}
-
 #[test]
 fn opens_through_io_uring_are_counted_as_unseen() {
-    let _kernel = kernel_or_skip!();
-    let Some(tracer) = kscope() else {
-        skip!("kscope", "kscope is not built");
-    };
+    let tracer = kscope_or_skip!();
     let folder = Folder::new("open-uring");
-    let Some(program) = compile_c("open_uring", &folder) else {
+    let Some(program) = c_program("open_uring", &folder) else {
         skip!("cc", "there is no C compiler with io_uring's header");
     };
     let path = folder.path().join("there");

@@ -14,8 +14,8 @@ use std::process::{Command, Stdio};
 
 use kscope_bpf::Features;
 use kscope_tests::assembly::kernel_types;
-use kscope_tests::program::{Finished, Folder, Tracer, kscope};
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::program::{Finished, Folder, Tracer};
+use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
 /// Name and text of each script.
 const SCRIPTS: [(&str, &str); 7] = [
@@ -52,17 +52,6 @@ fn object(program: &Path, folder: &Folder, name: &str) -> PathBuf {
         String::from_utf8_lossy(&done.stderr)
     );
     folder.path().join(format!("{name}.bpf.o"))
-}
-
-/// Gives the program, or skips the test.
-macro_rules! kscope_or_skip {
-    () => {{
-        let _kernel = kernel_or_skip!();
-        match kscope() {
-            Some(program) => program,
-            None => skip!("kscope", "kscope is not built"),
-        }
-    }};
 }
 
 /// Runs an object while `work` is done; gives what it left.

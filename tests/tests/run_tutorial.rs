@@ -5,17 +5,13 @@
 
 use std::fmt::Write as _;
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc::{Receiver, channel};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
 use kscope_bpf::Features;
 use kscope_tests::assembly::kernel_types;
-use kscope_tests::program::kscope;
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::program::{Folder, Tracer};
+use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
 const STEP1: &str = include_str!("../scripts/tutorial/step1.bt");
 const STEP2: &str = include_str!("../scripts/tutorial/step2.bt");
@@ -23,116 +19,9 @@ const STEP3: &str = include_str!("../scripts/tutorial/step3.bt");
 const STEP4: &str = include_str!("../scripts/tutorial/step4.bt");
 const STEP5: &str = include_str!("../scripts/tutorial/step5.bt");
 
-/// What `kscope` prints when all probes are attached and the environment asks for it.
-const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
-
-/// How long anything may take; guests are emulated.
-const PATIENCE: Duration = Duration::from_secs(40);
-
-/// A folder of this step, with a file to open in it.
-struct Folder(PathBuf);
-
-impl Folder {
-    fn new(step: &str) -> Folder {
-        let name = format!("kscope-tutorial-{step}-{}", std::process::id());
-        let path = std::env::temp_dir().join(name);
-        std::fs::create_dir_all(&path).expect("a folder");
-        std::fs::write(path.join("there"), "").expect("a file");
-        Folder(path)
-    }
-
-    fn file(&self, name: &str) -> PathBuf {
-        self.0.join(name)
-    }
-}
-
-impl Drop for Folder {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir_all(&self.0);
-    }
-}
-
-/// A script that runs.
-struct Tracer {
-    child: Child,
-    lines: Receiver<String>,
-}
-
-impl Tracer {
-    /// Starts a script and waits until it is attached.
-    fn start(program: &Path, folder: &Folder, script: &str, words: &[&str]) -> Tracer {
-        let file = folder.file("script.bt");
-        std::fs::write(&file, script).expect("written");
-        let mut child = Command::new(program)
-            .arg("run")
-            .arg(&file)
-            .args(words)
-            .env(ATTACHED, "1")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("kscope starts");
-        let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (send, lines) = channel();
-        std::thread::spawn(move || {
-            for line in output.lines().map_while(Result::ok) {
-                if send.send(line).is_err() {
-                    return;
-                }
-            }
-        });
-        let mut tracer = Tracer { child, lines };
-        let mut seen = Vec::new();
-        if !tracer.read_until(&mut seen, |line| line == ATTACHED) {
-            let _ = tracer.child.kill();
-            let mut errors = String::new();
-            let stderr = tracer.child.stderr.as_mut().expect("piped");
-            stderr.read_to_string(&mut errors).expect("text");
-            panic!("was not attached: {seen:?}\n{errors}");
-        }
-        tracer
-    }
-
-    /// Collects lines up to one that the test accepts; false where none came.
-    fn read_until(&self, seen: &mut Vec<String>, test: impl Fn(&str) -> bool) -> bool {
-        let end = Instant::now() + PATIENCE;
-        while let Ok(line) = self
-            .lines
-            .recv_timeout(end.saturating_duration_since(Instant::now()))
-        {
-            let found = test(&line);
-            seen.push(line);
-            if found {
-                return true;
-            }
-        }
-        false
-    }
-
-    /// Interrupts the script, as Ctrl-C does, and collects what is left.
-    fn finish(mut self, seen: &mut Vec<String>) {
-        let pid = self.child.id().to_string();
-        let sent = Command::new("kill").args(["-INT", &pid]).status();
-        assert!(sent.expect("kill").success());
-        seen.extend(self.lines.iter());
-        let status = self.child.wait().expect("ends");
-        let mut errors = String::new();
-        let stderr = self.child.stderr.as_mut().expect("piped");
-        stderr.read_to_string(&mut errors).expect("text");
-        assert!(status.success(), "{status}: {errors}");
-        assert_eq!(
-            errors.trim_end().lines().last(),
-            errors.lines().next(),
-            "one line: {errors}"
-        );
-        assert!(errors.starts_with("Attached "), "{errors}");
-    }
-}
-
 /// Opens a file of the folder that is there and one that is not; gives the descriptor of the first.
 fn open_both(folder: &Folder) -> i32 {
-    let (there, missing) = (folder.file("there"), folder.file("missing"));
+    let (there, missing) = (folder.path().join("there"), folder.path().join("missing"));
     let opener = std::thread::Builder::new().name("opener".to_owned());
     let opened = opener.spawn(move || {
         let file = File::open(there).expect("opens");
@@ -162,36 +51,39 @@ fn check(step: &str, script: &str, prints: Prints, needs_kprobe: bool) {
             skip!("kprobe", "kprobes are {support}");
         }
     }
-    let Some(program) = kscope() else {
-        skip!(
-            "kscope",
-            "kscope is not built: `cargo build -p kscope`, or set KSCOPE_BIN"
-        );
-    };
-    let folder = Folder::new(step);
+    let program = kscope_or_skip!();
+    let folder = Folder::new(&format!("tutorial-{step}"));
+    std::fs::write(folder.path().join("there"), "").expect("a file");
+    let file = folder.path().join("script.bt");
+    std::fs::write(&file, script).expect("written");
     let pid = std::process::id();
     let own = pid.to_string();
-    let words: &[&str] = if prints == Prints::Everybody {
-        &[]
-    } else {
-        &[&own]
-    };
-    let tracer = Tracer::start(&program, &folder, script, words);
+    let mut words = vec!["run", file.to_str().expect("text")];
+    if prints != Prints::Everybody {
+        words.push(&own);
+    }
+    let mut tracer = Tracer::start(&program, &words).unwrap_or_else(|left| panic!("{left:?}"));
 
-    let other = folder.file("there");
+    let other = folder.path().join("there");
     let mut cat = Command::new("cat").arg(&other).spawn().expect("cat");
     let other_pid = cat.id();
     assert!(cat.wait().expect("ends").success());
     let fd = open_both(&folder);
 
     let mut seen = Vec::new();
-    let last = format!("/{}", "missing");
-    let came = tracer.read_until(&mut seen, |line| {
-        line.contains(step) && line.ends_with(&last)
-    });
-    tracer.finish(&mut seen);
-    assert!(came, "nothing came: {seen:?}");
-    let name = folder.0.display().to_string();
+    let is_last = |line: &String| line.contains(step) && line.ends_with("/missing");
+    while !seen.last().is_some_and(is_last) {
+        let Some(line) = tracer.line() else { break };
+        seen.push(line);
+    }
+    let left = tracer.interrupt();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let [said] = left.errors.as_slice() else {
+        panic!("one line: {left:?}");
+    };
+    assert!(said.starts_with("Attached "), "{said}");
+    seen.extend(left.lines);
+    let name = folder.path().display().to_string();
     let mut mine: Vec<&String> = seen.iter().filter(|line| line.contains(&name)).collect();
 
     let mut expected = String::new();
