@@ -237,7 +237,7 @@ impl Checker<'_> {
                 let written = format!("rawtracepoint:{event}");
                 let found = self.inputs.catalogue.raw_tracepoints(&event);
                 for event in self.found(found, &event, "raw tracepoint", point) {
-                    let name = format!("rawtracepoint:{event}");
+                    let name = format!("rawtracepoint:vmlinux:{event}");
                     push(
                         Context::RawTracepoint,
                         Attach::RawTracepoint { event },

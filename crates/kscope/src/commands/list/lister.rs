@@ -199,7 +199,8 @@ impl<'a, W: Write> Lister<'a, W> {
     }
 
     fn raw_tracepoint(&mut self, event: &str) -> io::Result<()> {
-        self.head(format_args!("rawtracepoint:{event}"))?;
+        // Those that the catalogue knows are the kernel's own, which bpftrace writes with its name.
+        self.head(format_args!("rawtracepoint:vmlinux:{event}"))?;
         if !self.verbose {
             return Ok(());
         }
