@@ -1,4 +1,8 @@
 //! A child process held back just before its exec, so that tracing can start first.
+//!
+//! It is sent SIGTERM when its parent ends, however that ends. The kernel forgets to do so (as
+//! prctl(2) says of `PR_SET_PDEATHSIG`) where the program is set-user-ID or has file capabilities,
+//! and it takes the end of the thread that made the child for that of the parent.
 
 use std::ffi::{CString, OsStr, OsString, c_char};
 use std::io::Read as _;
@@ -168,6 +172,8 @@ impl Image {
         unsafe {
             // Otherwise the child would hold the pipe open that tells it of its parent's end.
             libc::close(parents_end);
+            // A parent that has ended before this is seen by the read below.
+            libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGTERM);
             let mut byte = [0u8];
             loop {
                 let got = libc::read(go, byte.as_mut_ptr().cast(), 1);
