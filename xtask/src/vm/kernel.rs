@@ -116,13 +116,30 @@ fn fetch(suites: &[&str], folder: &Path) -> Result<(), String> {
             .and_then(|()| std::fs::rename(&modules, kept.join("modules")))
             .and_then(|()| std::fs::create_dir_all(folder.parent().unwrap_or(folder)));
         renamed.map_err(|error| format!("{}: {error}", kept.display()))?;
-        let _ = std::fs::remove_dir_all(folder);
-        match std::fs::rename(&kept, folder) {
-            // Another run of the harness was faster; its kernel serves as well.
-            Err(_) if folder.join("vmlinuz").exists() => Ok(()),
-            result => result.map_err(|error| format!("{}: {error}", folder.display())),
-        }
+        replace(folder, &kept, &unpacked.join("old"))
     })
+}
+
+/// Puts a new kernel in the place of the one that is there, which goes to `old` and stays where it was
+/// when that fails.
+fn replace(folder: &Path, new: &Path, old: &Path) -> Result<(), String> {
+    let failed = |error: std::io::Error| format!("{}: {error}", folder.display());
+    let had_one = match std::fs::rename(folder, old) {
+        Ok(()) => true,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => false,
+        Err(error) => return Err(failed(error)),
+    };
+    match std::fs::rename(new, folder) {
+        Ok(()) => Ok(()),
+        // Another run of the harness was faster; its kernel serves as well.
+        Err(_) if folder.join("vmlinuz").exists() => Ok(()),
+        Err(error) => {
+            if had_one {
+                std::fs::rename(old, folder).map_err(failed)?;
+            }
+            Err(failed(error))
+        }
+    }
 }
 
 /// Calls `work` with an archive of the first release that can be reached and a folder to unpack into.
@@ -188,4 +205,32 @@ fn image(boot: &Path) -> Option<PathBuf> {
 
 fn only_entry(folder: &Path) -> Option<PathBuf> {
     Some(std::fs::read_dir(folder).ok()?.next()?.ok()?.path())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::replace;
+
+    #[test]
+    fn a_kernel_is_kept_until_there_is_another() {
+        let root = std::env::temp_dir().join(format!("kscope-kernel-{}", std::process::id()));
+        let make = |name: &str, text: &str| {
+            let folder = root.join(name);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(folder.join("vmlinuz"), text).expect("a file");
+            folder
+        };
+        let place = root.join("place");
+        let image = || std::fs::read_to_string(place.join("vmlinuz")).expect("an image");
+        let first = make("first", "1");
+        assert_eq!(replace(&place, &first, &root.join("old1")), Ok(()));
+        assert_eq!(image(), "1");
+        let second = make("second", "2");
+        assert_eq!(replace(&place, &second, &root.join("old2")), Ok(()));
+        assert_eq!(image(), "2");
+        let missing = root.join("missing");
+        assert!(replace(&place, &missing, &root.join("old3")).is_err());
+        assert_eq!(image(), "2", "the old one");
+        std::fs::remove_dir_all(&root).expect("ours");
+    }
 }
