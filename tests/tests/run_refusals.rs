@@ -8,9 +8,25 @@ use kscope_tests::{program_or_skip, skip};
 /// Tells this program, run again in a mount namespace of its own, to change what is mounted.
 const INSIDE: &str = "KSCOPE_TEST_INSIDE";
 
+/// Runs this test again with mounts of its own, and leaves it there. Goes on where it has them.
+macro_rules! in_own_mounts {
+    ($test:expr) => {
+        match again($test) {
+            None => {}
+            Some(Ok(None)) => return,
+            Some(Ok(Some(skip))) => skip!(INNER, "{skip}"),
+            Some(Err(why)) if why.contains("unshare") => skip!("unshare", "no mounts of one's own"),
+            Some(Err(why)) => panic!("{why}"),
+        }
+    };
+}
+
+/// The feature that a test lacks which was skipped inside; it has been judged there.
+const INNER: &str = "judged already";
+
 /// Runs this test again with mounts of its own. `None` where it does already, else whether that
-/// could be done and went well.
-fn in_own_mounts(test: &str) -> Option<Result<(), String>> {
+/// could be done and went well, and the reason for which it was skipped.
+fn again(test: &str) -> Option<Result<Option<String>, String>> {
     if std::env::var_os(INSIDE).is_some() {
         return None;
     }
@@ -22,13 +38,32 @@ fn in_own_mounts(test: &str) -> Option<Result<(), String>> {
         .env(INSIDE, "1")
         .output();
     Some(match output {
-        Ok(output) if output.status.success() => Ok(()),
         Ok(output) => {
             let text = [output.stdout, output.stderr].concat();
-            Err(String::from_utf8_lossy(&text).into_owned())
+            let text = String::from_utf8_lossy(&text).into_owned();
+            match output.status.success() {
+                true => Ok(skip_of(test, &text)),
+                false => Err(text),
+            }
         }
         Err(error) => Err(error.to_string()),
     })
+}
+
+/// Gives the reason for which a test says that it is skipped.
+fn skip_of(test: &str, text: &str) -> Option<String> {
+    let (_, reason) = text.split_once(&format!("SKIP: {test}: "))?;
+    reason.lines().next().map(str::to_owned)
+}
+
+#[test]
+fn skips_of_inner_runs_are_handed_on() {
+    let check = |text, expected: Option<&str>| {
+        assert_eq!(skip_of("a_test", text).as_deref(), expected, "{text}");
+    };
+    check("test a_test ... ok\n", None);
+    check("test a_test ... SKIP: a_test: no BTF\nok\n", Some("no BTF"));
+    check("SKIP: another: no BTF\n", None);
 }
 
 fn mount(words: &[&str]) {
@@ -104,12 +139,7 @@ fn a_user_lists_what_can_be_known() {
 #[test]
 fn tracefs_that_is_not_mounted_is_mounted_or_named() {
     let program = program_or_skip!("tracefs");
-    match in_own_mounts("tracefs_that_is_not_mounted_is_mounted_or_named") {
-        None => {}
-        Some(Ok(())) => return,
-        Some(Err(why)) if why.contains("unshare") => skip!("unshare", "no mounts of one's own"),
-        Some(Err(why)) => panic!("{why}"),
-    }
+    in_own_mounts!("tracefs_that_is_not_mounted_is_mounted_or_named");
     for place in [
         "/sys/kernel/tracing",
         "/sys/kernel/debug/tracing",
@@ -142,12 +172,7 @@ fn tracefs_that_is_not_mounted_is_mounted_or_named() {
 #[test]
 fn a_kernel_without_types_is_told_from_missing_privilege() {
     let program = program_or_skip!("types");
-    match in_own_mounts("a_kernel_without_types_is_told_from_missing_privilege") {
-        None => {}
-        Some(Ok(())) => return,
-        Some(Err(why)) if why.contains("unshare") => skip!("unshare", "no mounts of one's own"),
-        Some(Err(why)) => panic!("{why}"),
-    }
+    in_own_mounts!("a_kernel_without_types_is_told_from_missing_privilege");
     if !Path::new("/sys/kernel/btf/vmlinux").exists() {
         skip!("btf", "this kernel has no types anyway");
     }

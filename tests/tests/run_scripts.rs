@@ -1,24 +1,15 @@
 //! `kscope run` on a kernel: what goes in, what comes out and how it ends.
 
-use std::io::Read as _;
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use kscope_tests::program::{Finished, Folder, PATIENCE, Tracer, kscope};
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::program::{Finished, Folder, PATIENCE, Tracer};
+use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 use serde_json::Value;
-
-/// Gives the program, or skips the test for want of it or of root.
-macro_rules! kscope_or_skip {
-    () => {{
-        let _ = kernel_or_skip!();
-        match kscope() {
-            Some(program) => program,
-            None => skip!("kscope", "there is no kscope program"),
-        }
-    }};
-}
 
 /// Runs a script that ends by itself, or is ended.
 fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
@@ -231,6 +222,23 @@ fn a_command_ends_with_the_run() {
 }
 
 #[test]
+fn a_command_ends_when_kscope_is_killed() {
+    let program = kscope_or_skip!();
+    let tracer = start(&program, &["-c", "sleep 1000", "-e", "interval:s:100 { }"]);
+    let children = format!("/proc/{0}/task/{0}/children", tracer.pid());
+    let children = std::fs::read_to_string(&children).expect("its children");
+    let stat = format!("/proc/{}/stat", children.trim());
+    assert!(std::fs::read_to_string(&stat).is_ok(), "no child: {stat}");
+    tracer.signal("KILL");
+    assert_eq!(tracer.finish().code, None);
+    let begin = Instant::now();
+    while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+        assert!(begin.elapsed() < PATIENCE, "the command still runs");
+        std::thread::sleep(Duration::from_millis(20));
+    }
+}
+
+#[test]
 fn one_process_is_traced_until_it_ends() {
     let program = kscope_or_skip!();
     // Both make the same system calls; the first ends by itself.
@@ -289,18 +297,50 @@ fn output_goes_to_a_file() {
     assert!(err.contains("cannot write to /no/such/file"), "{err}");
 }
 
+/// Runs a script that prints three lines and waits, and gives what it writes before it is interrupted
+/// and after that, each write by itself.
+fn writes(program: &Path, mode: &str) -> [Vec<String>; 2] {
+    let script =
+        "begin { printf(\"1\\n\"); printf(\"2\\n\"); printf(\"3\\n\"); } interval:s:1000 { }";
+    // Datagrams keep what is written at a time together.
+    let (ours, theirs) = UnixDatagram::pair().expect("sockets");
+    let mut child = Command::new(program)
+        .args(["-B", mode, "-e", script])
+        .stdin(Stdio::null())
+        .stdout(OwnedFd::from(theirs))
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kscope starts");
+    let mut said = BufReader::new(child.stderr.take().expect("piped"));
+    let mut line = String::new();
+    said.read_line(&mut line).expect("a line");
+    assert_eq!(line, "Attached 2 probes\n");
+    let receive = |time| -> Vec<String> {
+        ours.set_read_timeout(Some(time)).expect("a time");
+        let mut bytes = [0; 4096];
+        let mut all = Vec::new();
+        while let Ok(length) = ours.recv(&mut bytes) {
+            all.push(String::from_utf8_lossy(&bytes[..length]).into_owned());
+        }
+        all
+    };
+    let before = receive(Duration::from_millis(500));
+    let pid = child.id().to_string();
+    let sent = Command::new("kill").args(["-INT", &pid]).status();
+    assert!(sent.expect("kill").success());
+    assert!(child.wait().expect("ends").success());
+    [before, receive(Duration::from_millis(1))]
+}
+
 #[test]
-fn unbuffered_output_comes_at_once_and_full_buffers_at_the_end() {
+fn output_is_handed_on_as_asked() {
     let program = kscope_or_skip!();
-    let script = "config = { print_maps_on_exit = false } interval:ms:50 { @n++; printf(\"%d\\n\", @n); if (@n == 4) { exit(); } }";
-    for mode in ["none", "line", "full"] {
-        check(
-            &program,
-            &["-q", "-B", mode, "-e", script],
-            0,
-            &["1", "2", "3", "4"],
-        );
-    }
+    let check = |mode, before: &[&str], after: &[&str]| {
+        assert_eq!(writes(&program, mode), [before, after], "{mode}");
+    };
+    check("none", &["1\n", "2\n", "3\n"], &["\n\n"]);
+    check("line", &["1\n2\n3\n"], &["\n\n"]);
+    check("full", &[], &["1\n2\n3\n\n\n"]);
 }
 
 #[test]
@@ -565,6 +605,18 @@ fn by_the_name_of_bpftrace() {
             "tracepoint:raw_syscalls:sys_exit",
         ],
     );
+    for pattern in ["rawtracepoint:sys_ent*", "rawtracepoint:vmlinux:sys_ent*"] {
+        listed(&["-l", pattern], &["rawtracepoint:vmlinux:sys_enter"]);
+    }
+    for probe in ["rawtracepoint:sys_enter", "rt:vmlinux:sys_enter"] {
+        let script = format!("{probe} {{ printf(\"%s\\n\", probe); exit(); }}");
+        check(
+            &name,
+            &["-e", &script],
+            0,
+            &["rawtracepoint:vmlinux:sys_enter"],
+        );
+    }
     listed(
         &["-l", "-e", "BEGIN {} interval:s:1 { exit(); }"],
         &["begin", "interval:s:1"],

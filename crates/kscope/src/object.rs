@@ -62,10 +62,15 @@ impl Object {
     }
 
     /// Attaches what has wildcards to what matches them on this kernel.
-    pub(crate) fn expand(&mut self, place: &Place) {
+    ///
+    /// # Errors
+    ///
+    /// Where that is more than the script may attach to.
+    pub(crate) fn expand(&mut self, place: &Place) -> Result<(), Failure> {
         let btf = place.btf.as_ref().ok();
         let catalogue = LiveCatalogue::new(&place.target, btf);
-        expand_again(&mut self.compiled.plan, &catalogue);
+        expand_again(&mut self.compiled.plan, &catalogue)
+            .map_err(|error| Failure::of_run(&error, &self.source.text, false))
     }
 
     /// Gives the parameters that were left out when the object was built their values.

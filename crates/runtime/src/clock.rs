@@ -4,6 +4,16 @@ use kscope_rows::time::WallTime;
 use kscope_sys::{Clock, Kernel};
 use tz::TimeZone;
 
+use crate::error::Error;
+
+/// Reads a clock of the kernel.
+pub(crate) fn read(kernel: &dyn Kernel, clock: Clock) -> Result<u64, Error> {
+    kernel.clock(clock).map_err(|errno| Error::Os {
+        doing: "read the clock",
+        errno,
+    })
+}
+
 /// How the boot clock and wall-clock time relate, and the local time zone.
 #[derive(Debug)]
 pub(crate) struct WallClock {
@@ -13,13 +23,14 @@ pub(crate) struct WallClock {
 }
 
 impl WallClock {
-    pub(crate) fn new(kernel: &dyn Kernel) -> WallClock {
-        let real = kernel.clock(Clock::Realtime).unwrap_or(0);
-        let boot = kernel.clock(Clock::Boottime).unwrap_or(0);
-        WallClock {
+    pub(crate) fn new(kernel: &dyn Kernel) -> Result<WallClock, Error> {
+        let real = read(kernel, Clock::Realtime)?;
+        let boot = read(kernel, Clock::Boottime)?;
+        Ok(WallClock {
             boot: real.saturating_sub(boot),
+            // Without a time zone it is UTC.
             zone: TimeZone::local().ok(),
-        }
+        })
     }
 
     /// Gives the local time of a reading of the boot clock.
@@ -28,8 +39,8 @@ impl WallClock {
     }
 
     /// Gives the local time now.
-    pub(crate) fn now(&self, kernel: &dyn Kernel) -> WallTime {
-        self.local(kernel.clock(Clock::Realtime).unwrap_or(0))
+    pub(crate) fn now(&self, kernel: &dyn Kernel) -> Result<WallTime, Error> {
+        Ok(self.local(read(kernel, Clock::Realtime)?))
     }
 
     fn local(&self, nanoseconds: u64) -> WallTime {
@@ -40,5 +51,33 @@ impl WallClock {
             time.zone = kind.time_zone_designation().to_owned();
         }
         time
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Clock, WallClock};
+    use kscope_sys::{Call, Errno, FakeKernel, Reply};
+
+    #[test]
+    fn a_clock_that_cannot_be_read_is_an_error() {
+        let check = |broken: Option<Clock>, expected: Result<u64, &str>| {
+            let kernel = FakeKernel::new(move |call| match call {
+                Call::Clock(clock) if Some(clock) == broken => Err(Errno::INVAL),
+                Call::Clock(Clock::Realtime) => Ok(Reply::Number(1000)),
+                Call::Clock(_) => Ok(Reply::Number(400)),
+                _ => Err(Errno::NOSYS),
+            });
+            let found = WallClock::new(&kernel).map(|clock| clock.boot);
+            let found = found.map_err(|error| error.to_string());
+            match (found, expected) {
+                (Ok(found), Ok(expected)) => assert_eq!(found, expected),
+                (Err(found), Err(expected)) => assert!(found.starts_with(expected), "{found}"),
+                (found, expected) => panic!("{found:?}, not {expected:?}"),
+            }
+        };
+        check(None, Ok(600));
+        check(Some(Clock::Realtime), Err("cannot read the clock: "));
+        check(Some(Clock::Boottime), Err("cannot read the clock: "));
     }
 }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 
 use kscope_spec::LineInfo;
+use kscope_sys::Errno;
 
 /// An error of a run.
 #[derive(Debug)]
@@ -53,6 +54,25 @@ pub enum Error {
         /// What is wrong.
         why: String,
     },
+    /// A call to the kernel that is none about programs or maps failed.
+    Os {
+        /// What could not be done: "read the clock".
+        doing: &'static str,
+        /// What the kernel said.
+        errno: Errno,
+    },
+    /// The patterns of a script that was built elsewhere match more here than it may attach to.
+    TooManyProbes {
+        /// How many attach points there are.
+        found: usize,
+        /// Its `max_probes`.
+        most: u32,
+    },
+    /// The plan asks for what this version does not do.
+    UnknownRequest {
+        /// What: "cat()".
+        what: &'static str,
+    },
     /// The receiver of the output failed.
     Output(io::Error),
     /// The plan was made by a newer version.
@@ -80,6 +100,17 @@ impl fmt::Display for Error {
             }
             Error::Types { path, why } => write!(f, "cannot read kernel types from {path}: {why}"),
             Error::BadOption { name, why } => write!(f, "option --{name}: {why}"),
+            Error::Os { doing, errno } => write!(f, "cannot {doing}: {errno}"),
+            Error::TooManyProbes { found, most } => write!(
+                f,
+                "{found} attach points on this kernel, more than max_probes, which was {most} when the script was built"
+            ),
+            Error::UnknownRequest { what } => {
+                write!(
+                    f,
+                    "the script calls {what}, which this kscope does not have"
+                )
+            }
             Error::Output(error) => write!(f, "cannot write the output: {error}"),
             Error::NewerPlan { version } => {
                 write!(

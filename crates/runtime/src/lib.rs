@@ -15,6 +15,7 @@ mod fit;
 mod maps;
 mod meaning;
 mod options;
+mod prepare;
 mod resolve;
 mod session;
 mod target;

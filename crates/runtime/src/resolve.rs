@@ -1,5 +1,6 @@
 //! Names for what programs send as numbers.
 
+use std::cell::Cell;
 use std::fs::OpenOptions;
 use std::os::fd::AsRawFd;
 use std::os::unix::ffi::OsStringExt;
@@ -26,10 +27,32 @@ pub(crate) struct Resolver<'a> {
     pub(crate) users: &'a UserNames,
     pub(crate) clock: &'a WallClock,
     pub(crate) kernel_stacks: Option<&'a Map>,
+    /// Stacks whose frames could not be read back from the map.
+    pub(crate) unread_stacks: &'a Cell<u64>,
     pub(crate) trailer: &'a str,
 }
 
+/// `ENOENT` on every Linux.
+const NOT_THERE: i32 = 2;
+
 impl Resolver<'_> {
+    /// Names the addresses of a stack as its map has them.
+    fn stack(&self, bytes: &[u8]) -> Stack {
+        let words = bytes.chunks_exact(8).map(|word| {
+            let mut bytes = [0u8; 8];
+            bytes.copy_from_slice(word);
+            u64::from_ne_bytes(bytes)
+        });
+        let frames = words
+            .take_while(|address| *address != 0)
+            .map(|a| self.frame(a))
+            .collect();
+        Stack {
+            frames,
+            ..Stack::default()
+        }
+    }
+
     fn frame(&self, address: u64) -> Frame {
         let found = self.symbols.symbolize(kscope_memory::VirtAddr(address));
         match found {
@@ -58,23 +81,18 @@ impl Resolve for Resolver<'_> {
                 ..Stack::default()
             };
         };
-        let stored = self
-            .kernel_stacks
-            .and_then(|map| map.lookup(&key.to_ne_bytes()).ok());
-        let Some(bytes) = stored.flatten() else {
-            return Stack::default();
+        let stored = match self.kernel_stacks {
+            Some(map) => map.lookup(&key.to_ne_bytes()),
+            None => Ok(None),
         };
-        let words = bytes.chunks_exact(8).map(|word| {
-            let mut bytes = [0u8; 8];
-            bytes.copy_from_slice(word);
-            u64::from_ne_bytes(bytes)
-        });
-        let frames = words
-            .take_while(|address| *address != 0)
-            .map(|a| self.frame(a))
-            .collect();
+        let errno = match stored {
+            Ok(Some(bytes)) => return self.stack(&bytes),
+            Ok(None) => NOT_THERE,
+            Err(error) => error.errno().map_or(NOT_THERE, |errno| errno.0),
+        };
+        self.unread_stacks.set(self.unread_stacks.get() + 1);
         Stack {
-            frames,
+            lost: Some(errno),
             ..Stack::default()
         }
     }

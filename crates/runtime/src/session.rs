@@ -1,5 +1,6 @@
 //! A script on a kernel, from loading to its last map.
 
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -10,21 +11,20 @@ use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_script::Compiled;
 use kscope_script::lower::START_TIME;
-use kscope_script::plan::{
-    Attach, Counter, EventMap, MissingProbes, PLAN_VERSION, Plan, ProbePlan,
-};
-use kscope_spec::{LateKind, MapId, ProgramId, Spec};
+use kscope_script::plan::{Attach, Counter, EventMap, MissingProbes, Plan};
+use kscope_spec::{LateKind, MapId};
 use kscope_symbol::UserNames;
 use kscope_sys::{Child, Clock, CpuSet, ExitKind};
 
 use crate::attach;
-use crate::clock::WallClock;
+use crate::clock::{self, WallClock};
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::filter;
 use crate::fit;
 use crate::maps::{self, Moment};
 use crate::options::Options;
+use crate::prepare;
 use crate::resolve::Resolver;
 use crate::target::Target;
 
@@ -92,7 +92,7 @@ pub enum Stop {
 pub struct Summary {
     /// Events that found no room.
     pub lost_events: u64,
-    /// Stacks that the kernel could not keep.
+    /// Stacks that the kernel could not keep, or did not give back.
     pub lost_stacks: u64,
     /// Maps that were full, by name, with the number of refused updates.
     pub full_maps: Vec<(String, u64)>,
@@ -108,6 +108,7 @@ pub struct Session {
     sites: Sites,
     clock: WallClock,
     users: UserNames,
+    unread_stacks: Cell<u64>,
     links: Vec<Link>,
     exit: Option<i32>,
     /// Whether `end` runs or has run.
@@ -157,12 +158,8 @@ impl Session {
             strict,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
-        if plan.version > PLAN_VERSION {
-            return Err(Error::NewerPlan {
-                version: plan.version,
-            });
-        }
-        drop_unused(&mut spec, &mut plan, &options);
+        prepare::check(&plan)?;
+        prepare::drop_unused(&mut spec, &mut plan, &options);
         if let Some(pid) = pid {
             filter::only_process(&mut spec, &plan, pid);
         }
@@ -173,9 +170,13 @@ impl Session {
             map.initial = Some(plan.options_image(&texts, map.value_size));
         }
         let kernel = target.kernel();
-        let cpus = kernel.cpus(CpuSet::Possible).map_or(1, |cpus| cpus.len());
+        let cpus = kernel.cpus(CpuSet::Possible).map_err(|errno| Error::Os {
+            doing: "read the list of CPUs",
+            errno,
+        })?;
+        let cpus = cpus.len();
         fit::fit(&mut spec, &plan, cpus);
-        let start = kernel.clock(Clock::Boottime).unwrap_or(0);
+        let start = clock::read(&**kernel, Clock::Boottime)?;
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
         let stop = || wishes.stop();
@@ -203,7 +204,7 @@ impl Session {
             return Err(error.clone().into());
         }
         let reader = reader(&plan, &object)?;
-        let clock = WallClock::new(&**kernel);
+        let clock = WallClock::new(&**kernel)?;
         let sites = Sites::new(&plan, &name, &spec, &source);
         let probes = plan
             .probes
@@ -218,6 +219,7 @@ impl Session {
             sites,
             clock,
             users: UserNames::new(),
+            unread_stacks: Cell::new(0),
             links: Vec::new(),
             exit: None,
             ending: false,
@@ -343,10 +345,14 @@ impl Session {
             if wishes.stop() {
                 return Ok(Stop::Asked);
             }
-            if let Some(child) = child.as_deref_mut()
-                && let Ok(Some(kind)) = child.poll()
-            {
-                return Ok(Stop::Child(kind));
+            if let Some(child) = child.as_deref_mut() {
+                let ended = child.poll().map_err(|errno| Error::Os {
+                    doing: "look at the command",
+                    errno,
+                })?;
+                if let Some(kind) = ended {
+                    return Ok(Stop::Child(kind));
+                }
             }
             let seen = self.drain(sink)?;
             wait = if seen > 0 {
@@ -435,6 +441,7 @@ impl Session {
                 .service
                 .kernel_stacks
                 .and_then(|id| self.object.map(id)),
+            unread_stacks: &self.unread_stacks,
             trailer: &self.plan.config.str_trunc_trailer,
         }
     }
@@ -490,7 +497,7 @@ impl Session {
             Event::Output(output) => output,
             Event::Exit(code) => return Ok(Some(code)),
             Event::Time(format) => {
-                let now = self.clock.now(&**self.target.kernel());
+                let now = self.clock.now(&**self.target.kernel())?;
                 Output::Time(format_time(&format, &now, Dialect::Time))
             }
             Event::PrintMap { map, top, div } => {
@@ -570,7 +577,7 @@ impl Session {
         }
         Ok(Summary {
             lost_events: self.counter(Counter::LostEvents)?,
-            lost_stacks: self.counter(Counter::LostStacks)?,
+            lost_stacks: self.counter(Counter::LostStacks)? + self.unread_stacks.get(),
             full_maps,
         })
     }
@@ -618,36 +625,4 @@ fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
             )?))
         }
     })
-}
-
-/// Takes out the probes that the options leave nothing to do.
-fn drop_unused(spec: &mut Spec, plan: &mut Plan, options: &Options) {
-    let keep: Vec<bool> = plan
-        .probes
-        .iter()
-        .map(|probe| options.keep(probe))
-        .collect();
-    let used = |id: usize| {
-        let runs = |(probe, keep): (&ProbePlan, &bool)| *keep && probe.program.0 as usize == id;
-        plan.probes.iter().zip(&keep).any(runs)
-    };
-    let used: Vec<bool> = (0..spec.programs.len()).map(used).collect();
-    let mut index = 0;
-    spec.programs.retain(|_| {
-        index += 1;
-        used[index - 1]
-    });
-    let mut index = 0;
-    plan.probes.retain(|_| {
-        index += 1;
-        keep[index - 1]
-    });
-    for probe in &mut plan.probes {
-        let before = used
-            .iter()
-            .take(probe.program.0 as usize)
-            .filter(|used| **used)
-            .count();
-        probe.program = ProgramId(before as u32);
-    }
 }

@@ -1,26 +1,42 @@
 //! Wildcards of a script that was built on another kernel.
 
+use std::collections::HashSet;
+
 use kscope_script::catalogue::{Catalogue, Lookup, matches};
 use kscope_script::plan::{Attach, Plan};
 
+use crate::error::Error;
+
 /// Attaches the programs of patterns to what matches them on this kernel, in place of what did
 /// where the script was built. What cannot be looked up stays.
-pub fn expand_again(plan: &mut Plan, catalogue: &dyn Catalogue) {
+///
+/// # Errors
+///
+/// [`Error::TooManyProbes`] where that is more than the script's `max_probes`.
+pub fn expand_again(plan: &mut Plan, catalogue: &dyn Catalogue) -> Result<(), Error> {
     for probe in &mut plan.probes {
         for pattern in &probe.patterns {
             let Some(found) = look_up(pattern, catalogue) else {
                 continue;
             };
             let open = probe.open;
-            let built = std::mem::take(&mut probe.attach);
-            let keep = |point: &Attach| !is_match(pattern, point) || found.contains(point);
-            probe.attach = built.into_iter().filter(keep).collect();
-            for point in found.into_iter().filter(|_| open) {
-                if !probe.attach.contains(&point) {
-                    probe.attach.push(point);
-                }
+            let here: HashSet<&Attach> = found.iter().collect();
+            probe
+                .attach
+                .retain(|point| !is_match(pattern, point) || here.contains(point));
+            if open {
+                let known: HashSet<&Attach> = probe.attach.iter().collect();
+                let is_new = |point: &&Attach| !known.contains(point);
+                let new: Vec<Attach> = found.iter().filter(is_new).cloned().collect();
+                probe.attach.extend(new);
             }
         }
+    }
+    let found = plan.probes.iter().map(|probe| probe.attach.len()).sum();
+    let most = plan.config.max_probes;
+    match found > most as usize && plan.probes.iter().any(|probe| !probe.patterns.is_empty()) {
+        true => Err(Error::TooManyProbes { found, most }),
+        false => Ok(()),
     }
 }
 
@@ -119,27 +135,66 @@ function vfs_new
         }
     }
 
+    fn plan(built: &[Attach], patterns: &[Attach], open: bool) -> Plan {
+        Plan {
+            version: PLAN_VERSION,
+            sites: Vec::new(),
+            maps: Vec::new(),
+            probes: vec![ProbePlan {
+                program: ProgramId(0),
+                name: String::new(),
+                attach: built.to_vec(),
+                patterns: patterns.to_vec(),
+                open,
+                when: Vec::new(),
+            }],
+            options: Vec::new(),
+            config: Config::default(),
+            service: ServiceMaps::default(),
+        }
+    }
+
+    #[test]
+    fn there_are_no_more_than_the_script_allows() {
+        let catalogue = TextCatalogue::parse(HERE).expect("a catalogue");
+        let check = |most, expected: Option<usize>| {
+            let mut plan = plan(&[], &[tracepoint("*")], true);
+            plan.config.max_probes = most;
+            let found = match expand_again(&mut plan, &catalogue) {
+                Ok(()) => None,
+                Err(Error::TooManyProbes { found, .. }) => Some(found),
+                Err(other) => panic!("{other}"),
+            };
+            assert_eq!(found, expected, "{most}");
+        };
+        check(3, None);
+        check(2, Some(3));
+    }
+
+    #[test]
+    fn many_are_expanded_in_no_time() {
+        const MANY: usize = 200_000;
+        let mut text = "kscope catalogue 1\n".to_owned();
+        for number in 0..MANY {
+            text += &format!("function f{number}\n");
+        }
+        let catalogue = TextCatalogue::parse(&text).expect("a catalogue");
+        let built: Vec<Attach> = (0..MANY).map(|n| kprobe(&format!("f{n}"))).collect();
+        let mut plan = plan(&built, &[kprobe("f*")], true);
+        plan.config.max_probes = 1 << 20;
+        // Comparing each with each would take minutes.
+        let begin = std::time::Instant::now();
+        expand_again(&mut plan, &catalogue).expect("as many as there may be");
+        assert_eq!(plan.probes[0].attach.len(), MANY);
+        assert!(begin.elapsed() < std::time::Duration::from_secs(20));
+    }
+
     #[test]
     fn patterns_match_what_is_here() {
         let catalogue = TextCatalogue::parse(HERE).expect("a catalogue");
         let check = |built: &[Attach], patterns: &[Attach], open, expected: &[Attach]| {
-            let mut plan = Plan {
-                version: PLAN_VERSION,
-                sites: Vec::new(),
-                maps: Vec::new(),
-                probes: vec![ProbePlan {
-                    program: ProgramId(0),
-                    name: String::new(),
-                    attach: built.to_vec(),
-                    patterns: patterns.to_vec(),
-                    open,
-                    when: Vec::new(),
-                }],
-                options: Vec::new(),
-                config: Config::default(),
-                service: ServiceMaps::default(),
-            };
-            expand_again(&mut plan, &catalogue);
+            let mut plan = plan(built, patterns, open);
+            expand_again(&mut plan, &catalogue).expect("few");
             assert_eq!(plan.probes[0].attach, expected);
         };
         let built = [tracepoint("sched_switch"), tracepoint("sched_gone")];

@@ -226,7 +226,7 @@ pub struct OptionCondition {
 }
 
 /// An attach point.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Attach {
     /// Run once before all others are attached.
     Begin,
@@ -271,7 +271,7 @@ pub enum Attach {
 }
 
 /// How often a profile probe fires.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Rate {
     /// Times a second.
     Hertz(u64),

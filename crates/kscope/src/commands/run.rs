@@ -154,7 +154,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             (source, compiled)
         }
         Given::Object(mut object) => {
-            object.expand(&place);
+            object.expand(&place)?;
             numbers = object.numbers(&setup.positional)?;
             require_probes(&object.compiled, None)?;
             (object.source, object.compiled)
