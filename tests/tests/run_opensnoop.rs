@@ -397,7 +397,7 @@ fn opens_of_other_namespaces_by_kprobes() {
     let prefix = folder.path().display().to_string();
     let mut tracer = Command::new("unshare");
     tracer
-        .args(["-p", "-f", "--kill-child", "--mount-proc"])
+        .args(["-p", "-f", "--mount-proc"])
         .arg(&program)
         .args([
             "opensnoop",
