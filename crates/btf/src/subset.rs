@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::blob::{Btf, Raw, TypeId};
 use crate::kind::Kind;
+use crate::shape::Word;
 
 /// How much of a type goes into a smaller blob.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -51,17 +52,8 @@ struct Writer<'a> {
     words: Vec<u32>,
 }
 
-/// What a word of an element is.
-#[derive(Clone, Copy)]
-enum Word {
-    Name,
-    Type,
-    Number,
-}
-
 impl<'a> Writer<'a> {
     fn add(&mut self, raw: Raw<'_>, (once, each): (usize, usize), kept: &Kept) {
-        use Word::{Name, Number, Type};
         let kind = raw.kind();
         // Where there are no elements their number is the linkage, or nothing.
         let count = if each == 0 { 0 } else { raw.count() as u32 };
@@ -76,29 +68,12 @@ impl<'a> Writer<'a> {
             _ => raw.info,
         };
         let name = self.name(raw.name);
-        let last = match kind {
-            Kind::Ptr
-            | Kind::Typedef
-            | Kind::Const
-            | Kind::Volatile
-            | Kind::Restrict
-            | Kind::TypeTag
-            | Kind::Func
-            | Kind::FuncProto
-            | Kind::Var
-            | Kind::DeclTag => self.id(raw.size_or_type),
-            _ => raw.size_or_type,
+        let last = match kind.refers() {
+            true => self.id(raw.size_or_type),
+            false => raw.size_or_type,
         };
         self.words.extend([name, info, last]);
-        let element: &[Word] = match kind {
-            Kind::Array => &[Type, Type, Number],
-            Kind::Struct | Kind::Union => &[Name, Type, Number],
-            Kind::Enum => &[Name, Number],
-            Kind::Enum64 => &[Name, Number, Number],
-            Kind::FuncProto => &[Name, Type],
-            Kind::DataSec => &[Type, Number, Number],
-            _ => &[Number],
-        };
+        let element = kind.words();
         // Either words come once or they come with each element.
         let single = (once != 0).then_some(0);
         let elements = chosen.iter().map(|&index| index as usize * each);
@@ -106,9 +81,9 @@ impl<'a> Writer<'a> {
             for (at, word) in (start..).step_by(4).zip(element) {
                 let value = raw.endian.u32(raw.rest, at).unwrap_or(0);
                 let value = match word {
-                    Name => self.name(value),
-                    Type => self.id(value),
-                    Number => value,
+                    Word::Name => self.name(value),
+                    Word::Type => self.id(value),
+                    Word::Number => value,
                 };
                 self.words.push(value);
             }

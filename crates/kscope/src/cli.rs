@@ -11,11 +11,14 @@ use crate::commands::build::BuildArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::link::LinkArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
-use crate::commands::{bpf, btf, build, check, completions, doctor, list, man, run, tool, tools};
+use crate::commands::{
+    bpf, btf, build, check, completions, doctor, link, list, man, run, tool, tools,
+};
 use crate::console::tell;
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
@@ -41,6 +44,7 @@ enum Command {
     Run(RunArgs),
     Check(CheckArgs),
     Build(BuildArgs),
+    Link(LinkArgs),
     List(ListArgs),
     Tools(ToolsArgs),
     Doctor(DoctorArgs),
@@ -88,6 +92,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::Run(args) => run::run(&args),
         Command::Check(args) => check::run(&args),
         Command::Build(args) => build::run(&args),
+        Command::Link(args) => link::run(&args),
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -89,6 +89,8 @@ pub struct Section<'a> {
     pub link: u32,
     /// Relocations: the section they apply to.
     pub info: u32,
+    /// What its address is a multiple of, in bytes; 0 and 1 for any.
+    pub align: u64,
 }
 
 impl Section<'_> {

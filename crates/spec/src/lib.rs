@@ -11,6 +11,7 @@ pub mod disasm;
 pub mod elf;
 pub mod helper;
 pub mod insn;
+pub mod link;
 mod object;
 pub mod read;
 pub mod section;

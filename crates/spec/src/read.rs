@@ -17,7 +17,7 @@ mod externs;
 mod functions;
 mod legacy;
 mod lines;
-mod maps;
+pub(crate) mod maps;
 mod programs;
 mod slots;
 mod struct_ops;

@@ -133,6 +133,7 @@ struct Raw {
     size: u64,
     link: u32,
     info: u32,
+    align: u64,
     entry: u64,
 }
 
@@ -147,6 +148,7 @@ impl Raw {
             size: file.u64(at + 32)?,
             link: file.u32(at + 40)?,
             info: file.u32(at + 44)?,
+            align: file.u64(at + 48)?,
             entry: file.u64(at + 56)?,
         })
     }
@@ -220,6 +222,7 @@ fn sections<'a>(
             size: raw.size,
             link: raw.link,
             info: raw.info,
+            align: raw.align,
         })
     };
     headers.iter().map(section).collect()

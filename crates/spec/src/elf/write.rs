@@ -54,6 +54,7 @@ struct NewSection {
     flags: u64,
     data: Vec<u8>,
     size: u64,
+    align: u64,
 }
 
 #[derive(Clone, Debug)]
@@ -148,8 +149,22 @@ impl Writer {
             flags,
             data,
             size,
+            align: 8,
         });
         SectionIndex(self.sections.len() as u32)
+    }
+
+    /// Adds a section of zeros with flags of the caller's own.
+    pub fn nothing(&mut self, name: &str, flags: u64, size: u64) -> SectionIndex {
+        self.add(name, n::SHT_NOBITS, flags, Vec::new(), size)
+    }
+
+    /// Sets what a section's address is a multiple of, in bytes: a power of two, 8 unless set.
+    pub fn align(&mut self, section: SectionIndex, align: u64) {
+        let at = (section.0 as usize).checked_sub(1);
+        if let Some(section) = at.and_then(|at| self.sections.get_mut(at)) {
+            section.align = align;
+        }
     }
 
     /// Adds a symbol. The index given is for [`Writer::relocation`]; that in the object may be
@@ -214,6 +229,7 @@ impl Writer {
             kind: section.kind,
             flags: section.flags,
             size: section.size,
+            align: section.align,
             ..Header::default()
         }));
         let mut bodies: Vec<Vec<u8>> = vec![Vec::new()];
@@ -245,6 +261,7 @@ impl Writer {
                 name: self.names.add(&name),
                 kind: n::SHT_REL,
                 size: out.bytes.len() as u64,
+                align: 8,
                 link: table,
                 info: target.0,
                 entry: RELOCATION,
@@ -261,6 +278,7 @@ impl Writer {
             name: self.names.add(".symtab"),
             kind: n::SHT_SYMTAB,
             size: symbols.bytes.len() as u64,
+            align: 8,
             link: table + 1,
             info: locals as u32 + 1,
             entry: SYMBOL,
@@ -272,6 +290,7 @@ impl Writer {
             name,
             kind: n::SHT_STRTAB,
             size: self.names.bytes.len() as u64,
+            align: 1,
             ..Header::default()
         });
         bodies.push(self.names.bytes);
@@ -288,6 +307,7 @@ struct Header {
     size: u64,
     link: u32,
     info: u32,
+    align: u64,
     entry: u64,
 }
 
@@ -342,7 +362,8 @@ impl Out {
     fn file(mut self, headers: &[Header], bodies: &[Vec<u8>]) -> Vec<u8> {
         let mut places = Vec::with_capacity(bodies.len());
         let mut end = u64::from(HEADER);
-        for body in bodies {
+        for (header, body) in headers.iter().zip(bodies) {
+            end = end.next_multiple_of(header.align.clamp(1, 4096));
             places.push(end);
             end = (end + body.len() as u64).next_multiple_of(8);
         }
@@ -377,7 +398,7 @@ impl Out {
             self.u64(header.size);
             self.u32(header.link);
             self.u32(header.info);
-            self.u64(if none { 0 } else { 8 });
+            self.u64(header.align);
             self.u64(header.entry);
         }
         self.bytes

@@ -10,7 +10,7 @@ use crate::elf::{Section, SectionIndex, SymbolKind};
 use crate::object::{MapKind, MapSpec, Pinning};
 
 /// The section.
-pub(super) const SECTION: &str = ".maps";
+pub(crate) const SECTION: &str = ".maps";
 /// Members of a description that are looked at.
 const MEMBERS: usize = 64;
 /// What a description's members are called.
@@ -112,6 +112,21 @@ fn describe(
         });
     }
     members(types, description, map, false)
+}
+
+/// Reads the description of a map that a variable of this type is, wherever it stands.
+///
+/// # Errors
+/// Why no map can be made of it.
+pub(crate) fn described(types: &Btf, to: TypeId) -> Result<MapSpec, String> {
+    let mut map = MapSpec::default();
+    let Some(Type::Struct(description)) = types.get_resolved(to) else {
+        return Err(Why::MapNotStruct.to_string());
+    };
+    match members(types, description, &mut map, false) {
+        Ok(_) => Ok(map),
+        Err(why) => Err(why.to_string()),
+    }
 }
 
 /// Reads a description into `map`; `inner` is that of the maps in another. Gives the offset in

@@ -1,0 +1,43 @@
+//! `kscope link`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use kscope_spec::{link, read};
+
+use crate::commands::bpf::object::read_file;
+use crate::error::Failure;
+
+/// Link eBPF object files into one; needs no privilege
+///
+/// Sections of the same name are joined, symbols resolved, and types merged, each of them once.
+/// What is declared and defined in none of the files stays declared.
+#[derive(Args, Debug)]
+pub(crate) struct LinkArgs {
+    /// Write the object here
+    #[arg(short = 'o', long, value_name = "FILE")]
+    output: PathBuf,
+    /// The object files
+    #[arg(value_name = "OBJECT", required = true)]
+    objects: Vec<PathBuf>,
+}
+
+/// Runs the command.
+pub(crate) fn run(args: &LinkArgs) -> Result<u8, Failure> {
+    let mut files = Vec::with_capacity(args.objects.len());
+    for path in &args.objects {
+        files.push((path.display().to_string(), read_file(path)?));
+    }
+    let inputs: Vec<(&str, &[u8])> = files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .collect();
+    let refused = |error: String| Failure::new(format!("cannot link: {error}"));
+    let linked = link::objects(&inputs).map_err(|error| refused(error.to_string()))?;
+    // Nobody is given what cannot be read again.
+    read::object(&linked).map_err(|error| refused(error.to_string()))?;
+    std::fs::write(&args.output, linked).map_err(|error| {
+        Failure::new(format!("cannot write {}: {error}", args.output.display()))
+    })?;
+    Ok(0)
+}
