@@ -325,6 +325,41 @@ fn a_run_ends() {
 }
 
 #[test]
+fn exit_needs_no_room_in_the_buffer() {
+    let _kernel = kernel_or_skip!();
+    let Some(program) = kscope() else {
+        skip!("kscope", "kscope is not built")
+    };
+    for buffer in ["ring", "perf"] {
+        let config = format!(
+            "config = {{ perf_rb_pages = 1; event_buffer = {buffer}; print_maps_on_exit = false }}"
+        );
+        let check = |body: &str, code: i32| {
+            let script = format!("{config} {body}");
+            let kscope = program.to_str().expect("a path of text");
+            // What never ends is ended.
+            let ran = run(
+                Path::new("timeout"),
+                &["30", kscope, "run", "-q", "-e", &script],
+            );
+            assert_eq!(ran.code, Some(code), "{script}: {}", ran.err);
+            let lines = ran.out.lines().filter(|line| *line == "full").count();
+            // As many as there is room for come, and nothing that follows the end.
+            assert!((50..1000).contains(&lines), "{script}: {lines} lines");
+            assert!(!ran.out.contains("after"), "{script}");
+        };
+        const FILL: &str = r#"for $i : 0..2000 { print("full"); }"#;
+        check(&format!("begin {{ {FILL} exit(3); print(\"after\"); }}"), 3);
+        check(&format!("begin {{ {FILL} exit(-1); }}"), 255);
+        check(
+            &format!("begin {{ {FILL} exit(); }} interval:s:100 {{ }}"),
+            0,
+        );
+        check(&format!("interval:ms:10 {{ {FILL} exit(4); }}"), 4);
+    }
+}
+
+#[test]
 fn parameters() {
     let _kernel = kernel_or_skip!();
     let script = "begin { print($1); print(str($2)); print($#); print($3); print(str($3)); }";

@@ -42,6 +42,7 @@ pub struct Loader<'a> {
     numbers: HashMap<String, u64>,
     all_or_nothing: bool,
     log_level: u32,
+    log_bytes: usize,
     only: Option<HashSet<String>>,
     /// Programs and maps that are loaded although they are optional.
     also: HashSet<String>,
@@ -75,6 +76,7 @@ impl<'a> Loader<'a> {
             numbers: HashMap::new(),
             all_or_nothing: false,
             log_level: 0,
+            log_bytes: refusal::LOG_BYTES,
             only: None,
             also: HashSet::new(),
             left_out: HashSet::new(),
@@ -184,6 +186,17 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn log_level(mut self, level: u32) -> Loader<'a> {
         self.log_level = level;
+        self
+    }
+
+    /// Limits the verifier's log to so many bytes, at least 128 as the kernel wants them; 0 for
+    /// 16 MB, which hold all but the longest.
+    #[must_use]
+    pub fn log_bytes(mut self, bytes: u32) -> Loader<'a> {
+        self.log_bytes = match bytes as usize {
+            0 => refusal::LOG_BYTES,
+            bytes => bytes.clamp(128, refusal::LOG_BYTES),
+        };
         self
     }
 

@@ -228,6 +228,51 @@ mod tests {
     }
 
     #[test]
+    fn one_name_is_found_as_with_the_index() {
+        use crate::write::Builder;
+        use crate::{Encoding, NewMember};
+        let mut b = Builder::new();
+        let int = b.add_int("int", 4, Encoding::Signed);
+        for name in ["task", "task_struct", "task_struct___old", "task_struct"] {
+            b.add_struct(name, 4, &[NewMember::new("pid", int, 0)]);
+        }
+        b.add_typedef("task", int);
+        b.add_enum("color", 4, &[("RED", 0)]);
+        let bytes = b.finish();
+        let names = [
+            "task",
+            "task_struct",
+            "task_",
+            "struct",
+            "int",
+            "color",
+            "RED",
+            "",
+        ];
+        let kinds = [
+            Kind::Struct,
+            Kind::Typedef,
+            Kind::Int,
+            Kind::Enum,
+            Kind::Union,
+        ];
+        for (name, kind) in names
+            .iter()
+            .flat_map(|name| kinds.map(|kind| (*name, kind)))
+        {
+            let btf = Btf::parse(bytes.clone()).unwrap();
+            let found = btf.find_once(name, kind);
+            assert!(btf.inner.names.get().is_none());
+            assert_eq!(found, btf.find(name, kind), "{name} {kind:?}");
+            assert_eq!(
+                found,
+                btf.find_once(name, kind),
+                "{name} {kind:?} by the index"
+            );
+        }
+    }
+
+    #[test]
     fn flavours_end_at_the_last_three_underscores() {
         let check = |name: &str, expected: &str| {
             assert_eq!(essential_name(name), expected);

@@ -1,6 +1,6 @@
 //! How many keys a map holds whose values are large.
 
-use kscope_script::plan::{Config, Plan};
+use kscope_script::plan::Plan;
 use kscope_spec::{MapSpec, Spec};
 
 /// Bytes that a map may take before it has entries, unless the script says how many keys it has.
@@ -17,12 +17,15 @@ const NO_PREALLOC: u32 = 1;
 /// Allocating large values as they come loses those that come in a burst; a map that is full says so
 /// at the end, and `max_map_keys` makes it larger.
 pub(crate) fn fit(spec: &mut Spec, plan: &Plan, cpus: usize) {
-    let usual = Config::default().max_map_keys;
-    for map in plan.maps.iter().filter(|map| map.key.is_some()) {
+    let usual = plan
+        .maps
+        .iter()
+        .filter(|map| map.key.is_some() && !map.sized);
+    for map in usual {
         let Some(spec) = spec.maps.get_mut(map.map.0 as usize) else {
             continue;
         };
-        if spec.flags & NO_PREALLOC == 0 && spec.max_entries == usual {
+        if spec.flags & NO_PREALLOC == 0 {
             let copies = if map.per_cpu { cpus.max(1) as u64 } else { 1 };
             spec.max_entries = keys(spec, copies);
         }

@@ -11,7 +11,7 @@ use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_script::Compiled;
 use kscope_script::lower::START_TIME;
-use kscope_script::plan::{Attach, Counter, EventMap, MissingProbes, Plan};
+use kscope_script::plan::{Attach, Counter, EventMap, ExitWord, MissingProbes, Plan};
 use kscope_spec::{LateKind, MapId};
 use kscope_symbol::UserNames;
 use kscope_sys::{Child, Clock, CpuSet, ExitKind};
@@ -181,6 +181,7 @@ impl Session {
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
         let stop = || wishes.stop();
         let mut loader = Loader::new(kernel.clone())
+            .log_bytes(plan.config.log_size)
             .btf(btf)
             .symbols(&resolve)
             .stop(&stop);
@@ -464,6 +465,8 @@ impl Session {
         let Some(mut reader) = self.reader.take() else {
             return Ok(0);
         };
+        // What the script sent before it wished to end is in the buffer then.
+        let wished = self.exit_without_event()?;
         let mut failed = None;
         let mut exit = self.exit;
         let ending = self.ending;
@@ -482,12 +485,23 @@ impl Session {
             None => reader.drain(&mut each),
             Some(time) => reader.poll(Some(time), &mut each),
         };
-        self.exit = exit;
+        self.exit = exit.or(wished);
         self.reader = Some(reader);
         match failed {
             Some(error) => Err(error),
             None => Ok(round?.records),
         }
+    }
+
+    /// Gives the code of an `exit` whose event found no room.
+    fn exit_without_event(&self) -> Result<Option<i32>, Error> {
+        let map = self.plan.service.exit.filter(|_| self.exit.is_none());
+        let Some(map) = map.and_then(|id| self.object.map(id)) else {
+            return Ok(None);
+        };
+        let word = map.lookup(&0u32.to_ne_bytes())?;
+        let word = word.as_deref().and_then(<[u8]>::first_chunk::<8>);
+        Ok(word.and_then(|word| ExitWord(u64::from_ne_bytes(*word)).code()))
     }
 
     /// Handles one event; gives the code of an `exit`.

@@ -64,6 +64,8 @@ pub struct Map {
     pub kind: MapKind,
     /// Number of entries.
     pub max_entries: u32,
+    /// Whether that is what the script says.
+    pub sized: bool,
 }
 
 /// Kinds of keyed maps that a script can ask for.

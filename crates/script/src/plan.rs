@@ -8,7 +8,7 @@ use kscope_spec::{LateId, MapId, ProgramId};
 use crate::diagnostic::Span;
 
 /// Version of the Plan's meaning; a runtime refuses a newer one.
-pub const PLAN_VERSION: u32 = 1;
+pub const PLAN_VERSION: u32 = 2;
 
 /// Size in bytes of the header of an event: the `u32` site id and 4 bytes of zero.
 pub const EVENT_HEADER: u32 = 8;
@@ -46,10 +46,29 @@ pub struct ServiceMaps {
     pub events: Option<EventMap>,
     /// Per-CPU array of `u64` counters; see [`Counter`].
     pub counters: Option<MapId>,
+    /// What `exit` left that found no room among the events: an array of one [`ExitWord`].
+    pub exit: Option<MapId>,
     /// Kernel stacks by id.
     pub kernel_stacks: Option<MapId>,
     /// Read-only values of string options, at [`OptionDecl::offset`].
     pub options: Option<MapId>,
+}
+
+/// A wish to end that does not depend on room for an event: the `u64` in [`ServiceMaps::exit`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ExitWord(pub u64);
+
+impl ExitWord {
+    /// Set once a program called `exit`; the code is in the high half.
+    pub(crate) const ASKED: u64 = 1;
+    /// How far left the code stands.
+    pub(crate) const CODE_SHIFT: u32 = 32;
+
+    /// Gives the code of the `exit`, where there was one.
+    #[must_use]
+    pub fn code(self) -> Option<i32> {
+        (self.0 & Self::ASKED != 0).then_some((self.0 >> Self::CODE_SHIFT) as i32)
+    }
 }
 
 /// The map that events go through.
@@ -180,6 +199,8 @@ pub struct MapPlan {
     pub value: MapValueType,
     /// Whether the kernel keeps a value for each CPU.
     pub per_cpu: bool,
+    /// Whether the script says how many entries it has, by itself or for all maps.
+    pub sized: bool,
 }
 
 impl MapPlan {
@@ -381,7 +402,7 @@ pub struct Config {
     pub max_bpf_progs: u32,
     /// Pages of the event buffer; 0 chooses.
     pub perf_rb_pages: u32,
-    /// Bytes of the verifier's log.
+    /// Bytes of the verifier's log; 0 for as much as there is.
     pub log_size: u32,
     /// What a missing attach point means.
     pub missing_probes: MissingProbes,
@@ -389,8 +410,6 @@ pub struct Config {
     pub print_maps_on_exit: bool,
     /// Put after a string that was cut.
     pub str_trunc_trailer: String,
-    /// Bytes that `cat` prints at most.
-    pub max_cat_bytes: u32,
     /// How stacks print.
     pub stack_mode: kscope_rows::StackMode,
     /// Whether events go through a perf buffer instead of a ring buffer.
@@ -405,11 +424,10 @@ impl Default for Config {
             max_probes: 1024,
             max_bpf_progs: 1024,
             perf_rb_pages: 0,
-            log_size: 1_000_000,
+            log_size: 0,
             missing_probes: MissingProbes::Error,
             print_maps_on_exit: true,
             str_trunc_trailer: "..".to_owned(),
-            max_cat_bytes: 10_240,
             stack_mode: kscope_rows::StackMode::Bpftrace,
             perf_buffer: false,
         }

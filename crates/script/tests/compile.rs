@@ -179,6 +179,38 @@ fn rings_are_small_where_little_comes() {
 }
 
 #[test]
+fn the_plan_says_whether_the_script_sizes_a_map() {
+    let check = |source: &str, sized: bool, entries: u32, flags: u32| {
+        let compiled = outcome(source).expect(source);
+        let plan = &compiled.plan.maps[0];
+        assert_eq!(plan.sized, sized, "{source}");
+        let spec = &compiled.spec.maps[plan.map.0 as usize];
+        assert_eq!((spec.max_entries, spec.flags), (entries, flags), "{source}");
+    };
+    // What is large is allocated at once, unless the script says how many there are.
+    let on_demand = 1;
+    check("begin { @[1] = hist(1, 5); }", false, 4096, 0);
+    check(
+        "config = { max_map_keys = 4096 } begin { @[1] = hist(1, 5); }",
+        true,
+        4096,
+        on_demand,
+    );
+    check(
+        "config = { max_map_keys = 7 } begin { @[1] = hist(1, 5); }",
+        true,
+        7,
+        0,
+    );
+    check(
+        "let @ = hash(4096); begin { @[1] = (pid, comm); }",
+        true,
+        4096,
+        0,
+    );
+}
+
+#[test]
 fn steps_are_atomic() {
     let old = Setup::default();
     let new = Setup {

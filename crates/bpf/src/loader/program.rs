@@ -14,7 +14,7 @@ use super::attach::attach_point;
 use super::externs::Externs;
 use super::kernel_types::KernelTypes;
 use super::object::{MapState, Object, ProgramState};
-use super::refusal::{LOG_BYTES, Log, Refused, text};
+use super::refusal::{Log, Refused, text};
 use super::struct_ops::Table;
 use crate::error::{Absent, Error};
 use crate::late::LateSources;
@@ -102,7 +102,14 @@ impl<'a> Filling<'a> {
                 ..ProgramLoad::default()
             })
         };
-        let mut said = vec![0; if loader.log_level == 0 { 0 } else { LOG_BYTES }];
+        let mut said = vec![
+            0;
+            if loader.log_level == 0 {
+                0
+            } else {
+                loader.log_bytes
+            }
+        ];
         let mut attempt = || match loader.log_level {
             0 => load(Log::Nothing),
             level => match load(Log::Level(level, &mut said)) {
@@ -127,6 +134,7 @@ impl<'a> Filling<'a> {
                     program,
                     relocated: relocated.as_ref(),
                     errno,
+                    log_bytes: loader.log_bytes,
                 };
                 return Err(refused.why(&load));
             }

@@ -36,6 +36,8 @@ pub(crate) struct Refused<'a> {
     pub(crate) program: &'a ProgramSpec,
     pub(crate) relocated: Option<&'a Relocated>,
     pub(crate) errno: Errno,
+    /// How long the verifier's log may be.
+    pub(crate) log_bytes: usize,
 }
 
 impl Refused<'_> {
@@ -50,7 +52,7 @@ impl Refused<'_> {
                 cause,
             };
         }
-        let log = VerifierLog::parse(&told(load));
+        let log = VerifierLog::parse(&told(load, self.log_bytes));
         if let Some(absent) = self.absent(&log) {
             return Error::Unresolved {
                 program: self.program.name.clone(),
@@ -153,13 +155,13 @@ pub(crate) fn text(buffer: &[u8]) -> String {
 
 /// Loads a refused program again and gives what the verifier says of it. Of a log that is too long
 /// the kernel leaves the end, before Linux 6.4 the beginning: then the verdict is asked for apart.
-fn told(load: &Attempt<'_>) -> String {
-    let mut buffer = vec![0; LOG_BYTES];
+fn told(load: &Attempt<'_>, log_bytes: usize) -> String {
+    let mut buffer = vec![0; log_bytes];
     let outcome = load(Log::Walk(&mut buffer));
     let mut walk = text(&buffer);
     let is_cut = matches!(outcome, Err(Errno::NOSPC));
     if is_cut && VerifierLog::parse(&walk).verified_insns.is_none() {
-        let mut buffer = vec![0; LOG_BYTES];
+        let mut buffer = vec![0; log_bytes];
         let _ = load(Log::Verdict(&mut buffer));
         let whole_lines = walk.rfind('\n').map_or(0, |end| end + 1);
         walk.truncate(whole_lines);

@@ -169,6 +169,30 @@ fn a_refused_program_is_loaded_again_for_its_log() {
 }
 
 #[test]
+fn the_verifiers_log_is_as_long_as_was_said() {
+    let check = |bytes: u32, expected: usize| {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let seen = asked.clone();
+        let fake = kernel(move |program| {
+            // What a kernel can do is tried with programs of other names.
+            let room = match program.name {
+                "p" => program.log.map_or(0, |log| log.len()),
+                _ => 0,
+            };
+            seen.fetch_max(room, Ordering::Relaxed);
+            Err(Errno::INVAL)
+        });
+        let loader = Loader::new(fake).log_bytes(bytes);
+        assert_eq!(loader.load(&spec()).expect("maps").failures().count(), 1);
+        assert_eq!(asked.load(Ordering::Relaxed), expected, "{bytes}");
+    };
+    check(0, 1 << 24);
+    check(1, 128);
+    check(4096, 4096);
+    check(u32::MAX, 1 << 24);
+}
+
+#[test]
 fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
     let check = |mode: &'static str, telling: &'static str, expected: &str| {
         let fake = Arc::new(FakeKernel::new(move |call| match call {

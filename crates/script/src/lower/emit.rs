@@ -5,8 +5,8 @@ use kscope_spec::helper;
 use super::function::{Lower, Place, Result};
 use crate::diagnostic::Span;
 use crate::hir::Expr;
-use crate::ir::{Cond, Pointer, Value};
-use crate::plan::{Counter, EVENT_HEADER, EventMap, Site, SiteId, SiteKind};
+use crate::ir::{BinOp, Cond, Pointer, Value};
+use crate::plan::{Counter, EVENT_HEADER, EventMap, ExitWord, Site, SiteId, SiteKind};
 
 /// `BPF_F_CURRENT_CPU`
 const CURRENT_CPU: i64 = 0xffff_ffff;
@@ -89,7 +89,7 @@ impl Lower<'_> {
                 self.b.call(helper::RINGBUF_SUBMIT, vec![record, flags]);
                 self.b.jump(end);
                 self.enter(lost);
-                self.count(Counter::LostEvents);
+                self.lost(arguments, exits);
                 self.join(end);
             }
             EventMap::Perf(map) => {
@@ -112,11 +112,31 @@ impl Lower<'_> {
                 let end = self.b.block();
                 self.b.branch(Cond::Eq, result, zero, end, lost);
                 self.enter(lost);
-                self.count(Counter::LostEvents);
+                self.lost(arguments, exits);
                 self.join(end);
             }
         }
         Ok(())
+    }
+
+    /// What is done where there is no room for an event: it is counted, but `exit` is never lost.
+    fn lost(&mut self, arguments: &[Argument<'_>], exits: bool) {
+        if !exits {
+            self.count(Counter::LostEvents);
+            return;
+        }
+        let asked = self.b.constant(ExitWord::ASKED.cast_signed());
+        let word = match arguments.first() {
+            Some(Argument::Number(code, _)) => {
+                let shift = self.b.constant(i64::from(ExitWord::CODE_SHIFT));
+                let code = self.b.binary(BinOp::Shl, *code, shift);
+                self.b.binary(BinOp::Or, code, asked)
+            }
+            _ => asked,
+        };
+        let map = self.tables.exit();
+        let place = self.value_place(map, 0);
+        self.store(place, 8, word);
     }
 
     fn site_size(&self, site: SiteId) -> u32 {

@@ -8,7 +8,7 @@ use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, Map, MapKind, MapRef};
 use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
-use crate::plan::{Config, SET_MARK, padded_size};
+use crate::plan::{SET_MARK, padded_size};
 
 /// Number of counters before those of full maps.
 pub const LOST_COUNTERS: u32 = 2;
@@ -65,7 +65,7 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
     let large = u64::from(value_size) * u64::from(entries) > PREALLOC_LIMIT;
     // The kernel keeps few pieces of many bytes at hand, so that new keys in a burst would be lost;
     // the runtime sees to it that the usual number of them does not take too much memory.
-    let bulky = value_size > BULKY && entries == Config::default().max_map_keys;
+    let bulky = value_size > BULKY && !map.sized;
     let on_demand = map.key.is_some() && !lru && !in_perf_event && large && !bulky;
     MapSpec {
         name: if map.name.is_empty() {

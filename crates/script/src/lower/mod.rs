@@ -244,6 +244,16 @@ impl Tables {
         map
     }
 
+    /// Gives the map of what `exit` leaves where there is no room for its event.
+    pub(crate) fn exit(&mut self) -> MapId {
+        if let Some(map) = self.service.exit {
+            return map;
+        }
+        let map = self.add_map(service_map("exit", MapKind::Array, 4, 8, 1));
+        self.service.exit = Some(map);
+        map
+    }
+
     /// Gives the map of kernel stacks.
     pub(crate) fn kernel_stacks(&mut self) -> MapId {
         if let Some(map) = self.service.kernel_stacks {
@@ -329,6 +339,7 @@ impl Tables {
                 key: map.key.as_ref().map(crate::hir::Type::data_type),
                 value: map.value.clone(),
                 per_cpu: maps::is_per_cpu(map),
+                sized: map.sized,
             })
             .collect();
         let mut probes: Vec<_> = program.probes.iter().map(|p| p.plan.clone()).collect();

@@ -165,6 +165,7 @@ impl Saved {
         let service = &mut plan.service;
         let own = [
             &mut service.counters,
+            &mut service.exit,
             &mut service.kernel_stacks,
             &mut service.options,
         ];

@@ -379,7 +379,8 @@ record!(MapPlan {
     map,
     key,
     value,
-    per_cpu
+    per_cpu,
+    sized
 });
 record!(ProbePlan {
     program,
@@ -407,6 +408,7 @@ record!(OptionDecl {
 record!(ServiceMaps {
     events,
     counters,
+    exit,
     kernel_stacks,
     options
 });
@@ -421,7 +423,6 @@ record!(Config {
     missing_probes,
     print_maps_on_exit,
     str_trunc_trailer,
-    max_cat_bytes,
     stack_mode,
     perf_buffer,
 });

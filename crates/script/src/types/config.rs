@@ -8,12 +8,11 @@ use crate::plan::MissingProbes;
 use crate::syntax::tree;
 
 /// Keys this version acts on.
-const KEYS: [&str; 13] = [
+const KEYS: [&str; 12] = [
     "max_map_keys",
     "max_strlen",
     "max_probes",
     "max_bpf_progs",
-    "max_cat_bytes",
     "perf_rb_pages",
     "log_size",
     "missing_probes",
@@ -25,7 +24,8 @@ const KEYS: [&str; 13] = [
 ];
 
 /// Keys of bpftrace that change nothing here.
-const IGNORED: [&str; 11] = [
+const IGNORED: [&str; 12] = [
+    "max_cat_bytes",
     "cache_user_symbols",
     "cpp_demangle",
     "lazy_symbolication",
@@ -160,11 +160,13 @@ impl Checker<'_> {
         };
         let config = &mut self.config;
         match key {
-            "max_map_keys" => config.max_map_keys = number(1, 1 << 28)?,
+            "max_map_keys" => {
+                config.max_map_keys = number(1, 1 << 28)?;
+                self.map_keys_given = true;
+            }
             "max_strlen" => config.max_strlen = number(1, 1 << 16)?,
             "max_probes" => config.max_probes = number(1, 1 << 20)?,
             "max_bpf_progs" => config.max_bpf_progs = number(1, 1 << 20)?,
-            "max_cat_bytes" => config.max_cat_bytes = number(0, i64::from(u32::MAX))?,
             "perf_rb_pages" => config.perf_rb_pages = number(0, 1 << 20)?,
             "log_size" => config.log_size = number(128, i64::from(u32::MAX >> 2))?,
             "missing_probes" => {

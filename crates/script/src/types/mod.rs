@@ -142,6 +142,8 @@ struct Checker<'a> {
     inputs: &'a Inputs<'a>,
     script: &'a Script,
     config: Config,
+    /// Whether the configuration says how many entries maps have.
+    map_keys_given: bool,
     definitions: Definitions,
     env: Env,
     /// What programs may read of the running thread, once something is asked of it.
@@ -170,6 +172,7 @@ impl<'a> Checker<'a> {
             inputs,
             script,
             config: Config::default(),
+            map_keys_given: false,
             definitions: Definitions::default(),
             env: Env::default(),
             task: None,
@@ -249,6 +252,7 @@ impl<'a> Checker<'a> {
                 value,
                 value_type,
                 kind: info.kind,
+                sized: self.map_keys_given || info.entries.is_some(),
                 max_entries: info.entries.unwrap_or(self.config.max_map_keys),
             }
         });
