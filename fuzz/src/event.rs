@@ -76,7 +76,7 @@ impl Source<'_> {
             },
             11 => DataType::Enum {
                 bytes: self.width(),
-                signed: self.byte().is_multiple_of(2),
+                signed: self.byte() % 2 == 0,
                 name: "color".into(),
                 variants: [(0, "RED".to_owned()), (i64::from(self.byte()), self.text())].into(),
             },
@@ -92,7 +92,7 @@ impl Source<'_> {
             },
             _ => DataType::Int {
                 bytes: self.width(),
-                signed: self.byte().is_multiple_of(2),
+                signed: self.byte() % 2 == 0,
             },
         }
     }
@@ -107,7 +107,7 @@ impl Source<'_> {
             name: self.text(),
             offset: self.length(),
             ty: self.data_type(depth),
-            bits: (self.byte().is_multiple_of(4)).then(|| Bits {
+            bits: (self.byte() % 4 == 0).then(|| Bits {
                 shift: self.byte(),
                 width: self.byte(),
             }),
@@ -115,7 +115,7 @@ impl Source<'_> {
     }
 
     fn map_value(&mut self, ty: DataType) -> MapValueType {
-        let signed = self.byte().is_multiple_of(2);
+        let signed = self.byte() % 2 == 0;
         match self.byte() % 6 {
             0 => MapValueType::Count,
             1 => MapValueType::Sum { signed },

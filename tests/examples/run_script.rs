@@ -16,10 +16,10 @@ struct Printer;
 
 impl Sink for Printer {
     fn output(&mut self, output: Output) -> io::Result<()> {
-        if let Output::Map(map) = output
-            && let MapContent::Keyed(entries) = map.content
-        {
-            println!("{} has {} entries", map.name, entries.len());
+        if let Output::Map(map) = output {
+            if let MapContent::Keyed(entries) = map.content {
+                println!("{} has {} entries", map.name, entries.len());
+            }
         }
         Ok(())
     }

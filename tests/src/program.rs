@@ -24,7 +24,7 @@ pub fn kscope() -> Option<PathBuf> {
         assert!(
             Path::new(&path).is_file(),
             "KSCOPE_BIN is {}",
-            path.display()
+            path.to_string_lossy()
         );
         return Some(path.into());
     }

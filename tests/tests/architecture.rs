@@ -11,8 +11,12 @@ const LINES: usize = 300;
 /// Folders of crates: those below crates/, and the three beside it.
 fn crates() -> BTreeSet<String> {
     let entries = std::fs::read_dir(Path::new(ROOT).join("crates")).expect("crates/");
-    let below =
-        entries.map(|entry| format!("crates/{}", entry.expect("an entry").file_name().display()));
+    let below = entries.map(|entry| {
+        format!(
+            "crates/{}",
+            entry.expect("an entry").file_name().to_string_lossy()
+        )
+    });
     let all = below.chain(["tests", "testkit", "xtask"].map(str::to_string));
     all.filter(|folder| Path::new(ROOT).join(folder).join("Cargo.toml").exists())
         .collect()

@@ -41,8 +41,10 @@ fn object(kernel: &SharedKernel, sections: &[&str]) -> Object {
 fn hits(object: &Object) -> Vec<u64> {
     let map = object.map_named("hits").expect("there");
     let value = map.lookup(&[0; 4]).expect("readable").expect("there");
-    let words = value.as_chunks().0.iter();
-    words.map(|word| u64::from_ne_bytes(*word)).collect()
+    let words = value.chunks_exact(8);
+    words
+        .map(|word| u64::from_ne_bytes(word.try_into().expect("eight bytes")))
+        .collect()
 }
 
 fn act() {
@@ -361,10 +363,8 @@ fn iterators_walk_over_one_process() {
             .read_all(1 << 20)
             .expect("read");
         let ids: Vec<_> = bytes
-            .as_chunks()
-            .0
-            .iter()
-            .map(|id| u32::from_ne_bytes(*id))
+            .chunks_exact(4)
+            .map(|id| u32::from_ne_bytes(id.try_into().expect("four bytes")))
             .collect();
         assert!(
             !ids.is_empty() && ids.iter().all(|&id| id == own),

@@ -47,7 +47,7 @@ fn expected(types: &Btf) -> Vec<u64> {
         1 + 2 * u64::from(sigval),
         types.size_of(task).expect("known"),
         1,
-        constant.value.cast_unsigned(),
+        constant.value as u64,
         1,
         std::process::id().into(),
     ]

@@ -214,10 +214,8 @@ fn iterators_walk_all_tasks() {
         .read_all(1 << 24)
         .expect("readable");
     let pids: Vec<_> = bytes
-        .as_chunks()
-        .0
-        .iter()
-        .map(|pid| u32::from_ne_bytes(*pid))
+        .chunks_exact(4)
+        .map(|pid| u32::from_ne_bytes(pid.try_into().expect("four bytes")))
         .collect();
     // Not pid 1, which some kernels leave out.
     assert!(

@@ -88,8 +88,10 @@ fn normal(text: &str) -> (String, Option<String>) {
         text = text.replace(theirs, ours);
     }
     text = spaced(&text);
-    if let Some(rest) = text.strip_prefix("call ").map(str::to_owned)
-        && let Some((name, number)) = rest.rsplit_once('#')
+    let called_text = text.strip_prefix("call ").map(str::to_owned);
+    if let Some((name, number)) = called_text
+        .as_deref()
+        .and_then(|rest| rest.rsplit_once('#'))
     {
         text = if name.starts_with("pc") {
             called = Some(number.to_owned());
@@ -99,9 +101,10 @@ fn normal(text: &str) -> (String, Option<String>) {
             format!("call {number}")
         };
     }
-    if let Some((before, after)) = text.clone().split_once("map[id:")
-        && let Some((id, rest)) = after.split_once(']')
-    {
+    let shown = text.clone();
+    let map = shown.split_once("map[id:");
+    let map = map.and_then(|(before, after)| Some((before, after.split_once(']')?)));
+    if let Some((before, (id, rest))) = map {
         text = match rest.strip_prefix("[0]+") {
             Some("0") => format!("{before}map_fd_value[{id}]"),
             Some(offset) => format!("{before}map_fd_value[{id}] + {offset}"),
@@ -115,7 +118,7 @@ fn normal(text: &str) -> (String, Option<String>) {
             .map(|word| match word.strip_prefix("0x") {
                 Some(digits) => {
                     let number = u32::from_str_radix(digits, 16).unwrap_or_default();
-                    number.cast_signed().to_string()
+                    (number as i64).to_string()
                 }
                 None => word.to_owned(),
             })
@@ -151,10 +154,9 @@ fn ours(line: &str) -> (String, Option<String>) {
         None => (line, None),
     };
     let mut text = text.to_owned();
-    if text.starts_with("call pc")
-        && let Some((call, _)) = text.clone().split_once('[')
-    {
-        text = call.to_owned();
+    if text.starts_with("call pc") {
+        let end = text.find('[').unwrap_or(text.len());
+        text.truncate(end);
     }
     (text.replace("this_cpu(r0)", "r0"), note)
 }
@@ -229,12 +231,11 @@ fn disassembly_is_bpftools_and_assembles_back() {
                 if found != expected {
                     problems.push(format!("{about}: {found} | {expected} | {theirs}"));
                 }
-                if let (Some(called), Some(note)) = (called, note)
-                    && called != note
+                if let (Some(called), Some(note)) = (called, note) {
                     // bpftool knows subprograms by the symbols of their machine code.
-                    && !called.ends_with(&note)
-                {
-                    problems.push(format!("{about}: {mine} is {called} for bpftool"));
+                    if called != note && !called.ends_with(&note) {
+                        problems.push(format!("{about}: {mine} is {called} for bpftool"));
+                    }
                 }
             }
             // With all names and source lines in it, the text gives the same instructions.

@@ -2,9 +2,9 @@
 //!
 //! Nothing is asserted: a time says as much about the machine as about the program.
 
-mod chroot;
 mod events;
 mod figures;
+mod library;
 mod measure;
 mod peer;
 mod printing;
@@ -50,11 +50,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     if let Some(word) = words.first() {
         return Err(format!("bench takes no {word}"));
     }
-    if let Some(unknown) = only
-        .iter()
-        .find(|name| !GROUPS.iter().any(|(group, _)| group == name))
-    {
-        let names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+    let mut names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
+    names.push(LIBRARY);
+    if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!(
             "no group of figures is called {unknown}; there are {}",
             names.join(", ")
@@ -62,6 +60,19 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     }
     if !crate::setup::is_root() {
         return Err("bench needs root: it traces".to_string());
+    }
+    let mut done = true;
+    if only.is_empty() || only.iter().any(|name| name == LIBRARY) {
+        println!("kscope-bpf beside other libraries\n");
+        // What is missing for this table takes nothing from the other.
+        if let Err(why) = library::measure(&settings) {
+            println!("note: {LIBRARY}: {why}");
+            done = only.is_empty();
+        }
+        println!();
+    }
+    if !only.is_empty() && only.iter().all(|name| name == LIBRARY) {
+        return Ok(done);
     }
     let kscope = match binary {
         Some(file) => file
@@ -90,6 +101,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     table.finish();
     Ok(true)
 }
+
+/// The group of figures of the library, which has a table of its own.
+const LIBRARY: &str = "library";
 
 type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
 

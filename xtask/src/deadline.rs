@@ -51,7 +51,7 @@ pub(crate) fn run_to_file(
         .process_group(0);
     let mut child = command
         .spawn()
-        .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
     let status = wait(&mut child, Instant::now() + limit).map_err(|error| error.to_string())?;
     // The group outlives its leader when the test left processes behind.
     kill_group(&child);
@@ -67,7 +67,7 @@ pub(crate) fn run_here(command: &mut Command, limit: Duration) -> Result<(), Str
     let mut child = command
         .stdin(Stdio::null())
         .spawn()
-        .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+        .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
     if let Some(status) =
         wait(&mut child, Instant::now() + limit).map_err(|error| error.to_string())?
     {

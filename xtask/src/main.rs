@@ -1,11 +1,13 @@
-//! The project's own chores: `cargo xtask vm`, `cargo xtask test`, `cargo xtask ci`, `cargo xtask check-release`.
+//! The project's own chores: `cargo xtask vm`, `cargo xtask test`, ….
 
 mod arguments;
 mod bench;
 mod cargo;
 mod check;
+mod chroot;
 mod deadline;
 mod outcome;
+mod portability;
 mod runner;
 mod setup;
 mod suites;
@@ -33,12 +35,13 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
 cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
     --peers          beside those of Debian sid's bpftrace, fetched into a folder of its own
-    --only GROUP     startup, size, btf, tool, events or printf (repeatable)
+    --only GROUP     library, startup, size, btf, tool, events or printf (repeatable)
     --runs N         runs whose median counts (9)
     --calls N        traced calls per run (300000)
     --seconds N      how long a rate of printf must hold (5)
     --kscope FILE    a kscope to measure; the release build when absent
 cargo xtask ci                                the suites that need neither root nor guests
+cargo xtask portability                       builds with the oldest Rust that is promised, and for aarch64
 cargo xtask check-release FILE                fails unless FILE is static and at most 8 MB
 ";
 
@@ -52,6 +55,7 @@ fn main() -> ExitCode {
         "bench-one" => bench::one(arguments),
         "test" => suites::run(arguments),
         "ci" => suites::run_unprivileged(arguments),
+        "portability" => portability::run(arguments),
         "check-release" => check::run(arguments),
         _ => Err(USAGE.to_string()),
     };

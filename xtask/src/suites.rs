@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::cargo::{self, Profile, TestExecutable};
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case, Rules};
-use crate::{check, deadline, setup, vm};
+use crate::{check, deadline, portability, setup, vm};
 
 /// Starts of the names of the files in tests/tests that need a kernel and root.
 const ON_KERNEL: [&str; 4] = ["bpf_", "run_", "host_", "guest_"];
@@ -27,6 +27,9 @@ const SUITES: [(&str, u64); 7] = [
     ("host", 200),
     ("guests", 480),
 ];
+
+/// The suite that only `--ignored`, or its name, has run, with its budget.
+const LONG: (&str, u64) = ("portability", 400);
 
 /// A suite is stopped when it takes this many times its budget.
 const PATIENCE: u32 = 2;
@@ -60,9 +63,9 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     let ignored = arguments.flag("--ignored");
     let only = arguments.values("--only")?;
     arguments.finish()?;
-    let known = |name: &String| SUITES.iter().any(|(suite, _)| suite == name);
-    if let Some(name) = only.iter().find(|name| !known(name)) {
-        let names = SUITES.map(|(suite, _)| suite);
+    let mut names = SUITES.map(|(suite, _)| suite).to_vec();
+    names.push(LONG.0);
+    if let Some(name) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("no suite {name}; there are {}", names.join(", ")));
     }
     if only.is_empty() || only.iter().any(|name| name == "guests") {
@@ -91,8 +94,10 @@ impl Session {
 
     fn run(mut self) -> bool {
         let whole = Instant::now();
-        for (name, seconds) in SUITES {
-            if !self.only.is_empty() && !self.only.iter().any(|wanted| wanted == name) {
+        for (name, seconds) in SUITES.into_iter().chain([LONG]) {
+            let named = self.only.iter().any(|wanted| wanted == name);
+            let usual = self.only.is_empty() && (self.ignored || name != LONG.0);
+            if !named && !usual {
                 continue;
             }
             println!("== {name}");
@@ -112,6 +117,7 @@ impl Session {
                 "clippy" => vec![clippy(limit)],
                 "docs" => docs(limit),
                 "pure" => self.pure(started + limit),
+                "portability" => portability::outcomes(limit.max(LONG_TEST_LIMIT * 2)),
                 "release" => vec![self.release()],
                 "host" => self.host(started + limit),
                 _ => self.guests(limit, budget),

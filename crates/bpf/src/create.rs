@@ -32,10 +32,10 @@ pub(crate) fn create(
 ) -> Result<Map, Error> {
     let fd = created(&**kernel, spec, extras)?;
     let map = Map::made(kernel, fd, &spec.name, spec.kind);
-    if let Some(initial) = extras.initial.or(spec.initial.as_deref())
-        && spec.kind != MapKind::Arena
-    {
-        map.fill(initial)?;
+    if let Some(initial) = extras.initial.or(spec.initial.as_deref()) {
+        if spec.kind != MapKind::Arena {
+            map.fill(initial)?;
+        }
     }
     if spec.frozen {
         kernel

@@ -272,10 +272,10 @@ impl<'a> Loader<'a> {
             }
             self.go_on()?;
             let loaded = filling.load(program, own.of_program(index));
-            if let Err(error) = &loaded
-                && (self.all_or_nothing || *error == Error::Interrupted)
-            {
-                return Err(error.clone());
+            if let Err(error) = &loaded {
+                if self.all_or_nothing || *error == Error::Interrupted {
+                    return Err(error.clone());
+                }
             }
             programs.push(match loaded {
                 Ok(program) => ProgramState::Loaded(program),
@@ -284,11 +284,12 @@ impl<'a> Loader<'a> {
         }
         drop(filling);
         // Where a map's failure leaves nothing, it is the failure of the load.
-        if programs.iter().all(|program| program.program().is_none())
-            && let Some(MapState::Failed(error)) =
+        if programs.iter().all(|program| program.program().is_none()) {
+            if let Some(MapState::Failed(error)) =
                 maps.iter().find(|map| matches!(map, MapState::Failed(_)))
-        {
-            return Err(error.clone());
+            {
+                return Err(error.clone());
+            }
         }
         unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
         let mut object = Object {

@@ -141,16 +141,16 @@ impl LoadedBtf {
             built,
         };
         let refused = loaded.fd.as_ref().err().and_then(Error::errno);
-        if let Some(local) = local
-            && matches!(refused, Some(Errno::INVAL))
-        {
-            let takes = Takes::probe(kernel, local);
-            if takes != Takes::everything() {
-                let built = ObjectBtf::build(spec, Some(local), &takes);
-                loaded = LoadedBtf {
-                    fd: built.load(kernel),
-                    built,
-                };
+        if let Some(local) = local {
+            if matches!(refused, Some(Errno::INVAL)) {
+                let takes = Takes::probe(kernel, local);
+                if takes != Takes::everything() {
+                    let built = ObjectBtf::build(spec, Some(local), &takes);
+                    loaded = LoadedBtf {
+                        fd: built.load(kernel),
+                        built,
+                    };
+                }
             }
         }
         loaded

@@ -60,7 +60,7 @@ pub(crate) fn instructions(
             match target.external(*external)? {
                 Some(External::Function { id, place, .. }) => {
                     call.src = PSEUDO_KFUNC_CALL;
-                    call.imm = id.cast_signed();
+                    call.imm = id as i32;
                     call.off = place;
                 }
                 Some(_) => return Err(misplaced(program, reloc.insn, "calls what is no function")),
@@ -85,7 +85,7 @@ pub(crate) fn instructions(
                 None => number(pair, 0),
                 Some(External::Address(address)) => number(pair, address),
                 Some(External::Variable { id, btf } | External::Function { id, btf, .. }) => {
-                    set(pair, PSEUDO_BTF_ID, id.cast_signed(), btf);
+                    set(pair, PSEUDO_BTF_ID, id as i32, btf);
                 }
                 Some(External::Value { map, offset }) => value(pair, map, offset, target)?,
             },
@@ -110,15 +110,15 @@ pub(crate) fn instructions(
 fn value(pair: &mut [Insn; 2], map: MapId, offset: u32, target: &dyn Target) -> Result<(), Error> {
     target.value(map, offset)?;
     match target.map(map)? {
-        Some(fd) => set(pair, PSEUDO_MAP_VALUE, fd, offset.cast_signed()),
+        Some(fd) => set(pair, PSEUDO_MAP_VALUE, fd, offset as i32),
         None => *pair = [nothing(NO_MAP, map.0); 2],
     }
     Ok(())
 }
 
 fn number(pair: &mut [Insn; 2], value: u64) {
-    let low = (value as u32).cast_signed();
-    let high = ((value >> 32) as u32).cast_signed();
+    let low = (value as u32) as i32;
+    let high = ((value >> 32) as u32) as i32;
     set(pair, 0, low, high);
 }
 

@@ -132,11 +132,11 @@ fn number(text: &str) -> Option<i64> {
         None => (false, text.strip_prefix('+').unwrap_or(text)),
     };
     let value = match digits.strip_prefix("0x") {
-        Some(hex) => u64::from_str_radix(hex, 16).ok()?.cast_signed(),
+        Some(hex) => u64::from_str_radix(hex, 16).ok()? as i64,
         None if digits.is_empty() => 0,
         None => digits.parse().ok().or_else(|| {
             // Unsigned 64-bit constants.
-            digits.parse::<u64>().ok().map(u64::cast_signed)
+            digits.parse::<u64>().ok().map(|number| number as i64)
         })?,
     };
     Some(if negative {

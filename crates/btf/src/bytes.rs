@@ -46,5 +46,5 @@ pub(crate) const LONGEST: usize = 4096;
 pub(crate) fn c_string(bytes: &[u8]) -> Option<&str> {
     let reach = bytes.get(..=LONGEST).unwrap_or(bytes);
     let end = reach.iter().position(|&b| b == 0)?;
-    str::from_utf8(&bytes[..end]).ok()
+    std::str::from_utf8(&bytes[..end]).ok()
 }

@@ -227,7 +227,7 @@ impl Reader<'_> {
         };
         let part = Reader { bytes, ..*self };
         let size = part.word(what, start)? as usize;
-        if size < T::SIZE || !size.is_multiple_of(4) {
+        if size < T::SIZE || size % 4 != 0 {
             return Err(malformed(what, start));
         }
         let mut sections = Vec::new();

@@ -67,7 +67,7 @@ impl Btf {
                     quoted(out, c.name);
                     let _ = match e.signed {
                         true => write!(out, ",\"value\":{}}}", c.value),
-                        false => write!(out, ",\"value\":{}}}", c.value.cast_unsigned()),
+                        false => write!(out, ",\"value\":{}}}", c.value as u64),
                     };
                 });
             }

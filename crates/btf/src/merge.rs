@@ -119,7 +119,7 @@ impl Names {
     fn get(&self, place: u32) -> &str {
         let rest = self.bytes.get(place as usize..).unwrap_or_default();
         let text = rest.split(|&byte| byte == 0).next().unwrap_or_default();
-        str::from_utf8(text).unwrap_or_default()
+        std::str::from_utf8(text).unwrap_or_default()
     }
 }
 

@@ -295,10 +295,10 @@ impl Writer<'_> {
         self.layouts.insert(id, layout);
         for m in c.members().filter(|m| m.bitfield.is_none()) {
             let align = self.align(m.type_id, depth + 1).max(1);
-            layout.packed |= !u64::from(m.bit_offset).is_multiple_of(align * 8);
+            layout.packed |= u64::from(m.bit_offset).checked_rem(align * 8) != Some(0);
             layout.align = layout.align.max(align);
         }
-        layout.packed |= !u64::from(c.size).is_multiple_of(layout.align);
+        layout.packed |= u64::from(c.size).checked_rem(layout.align) != Some(0);
         if layout.packed {
             layout.align = 1;
         }
@@ -434,7 +434,7 @@ impl Writer<'_> {
                 unique = format!("{}___{times}", plain.trim_start_matches("r#"));
             }
             let value = match (e.size, e.signed) {
-                (8, false) => constant.value.cast_unsigned().to_string(),
+                (8, false) => (constant.value as u64).to_string(),
                 (4, false) => (constant.value as u32).to_string(),
                 (2, false) => (constant.value as u16).to_string(),
                 (1, false) => (constant.value as u8).to_string(),

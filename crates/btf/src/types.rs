@@ -316,9 +316,9 @@ impl<'a> Enum<'a> {
             let low = this.elements.word(i, words, 1).unwrap_or(0);
             let value = if this.wide {
                 let high = this.elements.word(i, words, 2).unwrap_or(0);
-                (u64::from(high) << 32 | u64::from(low)).cast_signed()
+                (u64::from(high) << 32 | u64::from(low)) as i64
             } else if this.signed {
-                i64::from(low.cast_signed())
+                i64::from(low as i32)
             } else {
                 i64::from(low)
             };

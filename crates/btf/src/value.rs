@@ -197,11 +197,11 @@ impl Writer<'_> {
             let rest = bytes.get(m.bit_offset as usize / 8..).unwrap_or_default();
             if m.name.is_empty() && m.bitfield.is_none() {
                 // Members of an anonymous structure are the outer one's own.
-                if let Some(inner) = self.btf.composite(m.type_id)
-                    && depth < NESTING
-                {
-                    self.left -= 1;
-                    self.members(&inner, rest, depth + 1, first);
+                if let Some(inner) = self.btf.composite(m.type_id) {
+                    if depth < NESTING {
+                        self.left -= 1;
+                        self.members(&inner, rest, depth + 1, first);
+                    }
                 }
                 continue;
             }
@@ -342,10 +342,10 @@ fn number(endian: Endian, bytes: &[u8]) -> u128 {
 /// Gives the number that so many bits stand for.
 fn extend(raw: u128, bits: u32, signed: bool) -> i128 {
     let shift = 128u32.saturating_sub(bits).min(127);
-    let high = (raw << shift).cast_signed();
+    let high = (raw << shift) as i128;
     match signed {
         true => high >> shift,
-        false => (high.cast_unsigned() >> shift).cast_signed(),
+        false => (high as u128 >> shift) as i128,
     }
 }
 

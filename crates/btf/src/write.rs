@@ -85,7 +85,7 @@ impl Builder {
         builder.strings = strings.to_vec();
         let mut at = 0;
         for text in strings.split(|&b| b == 0) {
-            if let Ok(text) = str::from_utf8(text) {
+            if let Ok(text) = std::str::from_utf8(text) {
                 builder.places.entry(text.to_owned()).or_insert(at as u32);
             }
             at += text.len() + 1;
@@ -190,7 +190,7 @@ impl Builder {
         let id = self.add(name, Kind::Enum, signed, constants.len(), size);
         for &(name, value) in constants {
             let name = self.add_string(name);
-            self.words(&[name, value.cast_unsigned()]);
+            self.words(&[name, value as u32]);
         }
         id
     }
@@ -202,7 +202,7 @@ impl Builder {
         let id = self.add(name, Kind::Enum64, signed, constants.len(), 8);
         for &(name, value) in constants {
             let name = self.add_string(name);
-            let bits = value.cast_unsigned();
+            let bits = value as u64;
             self.words(&[name, bits as u32, (bits >> 32) as u32]);
         }
         id

@@ -65,10 +65,10 @@ impl Command {
 impl Drop for Command {
     fn drop(&mut self) {
         let Some(child) = self.running() else { return };
-        if matches!(child.poll(), Ok(None))
-            && let Err(errno) = child.signal(SIGTERM)
-        {
-            tell(format_args!("WARNING: cannot end `{}`: {errno}", self.text));
+        if matches!(child.poll(), Ok(None)) {
+            if let Err(errno) = child.signal(SIGTERM) {
+                tell(format_args!("WARNING: cannot end `{}`: {errno}", self.text));
+            }
         }
     }
 }

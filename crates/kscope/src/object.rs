@@ -88,7 +88,7 @@ impl Object {
                     "parameters that it was built with stay; it takes those that were left out then",
                 ));
             }
-            let value = text.parse::<i64>().map(i64::cast_unsigned);
+            let value = text.parse::<i64>().map(|value| value as u64);
             let value = value.map_err(|_| {
                 Failure::usage(format!("{name} is used as a number but given \"{text}\""))
             })?;

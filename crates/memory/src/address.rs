@@ -176,7 +176,8 @@ mod tests {
     fn numbers_are_little_endian_through_any_pointer() {
         let memory: Arc<dyn Memory> = Arc::new(Four);
         assert_eq!(memory.read_u32(VirtAddr(0x1000)), Ok(0x8403_0201));
-        assert_eq!(Box::new(Four).read_u16(VirtAddr(0x1001)), Ok(0x0302));
+        let boxed: Box<dyn Memory> = Box::new(Four);
+        assert_eq!(boxed.read_u16(VirtAddr(0x1001)), Ok(0x0302));
         assert_eq!(memory.read_u8(VirtAddr(0x1003)), Ok(0x84));
     }
 

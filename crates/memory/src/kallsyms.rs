@@ -192,7 +192,7 @@ impl KernelSymbolsBuilder {
     /// Gives the number of a module written as `[name]`; 0 is the kernel itself.
     fn module(&mut self, text: &[u8]) -> Result<u16, KallsymsError> {
         let name = text.strip_prefix(b"[").and_then(|t| t.strip_suffix(b"]"));
-        let name = match name.map(str::from_utf8) {
+        let name = match name.map(std::str::from_utf8) {
             Some(Ok(name)) if !name.is_empty() => name,
             _ => return Err(self.fault("no module")),
         };

@@ -171,7 +171,7 @@ impl KernelSymbols {
         KernelSymbol {
             address: VirtAddr(entry.address),
             // Only ASCII was let in.
-            name: str::from_utf8(self.name_bytes(entry.name)).unwrap_or_default(),
+            name: std::str::from_utf8(self.name_bytes(entry.name)).unwrap_or_default(),
             module: module.and_then(|m| self.modules.get(m)).map(String::as_str),
             kind: char::from(entry.kind),
         }

@@ -67,7 +67,7 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
             let value = if *is_signed {
                 signed(bytes, *width)?
             } else {
-                unsigned(bytes, *width)?.cast_signed()
+                unsigned(bytes, *width)? as i64
             };
             enumerator(variants, value)
         }
@@ -174,7 +174,7 @@ pub(crate) fn unsigned(bytes: &[u8], width: u8) -> Option<u64> {
 /// Reads a signed integer of 1 to 8 bytes in host byte order.
 pub(crate) fn signed(bytes: &[u8], width: u8) -> Option<i64> {
     let unused = 64u32.checked_sub(u32::from(width) * 8)?;
-    Some((unsigned(bytes, width)? << unused).cast_signed() >> unused)
+    Some((unsigned(bytes, width)? << unused) as i64 >> unused)
 }
 
 fn bit_field(ty: &DataType, bits: Bits, bytes: &[u8]) -> Option<Value> {
@@ -188,15 +188,15 @@ fn bit_field(ty: &DataType, bits: Bits, bytes: &[u8]) -> Option<Value> {
     let unused = 64 - width;
     let raw = unit.checked_shr(u32::from(bits.shift))? << unused;
     let value = if is_signed {
-        raw.cast_signed() >> unused
+        raw as i64 >> unused
     } else {
-        (raw >> unused).cast_signed()
+        (raw >> unused) as i64
     };
     Some(match ty {
         DataType::Bool => Value::Bool(value != 0),
         DataType::Enum { variants, .. } => enumerator(variants, value),
         _ if is_signed => Value::Int(value),
-        _ => Value::Uint(value.cast_unsigned()),
+        _ => Value::Uint(value as u64),
     })
 }
 

@@ -39,13 +39,13 @@ pub fn decode_map_value(ty: &MapValueType, bytes: &[u8], resolve: &dyn Resolve) 
         MapValueType::Stats { signed } => {
             let (total, count) = total_and_count(parts());
             let average = match average(total, count, *signed) {
-                Value::Uint(average) => average.cast_signed(),
+                Value::Uint(average) => average as i64,
                 Value::Int(average) => average,
                 _ => 0,
             };
             Value::Stats {
                 count,
-                total: total.cast_signed(),
+                total: total as i64,
                 average,
                 signed: *signed,
             }
@@ -67,7 +67,7 @@ pub fn decode_map_value(ty: &MapValueType, bytes: &[u8], resolve: &dyn Resolve) 
 pub fn average(total: u64, count: u64, signed: bool) -> Value {
     if signed {
         let count = i64::try_from(count).unwrap_or(i64::MAX);
-        Value::Int(total.cast_signed().checked_div(count).unwrap_or(0))
+        Value::Int((total as i64).checked_div(count).unwrap_or(0))
     } else {
         Value::Uint(total.checked_div(count).unwrap_or(0))
     }
@@ -75,7 +75,7 @@ pub fn average(total: u64, count: u64, signed: bool) -> Value {
 
 fn integer(bits: u64, signed: bool) -> Value {
     if signed {
-        Value::Int(bits.cast_signed())
+        Value::Int(bits as i64)
     } else {
         Value::Uint(bits)
     }
@@ -114,7 +114,7 @@ fn extreme<'a>(parts: impl Iterator<Item = &'a [u8]>, signed: bool, largest: boo
 fn sum_plain<'a>(parts: impl Iterator<Item = &'a [u8]>, width: u8, is_signed: bool) -> Value {
     let total = parts.fold(0u64, |total, part| {
         let bits = if is_signed {
-            signed(part, width).unwrap_or(0).cast_unsigned()
+            signed(part, width).unwrap_or(0) as u64
         } else {
             unsigned(part, width).unwrap_or(0)
         };
@@ -123,7 +123,7 @@ fn sum_plain<'a>(parts: impl Iterator<Item = &'a [u8]>, width: u8, is_signed: bo
     // The sum has the width of its terms.
     let unused = 64u32.saturating_sub(u32::from(width) * 8).min(63);
     if is_signed {
-        Value::Int((total << unused).cast_signed() >> unused)
+        Value::Int((total << unused) as i64 >> unused)
     } else {
         Value::Uint((total << unused) >> unused)
     }

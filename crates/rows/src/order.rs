@@ -31,7 +31,7 @@ fn rank(value: &Value) -> i128 {
             signed: true,
             ..
         } => i128::from(*average),
-        Value::Stats { average, .. } => i128::from(average.cast_unsigned()),
+        Value::Stats { average, .. } => i128::from(*average as u64),
         Value::Histogram(histogram) => i128::from(histogram.total()),
         _ => 0,
     }
@@ -68,7 +68,7 @@ pub fn divide(value: Value, div: u64) -> Value {
             let average = if is_signed {
                 signed(average)
             } else {
-                (average.cast_unsigned() / div).cast_signed()
+                (average as u64 / div) as i64
             };
             Value::Stats {
                 count,

@@ -20,7 +20,7 @@ impl WallTime {
     #[must_use]
     pub fn utc(nanoseconds: u64) -> WallTime {
         WallTime {
-            seconds: (nanoseconds / 1_000_000_000).cast_signed(),
+            seconds: (nanoseconds / 1_000_000_000) as i64,
             nanoseconds: u32::try_from(nanoseconds % 1_000_000_000).unwrap_or(0),
             offset: 0,
             zone: "UTC".to_owned(),

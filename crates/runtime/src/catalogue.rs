@@ -174,11 +174,11 @@ impl Catalogue for LiveCatalogue<'_> {
                 return Lookup::Found(vec![pattern.to_owned()]);
             }
         }
-        if let Ok(root) = &self.tracefs
-            && let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions"))
-        {
-            let names = text.lines().filter_map(|line| line.split(' ').next());
-            return found(matching(pattern, names));
+        if let Ok(root) = &self.tracefs {
+            if let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions")) {
+                let names = text.lines().filter_map(|line| line.split(' ').next());
+                return found(matching(pattern, names));
+            }
         }
         match self.target.symbols().symbols() {
             Ok(symbols) => {

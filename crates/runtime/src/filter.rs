@@ -83,7 +83,7 @@ fn prologue(pid: u32, dev: LateId, inode: LateId) -> Prologue {
     insns.push(Insn::jmp64_imm(Cond::Ne, Reg::R0, 0, 2));
     // struct bpf_pidns_info { __u32 pid; __u32 tgid; }
     insns.push(Insn::ldx(Size::W, Reg::R7, Reg::FP, -4));
-    insns.push(Insn::jmp32_imm(Cond::Eq, Reg::R7, pid.cast_signed(), 2));
+    insns.push(Insn::jmp32_imm(Cond::Eq, Reg::R7, pid as i32, 2));
     insns.push(Insn::mov64_imm(Reg::R0, 0));
     insns.push(Insn::exit());
     insns.push(Insn::mov64(Reg::R1, Reg::R6));

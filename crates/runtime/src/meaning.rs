@@ -242,7 +242,7 @@ fn cgroup(path: &str) -> Result<i64, String> {
         };
         return Err(format!("{} is no cgroup: {why}", folder.display()));
     }
-    Ok(metadata.ino().cast_signed())
+    Ok(metadata.ino() as i64)
 }
 
 /// Gives where cgroups of version 2 are mounted (proc_pid_mountinfo(5)).
@@ -265,7 +265,7 @@ fn number(text: &str) -> Result<i64, String> {
     };
     let value = if let Some(hex) = digits.strip_prefix("0x").or(digits.strip_prefix("0X")) {
         u64::from_str_radix(hex, 16)
-            .map(u64::cast_signed)
+            .map(|number| number as i64)
             .map_err(|_| bad())?
     } else if digits.len() > 1 && digits.starts_with('0') {
         i64::from_str_radix(digits, 8).map_err(|_| bad())?

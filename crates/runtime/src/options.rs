@@ -81,7 +81,7 @@ impl Options {
             let late = spec.late.get(option.late.0 as usize)?;
             let number = match value {
                 OptionValue::Bool(value) => u64::from(*value),
-                OptionValue::Int(value) => value.cast_unsigned(),
+                OptionValue::Int(value) => *value as u64,
                 OptionValue::Text(text) => text.len() as u64,
             };
             Some((late.name.as_str(), number))

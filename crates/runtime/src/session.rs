@@ -163,11 +163,11 @@ impl Session {
         if let Some(pid) = pid {
             filter::only_process(&mut spec, &plan, pid);
         }
-        if let Some(map) = plan.service.options
-            && let Some(map) = spec.maps.get_mut(map.0 as usize)
-        {
-            let texts = options.texts(&plan);
-            map.initial = Some(plan.options_image(&texts, map.value_size));
+        if let Some(map) = plan.service.options {
+            if let Some(map) = spec.maps.get_mut(map.0 as usize) {
+                let texts = options.texts(&plan);
+                map.initial = Some(plan.options_image(&texts, map.value_size));
+            }
         }
         let kernel = target.kernel();
         let cpus = kernel.cpus(CpuSet::Possible).map_err(|errno| Error::Os {

@@ -54,11 +54,11 @@ pub fn program_with_notes(
     while slot < program.insns.len() {
         let number = u32::try_from(slot).unwrap_or(u32::MAX);
         for func in at(&program.funcs, number, |func| func.insn) {
-            if let Some(types) = &types
-                && func.type_id != 0
-            {
-                let text = types.print_c(TypeId(func.type_id));
-                let _ = writeln!(out, "; {}", one_line(&text));
+            if let Some(types) = &types {
+                if func.type_id != 0 {
+                    let text = types.print_c(TypeId(func.type_id));
+                    let _ = writeln!(out, "; {}", one_line(&text));
+                }
             }
             let _ = writeln!(out, "{}:", func.name);
         }

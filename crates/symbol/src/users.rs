@@ -54,7 +54,7 @@ impl UserNames {
 
 fn read(text: &[u8]) -> Vec<(u32, String)> {
     let user = |line: &[u8]| {
-        let line = str::from_utf8(line).ok()?;
+        let line = std::str::from_utf8(line).ok()?;
         let mut fields = line.split(':');
         // `+` and `-` begin lines for sources that are not read here.
         let name = fields

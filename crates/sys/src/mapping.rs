@@ -30,8 +30,8 @@ pub struct MemoryRequest<'a> {
 /// Gives how many bytes are reached at once.
 fn step(at: usize, left: usize) -> usize {
     match left {
-        8.. if at.is_multiple_of(8) => 8,
-        4.. if at.is_multiple_of(4) => 4,
+        8.. if at % 8 == 0 => 8,
+        4.. if at % 4 == 0 => 4,
         _ => 1,
     }
 }
@@ -89,9 +89,11 @@ impl Mapping {
         self.immutable
     }
 
+    /// Gives the address of bytes; `align` is a power of two.
+    #[inline]
     fn address(&self, offset: usize, size: usize, align: usize) -> Option<*mut u8> {
         let end = offset.checked_add(size)?;
-        if end > self.length || !offset.is_multiple_of(align) {
+        if end > self.length || offset & (align - 1) != 0 {
             return None;
         }
         // SAFETY: offset < length, so the pointer stays inside the one mapping.
@@ -99,6 +101,7 @@ impl Mapping {
     }
 
     /// Loads 4 bytes with acquire order; `None` outside the memory or off alignment.
+    #[inline]
     pub fn load_u32(&self, offset: usize) -> Option<u32> {
         let at = self.address(offset, 4, 4)?.cast();
         // SAFETY: inside the mapping and aligned (mappings start on a page); only atomics touch
@@ -107,6 +110,7 @@ impl Mapping {
     }
 
     /// Loads 8 bytes with acquire order; `None` outside the memory or off alignment.
+    #[inline]
     pub fn load_u64(&self, offset: usize) -> Option<u64> {
         let at = self.address(offset, 8, 8)?.cast();
         // SAFETY: as in load_u32.
@@ -167,6 +171,7 @@ impl Mapping {
     ///
     /// Not public: a stray store into a ring's position would let the kernel overwrite records
     /// that are lent out.
+    #[inline]
     pub(crate) fn store_u64(&self, offset: usize, value: u64) -> Option<()> {
         if !self.writable {
             return None;
@@ -182,6 +187,7 @@ impl Mapping {
     /// # Safety
     ///
     /// Nobody, the kernel included, writes to these bytes while they are lent.
+    #[inline]
     pub(crate) unsafe fn bytes(&self, offset: usize, size: usize) -> Option<&[u8]> {
         let at = self.address(offset, size, 1)?;
         // SAFETY: inside the mapping; the caller vouches that the bytes stand still.

@@ -102,7 +102,7 @@ impl PerfRing {
                 Some(whole) => {
                     tail += whole;
                     records += 1;
-                    if records.is_multiple_of(PUBLISH_EVERY) {
+                    if records % PUBLISH_EVERY == 0 {
                         self.publish(tail);
                     }
                 }
@@ -133,7 +133,7 @@ impl PerfRing {
         let header = self.memory.load_u64(self.page + start)?.to_ne_bytes();
         let kind = u32::from_ne_bytes([header[0], header[1], header[2], header[3]]);
         let whole = usize::from(u16::from_ne_bytes([header[6], header[7]]));
-        if whole < HEADER || !whole.is_multiple_of(8) || whole as u64 > head - tail {
+        if whole < HEADER || whole % 8 != 0 || whole as u64 > head - tail {
             return None;
         }
         if whole > self.size {

@@ -113,6 +113,7 @@ impl RingConsumer {
     /// # Errors
     ///
     /// `EIO` if the ring's content makes no sense; the ring is then unusable.
+    #[inline]
     pub fn consume(
         &mut self,
         mut each: impl FnMut(&[u8]) -> ControlFlow<()>,
@@ -157,7 +158,7 @@ impl RingConsumer {
                 round.more = position < produced;
                 break;
             }
-            if (round.records + round.discarded).is_multiple_of(PUBLISH_EVERY) {
+            if (round.records + round.discarded) % PUBLISH_EVERY == 0 {
                 self.publish(position);
                 published = position;
             }
@@ -166,6 +167,7 @@ impl RingConsumer {
     }
 
     /// Finds the committed record at a position: its header, its offset, its whole size.
+    #[inline]
     fn record(&self, position: u64, produced: u64) -> Result<Option<(u32, usize, u64)>, Errno> {
         if position >= produced {
             return Ok(None);

@@ -45,7 +45,7 @@ impl Random {
     }
 
     fn bound(&mut self) -> Option<i64> {
-        (self.below(4) > 0).then(|| self.number().cast_signed())
+        (self.below(4) > 0).then(|| self.number() as i64)
     }
 
     fn value(&mut self, depth: usize) -> Value {
@@ -53,7 +53,7 @@ impl Random {
         match self.below(kinds) {
             0 => Value::None,
             1 => Value::Bool(self.below(2) == 0),
-            2 => Value::Int(self.number().cast_signed()),
+            2 => Value::Int(self.number() as i64),
             3 => Value::Uint(self.number()),
             4 => Value::Pointer(self.number()),
             5 => Value::Str(self.bytes()),
@@ -62,15 +62,15 @@ impl Random {
             8 => {
                 let name = (self.below(2) == 0).then(|| self.name());
                 Value::Enum {
-                    value: self.number().cast_signed(),
+                    value: self.number() as i64,
                     name,
                 }
             }
             9 => self.stack(),
             10 => Value::Stats {
                 count: self.number(),
-                total: self.number().cast_signed(),
-                average: self.number().cast_signed(),
+                total: self.number() as i64,
+                average: self.number() as i64,
                 signed: self.below(2) == 0,
             },
             11 => self.histogram(),
@@ -116,7 +116,7 @@ impl Random {
                 bits: self.next().to_ne_bytes()[0],
             },
             _ => Scale::Linear {
-                step: self.number().cast_signed(),
+                step: self.number() as i64,
             },
         };
         let buckets = (0..self.below(4)).map(|_| Bucket {

@@ -126,11 +126,10 @@ fn write_map(line: &mut Vec<u8>, map: &MapOutput) {
         MapKind::Stats => "stats",
         MapKind::Histogram => "hist",
     };
-    if let MapContent::Keyed(entries) = &map.content
-        && entries.is_empty()
-        && map.kind != MapKind::Stats
-    {
-        return;
+    if let MapContent::Keyed(entries) = &map.content {
+        if entries.is_empty() && map.kind != MapKind::Stats {
+            return;
+        }
     }
     write_display(line, &format_args!("{{\"type\": \"{kind}\", \"data\": {{"));
     write_string(line, map.name.as_bytes());
@@ -169,7 +168,7 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
         Value::Text(text) => write_string(line, text.as_bytes()),
         Value::Stack(_) => write_string(line, &value_text(value)),
         Value::Buffer(bytes) => write_list(line, ARRAY, bytes, |line, byte| {
-            write_display(line, &byte.cast_signed());
+            write_display(line, &(*byte as i8));
         }),
         Value::Tuple(values) | Value::Array(values) => write_list(line, ARRAY, values, write_json),
         Value::Record(fields) => {

@@ -21,10 +21,10 @@ pub fn render_into(out: &mut Vec<u8>, format: &Format, values: &[Value]) {
         match piece {
             Piece::Text(text) => out.extend_from_slice(text.as_bytes()),
             Piece::Conversion(conversion) => {
-                if let Some(value) = values.next()
-                    && !convert_bare(out, conversion, value)
-                {
-                    convert(out, conversion, value);
+                if let Some(value) = values.next() {
+                    if !convert_bare(out, conversion, value) {
+                        convert(out, conversion, value);
+                    }
                 }
             }
         }
@@ -93,7 +93,7 @@ fn convert(out: &mut Vec<u8>, conversion: &Conversion, value: &Value) {
 fn number(value: &Value) -> Option<u64> {
     match value {
         Value::Bool(value) => Some(u64::from(*value)),
-        Value::Int(number) | Value::Enum { value: number, .. } => Some(number.cast_unsigned()),
+        Value::Int(number) | Value::Enum { value: number, .. } => Some(*number as u64),
         Value::Uint(number) | Value::Pointer(number) => Some(*number),
         _ => None,
     }
@@ -205,7 +205,7 @@ fn cut_signed(bits: u64, length: Length) -> i64 {
         Length::Char => i64::from(bits as i8),
         Length::Short => i64::from(bits as i16),
         Length::Int => i64::from(bits as i32),
-        Length::Long => bits.cast_signed(),
+        Length::Long => bits as i64,
     }
 }
 

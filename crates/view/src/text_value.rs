@@ -58,7 +58,7 @@ pub(crate) fn statistics(
         if signed {
             Value::Int(bits)
         } else {
-            Value::Uint(bits.cast_unsigned())
+            Value::Uint(bits as u64)
         }
     };
     [

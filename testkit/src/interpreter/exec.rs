@@ -66,10 +66,10 @@ impl Machine<'_> {
             .is_some_and(|program| program.kind == ProgramType::Syscall);
         let region = self.memory.context(ctx, writable);
         let result = self.chain(region);
-        if let Some(region) = self.memory.free(region)
-            && region.bytes.len() == ctx.len()
-        {
-            ctx.copy_from_slice(&region.bytes);
+        if let Some(region) = self.memory.free(region) {
+            if region.bytes.len() == ctx.len() {
+                ctx.copy_from_slice(&region.bytes);
+            }
         }
         let leaked = !self.reserved.is_empty();
         for (addr, _) in std::mem::take(&mut self.reserved) {
@@ -396,7 +396,7 @@ impl Machine<'_> {
         let at = |kind| self.fault(slot, kind);
         let bytes = size.bytes() as u64;
         let old = little(self.memory.read(addr, bytes).map_err(at)?);
-        if !addr.is_multiple_of(bytes) {
+        if addr.checked_rem(bytes) != Some(0) {
             return Err(at(FaultKind::Misaligned { addr }));
         }
         let new = match op {

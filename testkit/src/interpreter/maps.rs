@@ -94,9 +94,7 @@ impl Map {
             let writable = std::mem::replace(&mut self.writable, true);
             let mut values = self.values(memory);
             self.writable = writable;
-            if index == 0
-                && let Some(initial) = &self.initial
-            {
+            if let Some(initial) = self.initial.as_ref().filter(|_| index == 0) {
                 let len = initial.len().min(self.value_size as usize);
                 let initial = initial.get(..len).unwrap_or_default();
                 for value in &values {
@@ -213,11 +211,10 @@ impl Map {
             .collect();
         bytes.resize(self.value_size as usize, 0);
         let key = id.to_le_bytes().to_vec();
-        if let Some([old]) = self.entries.get(&key).map(Vec::as_slice)
-            && memory.whole(*old) != bytes
-            && !reuse
-        {
-            return false;
+        if let Some([old]) = self.entries.get(&key).map(Vec::as_slice) {
+            if memory.whole(*old) != bytes && !reuse {
+                return false;
+            }
         }
         let value = memory.zeros(bytes.len(), true);
         let _ = memory.write(value, &bytes);

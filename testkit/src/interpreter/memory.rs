@@ -150,9 +150,8 @@ impl Memory {
     /// Counts bytes as written without a change of what they hold.
     pub(super) fn mark_written(&mut self, addr: u64, size: u64) -> Result<(), FaultKind> {
         let (base, start, end) = self.find(addr, size)?;
-        if let Some(region) = self.regions.get_mut(&base)
-            && let Some(written) = region.written.get_mut(start..end)
-        {
+        let region = self.regions.get_mut(&base);
+        if let Some(written) = region.and_then(|region| region.written.get_mut(start..end)) {
             written.fill(true);
         }
         Ok(())
@@ -162,7 +161,7 @@ impl Memory {
     pub(super) fn aligned(&self, addr: u64, size: u64) -> Result<(), FaultKind> {
         let (base, ..) = self.find(addr, size)?;
         let strict = self.regions.get(&base).map(|region| region.purpose) == Some(Purpose::Stack);
-        if strict && !addr.is_multiple_of(size) {
+        if strict && addr.checked_rem(size) != Some(0) {
             return Err(FaultKind::Misaligned { addr });
         }
         Ok(())

@@ -80,7 +80,11 @@ pub(crate) fn cost(command: &Command) -> Result<Cost, String> {
     let failed = || {
         let text = String::from_utf8_lossy(&output.stderr);
         let lines: Vec<&str> = text.lines().collect();
-        format!("{}: {}", command.get_program().display(), lines.join(" / "))
+        format!(
+            "{}: {}",
+            command.get_program().to_string_lossy(),
+            lines.join(" / ")
+        )
     };
     if !output.status.success() {
         return Err(failed());

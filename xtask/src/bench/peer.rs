@@ -4,8 +4,16 @@ use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use super::chroot;
 use crate::cargo;
+use crate::chroot::Release;
+
+/// Where the newest bpftrace comes from.
+const SID: Release = Release {
+    suite: "sid",
+    packages: "bpftrace",
+    foreign: None,
+    proof: "usr/bin/bpftrace",
+};
 
 /// A program that runs scripts.
 #[derive(Clone, Debug)]
@@ -101,7 +109,7 @@ impl Peer {
 
     /// The bpftrace of Debian's newest release, in a folder of its own.
     pub(crate) fn in_chroot() -> Result<Self, String> {
-        chroot::enter().map(Peer::Chroot)
+        SID.enter().map(Peer::Chroot)
     }
 
     /// Finds out how this peer is called.

@@ -78,7 +78,7 @@ impl Running {
             .stdout(Stdio::null())
             .stderr(file)
             .spawn()
-            .map_err(|error| format!("{}: {error}", command.get_program().display()))?;
+            .map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))?;
         let mut running = Self {
             child,
             log,
@@ -158,10 +158,10 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        if !self.ended
-            && let Err(why) = self.end()
-        {
-            let _ = writeln!(std::io::stderr(), "{why}");
+        if !self.ended {
+            if let Err(why) = self.end() {
+                let _ = writeln!(std::io::stderr(), "{why}");
+            }
         }
     }
 }

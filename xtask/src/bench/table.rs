@@ -8,6 +8,7 @@ const WIDTHS: [usize; 6] = [58, 13, 13, 8, 10, 5];
 pub(crate) enum Unit {
     Milliseconds,
     Nanoseconds,
+    Seconds,
     Megabytes,
     PerSecond,
     Count,
@@ -18,6 +19,7 @@ impl Unit {
         match self {
             Unit::Milliseconds => format!("{value:.1} ms"),
             Unit::Nanoseconds => format!("{value:.1} ns"),
+            Unit::Seconds => format!("{value:.1} s"),
             Unit::Megabytes => format!("{value:.1} MB"),
             Unit::PerSecond => format!("{:.0} k/s", value / 1e3),
             Unit::Count => format!("{value:.0}"),
@@ -56,11 +58,9 @@ pub(crate) struct Table {
 
 impl Table {
     pub(crate) fn new(peer: &str) -> Self {
-        line(&["figure", "kscope", peer, "ratio", "aim", "met?"].map(str::to_string));
-        println!(
-            "{}",
-            "-".repeat(WIDTHS.iter().sum::<usize>() + 3 * (WIDTHS.len() - 1))
-        );
+        let titles = ["figure", "kscope", peer, "ratio", "aim", "met?"];
+        columns(&titles.map(str::to_string), &WIDTHS);
+        rule(&WIDTHS);
         Self {
             met: 0,
             missed: 0,
@@ -76,7 +76,7 @@ impl Table {
             Some(false) => self.missed += 1,
             None => {}
         }
-        line(&[
+        let cells = [
             figure.name.to_string(),
             figure.unit.show(figure.kscope),
             figure
@@ -86,7 +86,8 @@ impl Table {
             aim,
             met.map_or("-", |met| if met { "yes" } else { "no" })
                 .to_string(),
-        ]);
+        ];
+        columns(&cells, &WIDTHS);
     }
 
     /// Keeps a remark for the end.
@@ -127,13 +128,79 @@ impl Aim {
     }
 }
 
+/// A table of three: kscope beside two peers, of which the first is the one to be measured by.
+pub(crate) struct Versus {
+    met: usize,
+    missed: usize,
+}
+
+/// Widths of its columns.
+const VERSUS: [usize; 8] = [46, 11, 10, 6, 10, 6, 10, 5];
+
+impl Versus {
+    pub(crate) fn new(names: [&str; 3]) -> Self {
+        let [first, second, third] = names;
+        columns(
+            &[
+                "figure", first, second, "ratio", third, "ratio", "aim", "met?",
+            ]
+            .map(str::to_string),
+            &VERSUS,
+        );
+        rule(&VERSUS);
+        Self { met: 0, missed: 0 }
+    }
+
+    /// Adds a line; nothing is shown where kscope's own number is missing.
+    pub(crate) fn add(&mut self, name: &str, unit: Unit, values: [Option<f64>; 3], aim: Aim) {
+        let [Some(kscope), first, second] = values else {
+            return;
+        };
+        let figure = Figure {
+            name,
+            unit,
+            kscope,
+            peer: first,
+            aim,
+        };
+        let by = |peer: Option<f64>| peer.and_then(|peer| ratio(kscope, peer));
+        let (aim, met) = aim.judge(&figure, by(first));
+        match met {
+            Some(true) => self.met += 1,
+            Some(false) => self.missed += 1,
+            None => {}
+        }
+        let show = |value: Option<f64>| value.map_or("-".to_string(), |value| unit.show(value));
+        let times = |peer| by(peer).map_or("-".to_string(), |ratio| format!("{ratio:.2}"));
+        let met = met.map_or("-", |met| if met { "yes" } else { "no" });
+        columns(
+            &[
+                name.to_string(),
+                unit.show(kscope),
+                show(first),
+                times(first),
+                show(second),
+                times(second),
+                aim,
+                met.to_string(),
+            ],
+            &VERSUS,
+        );
+    }
+
+    pub(crate) fn finish(self) {
+        println!("\n{} aims met, {} missed", self.met, self.missed);
+    }
+}
+
 /// Gives the ratio, unless the peer's number is too small to divide by.
 fn ratio(kscope: f64, peer: f64) -> Option<f64> {
     (peer > 0.0).then(|| kscope / peer)
 }
 
-fn line(cells: &[String; 6]) {
-    let cells = cells.iter().zip(WIDTHS).enumerate();
+/// Prints a line; the first column is flush left, the others flush right.
+fn columns(cells: &[String], widths: &[usize]) {
+    let cells = cells.iter().zip(widths.iter().copied()).enumerate();
     let cells: Vec<String> = cells
         .map(|(column, (cell, width))| match column {
             0 => format!("{cell:<width$}"),
@@ -141,6 +208,11 @@ fn line(cells: &[String; 6]) {
         })
         .collect();
     println!("{}", cells.join(" | ").trim_end());
+}
+
+fn rule(widths: &[usize]) {
+    let width = widths.iter().sum::<usize>() + 3 * (widths.len() - 1);
+    println!("{}", "-".repeat(width));
 }
 
 /// Gives the middle of some numbers; none of none.

@@ -71,11 +71,8 @@ pub(super) fn run(
         }
         let mut found = judge(report, ended.killed.as_deref(), &ended.console);
         // Emulated processors have faults of their own: the first test under which the kernel panics gets one more boot.
-        if !done
-            && !in_vain
-            && !died
-            && let Some(first) = found.pop()
-        {
+        let again = !done && !in_vain && !died;
+        if let Some(first) = again.then(|| found.pop()).flatten() {
             died = true;
             println!("guest {release}: {} is run again after this:", first.name);
             first.print(true);
@@ -141,7 +138,7 @@ fn pack(
         let name = file
             .file_name()
             .ok_or_else(|| format!("{}: no file name", file.display()))?;
-        programs.push((format!("bin/{}", name.display()), read(file)?));
+        programs.push((format!("bin/{}", name.to_string_lossy()), read(file)?));
     }
     for (name, file) in &payload.files {
         programs.push((name.clone(), read(file)?));

@@ -34,7 +34,7 @@ pub(super) fn build(scripts: &[String], kscope: &Path) -> Result<Vec<(String, Pa
     let mut files = Vec::new();
     for script in scripts {
         let stem = Path::new(script).file_stem().unwrap_or_default();
-        let name = format!("{}.bpf.o", stem.display());
+        let name = format!("{}.bpf.o", stem.to_string_lossy());
         let object = folder.join(&name);
         let status = Command::new(kscope)
             .arg("build")

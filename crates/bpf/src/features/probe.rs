@@ -100,7 +100,7 @@ pub(super) fn helper(
 ) -> Support {
     let call = Insn {
         code: 0x85,
-        imm: helper.0.cast_signed(),
+        imm: helper.0 as i32,
         ..Insn::default()
     };
     let insns = [

@@ -113,8 +113,10 @@ impl LoadedProgram {
 
     /// Gives the verified instructions.
     pub fn insns(&self) -> Vec<Insn> {
-        let slots = self.image.translated.as_chunks::<8>().0.iter();
-        slots.map(|slot| Insn::decode(*slot)).collect()
+        let slots = self.image.translated.chunks_exact(8);
+        slots
+            .filter_map(|slot| Some(Insn::decode(slot.try_into().ok()?)))
+            .collect()
     }
 
     /// Gives file, line, column and text of a record of source lines.
@@ -220,10 +222,10 @@ impl LoadedProgram {
         };
         if let Ok(op) = insn.op() {
             return match op {
-                Op::Call(Callee::Helper(id)) => helper(id.0.cast_signed()),
+                Op::Call(Callee::Helper(id)) => helper(id.0 as i32),
                 Op::Call(Callee::Local(distance)) => at(distance.into()),
                 Op::Call(Callee::Kfunc { btf_id, .. }) => {
-                    let id = TypeId(btf_id.cast_unsigned());
+                    let id = TypeId(btf_id as u32);
                     match naming.kernel_types?.get(id)? {
                         Type::Func { name, .. } => Some(name.to_owned()),
                         _ => None,
@@ -234,7 +236,7 @@ impl LoadedProgram {
                     low,
                     ..
                 } => {
-                    let name = (naming.map)(low.cast_unsigned())?;
+                    let name = (naming.map)(low as u32)?;
                     Some(format!("map {name}"))
                 }
                 Op::LoadImm64 {

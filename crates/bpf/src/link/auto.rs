@@ -104,10 +104,10 @@ impl Object {
         let name = program.section();
         let target = section::target(name);
         let kind = section::lookup(name).map_or("", |known| known.pattern);
-        if target.is_empty()
-            && let Some(needs) = without_target(kind)
-        {
-            return needs;
+        if target.is_empty() {
+            if let Some(needs) = without_target(kind) {
+                return needs;
+            }
         }
         let linked = match kind {
             "usdt+" | "usdt.s+" => {

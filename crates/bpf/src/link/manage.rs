@@ -148,7 +148,7 @@ impl LinkKind {
             10 => LinkKind::Netfilter {
                 family: info.u32(16),
                 hook: info.u32(20),
-                priority: info.u32(24).cast_signed(),
+                priority: info.u32(24) as i32,
             },
             11 => LinkKind::Tcx {
                 interface: info.u32(16),

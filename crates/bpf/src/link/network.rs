@@ -78,7 +78,7 @@ pub enum NetkitSide {
 }
 
 /// A number that no interface has: a kernel that knows the hook says so.
-const NO_INTERFACE: u32 = i32::MAX.cast_unsigned();
+const NO_INTERFACE: u32 = i32::MAX as u32;
 
 impl Program {
     /// Attaches an XDP program to an interface.

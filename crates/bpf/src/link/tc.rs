@@ -112,7 +112,7 @@ impl Program {
                 const FLAGS: u16 = 8;
                 const DIRECT_ACTION: u32 = 1;
                 options
-                    .number(FD, self.fd.as_raw_fd().cast_unsigned())
+                    .number(FD, self.fd.as_raw_fd() as u32)
                     .name(NAME, &self.name)
                     .number(FLAGS, DIRECT_ACTION)
             });

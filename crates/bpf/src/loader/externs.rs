@@ -227,14 +227,14 @@ impl<'a> Externs<'a> {
                 Some(Type::Var { to, .. }) => Some((btf, to)),
                 _ => None,
             });
-        if let (Some(local), Some((btf, to))) = (self.local, theirs)
-            && !same_shape(local, TypeId(declared), btf, to)
-        {
-            return Err(Error::invalid(format!(
-                "kernel variable {name} is `{}` in the kernel, not `{}`",
-                said(btf, to),
-                said(local, TypeId(declared))
-            )));
+        if let (Some(local), Some((btf, to))) = (self.local, theirs) {
+            if !same_shape(local, TypeId(declared), btf, to) {
+                return Err(Error::invalid(format!(
+                    "kernel variable {name} is `{}` in the kernel, not `{}`",
+                    said(btf, to),
+                    said(local, TypeId(declared))
+                )));
+            }
         }
         let btf = self.raw_fd(found);
         Ok(Some(External::Variable { id: found.id, btf }))
@@ -253,12 +253,12 @@ impl<'a> Externs<'a> {
                 Some(Type::Func { proto, .. }) => Some((btf, proto)),
                 _ => None,
             });
-        if let (Some(local), Some((btf, proto))) = (self.local, theirs)
-            && let Some(why) = other_prototype(local, TypeId(declared), btf, proto)
-        {
-            return Err(Error::invalid(format!(
-                "kernel function {name} is not what the object declares: {why}"
-            )));
+        if let (Some(local), Some((btf, proto))) = (self.local, theirs) {
+            if let Some(why) = other_prototype(local, TypeId(declared), btf, proto) {
+                return Err(Error::invalid(format!(
+                    "kernel function {name} is not what the object declares: {why}"
+                )));
+            }
         }
         let place = match found.module {
             None => 0,
@@ -333,13 +333,13 @@ impl<'a> Externs<'a> {
             else {
                 continue;
             };
-            let Ok(name) = str::from_utf8(name) else {
+            let Ok(name) = std::str::from_utf8(name) else {
                 continue;
             };
             if wanted.binary_search(&name).is_err() {
                 continue;
             }
-            let address = str::from_utf8(address).ok();
+            let address = std::str::from_utf8(address).ok();
             if let Some(address) = address.and_then(|text| u64::from_str_radix(text, 16).ok()) {
                 found.entry(name.to_owned()).or_insert(address);
             }

@@ -34,7 +34,7 @@ impl KernelConfig {
             if !line.starts_with(b"CONFIG_") {
                 continue;
             }
-            let Some((name, value)) = str::from_utf8(line)
+            let Some((name, value)) = std::str::from_utf8(line)
                 .ok()
                 .and_then(|line| line.split_once('='))
             else {
@@ -155,7 +155,7 @@ pub(crate) fn option(text: &str, config: ConfigType, size: u32) -> Result<Vec<u8
         ) => Ok(text.as_bytes().to_vec()),
         (ConfigType::Integer { .. }, Some(_)) => no("no number"),
         (ConfigType::Integer { signed, .. }, None) => match number(text) {
-            Some(value) if fits(value, signed, size) => sized(value.cast_unsigned() as u64, size),
+            Some(value) if fits(value, signed, size) => sized(value as u128 as u64, size),
             Some(_) => no(&format!("too large for {size} bytes")),
             None => no("no number"),
         },

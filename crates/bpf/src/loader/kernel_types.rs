@@ -104,13 +104,13 @@ impl<'a> KernelTypes<'a> {
             Some((module, name)) => (Some(module), name),
             None => (None, name),
         };
-        if only.is_none_or(|only| only == "vmlinux")
-            && let Some(id) = self.base()?.find(name, kind)
-        {
-            return Some(Found {
-                id: id.0,
-                module: None,
-            });
+        if only.is_none_or(|only| only == "vmlinux") {
+            if let Some(id) = self.base()?.find(name, kind) {
+                return Some(Found {
+                    id: id.0,
+                    module: None,
+                });
+            }
         }
         let modules = self.modules().iter().enumerate();
         let mut modules = modules.filter(|(_, module)| only.is_none_or(|only| only == module.name));
@@ -147,7 +147,7 @@ impl<'a> KernelTypes<'a> {
         let mut name = [0; 64];
         let info = self.kernel.btf_info(fd.as_fd(), &mut name, &mut []).ok()?;
         let end = name.iter().position(|&byte| byte == 0)?;
-        let name = str::from_utf8(name.get(..end)?).ok()?.to_owned();
+        let name = std::str::from_utf8(name.get(..end)?).ok()?.to_owned();
         let is_module = info.kernel && !name.is_empty() && name != "vmlinux";
         is_module.then(|| Module {
             name,

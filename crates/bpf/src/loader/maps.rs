@@ -85,10 +85,10 @@ impl Loader<'_> {
         if let Some(why) = &map.refused {
             return Err(Error::invalid(format!("map {}: {why}", map.name)));
         }
-        if map.pinning == Pinning::ByName
-            && let Some(folder) = &self.pin_folder
-        {
-            return self.pinned(folder, map, &|| self.new_map(map, initial, btf, types));
+        if map.pinning == Pinning::ByName {
+            if let Some(folder) = &self.pin_folder {
+                return self.pinned(folder, map, &|| self.new_map(map, initial, btf, types));
+            }
         }
         self.new_map(map, initial, btf, types)
     }

@@ -123,9 +123,7 @@ impl Refused<'_> {
         }
         let within = |base: i32| {
             let index = number.checked_sub(base)?;
-            (0..1_000_000)
-                .contains(&index)
-                .then_some(index.cast_unsigned())
+            (0..1_000_000).contains(&index).then_some(index as u32)
         };
         if let Some(index) = within(NO_MAP) {
             let map = self.spec.maps.get(MapId(index).0 as usize)?;

@@ -117,7 +117,7 @@ impl<'a> Table<'a> {
                     .get_mut(offset..)
                     .and_then(<[u8]>::first_chunk_mut::<8>);
                 let place = place.ok_or_else(|| refuse(our.name, "lies outside of it"))?;
-                *place = u64::from(fd.cast_unsigned()).to_ne_bytes();
+                *place = u64::from(fd as u32).to_ne_bytes();
                 continue;
             }
             if is_zero {

@@ -138,7 +138,7 @@ fn is_defined(local: &Btf, id: TypeId) -> bool {
 fn unsigned(builder: &mut Builder, e: &kscope_btf::Enum<'_>) -> TypeId {
     let constants: Vec<(&str, i32)> = e
         .enumerators()
-        .map(|c| (c.name, (c.value as u32 & 0x7fff_ffff).cast_signed()))
+        .map(|c| (c.name, (c.value as u32 & 0x7fff_ffff) as i32))
         .collect();
     builder.add_enum(e.name, e.size, &constants)
 }

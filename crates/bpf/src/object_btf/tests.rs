@@ -52,9 +52,11 @@ fn read(spec: &Spec) -> (Vec<Function>, Vec<Line>) {
     let btf = Btf::parse(built.blob.clone()).expect("well formed");
     btf.validate().expect("well formed");
     let words = |bytes: &[u8]| -> Vec<u32> {
-        let (words, rest) = bytes.as_chunks();
-        assert!(rest.is_empty());
-        words.iter().map(|word| u32::from_ne_bytes(*word)).collect()
+        assert_eq!(bytes.len() % 4, 0);
+        let words = bytes.chunks_exact(4);
+        words
+            .map(|word| u32::from_ne_bytes(word.try_into().expect("four bytes")))
+            .collect()
     };
     let records = built.records(0).expect("one program");
     let functions = words(&records.functions);

@@ -80,11 +80,11 @@ fn check(kind: RelocKind, src: u8, low: u32, high: u32) {
         dst: 3,
         src,
         off: 0,
-        imm: low.cast_signed(),
+        imm: low as i32,
     }
     .encode();
     let second = Insn {
-        imm: high.cast_signed(),
+        imm: high as i32,
         ..Insn::default()
     }
     .encode();
@@ -106,7 +106,7 @@ fn each_kind() {
     check(RelocKind::Late(LateId(0)), 0, 0x7654_3210, 0xfedc_ba98);
     // From the slot after the first: 3 - 1 - 1, and 0 - 1 - 1.
     check(RelocKind::Func(3), 4, 1, 0);
-    check(RelocKind::Func(0), 4, (-2i32).cast_unsigned(), 0);
+    check(RelocKind::Func(0), 4, (-2i32) as u32, 0);
 }
 
 #[test]

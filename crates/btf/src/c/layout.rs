@@ -81,8 +81,10 @@ impl Layout {
         let mut at = from;
         // At most 7 steps up to a byte and to each unit, then at most LARGE / 64, then as many down.
         while at < to {
-            let fits = |unit: u32| unit <= self.align && at.is_multiple_of(unit) && to - at >= unit;
-            if at.is_multiple_of(8) && to - at > LARGE {
+            let fits = |unit: u32| {
+                unit <= self.align && at.checked_rem(unit) == Some(0) && to - at >= unit
+            };
+            if at % 8 == 0 && to - at > LARGE {
                 // There is no bitfield of this width; an array has to have a name.
                 let bytes = (to - at) / 8;
                 lines.push(format!("char __pad_{}[{bytes}];", at / 8));
@@ -140,12 +142,12 @@ fn composite(btf: &Btf, id: TypeId, depth: usize, left: &mut usize) -> (u32, boo
         }
         *left -= 1;
         let align = align_of(btf, m.type_id, depth + 1, left).max(1);
-        if m.bitfield.is_none() && !m.bit_offset.is_multiple_of(align.saturating_mul(8)) {
+        if m.bitfield.is_none() && m.bit_offset.checked_rem(align.saturating_mul(8)) != Some(0) {
             return (1, true);
         }
         largest = largest.max(align);
     }
-    if c.size.is_multiple_of(largest) {
+    if c.size.checked_rem(largest) == Some(0) {
         (largest, false)
     } else {
         (1, true)

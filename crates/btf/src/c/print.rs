@@ -311,7 +311,7 @@ impl<'a> Printer<'a> {
             }
             let value = match (e.size, e.signed) {
                 (8, true) => format!("{}LL", c.value),
-                (8, false) => format!("{}ULL", c.value.cast_unsigned()),
+                (8, false) => format!("{}ULL", c.value as u64),
                 _ => c.value.to_string(),
             };
             let name = self.constant(c.name);

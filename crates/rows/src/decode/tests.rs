@@ -9,7 +9,7 @@ struct Names;
 impl Resolve for Names {
     fn kernel_stack(&self, id: i64) -> Stack {
         let frame = |n: i64| Frame {
-            address: n.cast_unsigned(),
+            address: n as u64,
             symbol: Some(Arc::from(format!("k{n}"))),
             offset: 0,
             module: None,

@@ -121,7 +121,7 @@ fn log2_buckets_follow_the_rule_of_numbering() {
         let ty = MapValueType::Hist {
             bits: u8::try_from(bits).unwrap_or(0),
         };
-        for n in (0..5000u64).chain([1 << 20, (1 << 33) + 12345, i64::MAX.cast_unsigned()]) {
+        for n in (0..5000u64).chain([1 << 20, (1 << 33) + 12345, i64::MAX as u64]) {
             let index = if n < 2 << bits {
                 1 + n
             } else {
@@ -129,7 +129,7 @@ fn log2_buckets_follow_the_rule_of_numbering() {
                 let part = (n >> (power - u64::from(bits))) & ((1 << bits) - 1);
                 1 + ((power - u64::from(bits) + 1) << bits) + part
             };
-            let n = n.cast_signed();
+            let n = n as i64;
             let mut counts = vec![0; ty.buckets() as usize];
             counts[usize::try_from(index).expect("small")] = 1;
             let bucket = Histogram::new(&ty, &counts).expect("a histogram").buckets[0];

@@ -42,7 +42,8 @@ impl Place {
 
     fn allows(self, at: u32, bytes: u32) -> bool {
         self.strict.is_none_or(|known| {
-            known.unit.is_multiple_of(bytes) && (known.phase + at).is_multiple_of(bytes)
+            known.unit.checked_rem(bytes) == Some(0)
+                && (known.phase + at).checked_rem(bytes) == Some(0)
         })
     }
 
@@ -156,7 +157,7 @@ impl Select<'_> {
         let place = self.place(base, offset)?;
         let bytes = u32::from(bytes);
         let piece = place.widest(0, bytes);
-        if !bytes.is_multiple_of(piece) {
+        if bytes.checked_rem(piece) != Some(0) {
             return Err(EmitError::Malformed("bytes of a load"));
         }
         let unit = size(piece)?;
@@ -220,7 +221,7 @@ impl Select<'_> {
         let place = self.place(base, offset)?;
         let bytes = u32::from(bytes);
         let piece = place.widest(0, bytes);
-        if !bytes.is_multiple_of(piece) {
+        if bytes.checked_rem(piece) != Some(0) {
             return Err(EmitError::Malformed("bytes of a store"));
         }
         let unit = size(piece)?;

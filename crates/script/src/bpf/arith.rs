@@ -36,14 +36,14 @@ impl Select<'_> {
         if op.is_commutative() && matches!(self.defs[left.index()], Some(Op::Layout(_))) {
             (left, right) = (right, left);
         }
-        if let (Some(Op::Layout(layout)), Some(alu)) = (self.defs[right.index()], with_layout(op))
-            && i32::try_from(layout.value).is_ok()
-        {
-            let layout = *layout;
-            let src = self.source(left)?;
-            self.put(Ins::Move { dst, src });
-            self.alu(alu, dst, Operand::Layout(layout));
-            return Ok(());
+        if let (Some(Op::Layout(layout)), Some(alu)) = (self.defs[right.index()], with_layout(op)) {
+            if i32::try_from(layout.value).is_ok() {
+                let layout = *layout;
+                let src = self.source(left)?;
+                self.put(Ins::Move { dst, src });
+                self.alu(alu, dst, Operand::Layout(layout));
+                return Ok(());
+            }
         }
         let (a, b) = (self.facts[left.index()], self.facts[right.index()]);
         let alu = match op {

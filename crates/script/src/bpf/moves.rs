@@ -82,12 +82,12 @@ impl Output<'_> {
                 From::Other(source) => match to {
                     Location::Register(r) => self.load_source(Reg(*r), *source),
                     Location::Slot(slot) => {
-                        if let Source::Const(c) = source
-                            && let Ok(imm) = i32::try_from(*c)
-                        {
-                            let offset = self.slot_offset(*slot);
-                            self.push(Insn::st(Size::DW, Reg::FP, offset, imm));
-                            continue;
+                        if let Source::Const(c) = source {
+                            if let Ok(imm) = i32::try_from(*c) {
+                                let offset = self.slot_offset(*slot);
+                                self.push(Insn::st(Size::DW, Reg::FP, offset, imm));
+                                continue;
+                            }
                         }
                         let filled = self.filled(moves, &[]);
                         self.with_register(free & !filled, |out, r| {

@@ -110,7 +110,9 @@ impl Place {
     /// Gives the widest access, in bytes, that is aligned at the place and at most `len`.
     pub(super) fn width(self, len: u32) -> u8 {
         let mut width = 8;
-        while width > len || width > self.align || !self.offset.unsigned_abs().is_multiple_of(width)
+        while width > len
+            || width > self.align
+            || self.offset.unsigned_abs().checked_rem(width) != Some(0)
         {
             width /= 2;
         }
@@ -155,7 +157,7 @@ impl Lower<'_> {
         Place {
             base,
             offset: 0,
-            align: if offset.is_multiple_of(8) { 8 } else { 1 },
+            align: if offset % 8 == 0 { 8 } else { 1 },
         }
     }
 

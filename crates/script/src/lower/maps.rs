@@ -574,7 +574,7 @@ impl Lower<'_> {
             let place = self.scalar_map_place(id);
             let mut set = self
                 .b
-                .load(8, false, place.base, place.offset + size.cast_signed());
+                .load(8, false, place.base, place.offset + size as i32);
             if let Some(int) = counted {
                 let value = self.load(place, int);
                 set = self.b.binary(BinOp::Or, set, value);

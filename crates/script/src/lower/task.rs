@@ -30,10 +30,10 @@ impl Lower<'_> {
 
     /// Process and thread id, as seen from the pid namespace of the tracer.
     pub(super) fn pid_tid(&mut self) -> (Value, Value) {
-        if let Some((block, pid, tid)) = self.ids
-            && block == self.b.current()
-        {
-            return (pid, tid);
+        if let Some((block, pid, tid)) = self.ids {
+            if block == self.b.current() {
+                return (pid, tid);
+            }
         }
         let (pid, tid) = (self.b.variable(), self.b.variable());
         let inode = self.late(PID_NAMESPACE_INODE, &LateKind::PidNamespaceInode);
@@ -88,14 +88,14 @@ impl Lower<'_> {
 
     /// User's and group's id, in the initial user namespace.
     pub(super) fn uid_gid(&mut self) -> (Value, Value) {
-        if let Some(cred) = self.program.task.and_then(|layout| layout.cred)
-            && let Some((task, _)) = self.task()
-        {
-            let offset = cred.pointer as i32;
-            let owner = self.b.load_pointer(task, offset, Pointer::Cred);
-            let uid = self.b.load(4, false, owner, cred.uid as i32);
-            let gid = self.b.load(4, false, owner, cred.gid as i32);
-            return (uid, gid);
+        if let Some(cred) = self.program.task.and_then(|layout| layout.cred) {
+            if let Some((task, _)) = self.task() {
+                let offset = cred.pointer as i32;
+                let owner = self.b.load_pointer(task, offset, Pointer::Cred);
+                let uid = self.b.load(4, false, owner, cred.uid as i32);
+                let gid = self.b.load(4, false, owner, cred.gid as i32);
+                return (uid, gid);
+            }
         }
         let both = self.b.call(helper::GET_CURRENT_UID_GID, Vec::new());
         let uid = self.b.extend(4, false, both);

@@ -46,7 +46,7 @@ pub(crate) fn late_map(late: &[LateValue], plan: &Plan) -> MapSpec {
         let option = plan.options.iter().find(|o| o.late.0 as usize == index);
         match option.map(|option| &option.kind) {
             Some(OptionKind::Bool(value)) => u64::from(*value),
-            Some(OptionKind::Int(value)) => value.cast_unsigned(),
+            Some(OptionKind::Int(value)) => *value as u64,
             Some(OptionKind::Str { default, .. }) => default.len() as u64,
             None => 0,
         }
@@ -150,10 +150,10 @@ pub(crate) fn complete(
 fn name_maps(spec: &mut Spec) {
     let mut reached = vec![false; spec.maps.len()];
     for reloc in spec.programs.iter().flat_map(|program| &program.relocs) {
-        if let RelocKind::MapValue { map, .. } = reloc.kind
-            && let Some(reached) = reached.get_mut(map.0 as usize)
-        {
-            *reached = true;
+        if let RelocKind::MapValue { map, .. } = reloc.kind {
+            if let Some(reached) = reached.get_mut(map.0 as usize) {
+                *reached = true;
+            }
         }
     }
     let mut taken: HashSet<String> = HashSet::new();

@@ -240,7 +240,7 @@ fn restore_late(spec: &mut Spec, late: Vec<LateValue>) -> Result<(), String> {
             let at = reloc.insn as usize;
             let three = program.insns.get_mut(at..);
             let three = three.and_then(<[Insn]>::first_chunk_mut::<3>);
-            let known = offset.is_multiple_of(8) && (number as usize) < late.len();
+            let known = offset % 8 == 0 && (number as usize) < late.len();
             match three {
                 Some([first, second, load]) if known && reads(first, load) => {
                     let dst = Reg(first.dst);

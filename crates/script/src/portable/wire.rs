@@ -139,12 +139,12 @@ unsigned!(u8, u32, u64);
 impl Wire for i64 {
     fn put(&self, out: &mut Vec<u8>) {
         // Small negative numbers are short too.
-        put_number(((self << 1) ^ (self >> 63)).cast_unsigned(), out);
+        put_number(((self << 1) ^ (self >> 63)) as u64, out);
     }
 
     fn take(from: &mut Reader<'_>) -> Result<i64> {
         let value = from.number()?;
-        Ok((value >> 1).cast_signed() ^ -(value & 1).cast_signed())
+        Ok((value >> 1) as i64 ^ -((value & 1) as i64))
     }
 }
 
@@ -175,7 +175,7 @@ impl Wire for String {
     fn take(from: &mut Reader<'_>) -> Result<String> {
         let len = from.len()?;
         let bytes = from.take(len)?;
-        match str::from_utf8(bytes) {
+        match std::str::from_utf8(bytes) {
             Ok(text) => Ok(text.to_owned()),
             Err(_) => Err(from.damage("text")),
         }

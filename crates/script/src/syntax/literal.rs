@@ -61,13 +61,14 @@ pub(super) fn integer(text: &str) -> Result<u64, Fault> {
     if digits.is_empty() {
         return Err(Fault::new(0..text.len(), "no digits after `0x`"));
     }
-    if radix == 8
-        && let Some(wrong) = bytes[..end]
+    if radix == 8 {
+        if let Some(wrong) = bytes[..end]
             .iter()
             .position(|byte| matches!(byte, b'8' | b'9'))
-    {
-        let message = "`8` and `9` are no octal digits (a leading zero means octal)";
-        return Err(Fault::new(wrong..wrong + 1, message));
+        {
+            let message = "`8` and `9` are no octal digits (a leading zero means octal)";
+            return Err(Fault::new(wrong..wrong + 1, message));
+        }
     }
     let too_large = || {
         let message =

@@ -185,13 +185,14 @@ impl Parser<'_> {
             return;
         }
         let expr = self.expression();
-        if let TokenKind::Punct(punct) = self.kind()
-            && let Some(op) = assign_op(punct)
-            && !self.is_lost()
-        {
-            let statement = self.assignment(expr, op, start);
-            block.statements.push(statement);
-            return;
+        if let TokenKind::Punct(punct) = self.kind() {
+            if let Some(op) = assign_op(punct) {
+                if !self.is_lost() {
+                    let statement = self.assignment(expr, op, start);
+                    block.statements.push(statement);
+                    return;
+                }
+            }
         }
         if self.is_lost() {
             return;

@@ -139,10 +139,10 @@ impl Checker<'_> {
                 )
             }
             function => {
-                if args.is_empty()
-                    && let Some(builtin) = self.builtin(function, span)
-                {
-                    return builtin;
+                if args.is_empty() {
+                    if let Some(builtin) = self.builtin(function, span) {
+                        return builtin;
+                    }
                 }
                 self.check_all(args);
                 self.unknown_function(name)

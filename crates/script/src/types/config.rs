@@ -121,7 +121,7 @@ impl Checker<'_> {
                 Some(Value::Text(String::from_utf8_lossy(text).into_owned()))
             }
             tree::ExprKind::Bool(value) => Some(Value::Bool(*value)),
-            tree::ExprKind::Int(n) => Some(Value::Number(n.cast_signed())),
+            tree::ExprKind::Int(n) => Some(Value::Number(*n as i64)),
             tree::ExprKind::Error => None,
             _ => {
                 let checked: Expr = self.expr(e);

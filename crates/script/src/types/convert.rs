@@ -37,20 +37,18 @@ impl Checker<'_> {
         if e.ty == *to || e.ty == Type::Void || *to == Type::Void {
             return e;
         }
-        if let (Type::Int(from), Type::Int(int)) = (&e.ty, to)
-            && !int_fits(*from, *int)
-            && self.flex(&e) == Flex::Fixed
-            && !constant_fits(&e, *int)
-        {
-            self.warn(
-                "implicit-cast",
-                e.span,
-                format!(
-                    "Expression of type: {} being cast to type: {to}. This may cause \
+        if let (Type::Int(from), Type::Int(int)) = (&e.ty, to) {
+            if !int_fits(*from, *int) && self.flex(&e) == Flex::Fixed && !constant_fits(&e, *int) {
+                self.warn(
+                    "implicit-cast",
+                    e.span,
+                    format!(
+                        "Expression of type: {} being cast to type: {to}. This may cause \
                          unexpected results. Use an explicit cast to suppress this warning",
-                    e.ty
-                ),
-            );
+                        e.ty
+                    ),
+                );
+            }
         }
         convert(e, to)
     }

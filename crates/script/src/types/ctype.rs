@@ -147,10 +147,10 @@ impl Checker<'_> {
         if let Some(found) = self.definitions.structs.get(&full) {
             return Some(Type::Struct(found.clone()));
         }
-        if kind == AggregateKeyword::Enum
-            && let Some(found) = self.definitions.enums.get(tag)
-        {
-            return Some(Type::Enum(found.clone()));
+        if kind == AggregateKeyword::Enum {
+            if let Some(found) = self.definitions.enums.get(tag) {
+                return Some(Type::Enum(found.clone()));
+            }
         }
         match CType::parse(&full, self.inputs.btf) {
             Ok(c) => Some(self.c_type(&c, Space::Kernel)),

@@ -25,7 +25,7 @@ impl Checker<'_> {
         match &e.kind {
             tree::ExprKind::Int(value) => match i64::try_from(*value) {
                 Ok(value) => literal(value, span),
-                Err(_) => make(ExprKind::Int(value.cast_signed()), Type::U64, span),
+                Err(_) => make(ExprKind::Int(*value as i64), Type::U64, span),
             },
             tree::ExprKind::Str(text) => string(text, span),
             tree::ExprKind::Bool(value) => make(ExprKind::Int(i64::from(*value)), Type::Bool, span),
@@ -322,7 +322,7 @@ pub(super) fn parse_number(text: &str) -> Option<i64> {
         None if digits.starts_with('+') => return None,
         None => digits.parse().ok()?,
     };
-    let value = value.cast_signed();
+    let value = value as i64;
     Some(if negative {
         value.wrapping_neg()
     } else {

@@ -150,10 +150,11 @@ pub(super) fn plus(address: Expr, offset: u32) -> Expr {
         left,
         right,
     } = &base.kind
-        && let ExprKind::Int(before) = right.kind
     {
-        offset = offset.wrapping_add(before);
-        base = (**left).clone();
+        if let ExprKind::Int(before) = right.kind {
+            offset = offset.wrapping_add(before);
+            base = (**left).clone();
+        }
     }
     let right = make(ExprKind::Int(offset), Type::Int(smallest(offset)), span);
     let kind = ExprKind::Binary {
@@ -168,10 +169,10 @@ pub(super) fn plus(address: Expr, offset: u32) -> Expr {
 pub(super) fn plus_scaled(address: Expr, index: Expr, size: u32, subtract: bool) -> Expr {
     if let ExprKind::Int(n) = index.kind {
         let bytes = n.checked_mul(i64::from(size));
-        if let Some(bytes) = bytes.and_then(|b| u32::try_from(b).ok())
-            && (!subtract || bytes == 0)
-        {
-            return plus(address, bytes);
+        if let Some(bytes) = bytes.and_then(|b| u32::try_from(b).ok()) {
+            if !subtract || bytes == 0 {
+                return plus(address, bytes);
+            }
         }
     }
     let size = make(ExprKind::Int(i64::from(size)), Type::I64, address.span);

@@ -267,15 +267,13 @@ impl Checker<'_> {
         right: Expr,
         span: Span,
     ) -> Expr {
-        if let (Type::Pointer { to, space }, Some(_)) = (&left.ty, number(&right.ty))
-            && matches!(op, BinaryOp::Add | BinaryOp::Sub)
-        {
+        let moves = matches!(op, BinaryOp::Add | BinaryOp::Sub);
+        if let (Type::Pointer { to, space }, Some(_), true) = (&left.ty, number(&right.ty), moves) {
             let (to, space) = (to.clone(), *space);
             return self.plus_elements(left, right, &to, space, op == BinaryOp::Sub);
         }
-        if let (Some(_), Type::Pointer { to, space }) = (number(&left.ty), &right.ty)
-            && op == BinaryOp::Add
-        {
+        let moves = op == BinaryOp::Add;
+        if let (Some(_), Type::Pointer { to, space }, true) = (number(&left.ty), &right.ty, moves) {
             let (to, space) = (to.clone(), *space);
             return self.plus_elements(right, left, &to, space, false);
         }
@@ -286,9 +284,10 @@ impl Checker<'_> {
             &left.kind,
             &right.kind,
             self.is_literal(&left) && self.is_literal(&right),
-        ) && let Some(value) = fold(arithmetic, *a, *b)
-        {
-            return make(ExprKind::Int(value), Type::Int(smallest(value)), span);
+        ) {
+            if let Some(value) = fold(arithmetic, *a, *b) {
+                return make(ExprKind::Int(value), Type::Int(smallest(value)), span);
+            }
         }
         if matches!(op, BinaryOp::Div | BinaryOp::Mod) && matches!(right.kind, ExprKind::Int(0)) {
             self.warn("division-by-zero", right.span, "division by zero gives 1");

@@ -132,7 +132,7 @@ impl Checker<'_> {
             let value = self.expr(arg);
             match value.kind {
                 _ if value.ty == Type::Void => return None,
-                ExprKind::Int(n) if n >= 0 => *slot = n.cast_unsigned(),
+                ExprKind::Int(n) if n >= 0 => *slot = n as u64,
                 _ => {
                     self.error(
                         "invalid-argument",

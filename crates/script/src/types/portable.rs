@@ -475,13 +475,14 @@ fn path(btf: &Btf, of: TypeId, name: &str, depth: u32) -> Option<Vec<u32>> {
         if member.name == name {
             return Some(vec![index as u32]);
         }
-        if member.name.is_empty()
-            && let Some(depth) = depth.checked_sub(1)
-            && let Some(inner) = path(btf, member.type_id, name, depth)
-        {
-            let mut found = vec![index as u32];
-            found.extend(inner);
-            return Some(found);
+        if member.name.is_empty() {
+            if let Some(depth) = depth.checked_sub(1) {
+                if let Some(inner) = path(btf, member.type_id, name, depth) {
+                    let mut found = vec![index as u32];
+                    found.extend(inner);
+                    return Some(found);
+                }
+            }
         }
     }
     None

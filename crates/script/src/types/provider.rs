@@ -284,10 +284,10 @@ fn duration(text: &str) -> Option<u64> {
         ("d", 86_400_000_000_000),
     ];
     for (unit, scale) in units {
-        if let Some(count) = text.strip_suffix(unit)
-            && let Some(n) = plain_number(count)
-        {
-            return n.checked_mul(scale);
+        if let Some(count) = text.strip_suffix(unit) {
+            if let Some(n) = plain_number(count) {
+                return n.checked_mul(scale);
+            }
         }
     }
     plain_number(text)

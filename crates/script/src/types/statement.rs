@@ -399,7 +399,7 @@ impl Checker<'_> {
                      has a type '{ty}'",
                     self.var_name(id),
                     if too_large {
-                        n.cast_unsigned().to_string()
+                        (*n as u64).to_string()
                     } else {
                         n.to_string()
                     }
@@ -422,11 +422,12 @@ impl Checker<'_> {
         value: &tree::Expr,
         span: Span,
     ) -> Option<Stmt> {
-        if let (None, tree::ExprKind::Call { name, args }) = (op, &value.kind)
-            && super::aggregate::FUNCTIONS.contains(&name.text.as_str())
-            && !self.is_macro(&name.text, args.len())
-        {
-            return self.aggregate(target, name, args, span);
+        if let (None, tree::ExprKind::Call { name, args }) = (op, &value.kind) {
+            if super::aggregate::FUNCTIONS.contains(&name.text.as_str())
+                && !self.is_macro(&name.text, args.len())
+            {
+                return self.aggregate(target, name, args, span);
+            }
         }
         match &target.kind {
             tree::ExprKind::Var(name) => self.assign_var(name, target.span, op, value, span),

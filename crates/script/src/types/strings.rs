@@ -21,14 +21,13 @@ impl Checker<'_> {
             let text = text.cloned().unwrap_or_default();
             Some(string(text.as_bytes(), span))
         });
-        if let Some(tree::ExprKind::Positional(n)) = args.first().map(|first| &first.kind)
-            && self.inputs.portable
-            && *n as usize > self.inputs.positional.len()
-        {
-            let message = format!("the text of ${n} has to be given when it is built");
-            let error = Diagnostic::error("not-portable", span, message);
-            return self
-                .report(error.hint("options take texts when it is run: getopt(name, \"\")"));
+        if let Some(tree::ExprKind::Positional(n)) = args.first().map(|first| &first.kind) {
+            if self.inputs.portable && *n as usize > self.inputs.positional.len() {
+                let message = format!("the text of ${n} has to be given when it is built");
+                let error = Diagnostic::error("not-portable", span, message);
+                return self
+                    .report(error.hint("options take texts when it is run: getopt(name, \"\")"));
+            }
         }
         if let ([_], Some(literal)) = (args, &literal) {
             return literal.clone();

@@ -125,11 +125,11 @@ impl Substitution {
             ExprKind::Call { args, .. } => args.iter_mut().for_each(|a| self.expr(a)),
             ExprKind::Type(t) => {
                 // A parameter may be a type: `sizeof(T)`, `(T)e`.
-                if let (TypeBase::Named(name), true) = (&t.base, t.suffixes.is_empty())
-                    && let Some(arg) = self.exprs.get(name)
-                {
-                    *e = arg.clone();
-                    return;
+                if let (TypeBase::Named(name), true) = (&t.base, t.suffixes.is_empty()) {
+                    if let Some(arg) = self.exprs.get(name) {
+                        *e = arg.clone();
+                        return;
+                    }
                 }
                 self.ty(t);
             }
@@ -177,14 +177,14 @@ impl Substitution {
 
     /// Puts a type given as an argument into a cast.
     fn cast_type(&mut self, ty: &mut TypeName) {
-        if let TypeBase::Named(name) = &ty.base
-            && let Some(ExprKind::Type(arg)) = self.exprs.get(name).map(|a| &a.kind)
-        {
-            let suffixes = std::mem::take(&mut ty.suffixes);
-            ty.base = arg.base.clone();
-            ty.suffixes.clone_from(&arg.suffixes);
-            ty.suffixes.extend(suffixes);
-            return;
+        if let TypeBase::Named(name) = &ty.base {
+            if let Some(ExprKind::Type(arg)) = self.exprs.get(name).map(|a| &a.kind) {
+                let suffixes = std::mem::take(&mut ty.suffixes);
+                ty.base = arg.base.clone();
+                ty.suffixes.clone_from(&arg.suffixes);
+                ty.suffixes.extend(suffixes);
+                return;
+            }
         }
         self.ty(ty);
     }

@@ -116,11 +116,11 @@ fn register(word: &str) -> Option<(Width, Reg)> {
 }
 
 fn reg(tokens: &mut Tokens<'_>) -> Parsed<(Width, Reg)> {
-    if let Some(Token::Word(word)) = tokens.peek()
-        && let Some(found) = register(word)
-    {
-        let _ = tokens.next();
-        return Ok(found);
+    if let Some(Token::Word(word)) = tokens.peek() {
+        if let Some(found) = register(word) {
+            let _ = tokens.next();
+            return Ok(found);
+        }
     }
     Err(tokens.expected("a register"))
 }

@@ -296,7 +296,7 @@ impl Dice {
             },
             6 => Op::Load {
                 size,
-                signed: size != Size::DW && self.roll().is_multiple_of(2),
+                signed: size != Size::DW && self.roll() % 2 == 0,
                 dst,
                 base,
                 off,
@@ -325,7 +325,7 @@ impl Dice {
                 off: self.imm(),
             },
             12 => {
-                let long = self.roll().is_multiple_of(2);
+                let long = self.roll() % 2 == 0;
                 let far = self.imm();
                 let off = if long { far } else { i32::from(off) };
                 Op::Jump { off, long }

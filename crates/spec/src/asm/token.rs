@@ -40,9 +40,8 @@ pub(super) fn split(line: &str) -> Result<Tokens<'_>, AsmErrorKind> {
                 split_while(rest, |c| c.is_ascii_alphanumeric() || "_.".contains(c));
             all.push((Token::Word(word), word));
             rest = after;
-            if NAMED.contains(&word)
-                && let Some(inside) = after.strip_prefix('(')
-            {
+            let inside = after.strip_prefix('(');
+            if let Some(inside) = inside.filter(|_| NAMED.contains(&word)) {
                 let Some((name, after)) = inside.split_once(')') else {
                     return Err(expected("`)`", ""));
                 };

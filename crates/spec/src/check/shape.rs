@@ -230,10 +230,10 @@ impl Reader {
                 Op::Call(Callee::Local(distance)) => Some(far(slot, distance)),
                 _ => func_reference(program, slot, op),
             };
-            if let Some(to) = to
-                && let Some(to) = self.lands(slot, to)
-            {
-                starts.insert(to);
+            if let Some(to) = to {
+                if let Some(to) = self.lands(slot, to) {
+                    starts.insert(to);
+                }
             }
         }
         self.shape.starts = starts.into_iter().collect();

@@ -220,7 +220,7 @@ pub(super) fn constant(view: View<'_>, point: &Point<'_>) -> Result<u64, Mismatc
     let found = e.enumerators().nth(point.index as usize);
     let value = found.ok_or(Mismatch::NoIndex(point.index))?.value;
     Ok(match view.btf.kind(point.type_id) {
-        Some(Kind::Enum64) => value.cast_unsigned(),
-        _ => i64::from(value as i32).cast_unsigned(),
+        Some(Kind::Enum64) => value as u64,
+        _ => i64::from(value as i32) as u64,
     })
 }

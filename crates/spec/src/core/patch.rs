@@ -55,7 +55,7 @@ impl Change<'_> {
 
     fn check(&self, found: i64) -> Result<(), Reason> {
         let expected = self.old.number;
-        if self.old.certain && found.cast_unsigned() != expected {
+        if self.old.certain && found as u64 != expected {
             return Err(Reason::UnexpectedValue { found, expected });
         }
         Ok(())
@@ -99,7 +99,7 @@ pub(super) fn patch(insns: &mut [Insn], at: usize, change: &Change<'_>) -> Resul
             if !wide || second.code != 0 || second.dst != 0 {
                 return Err(Reason::Instruction);
             }
-            change.check(Insn::wide_value([*first, *second]).cast_signed())?;
+            change.check(Insn::wide_value([*first, *second]) as i64)?;
             first.imm = number as i32;
             second.imm = (number >> 32) as i32;
         }

@@ -128,7 +128,7 @@ pub(super) fn insn(text: &str) -> Vec<Insn> {
         "ldx" => vec![Insn::ldx(size, r1, r2, off)],
         "stx" => vec![Insn::stx(size, r1, off, r2)],
         "st" => vec![Insn::st(size, r1, off, 7)],
-        "wide" => Insn::ld_imm64(r1, number.cast_unsigned()).to_vec(),
+        "wide" => Insn::ld_imm64(r1, number as u64).to_vec(),
         "ja" => vec![Insn::ja(off)],
         other => panic!("{other}"),
     }
@@ -141,7 +141,7 @@ fn said(insns: &[Insn]) -> String {
             assert!(insns.iter().all(|insn| insn == one), "{insns:?}");
             "poison".to_owned()
         }
-        [one, two] => format!("wide {}", Insn::wide_value([*one, *two]).cast_signed()),
+        [one, two] => format!("wide {}", Insn::wide_value([*one, *two]) as i64),
         [one] if matches!(one.code & 7, 1..=3) => {
             let size = [4, 2, 1, 8][usize::from(one.code >> 3 & 3)];
             format!("off {} size {size}", one.off)

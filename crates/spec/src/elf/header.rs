@@ -322,5 +322,5 @@ fn string(table: &[u8], offset: u32) -> Option<&str> {
     let bytes = table.get(offset as usize..)?;
     let reach = bytes.get(..=LONGEST).unwrap_or(bytes);
     let end = reach.iter().position(|&byte| byte == 0)?;
-    str::from_utf8(reach.get(..end)?).ok()
+    std::str::from_utf8(reach.get(..end)?).ok()
 }

@@ -192,7 +192,7 @@ impl Special {
                 dst: dst.0,
                 src: src.0,
                 off: 1,
-                imm: (((to as u32) << 16) | from as u32).cast_signed(),
+                imm: (((to as u32) << 16) | from as u32) as i32,
             },
             Special::PerCpuAddress { dst, src } => Insn {
                 code: code::ALU64 | code::MOV | code::X,

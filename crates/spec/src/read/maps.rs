@@ -272,7 +272,7 @@ fn long(types: &Btf, member: Member<'_>) -> Result<u64, Why> {
     match types.get_resolved(member.type_id) {
         Some(Type::Enum(constants)) if constants.len() == 1 => {
             let first = constants.enumerators().next();
-            Ok(first.map_or(0, |constant| constant.value.cast_unsigned()))
+            Ok(first.map_or(0, |constant| constant.value as u64))
         }
         Some(Type::Enum(_)) => Err(Why::MapMember {
             member: member.name.to_owned(),

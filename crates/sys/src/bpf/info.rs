@@ -212,11 +212,13 @@ fn set(words: &mut [u64; WORDS], at: usize, value: u32) {
 }
 
 fn words(bytes: &[u8]) -> Vec<u32> {
-    let chunks = bytes.as_chunks::<4>().0.iter();
-    chunks.map(|chunk| u32::from_ne_bytes(*chunk)).collect()
+    let chunks = bytes.chunks_exact(4);
+    let number = |chunk: &[u8]| Some(u32::from_ne_bytes(chunk.try_into().ok()?));
+    chunks.filter_map(number).collect()
 }
 
 fn longs(bytes: &[u8]) -> Vec<u64> {
-    let chunks = bytes.as_chunks::<8>().0.iter();
-    chunks.map(|chunk| u64::from_ne_bytes(*chunk)).collect()
+    let chunks = bytes.chunks_exact(8);
+    let number = |chunk: &[u8]| Some(u64::from_ne_bytes(chunk.try_into().ok()?));
+    chunks.filter_map(number).collect()
 }

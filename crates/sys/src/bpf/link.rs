@@ -263,7 +263,7 @@ impl LinkCreate<'_> {
             } => base(32)
                 .u32(16, family)
                 .u32(20, hook)
-                .u32(24, priority.cast_unsigned())
+                .u32(24, priority as u32)
                 .u32(28, flags),
         })
     }

@@ -125,7 +125,7 @@ pub struct BtfLoad<'a> {
 
 impl ProgramLoad<'_> {
     pub(super) fn attr(&mut self) -> Result<Attr, Errno> {
-        if !self.insns.len().is_multiple_of(8) {
+        if self.insns.len() % 8 != 0 {
             return Err(Errno::INVAL);
         }
         let license = CString::new(self.license).map_err(|_| Errno::INVAL)?;

@@ -88,11 +88,10 @@ fn function(
                 }
             }
             None => {
-                if insn.op_count() == 2
-                    && insn.op_kind(1) == OpKind::Immediate64
-                    && let Some(name) = (naming.function)(insn.immediate64())
-                {
-                    let _ = write!(shown, "  ; {name}");
+                if insn.op_count() == 2 && insn.op_kind(1) == OpKind::Immediate64 {
+                    if let Some(name) = (naming.function)(insn.immediate64()) {
+                        let _ = write!(shown, "  ; {name}");
+                    }
                 }
             }
         }

@@ -36,10 +36,10 @@ pub(super) fn run(args: &DumpArgs) -> Result<u8, Failure> {
         source: !args.no_source,
         ..disasm::Options::default()
     };
-    if let Some(name) = &args.program
-        && spec.program_named(name).is_none()
-    {
-        return Err(no_program(&spec, &args.file, name));
+    if let Some(name) = &args.program {
+        if spec.program_named(name).is_none() {
+            return Err(no_program(&spec, &args.file, name));
+        }
     }
     let mut text = String::new();
     for program in &spec.programs {

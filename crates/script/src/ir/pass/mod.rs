@@ -37,12 +37,14 @@ pub fn optimize(function: &mut Function) {
         let mut changed = false;
         for (name, pass) in PASSES {
             changed |= pass(function);
-            if check && let Err(errors) = verify(function) {
-                debug_assert!(
-                    false,
-                    "pass {name} broke the function: {}\n{function}",
-                    errors[0]
-                );
+            if check {
+                if let Err(errors) = verify(function) {
+                    debug_assert!(
+                        false,
+                        "pass {name} broke the function: {}\n{function}",
+                        errors[0]
+                    );
+                }
             }
         }
         if !changed {
