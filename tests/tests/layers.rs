@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde_json::{Value, json};
 
 /// Every crate with all crates it may depend on. A new crate needs a line here and a paragraph in docs/ARCHITECTURE.md.
-const ALLOWED: [(&str, &[&str]); 17] = [
+const ALLOWED: [(&str, &[&str]); 20] = [
     ("kscope-btf", &[]),
     ("kscope-rows", &[]),
     ("kscope-sys", &[]),
@@ -13,6 +13,7 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     ("kscope-memory", &["btf"]),
     ("kscope-script", &["btf", "spec", "memory", "rows"]),
     ("kscope-bpf", &["btf", "spec", "memory", "sys"]),
+    ("kscope-bindgen", &["btf", "spec"]),
     ("kscope-dump", &["btf", "memory", "sys"]),
     ("kscope-symbol", &["memory", "sys"]),
     ("kscope-view", &["rows"]),
@@ -28,18 +29,20 @@ const ALLOWED: [(&str, &[&str]); 17] = [
     (
         "kscope",
         &[
-            "btf", "spec", "memory", "rows", "script", "sys", "bpf", "dump", "symbol", "runtime",
-            "net", "kdump", "view",
+            "btf", "spec", "memory", "rows", "script", "sys", "bpf", "bindgen", "dump", "symbol",
+            "runtime", "net", "kdump", "view",
         ],
     ),
     (
         "kscope-tests",
         &[
-            "btf", "spec", "memory", "rows", "script", "sys", "bpf", "dump", "symbol", "runtime",
-            "net", "kdump", "view", "testkit",
+            "btf", "spec", "memory", "rows", "script", "sys", "bpf", "bindgen", "dump", "symbol",
+            "runtime", "net", "kdump", "view", "testkit",
         ],
     ),
     ("xtask", &[]),
+    ("execsnoop-skeleton", &["bpf", "bindgen"]),
+    ("script-in-process", &["runtime", "rows"]),
 ];
 
 /// What every crate may use in its tests, beside what it may depend on.

@@ -5,6 +5,7 @@ use std::io::IsTerminal as _;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use crate::commands::bindgen::BindgenArgs;
 use crate::commands::bpf::BpfArgs;
 use crate::commands::btf::BtfArgs;
 use crate::commands::build::BuildArgs;
@@ -17,7 +18,7 @@ use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
 use crate::commands::{
-    bpf, btf, build, check, completions, doctor, link, list, man, run, tool, tools,
+    bindgen, bpf, btf, build, check, completions, doctor, link, list, man, run, tool, tools,
 };
 use crate::console::tell;
 use crate::error::{Failure, USAGE};
@@ -50,6 +51,7 @@ enum Command {
     Doctor(DoctorArgs),
     Bpf(BpfArgs),
     Btf(BtfArgs),
+    Bindgen(BindgenArgs),
     Completions(CompletionsArgs),
     #[command(hide = true)]
     Man(ManArgs),
@@ -98,6 +100,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Bpf(args) => bpf::run(&args),
         Command::Btf(args) => btf::run(&args),
+        Command::Bindgen(args) => bindgen::run(&args),
         Command::Completions(args) => completions::run(&args),
         Command::Man(args) => man::run(&args),
         Command::Tool(words) => tool::run(&words),

@@ -7,8 +7,9 @@ use kscope_sys::MapValues;
 
 use crate::error::Error;
 use crate::map::{Map, UpdateMode};
+use crate::plain::Plain;
 
-/// A value that lies in memory as it is here: numbers, and arrays of bytes.
+/// A value that lies in memory as it is here: [`Plain`] ones, and bytes of any number.
 pub trait GlobalValue: Sized {
     /// Gives its bytes.
     fn to_bytes(&self) -> Vec<u8>;
@@ -16,42 +17,13 @@ pub trait GlobalValue: Sized {
     fn from_bytes(bytes: &[u8]) -> Option<Self>;
 }
 
-macro_rules! numbers {
-    ($($number:ident)*) => {
-        $(impl GlobalValue for $number {
-            fn to_bytes(&self) -> Vec<u8> {
-                self.to_ne_bytes().to_vec()
-            }
-
-            fn from_bytes(bytes: &[u8]) -> Option<$number> {
-                bytes.try_into().ok().map($number::from_ne_bytes)
-            }
-        })*
-    };
-}
-
-numbers!(u8 u16 u32 u64 i8 i16 i32 i64);
-
-impl GlobalValue for bool {
+impl<T: Plain> GlobalValue for T {
     fn to_bytes(&self) -> Vec<u8> {
-        vec![u8::from(*self)]
+        Plain::to_bytes(self)
     }
 
-    fn from_bytes(bytes: &[u8]) -> Option<bool> {
-        match bytes {
-            [byte] => Some(*byte != 0),
-            _ => None,
-        }
-    }
-}
-
-impl<const N: usize> GlobalValue for [u8; N] {
-    fn to_bytes(&self) -> Vec<u8> {
-        self.to_vec()
-    }
-
-    fn from_bytes(bytes: &[u8]) -> Option<[u8; N]> {
-        bytes.try_into().ok()
+    fn from_bytes(bytes: &[u8]) -> Option<T> {
+        (bytes.len() == T::SIZE).then(|| T::decode(bytes))
     }
 }
 

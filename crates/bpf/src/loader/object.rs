@@ -163,8 +163,20 @@ impl Object {
     ///
     /// [`Error::NotFound`], or why the map of its section is not there.
     pub fn global(&self, name: &str) -> Result<Global<'_>, Error> {
-        let variable = self.variables.iter().find(|known| known.name == name);
-        let variable = variable.ok_or_else(|| Error::not_found("global variable", name))?;
+        let index = self.variables.iter().position(|known| known.name == name);
+        let index = index.ok_or_else(|| Error::not_found("global variable", name))?;
+        self.global_at(index)
+    }
+
+    /// Gives the global variable at this place in [`Object::variables`].
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`], or why the map of its section is not there.
+    pub fn global_at(&self, index: usize) -> Result<Global<'_>, Error> {
+        let variable = self.variables.get(index);
+        let variable =
+            variable.ok_or_else(|| Error::not_found("global variable", index.to_string()))?;
         match self.maps.get(variable.map.0 as usize) {
             Some(MapState::Made {
                 map,
@@ -181,7 +193,9 @@ impl Object {
                 frozen: *frozen,
             }),
             Some(MapState::Failed(error)) => Err(error.clone()),
-            Some(MapState::LeftOut) | None => Err(Error::not_found("map of the variable", name)),
+            Some(MapState::LeftOut) | None => {
+                Err(Error::not_found("map of the variable", &*variable.name))
+            }
         }
     }
 }

@@ -328,7 +328,7 @@ impl Map {
         }
     }
 
-    pub(super) fn no_such(&self, what: &str) -> Error {
+    pub(crate) fn no_such(&self, what: &str) -> Error {
         Error::invalid(format!(
             "map {} of kind {:?} has no {what}",
             self.name, self.kind

@@ -1,5 +1,6 @@
 //! One file per subcommand.
 
+pub(crate) mod bindgen;
 pub(crate) mod bpf;
 pub(crate) mod btf;
 pub(crate) mod build;

@@ -1,0 +1,174 @@
+//! Running clang.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::error::Error;
+
+/// Names the compiler where it is not on the path under one of its names.
+pub(crate) const VARIABLE: &str = "KSCOPE_CLANG";
+
+/// Looks for a clang that runs.
+pub(crate) fn find() -> Result<String, Error> {
+    let mut tried = Vec::new();
+    let named = std::env::var(VARIABLE).ok();
+    let versions = (14..40).rev().map(|version| format!("clang-{version}"));
+    let names: Vec<String> = match named {
+        Some(named) => vec![named],
+        None => std::iter::once("clang".to_owned())
+            .chain(versions)
+            .collect(),
+    };
+    for name in names {
+        let output = Command::new(&name).arg("--version").output();
+        if output.is_ok_and(|output| output.status.success()) {
+            return Ok(name);
+        }
+        if tried.is_empty() || std::env::var_os(VARIABLE).is_some() {
+            tried.push(name);
+        }
+    }
+    tried.push(format!("clang-14 and later, {VARIABLE}"));
+    Err(Error::NoCompiler { tried })
+}
+
+/// What is compiled for.
+#[derive(Clone, Debug)]
+pub(crate) struct Target {
+    /// The processor as Rust names it.
+    pub(crate) arch: String,
+    /// Whether it keeps the highest byte first.
+    pub(crate) big: bool,
+}
+
+impl Target {
+    /// Gives the target of the build script, or of this program.
+    pub(crate) fn of_cargo() -> Target {
+        let arch = std::env::var("CARGO_CFG_TARGET_ARCH");
+        let endian = std::env::var("CARGO_CFG_TARGET_ENDIAN");
+        Target {
+            arch: arch.unwrap_or_else(|_| std::env::consts::ARCH.to_owned()),
+            big: endian.map_or(cfg!(target_endian = "big"), |endian| endian == "big"),
+        }
+    }
+
+    /// Gives the macro that `bpf_tracing.h` looks for.
+    fn define(&self) -> String {
+        let arch = match self.arch.as_str() {
+            "x86_64" | "x86" => "x86",
+            "aarch64" => "arm64",
+            "riscv64" | "riscv64gc" => "riscv",
+            "s390x" => "s390",
+            "powerpc64" => "powerpc",
+            "loongarch64" => "loongarch",
+            "mips64" => "mips",
+            other => other,
+        };
+        format!("-D__TARGET_ARCH_{arch}")
+    }
+}
+
+/// Compiles a source, and gives the files that it includes.
+pub(crate) fn compile(
+    source: &Path,
+    object: &Path,
+    target: &Target,
+    arguments: &[String],
+) -> Result<Vec<PathBuf>, Error> {
+    if !source.exists() {
+        return Err(Error::File {
+            action: "read",
+            path: source.to_owned(),
+            error: std::io::ErrorKind::NotFound.into(),
+        });
+    }
+    let compiler = find()?;
+    let listed = object.with_extension("d");
+    let mut command = Command::new(&compiler);
+    command
+        .args(["-g", "-O2", "-Wall", "-mcpu=v3", "-target"])
+        .arg(if target.big { "bpfeb" } else { "bpfel" })
+        .arg(target.define())
+        // Paths in the object are the same everywhere.
+        .arg("-fdebug-compilation-dir=.")
+        .args(arguments)
+        .args(["-MMD", "-MF"])
+        .arg(&listed)
+        .args(["-c", "-o"])
+        .arg(object)
+        .arg(source);
+    let shown = format!("{command:?}");
+    let output = command.output().map_err(|error| Error::File {
+        action: "run",
+        path: compiler.into(),
+        error,
+    })?;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    if !output.status.success() {
+        return Err(Error::Compiler {
+            command: shown,
+            said,
+        });
+    }
+    let rule = std::fs::read_to_string(&listed).unwrap_or_default();
+    let _ = std::fs::remove_file(&listed);
+    Ok(dependencies(&rule))
+}
+
+/// Reads the files after the colon of a rule that a compiler wrote for make.
+fn dependencies(rule: &str) -> Vec<PathBuf> {
+    let (_, files) = rule.split_once(": ").unwrap_or_default();
+    let mut found = vec![String::new()];
+    let mut chars = files.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => match chars.next() {
+                Some('\n') | None => found.push(String::new()),
+                Some(escaped) => found
+                    .last_mut()
+                    .into_iter()
+                    .for_each(|file| file.push(escaped)),
+            },
+            c if c.is_whitespace() => found.push(String::new()),
+            c => found.last_mut().into_iter().for_each(|file| file.push(c)),
+        }
+    }
+    found
+        .into_iter()
+        .filter(|file| !file.is_empty())
+        .map(PathBuf::from)
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rules_of_make_are_read() {
+        let check = |rule: &str, expected: &[&str]| {
+            let expected: Vec<PathBuf> = expected.iter().map(PathBuf::from).collect();
+            assert_eq!(dependencies(rule), expected);
+        };
+        check("a.o: a.c b.h", &["a.c", "b.h"]);
+        check("a.o: a.c \\\n  b.h \\\n  c.h\n", &["a.c", "b.h", "c.h"]);
+        check("a.o: a\\ b.c\n", &["a b.c"]);
+        check("", &[]);
+        check("a.o: a.c \\", &["a.c"]);
+    }
+
+    #[test]
+    fn processors_have_their_names_in_headers() {
+        let check = |arch: &str, expected: &str| {
+            let target = Target {
+                arch: arch.to_owned(),
+                big: false,
+            };
+            assert_eq!(target.define(), format!("-D__TARGET_ARCH_{expected}"));
+        };
+        check("x86_64", "x86");
+        check("aarch64", "arm64");
+        check("s390x", "s390");
+        check("arm", "arm");
+    }
+}
