@@ -6,8 +6,10 @@
 mod core;
 mod event;
 mod kernel;
+mod link;
 mod object;
 mod plan;
+mod tables;
 
 use kscope_script::compile::{self, Options};
 use kscope_script::diagnostic::{Severity, has_errors};
@@ -18,8 +20,10 @@ use kscope_spec::{Spec, asm, check, disasm};
 
 pub use self::core::{core, ext};
 pub use event::event;
+pub use link::link;
 pub use object::object;
 pub use plan::plan;
+pub use tables::{kallsyms, kconfig};
 
 /// Longest text that is tried, in bytes; time may grow with it.
 const LONGEST: usize = 4096;

@@ -114,6 +114,21 @@ fn objects() {
 }
 
 #[test]
+fn linked_objects() {
+    replay("object", bodies::link, &["cut.o", "stripped.o"], 1000);
+}
+
+#[test]
+fn symbol_tables() {
+    replay("kallsyms", bodies::kallsyms, &["torn", "empty"], 5000);
+}
+
+#[test]
+fn configurations() {
+    replay("kconfig", bodies::kconfig, &["other"], 5000);
+}
+
+#[test]
 fn plans() {
     replay("plan", bodies::plan, &["newer"], 5000);
 }
@@ -132,7 +147,7 @@ fn seeds_are_small() {
             .sum::<u64>()
     };
     let targets = [
-        "btf", "ext", "core", "script", "event", "object", "plan", "insn",
+        "btf", "ext", "core", "script", "event", "object", "plan", "insn", "kallsyms", "kconfig",
     ];
     let all: u64 = targets.map(bytes).iter().sum();
     assert!(all < ROOM, "{all} bytes");

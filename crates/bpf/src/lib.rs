@@ -65,7 +65,7 @@ pub use link::{
     LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace,
     Usdt, XdpMode,
 };
-pub use loader::{Global, GlobalValue, Loader, Object};
+pub use loader::{Global, GlobalValue, Loader, Object, build_option};
 pub use log::VerifierLog;
 pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
 pub use perf_buffer::PerfBuffer;

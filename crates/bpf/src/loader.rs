@@ -28,6 +28,7 @@ use crate::program::{Program, ProgramError};
 use externs::Externs;
 pub use global::{Global, GlobalValue};
 use kconfig::KernelConfig;
+pub use kconfig::build_option;
 use kernel_types::KernelTypes;
 pub use object::Object;
 use object::{MapState, ProgramState};

@@ -53,6 +53,27 @@ impl KernelConfig {
     }
 }
 
+/// Gives a build option as the bytes of a variable of this type and size, out of a configuration
+/// file as the kernel has it (`/proc/config.gz`) or a distribution (`/boot/config-…`); none where
+/// the file does not set it.
+///
+/// # Errors
+/// Why its value is none of that type.
+pub fn build_option(
+    file: &[u8],
+    name: &str,
+    config: ConfigType,
+    size: u32,
+) -> Result<Option<Vec<u8>>, String> {
+    let unpacked = gunzip(file);
+    let text = unpacked.as_deref().unwrap_or(file);
+    let found = KernelConfig::parse(text, &[name]);
+    found
+        .get(name)
+        .map(|text| option(text, config, size))
+        .transpose()
+}
+
 /// Gives the running kernel's release, for example `6.1.0-18-amd64`.
 fn release(kernel: &dyn Kernel) -> Option<String> {
     let bytes = kernel

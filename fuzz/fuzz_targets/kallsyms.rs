@@ -1,0 +1,8 @@
+//! A kernel's symbol table of any origin.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    kscope_fuzz::kallsyms(bytes);
+});
