@@ -6,7 +6,8 @@ use std::fmt::Write;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-const FOLDER: &str = "programs/objects";
+/// Where sources of objects are, and what the names of their objects begin with.
+const FOLDERS: [(&str, &str); 2] = [("programs/objects", ""), ("programs/tools", "tools/")];
 const PROGRAMS: &str = "programs";
 
 fn main() {
@@ -15,15 +16,18 @@ fn main() {
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo gives it"));
     let mut table = String::from("&[\n");
     let compiler = compiler();
-    for source in &sources(FOLDER, ".bpf.c") {
+    for (folder, start) in FOLDERS {
         let Some(compiler) = &compiler else {
             continue;
         };
-        let name = source.file_name().expect("a file").to_string_lossy();
-        let name = name.trim_end_matches(".bpf.c");
-        let object = out.join(format!("{name}.bpf.o"));
-        compile(compiler, source, &object);
-        writeln!(table, "    ({name:?}, include_bytes!({object:?})),").expect("a string");
+        for source in sources(folder, ".bpf.c") {
+            let name = source.file_name().expect("a file").to_string_lossy();
+            let name = name.trim_end_matches(".bpf.c");
+            let object = out.join(format!("{name}.bpf.o"));
+            compile(compiler, &source, &object);
+            let name = format!("{start}{name}");
+            writeln!(table, "    ({name:?}, include_bytes!({object:?})),").expect("a string");
+        }
     }
     table.push_str("]\n");
     std::fs::write(out.join("objects.rs"), table).expect("cargo's own folder");
@@ -70,12 +74,21 @@ fn link(source: &Path, program: &Path) -> bool {
     }
 }
 
+/// What libbpf's headers and ours know the processor by.
+fn processor() -> &'static str {
+    match std::env::var("CARGO_CFG_TARGET_ARCH").as_deref() {
+        Ok("aarch64") => "-D__TARGET_ARCH_arm64",
+        _ => "-D__TARGET_ARCH_x86",
+    }
+}
+
 fn compile(compiler: &str, source: &Path, object: &Path) {
     let status = Command::new(compiler)
         .args([
             "-g", "-O2", "-Wall", "-target", "bpf", "-mcpu=v2", "-c", "-o",
         ])
         .arg(object)
+        .arg(processor())
         // Paths in the objects are the same everywhere.
         .arg("-fdebug-compilation-dir=.")
         .arg(source)

@@ -7,6 +7,7 @@
 
 pub mod assembly;
 pub mod caller;
+pub mod cgroup;
 pub mod objects;
 pub mod pins;
 pub mod program;

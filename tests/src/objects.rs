@@ -1,4 +1,4 @@
-//! Objects compiled from `programs/objects` when these tests were built.
+//! Objects compiled from `programs/objects` and `programs/tools` when these tests were built.
 
 use kscope_bpf::spec::{Spec, read};
 

@@ -162,6 +162,10 @@ fn top_counts_what_the_kernel_counts() {
         runs += row["runs"].as_u64().expect("a number");
         run_time += row["run_time_ns"].as_u64().expect("a number");
         tables += 1;
+        let share = row["cpu_pct"].as_f64().expect("a number");
+        let of_time = row["run_time_ns"].as_f64().expect("a number") * 100.0;
+        let expected = of_time / row["interval_ns"].as_f64().expect("a number");
+        assert!((share - expected).abs() < 0.001, "{share} of {expected}");
         let (seen, per_event) = (row["runs"].as_u64(), row["ns_per_event"].as_u64());
         if let (Some(seen @ 1..), Some(per_event)) = (seen, per_event) {
             let whole = row["run_time_ns"].as_u64().expect("a number");

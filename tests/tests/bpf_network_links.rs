@@ -6,7 +6,6 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
 use std::os::fd::AsFd;
-use std::path::PathBuf;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -17,6 +16,7 @@ use kscope_bpf::{
     Order, Peer, Program, TcFilter, UpdateMode, XdpMode,
 };
 use kscope_tests::assembly::Assembly;
+use kscope_tests::cgroup::Cgroup;
 use kscope_tests::pins::Pins;
 use kscope_tests::{kernel_or_skip, skip};
 
@@ -266,55 +266,6 @@ fn netkit_is_refused_in_words() {
     );
     let text = error.to_string();
     assert!(text.contains("netkit"), "{text}");
-}
-
-/// A cgroup of this process alone, left and removed when dropped.
-struct Cgroup {
-    path: PathBuf,
-    before: PathBuf,
-}
-
-impl Cgroup {
-    fn join(name: &str) -> Result<Cgroup, String> {
-        let mounts = std::fs::read_to_string("/proc/self/mounts").map_err(|e| e.to_string())?;
-        let root = mounts
-            .lines()
-            .filter_map(|line| {
-                let mut words = line.split(' ').skip(1);
-                Some((words.next()?, words.next()?))
-            })
-            .find(|&(_, kind)| kind == "cgroup2")
-            .map(|(path, _)| PathBuf::from(path))
-            .ok_or("cgroup2 is not mounted")?;
-        let own = std::fs::read_to_string("/proc/self/cgroup").map_err(|e| e.to_string())?;
-        let own = own
-            .lines()
-            .find_map(|line| line.strip_prefix("0::/"))
-            .ok_or("this process has no cgroup")?;
-        let path = root.join(name);
-        std::fs::create_dir_all(&path).map_err(|e| e.to_string())?;
-        let cgroup = Cgroup {
-            path,
-            before: root.join(own),
-        };
-        cgroup.enter(&cgroup.path).map_err(|e| e.to_string())?;
-        Ok(cgroup)
-    }
-
-    fn enter(&self, path: &std::path::Path) -> std::io::Result<()> {
-        std::fs::write(path.join("cgroup.procs"), std::process::id().to_string())
-    }
-
-    fn open(&self) -> File {
-        File::open(&self.path).expect("there")
-    }
-}
-
-impl Drop for Cgroup {
-    fn drop(&mut self) {
-        let _ = self.enter(&self.before);
-        let _ = std::fs::remove_dir(&self.path);
-    }
 }
 
 #[test]

@@ -8,6 +8,7 @@ use kscope_sys::{CpuSet, Errno, Kernel, MapCreate, MapFd, MapShape, SharedKernel
 use crate::denial::{Denial, Needs, explain, used_up};
 use crate::error::Error;
 use crate::map::Map;
+use crate::token::{Wanted, missing};
 
 /// What a map is made with that is no number of its description.
 #[derive(Clone, Copy, Debug, Default)]
@@ -208,6 +209,12 @@ fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Error {
                 };
             }
         }
+    }
+    if errno == Errno::PERM
+        && let Some(cause) = missing(kernel, Wanted::Map(spec.kind))
+    {
+        let call = "BPF_MAP_CREATE";
+        return Error::Permission { call, cause };
     }
     let error = explain(
         kernel,

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::path::Path;
 
-use kscope_spec::{MapKind, ProgramType};
+use kscope_spec::{AttachKind, MapKind, ProgramType};
 use kscope_sys::{Errno, Kernel, MapCreate, MapShape, ProgramLoad};
 
 use crate::error::Error;
@@ -26,6 +26,18 @@ pub enum Denial {
     /// The process has the capabilities, but even the smallest program is refused: it runs in a
     /// user namespace, or a seccomp filter or security module stands in between.
     Confined,
+    /// The process has a BPF token, and the BPF file system that it is of does not delegate this.
+    Delegation {
+        /// Where the file system is mounted.
+        path: String,
+        /// What it would have to delegate, as a mount option: `delegate_progs=xdp`.
+        option: String,
+    },
+    /// A BPF token must be made in the user namespace that the BPF file system belongs to.
+    OtherNamespace {
+        /// Where the file system is mounted.
+        path: String,
+    },
     /// The kernel is locked down in this mode, which forbids this.
     Lockdown {
         /// `integrity` or `confidentiality`.
@@ -36,6 +48,9 @@ pub enum Denial {
         /// The file or directory.
         path: String,
     },
+    /// The kernel lets this process load programs at tracepoints, and refuses those that hook
+    /// functions (fentry, fexit, fmod_ret, LSM, freplace).
+    Trampoline,
     /// The kernel allows other programs but refuses this very thing.
     Kernel,
 }
@@ -52,8 +67,19 @@ impl Denial {
                 "run it outside of the container, or let the container use bpf(2); a BPF token \
                  (Linux 6.9) lends it to a user namespace"
             }
+            Denial::Delegation { .. } => {
+                "mount it with that option: who made the namespace sets it with fsconfig(2), with \
+                 CAP_SYS_ADMIN of the first user namespace"
+            }
+            Denial::OtherNamespace { .. } => {
+                "open it (fsopen) inside of the namespace that is to have the token"
+            }
             Denial::Lockdown { .. } => "boot with lockdown=integrity, or without Secure Boot",
             Denial::File { .. } => "run as root",
+            Denial::Trampoline => {
+                "a kprobe, a tracepoint or a typed tracepoint (tp_btf) in its place; a kernel built or \
+                 patched like this lets nobody hook functions"
+            }
             Denial::Kernel => {
                 "nothing by this process: the kernel was built or patched to refuse it, or a \
                  sysctl does (kernel.unprivileged_bpf_disabled does not concern root)"
@@ -75,9 +101,26 @@ impl fmt::Display for Denial {
                 "the capabilities are there, but even an empty program is refused (a user \
                  namespace, seccomp filter or security module confines the process)",
             ),
+            Denial::Delegation { path, option } => {
+                write!(
+                    f,
+                    "the BPF file system at {path} does not delegate it ({option})"
+                )
+            }
+            Denial::OtherNamespace { path } => write!(
+                f,
+                "the BPF file system at {path} belongs to another user namespace"
+            ),
             Denial::Lockdown { mode } => write!(f, "the kernel is locked down ({mode})"),
             Denial::File { path } => write!(f, "{path} is closed to this user"),
-            Denial::Kernel => f.write_str("the kernel refuses this to everyone, root included"),
+            Denial::Trampoline => f.write_str(
+                "the kernel refuses programs that hook functions, although it lets this process load \
+                 tracing programs of other types",
+            ),
+            Denial::Kernel => f.write_str(
+                "the process has the capabilities and may load other programs, but the kernel, or a \
+                 security module of it, refuses this to everyone, root included",
+            ),
         }
     }
 }
@@ -166,10 +209,30 @@ impl Needs {
 
 /// Loads `r0 = 0; exit` as a socket filter: what every process with CAP_BPF may do.
 pub(crate) fn smallest_program(kernel: &dyn Kernel) -> Result<(), Errno> {
-    const SOCKET_FILTER: u32 = 1;
+    smallest(kernel, ProgramType::SocketFilter)
+}
+
+/// Tells whether the kernel refuses to hook functions alone: whether it takes a program at a raw
+/// tracepoint, which needs the same capabilities.
+pub(crate) fn trampolines(kernel: &dyn Kernel, attach: &AttachKind) -> Option<Denial> {
+    let hooks = matches!(
+        attach,
+        AttachKind::FunctionEntry(_)
+            | AttachKind::FunctionExit(_)
+            | AttachKind::FunctionSession(_)
+            | AttachKind::ModifyReturn(_)
+            | AttachKind::Lsm(_)
+            | AttachKind::LsmCgroup(_)
+            | AttachKind::Extension(_)
+    );
+    let traces = hooks && smallest(kernel, ProgramType::RawTracepoint).is_ok();
+    traces.then_some(Denial::Trampoline)
+}
+
+fn smallest(kernel: &dyn Kernel, kind: ProgramType) -> Result<(), Errno> {
     let insns = [0xb7, 0, 0, 0, 0, 0, 0, 0, 0x95, 0, 0, 0, 0, 0, 0, 0];
     let load = ProgramLoad {
-        kind: SOCKET_FILTER,
+        kind: kind as u32,
         name: "kscope_probe",
         insns: &insns,
         license: "GPL",

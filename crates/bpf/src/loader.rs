@@ -25,6 +25,7 @@ use crate::late::SymbolResolver;
 use crate::map::Map;
 use crate::object_btf::LoadedBtf;
 use crate::program::{Program, ProgramError};
+use crate::token::{Token, USUAL};
 use externs::Externs;
 pub use global::{Global, GlobalValue};
 use kconfig::KernelConfig;
@@ -35,6 +36,7 @@ use object::{MapState, ProgramState};
 use program::Filling;
 
 /// Makes kernel objects of a [`Spec`].
+#[derive(Clone)]
 pub struct Loader<'a> {
     kernel: SharedKernel,
     btf: Option<&'a Btf>,
@@ -55,6 +57,8 @@ pub struct Loader<'a> {
     extended: HashMap<String, Program>,
     config: Option<Vec<u8>>,
     stop: Option<&'a dyn Fn() -> bool>,
+    /// Whether a BPF token is looked for where the kernel refuses.
+    finds_token: bool,
 }
 
 impl fmt::Debug for Loader<'_> {
@@ -87,7 +91,23 @@ impl<'a> Loader<'a> {
             extended: HashMap::new(),
             config: None,
             stop: None,
+            finds_token: true,
         }
+    }
+
+    /// Gives the BPF token to create everything with. Without this one is made of `/sys/fs/bpf`
+    /// where the kernel refuses to load without.
+    #[must_use]
+    pub fn token(mut self, token: &Token) -> Loader<'a> {
+        self.kernel = token.kernel();
+        self
+    }
+
+    /// Loads without a BPF token, even where there would be one.
+    #[must_use]
+    pub fn without_token(mut self) -> Loader<'a> {
+        self.finds_token = false;
+        self
     }
 
     /// Gives the running kernel's types, so that they are not read again. Without this they are
@@ -232,6 +252,17 @@ impl<'a> Loader<'a> {
     /// if [`Loader::all_or_nothing`] was asked; where the loader was told of a program or variable
     /// that is not there; [`Error::Interrupted`] where [`Loader::stop`] says so.
     pub fn load(&self, spec: &Spec) -> Result<Object, Error> {
+        let loaded = self.load_once(spec);
+        if !self.finds_token || self.kernel.delegated().is_some() || !is_refused(&loaded) {
+            return loaded;
+        }
+        match Token::create(&self.kernel, USUAL) {
+            Ok(token) => self.clone().token(&token).load_once(spec),
+            Err(_) => loaded,
+        }
+    }
+
+    fn load_once(&self, spec: &Spec) -> Result<Object, Error> {
         let chosen = self.chosen(spec)?;
         let (local, malformed) = match local_types(spec) {
             Ok(local) => (local, None),
@@ -334,6 +365,18 @@ impl<'a> Loader<'a> {
             }
         };
         Ok(spec.programs.iter().map(chosen).collect())
+    }
+}
+
+/// Tells whether anything was refused for want of permission.
+fn is_refused(loaded: &Result<Object, Error>) -> bool {
+    let refused = |error: &Error| matches!(error, Error::Permission { .. });
+    match loaded {
+        Err(error) => refused(error),
+        Ok(object) => {
+            object.failures().any(|failed| refused(&failed.error))
+                || object.map_failures().any(|(_, error)| refused(error))
+        }
     }
 }
 

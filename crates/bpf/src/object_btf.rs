@@ -10,6 +10,7 @@ use kscope_spec::{ProgramSpec, SourceText, Spec};
 use kscope_sys::{BtfLoad, Errno, Kernel};
 
 use crate::error::Error;
+use crate::token::{Wanted, missing};
 pub(crate) use fit::Takes;
 
 /// One blob for a whole object, and for each program the records that point into it.
@@ -104,6 +105,12 @@ impl ObjectBtf {
             log: None,
         };
         kernel.btf_load(load).map_err(|errno| {
+            if errno == Errno::PERM
+                && let Some(cause) = missing(kernel, Wanted::Types)
+            {
+                let call = "BPF_BTF_LOAD";
+                return Error::Permission { call, cause };
+            }
             let mut log = vec![0; 1 << 16];
             let again = BtfLoad {
                 bytes: &self.blob,

@@ -312,6 +312,7 @@ mod tests {
             &["65536", "ulimit -l"],
         );
         check(denied(Denial::Kernel), &["everyone", "kscope doctor"]);
+        check(denied(Denial::Trampoline), &["functions", "tp_btf"]);
         let path = "/sys/kernel/btf/vmlinux".to_owned();
         check(
             RuntimeError::NoTypes { path },

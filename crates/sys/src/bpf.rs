@@ -168,6 +168,8 @@ pub enum Bpf<'a> {
     ProgramQuery(ProgramQuery<'a>),
     /// `BPF_ITER_CREATE`. Answer: `Reply::Fd`.
     IterCreate { link: BorrowedFd<'a> },
+    /// `BPF_TOKEN_CREATE`. Answer: `Reply::Fd`.
+    TokenCreate { bpffs: BorrowedFd<'a> },
     /// `BPF_ENABLE_STATS` for run time; in force while the descriptor lives. Answer: `Reply::Fd`.
     EnableStats,
 }
@@ -324,6 +326,7 @@ impl Bpf<'_> {
             Bpf::BtfInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
             Bpf::LinkCreate(_) => "BPF_LINK_CREATE",
             Bpf::IterCreate { .. } => "BPF_ITER_CREATE",
+            Bpf::TokenCreate { .. } => "BPF_TOKEN_CREATE",
             Bpf::EnableStats => "BPF_ENABLE_STATS",
         }
     }
@@ -485,6 +488,7 @@ impl Bpf<'_> {
             Bpf::ProgramDetach(detach) => detach.attr(),
             Bpf::ProgramQuery(query) => query.attr()?,
             Bpf::IterCreate { link } => Attr::new(33, 8).fd(0, *link),
+            Bpf::TokenCreate { bpffs } => Attr::new(36, 8).fd(4, *bpffs),
             Bpf::EnableStats => Attr::new(32, 4),
         })
     }

@@ -71,6 +71,8 @@ pub enum Call<'a> {
     InterfaceIndex(&'a CStr),
     /// Reads a whole small file, for example in sysfs. Answer: [`Reply::Bytes`].
     ReadFile(&'a Path),
+    /// Opens a directory, for what takes one as a descriptor. Answer: [`Reply::Fd`].
+    OpenDirectory(&'a Path),
     /// Maps a whole file of sysfs read-only. Answer: [`Reply::Mapping`]; `ENODEV` or `EINVAL`
     /// where it cannot be mapped.
     MapFile(&'a Path),
@@ -117,6 +119,7 @@ impl Call<'_> {
             Call::SocketProgram { .. } => "setsockopt",
             Call::Netlink(_) => "netlink",
             Call::InterfaceIndex(_) => "if_nametoindex",
+            Call::OpenDirectory(_) => "open",
             Call::Identity(_) => "stat",
             Call::Mount { .. } => "mount",
             Call::RaiseMemlock => "setrlimit",

@@ -15,6 +15,7 @@ use crate::errno::Errno;
 use crate::map_fd::MapFd;
 use crate::mapping::{Mapping, MemoryRequest};
 use crate::perf::{PerfEvent, PerfIoctl};
+use crate::token::Delegated;
 
 /// A kernel that several owners call.
 pub type SharedKernel = Arc<dyn Kernel>;
@@ -25,6 +26,7 @@ mod sealed {
     pub trait Sealed {}
     impl Sealed for crate::real::RealKernel {}
     impl Sealed for crate::fake::FakeKernel {}
+    impl Sealed for crate::token::TokenKernel {}
 }
 
 /// Who answers system calls: the running kernel, or a test in its place.
@@ -35,6 +37,11 @@ pub trait Kernel: sealed::Sealed + Send + Sync {
     ///
     /// The error number that the kernel gave; `EINVAL` too where a buffer does not fit its map.
     fn call(&self, call: Call<'_>) -> Result<Reply, Errno>;
+
+    /// Gives what the BPF token stands for that goes along with every call; none where none does.
+    fn delegated(&self) -> Option<&Delegated> {
+        None
+    }
 }
 
 impl fmt::Debug for dyn Kernel + '_ {
@@ -210,6 +217,16 @@ impl dyn Kernel + '_ {
     /// Makes a readable file of an iterator link.
     pub fn iter_create(&self, link: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         self.fd(Call::Bpf(Bpf::IterCreate { link }))
+    }
+
+    /// Opens a directory.
+    pub fn open_directory(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.fd(Call::OpenDirectory(path))
+    }
+
+    /// Makes a token of a BPF file system that delegates something.
+    pub fn token_create(&self, bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::TokenCreate { bpffs }))
     }
 
     /// Counts run time of all programs while the descriptor lives.

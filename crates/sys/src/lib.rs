@@ -19,6 +19,7 @@ mod perf;
 mod perf_ring;
 mod real;
 mod ring;
+mod token;
 mod user_ring;
 mod values;
 
@@ -42,5 +43,6 @@ pub use perf::{PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling};
 pub use perf_ring::{PerfRecord, PerfRing};
 pub use real::{RealKernel, real_kernel};
 pub use ring::{RingConsumer, RingRound};
+pub use token::{Delegated, TokenKernel};
 pub use user_ring::RingProducer;
 pub use values::MapValues;

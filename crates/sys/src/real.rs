@@ -82,6 +82,14 @@ impl Kernel for RealKernel {
                 }
             }
             Call::ReadFile(path) => read_file(path).map(Reply::Bytes),
+            Call::OpenDirectory(path) => {
+                let file = File::open(path).map_err(|e| Errno::from_io(&e))?;
+                match file.metadata() {
+                    Ok(meta) if meta.is_dir() => Ok(Reply::Fd(file.into())),
+                    Ok(_) => Err(Errno::NOTDIR),
+                    Err(e) => Err(Errno::from_io(&e)),
+                }
+            }
             Call::Identity(path) => {
                 let meta = std::fs::metadata(path).map_err(|e| Errno::from_io(&e))?;
                 let dev = meta.dev();
@@ -236,6 +244,7 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         | Bpf::BtfLoad(_)
         | Bpf::LinkCreate(_)
         | Bpf::IterCreate { .. }
+        | Bpf::TokenCreate { .. }
         | Bpf::EnableStats => Reply::Fd(new_fd(outcome?)?),
         Bpf::BtfInfo { .. } => {
             outcome?;

@@ -213,3 +213,25 @@ fn a_limit_counts_where_what_is_larger_is_refused() {
     check(64 << 10, true, true, None);
     check(u64::MAX, false, true, None);
 }
+
+#[test]
+fn functions_may_be_what_is_refused() {
+    let check = |raw: bool, attach: AttachKind, expected: Option<Denial>| {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::ProgramLoad(load)) => {
+                assert_eq!(load.kind, ProgramType::RawTracepoint as u32);
+                match raw {
+                    true => FakeKernel::object(),
+                    false => Err(Errno::PERM),
+                }
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(trampolines(&fake, &attach), expected);
+    };
+    let entry = || AttachKind::FunctionEntry("vfs_read".to_owned());
+    check(true, entry(), Some(Denial::Trampoline));
+    check(false, entry(), None);
+    let typed = AttachKind::RawTracepointBtf("sched_switch".to_owned());
+    check(true, typed, None);
+}

@@ -6,10 +6,11 @@ use kscope_spec::core::{POISON, Relocated};
 use kscope_spec::{ExternId, MapId, ProgramSpec, Spec};
 use kscope_sys::{Errno, Kernel};
 
-use crate::denial::{Denial, Needs, cause, no_secrets, used_up};
+use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
 use crate::error::{Absent, Error};
 use crate::log::VerifierLog;
 use crate::patch::{NO_FUNCTION, NO_MAP};
+use crate::token::{Wanted, missing};
 
 /// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
 /// a smaller one to begin with would cost the verifier another walk.
@@ -46,6 +47,14 @@ impl Refused<'_> {
         let needs = Needs::of(self.program.kind);
         // The verifier says EACCES, and seldom EPERM, of programs as well.
         let denial = (self.errno == Errno::PERM).then(|| cause(self.kernel, needs));
+        if denial.is_some()
+            && let Some(cause) = missing(self.kernel, Wanted::Program(self.program))
+        {
+            return Error::Permission {
+                call: "BPF_PROG_LOAD",
+                cause,
+            };
+        }
         if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
             return Error::Permission {
                 call: "BPF_PROG_LOAD",
@@ -72,7 +81,9 @@ impl Refused<'_> {
             },
             Some(cause) => Error::Permission {
                 call: "BPF_PROG_LOAD",
-                cause: used_up(self.kernel).unwrap_or(cause),
+                cause: used_up(self.kernel)
+                    .or_else(|| trampolines(self.kernel, &self.program.attach))
+                    .unwrap_or(cause),
             },
             None => self.silent(),
         }

@@ -12,12 +12,16 @@ use crate::error::Failure;
 pub(crate) struct Listing {
     schema: Arc<Schema>,
     rows: Vec<Row>,
+    /// Which columns hold decimals: rows know integers alone.
+    decimals: Vec<usize>,
 }
 
 /// What a column holds.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Holds {
     Number,
+    /// A number with digits after the point, given as text.
+    Decimal,
     Text,
     List,
 }
@@ -28,7 +32,7 @@ impl Listing {
         let column = |&(name, holds): &(&str, Holds)| Column {
             name: name.to_owned(),
             ty: match holds {
-                Holds::Number => DataType::Int {
+                Holds::Number | Holds::Decimal => DataType::Int {
                     bytes: 8,
                     signed: false,
                 },
@@ -38,7 +42,12 @@ impl Listing {
             unit: None,
             doc: String::new(),
         };
+        let decimals = columns
+            .iter()
+            .enumerate()
+            .filter(|(_, (_, holds))| matches!(holds, Holds::Decimal));
         Listing {
+            decimals: decimals.map(|(at, _)| at).collect(),
             schema: Arc::new(Schema {
                 name: name.to_owned(),
                 version: 1,
@@ -91,17 +100,38 @@ impl Listing {
     }
 
     fn print_json(self) -> Result<(), Failure> {
-        let mut data = Vec::new();
+        let mut text = String::new();
         let mut view = RowJsonView::default();
         for row in self.rows {
+            let quoted = decimals(&self.schema, &self.decimals, &row);
             let output = Output::Row {
                 schema: Arc::clone(&self.schema),
                 row,
             };
-            view.write(&output, &mut data)?;
+            let mut line = Vec::new();
+            view.write(&output, &mut line)?;
+            let mut line = String::from_utf8_lossy(&line).into_owned();
+            for (name, value) in quoted {
+                // Inside of another string the quotation marks would have backslashes.
+                let member = format!("\"{name}\":\"{value}\"");
+                line = line.replacen(&member, &format!("\"{name}\":{value}"), 1);
+            }
+            text.push_str(&line);
         }
-        Ok(say(String::from_utf8_lossy(&data))?)
+        Ok(say(text)?)
     }
+}
+
+/// Gives the decimals of a row with the names of their columns.
+fn decimals(schema: &Schema, columns: &[usize], row: &Row) -> Vec<(String, String)> {
+    let found = columns.iter().filter_map(|&at| {
+        let (column, value) = (schema.columns.get(at)?, row.values.get(at)?);
+        match value {
+            Value::Text(text) => Some((column.name.clone(), text.clone())),
+            _ => None,
+        }
+    });
+    found.collect()
 }
 
 /// Text without characters that move the cursor.

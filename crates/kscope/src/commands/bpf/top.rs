@@ -213,7 +213,7 @@ fn table(
             ("name", Holds::Text),
             ("events_per_s", Holds::Number),
             ("ns_per_event", Holds::Number),
-            ("cpu_pct", Holds::Text),
+            ("cpu_pct", Holds::Decimal),
             ("runs", Holds::Number),
             ("run_time_ns", Holds::Number),
             ("interval_ns", Holds::Number),
