@@ -210,9 +210,8 @@ fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Error {
             }
         }
     }
-    if errno == Errno::PERM
-        && let Some(cause) = missing(kernel, Wanted::Map(spec.kind))
-    {
+    let undelegated = || missing(kernel, Wanted::Map(spec.kind));
+    if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
         let call = "BPF_MAP_CREATE";
         return Error::Permission { call, cause };
     }

@@ -105,9 +105,8 @@ impl ObjectBtf {
             log: None,
         };
         kernel.btf_load(load).map_err(|errno| {
-            if errno == Errno::PERM
-                && let Some(cause) = missing(kernel, Wanted::Types)
-            {
+            let undelegated = || missing(kernel, Wanted::Types);
+            if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
                 let call = "BPF_BTF_LOAD";
                 return Error::Permission { call, cause };
             }

@@ -47,9 +47,8 @@ impl Refused<'_> {
         let needs = Needs::of(self.program.kind);
         // The verifier says EACCES, and seldom EPERM, of programs as well.
         let denial = (self.errno == Errno::PERM).then(|| cause(self.kernel, needs));
-        if denial.is_some()
-            && let Some(cause) = missing(self.kernel, Wanted::Program(self.program))
-        {
+        let undelegated = || missing(self.kernel, Wanted::Program(self.program));
+        if let Some(cause) = denial.as_ref().and_then(|_| undelegated()) {
             return Error::Permission {
                 call: "BPF_PROG_LOAD",
                 cause,
