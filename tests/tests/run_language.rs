@@ -466,8 +466,24 @@ fn what_is_told_beside_the_output() {
         ],
         0,
         "\n\n@a[1]: 1\n@a[2]: 2\n",
-        "WARNING: map @a was full: 1 updates were lost; raise max_map_keys in the config block",
+        "stdin:1:61-70: WARNING: Map full; can't update element. Try increasing max_map_keys config or \
+         manually setting the max entries in a map declaration e.g. `let @a = hash(5000)`\n\
+         Additional Info - helper: map_update_elem, retcode: -7\n\
+         config = { max_map_keys = 2 } begin { @a[1] = 1; @a[2] = 2; @a[3] = 3; }\n                                                            ~~~~~~~~~",
     );
+    // Places and texts are those that bpftrace 0.27.1 prints.
+    let full = "config = { max_map_keys = 1 } begin { @a[1] = count(); @a[2] = count(); @c[1]++; \
+                @c[2]++; @e[1] += 3; @e[2] += 7; clear(@a); clear(@c); clear(@e); }";
+    let failed = |column: u32| {
+        format!(
+            "{{\"type\": \"helper_error\", \"msg\": \"Argument list too long\", \
+             \"helper\": \"map_update_elem\", \"retcode\": -7, \"filename\": \"stdin\", \
+             \"line\": 1, \"col\": {column}}}\n"
+        )
+    };
+    let attached = "{\"type\": \"attached_probes\", \"count\": 1, \"data\": {\"probes\": 1}}\n";
+    let expected = [attached, &failed(64), &failed(82), &failed(103)].concat();
+    check_run(&["run", "-f", "json", "-e", full], 0, &expected, "");
     check_run(
         &["run", "-e", "config = { nosuch = 1 } begin { }"],
         1,

@@ -359,9 +359,19 @@ fn tell_summary(summary: &kscope_runtime::Summary) {
             summary.lost_stacks
         ));
     }
-    for (map, refused) in &summary.full_maps {
+    // What has been told one by one is not told again.
+    for map in summary
+        .full_maps
+        .iter()
+        .filter(|map| map.told < map.refused)
+    {
+        let above = match map.told {
+            0 => String::new(),
+            told => format!(" ({told} of them are told above)"),
+        };
         tell(format_args!(
-            "WARNING: map {map} was full: {refused} updates were lost; raise max_map_keys in the config block"
+            "WARNING: map {} was full: {} updates were lost{above}; raise max_map_keys in the config block",
+            map.name, map.refused
         ));
     }
 }

@@ -102,6 +102,8 @@ pub struct HelperFailure {
     pub name: String,
     /// What it returned: a negative errno.
     pub code: i32,
+    /// That errno's text, which JSON has in place of the message.
+    pub error: String,
 }
 
 /// A map with its entries in the order they are printed in.

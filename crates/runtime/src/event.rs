@@ -60,6 +60,16 @@ impl Sites {
         Sites { sites }
     }
 
+    /// Gives the places that update maps, with the maps' numbers, in the order of their counters.
+    pub(crate) fn updates(&self) -> impl Iterator<Item = (u32, Arc<Place>)> + '_ {
+        self.sites.iter().filter_map(|prepared| {
+            let SiteKind::MapFull { map } = prepared.site.kind else {
+                return None;
+            };
+            Some((map, prepared.place.clone()))
+        })
+    }
+
     /// Decodes one event. Bytes that are no event of the script give [`Event::Unknown`].
     pub(crate) fn decode(&self, bytes: &[u8], resolve: &dyn Resolve) -> Event {
         let number = bytes.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok());
@@ -129,8 +139,10 @@ impl Sites {
                     _ => 0,
                 })
             }
-            // The compiler refuses these as long as nothing runs them.
-            SiteKind::Cat { .. } | SiteKind::System { .. } => Event::Unknown,
+            // They send nothing, and scripts with these are refused.
+            SiteKind::MapFull { .. } | SiteKind::Cat { .. } | SiteKind::System { .. } => {
+                Event::Unknown
+            }
         }
     }
 

@@ -30,9 +30,13 @@ pub(crate) fn read(
     let Some(key_type) = &plan.key else {
         let bytes = map.lookup(&SCALAR_KEY)?.unwrap_or_default();
         let set = bytes.iter().any(|byte| *byte != 0);
+        // What nobody set names no stack that could be read.
+        if !set && moment == Moment::End {
+            return Ok(None);
+        }
         let value = decode_map_value(&plan.value, &without_marks(plan, &bytes), resolve);
         // An array always has a value; a histogram needs a bucket to be shown.
-        if !set && (moment == Moment::End || matches!(value, Value::Histogram(_))) {
+        if !set && matches!(value, Value::Histogram(_)) {
             return Ok(None);
         }
         if matches!(value, Value::None) {

@@ -25,6 +25,7 @@ use crate::fit;
 use crate::maps::{self, Moment};
 use crate::options::Options;
 use crate::prepare;
+use crate::refusals::{FullMap, Refusals};
 use crate::resolve::Resolver;
 use crate::target::Target;
 
@@ -33,6 +34,8 @@ const BUSY_WAIT: Duration = Duration::from_millis(5);
 const IDLE_WAIT: Duration = Duration::from_millis(50);
 /// How often losses are looked for.
 const LOSS_PERIOD: Duration = Duration::from_secs(1);
+/// How often updates that full maps refused are looked for.
+const REFUSAL_PERIOD: Duration = Duration::from_millis(200);
 /// Bytes of a CPU's perf buffer where the script does not say.
 const PERF_BUFFER_BYTES: usize = 4 << 20;
 const PAGE: usize = 4096;
@@ -94,8 +97,8 @@ pub struct Summary {
     pub lost_events: u64,
     /// Stacks that the kernel could not keep, or did not give back.
     pub lost_stacks: u64,
-    /// Maps that were full, by name, with the number of refused updates.
-    pub full_maps: Vec<(String, u64)>,
+    /// Maps that were full, in the plan's order.
+    pub full_maps: Vec<FullMap>,
 }
 
 /// A script loaded on a kernel.
@@ -114,6 +117,7 @@ pub struct Session {
     /// Whether `end` runs or has run.
     ending: bool,
     lost_reported: u64,
+    refusals: Refusals,
     probes: u64,
     strict: bool,
 }
@@ -207,6 +211,7 @@ impl Session {
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel)?;
         let sites = Sites::new(&plan, &name, &spec, &source);
+        let refusals = Refusals::new(sites.updates(), !strict);
         let probes = plan
             .probes
             .iter()
@@ -225,6 +230,7 @@ impl Session {
             exit: None,
             ending: false,
             lost_reported: 0,
+            refusals,
             probes,
             strict,
         };
@@ -329,6 +335,7 @@ impl Session {
     ) -> Result<Stop, Error> {
         let mut wait = BUSY_WAIT;
         let mut losses = Instant::now();
+        let mut refusals = Instant::now();
         loop {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
@@ -361,6 +368,10 @@ impl Session {
             } else {
                 (wait * 2).min(IDLE_WAIT)
             };
+            if refusals.elapsed() >= REFUSAL_PERIOD {
+                refusals = Instant::now();
+                self.report_refusals(sink)?;
+            }
             if losses.elapsed() >= LOSS_PERIOD {
                 losses = Instant::now();
                 self.report_losses(sink)?;
@@ -383,6 +394,7 @@ impl Session {
         self.ending = true;
         self.run_once(&Attach::End)?;
         self.drain(sink)?;
+        self.report_refusals(sink)?;
         self.report_losses(sink)?;
         sink.output(Output::End).map_err(Error::Output)?;
         if self.plan.config.print_maps_on_exit {
@@ -581,18 +593,18 @@ impl Session {
         Ok(())
     }
 
+    fn report_refusals(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
+        let mut refusals = std::mem::take(&mut self.refusals);
+        let looked = refusals.look(|counter| self.counter(counter), sink);
+        self.refusals = refusals;
+        looked
+    }
+
     fn summary(&self) -> Result<Summary, Error> {
-        let mut full_maps = Vec::new();
-        for (index, map) in self.plan.maps.iter().enumerate() {
-            let refused = self.counter(Counter::MapFull(index as u32))?;
-            if refused > 0 {
-                full_maps.push((format!("@{}", map.name), refused));
-            }
-        }
         Ok(Summary {
             lost_events: self.counter(Counter::LostEvents)?,
             lost_stacks: self.counter(Counter::LostStacks)? + self.unread_stacks.get(),
-            full_maps,
+            full_maps: self.refusals.maps(&self.plan),
         })
     }
 }

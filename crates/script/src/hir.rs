@@ -277,6 +277,8 @@ pub enum StmtKind {
         key: Option<Expr>,
         /// What is added; none for `count()`.
         value: Option<Expr>,
+        /// Where the function is called.
+        call: Span,
     },
     /// Sends an event to user space: `printf`, `print`, `time`, `clear`, `exit`, …
     Emit {

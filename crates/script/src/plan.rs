@@ -87,7 +87,8 @@ pub enum Counter {
     LostEvents,
     /// Stacks the kernel could not store.
     LostStacks,
-    /// Updates of the map (its index in [`Plan::maps`]) refused because it was full.
+    /// Updates refused because the map was full, of one of the places that make them: its number
+    /// among the sites of [`SiteKind::MapFull`].
     MapFull(u32),
 }
 
@@ -98,7 +99,7 @@ impl Counter {
         match self {
             Counter::LostEvents => 0,
             Counter::LostStacks => 1,
-            Counter::MapFull(map) => 2 + map,
+            Counter::MapFull(place) => 2 + place,
         }
     }
 }
@@ -140,6 +141,11 @@ pub enum SiteKind {
     RuntimeError {
         /// What failed.
         message: Arc<str>,
+    },
+    /// A place that updates a map. It sends nothing: where the map is full, a [`Counter`] counts.
+    MapFull {
+        /// Index in [`Plan::maps`].
+        map: u32,
     },
     /// `print(value)` of any value but a map: one field.
     Print,

@@ -111,7 +111,9 @@ fn write_failure(line: &mut Vec<u8>, failure: &RuntimeFailure) {
         "runtime_error"
     };
     write_display(line, &format_args!("{{\"type\": \"{kind}\", \"msg\": "));
-    write_string(line, failure.message.as_bytes());
+    let helper = failure.helper.as_ref();
+    let message = helper.map_or(&failure.message, |helper| &helper.error);
+    write_string(line, message.as_bytes());
     if let Some(helper) = &failure.helper {
         line.extend_from_slice(b", \"helper\": ");
         write_string(line, helper.name.as_bytes());

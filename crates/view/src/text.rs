@@ -83,7 +83,7 @@ fn write_message(data: &mut Vec<u8>, place: &Place, severity: &str, message: &[u
 
 fn write_failure(data: &mut Vec<u8>, failure: &RuntimeFailure) {
     let mut message = failure.message.clone();
-    if let Some(HelperFailure { name, code }) = &failure.helper {
+    if let Some(HelperFailure { name, code, .. }) = &failure.helper {
         message += &format!("\nAdditional Info - helper: {name}, retcode: {code}");
     }
     write_message(data, &failure.place, "WARNING", message.as_bytes());

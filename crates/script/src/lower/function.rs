@@ -208,7 +208,7 @@ impl Lower<'_> {
 
     /// Counts a loss.
     pub(super) fn count(&mut self, counter: Counter) {
-        let map = self.tables.counters(self.program);
+        let map = self.tables.counters();
         let key = self.index_key(counter.index());
         let (absent, present, found) = self.lookup(map, key);
         self.enter(present);

@@ -4,7 +4,7 @@ use kscope_rows::MapValueType;
 use kscope_spec::{MapId, MapKind as KernelKind, MapSpec, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
-use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation, map_full};
+use super::{NO_PREALLOC, PREALLOC_LIMIT, is_aggregation};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, Map, MapKind, MapRef};
 use crate::ir::{BinOp, Block, Cond, Pointer, Ty, Value};
@@ -132,7 +132,13 @@ impl Lower<'_> {
     }
 
     /// `@m = value`, `@m[key] = value`.
-    pub(super) fn set_map(&mut self, map: MapRef, key: Option<&Expr>, value: &Expr) -> Result<()> {
+    pub(super) fn set_map(
+        &mut self,
+        map: MapRef,
+        key: Option<&Expr>,
+        value: &Expr,
+        span: Span,
+    ) -> Result<()> {
         let (info, id) = self.map_info(map);
         let per_cpu_scalar = key.is_none() && is_per_cpu(info);
         let Some(key) = key else {
@@ -159,7 +165,7 @@ impl Lower<'_> {
         };
         let key = self.key(map, key)?;
         let value = self.padded_value(value)?;
-        self.update(map, key, value, ANY);
+        self.update(map, key, value, ANY, span);
         Ok(())
     }
 
@@ -181,15 +187,20 @@ impl Lower<'_> {
     }
 
     /// Updates an entry, and counts it where the map is full.
-    fn update(&mut self, map: MapRef, key: Place, value: Place, flags: i64) {
+    fn update(&mut self, map: MapRef, key: Place, value: Place, flags: i64, span: Span) {
         let result = self.try_update(map, key, value, flags);
         let zero = self.b.constant(0);
         let full = self.b.block();
         let end = self.b.block();
         self.b.branch(Cond::Eq, result, zero, end, full);
         self.enter(full);
-        self.count(map_full(map));
+        self.count_refused(map, span);
         self.join(end);
+    }
+
+    fn count_refused(&mut self, map: MapRef, span: Span) {
+        let counter = self.tables.map_full(map, span);
+        self.count(counter);
     }
 
     fn try_update(&mut self, map: MapRef, key: Place, value: Place, flags: i64) -> Value {
@@ -204,7 +215,7 @@ impl Lower<'_> {
 
     /// Finds the entry of a key, or makes one of zeros; goes on where it is there with its place, and gives
     /// the block, not yet sealed, that is reached where the map is full.
-    fn find_or_insert(&mut self, map: MapRef, key: Place) -> (Place, Block) {
+    fn find_or_insert(&mut self, map: MapRef, key: Place, span: Span) -> (Place, Block) {
         let (info, id) = self.map_info(map);
         let size = padded_size(&info.value);
         let (absent, present, found) = self.lookup(id, key);
@@ -226,7 +237,7 @@ impl Lower<'_> {
         let value = self.b.non_null(found);
         self.b.jump_with(have, vec![value]);
         self.enter(missing);
-        self.count(map_full(map));
+        self.count_refused(map, span);
         self.b.jump(full);
 
         self.enter(have);
@@ -286,7 +297,7 @@ impl Lower<'_> {
         let kind = info.value.clone();
         let scalar = key.is_none();
         let (place, otherwise) = match key {
-            Some(key) => self.find_or_insert(map, key),
+            Some(key) => self.find_or_insert(map, key, span),
             None => self.per_cpu_entry(id),
         };
         if scalar && set_word(&kind).is_none() {
@@ -617,7 +628,7 @@ impl Lower<'_> {
                 let key = self.key(map, key)?;
                 let zero = self.b.constant(0);
                 self.b.write(result, zero);
-                let (place, full) = self.find_or_insert(map, key);
+                let (place, full) = self.find_or_insert(map, key, span);
                 (place, Some(full))
             }
         };

@@ -208,6 +208,24 @@ impl Tables {
         SiteId((program.sites.len() + index) as u32)
     }
 
+    /// Finds or adds the place of an update, and gives the counter of those that are refused.
+    pub(crate) fn map_full(&mut self, map: MapRef, span: Span) -> Counter {
+        let kind = SiteKind::MapFull { map: map.0 };
+        let places = self.messages.iter();
+        let mut places = places.filter(|site| matches!(site.kind, SiteKind::MapFull { .. }));
+        let count = places.clone().count();
+        let known = places.position(|site| site.kind == kind && site.span == span);
+        if known.is_none() {
+            self.messages.push(Site {
+                kind,
+                fields: Vec::new(),
+                size: EVENT_HEADER,
+                span,
+            });
+        }
+        Counter::MapFull(known.unwrap_or(count) as u32)
+    }
+
     /// Gives a site of the script or of a message.
     pub(crate) fn site<'a>(&'a self, program: &'a Program, site: SiteId) -> &'a Site {
         let index = site.0 as usize;
@@ -233,12 +251,12 @@ impl Tables {
     }
 
     /// Gives the map of loss counters.
-    pub(crate) fn counters(&mut self, program: &Program) -> MapId {
+    pub(crate) fn counters(&mut self) -> MapId {
         if let Some(map) = self.service.counters {
             return map;
         }
-        let entries = LOST_COUNTERS + program.maps.len() as u32;
-        let spec = service_map("counters", MapKind::PerCpuArray, 4, 8, entries);
+        // One more for each place that updates a map, when all probes are lowered.
+        let spec = service_map("counters", MapKind::PerCpuArray, 4, 8, LOST_COUNTERS);
         let map = self.add_map(spec);
         self.service.counters = Some(map);
         map
@@ -329,6 +347,11 @@ impl Tables {
         if let Some(EventMap::Ring(map)) = self.service.events {
             self.maps[map.0 as usize].max_entries = ring_size(program, self.busy);
         }
+        if let Some(map) = self.service.counters {
+            let places = self.messages.iter();
+            let places = places.filter(|site| matches!(site.kind, SiteKind::MapFull { .. }));
+            self.maps[map.0 as usize].max_entries += places.count() as u32;
+        }
         let maps = program
             .maps
             .iter()
@@ -412,9 +435,4 @@ fn service_map(name: &str, kind: MapKind, key: u32, value: u32, entries: u32) ->
 /// Says whether the value is an aggregation.
 fn is_aggregation(value: &MapValueType) -> bool {
     !matches!(value, MapValueType::Plain(_))
-}
-
-/// Gives the counter of a full map.
-fn map_full(map: MapRef) -> Counter {
-    Counter::MapFull(map.0)
 }

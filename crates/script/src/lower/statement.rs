@@ -35,10 +35,15 @@ impl Lower<'_> {
         match &statement.kind {
             StmtKind::Expr(expr) => self.effect(expr),
             StmtKind::SetVar(var, value) => self.set_var(*var, value),
-            StmtKind::SetMap { map, key, value } => self.set_map(*map, key.as_ref(), value),
-            StmtKind::Update { map, key, value } => {
-                self.update_map(*map, key.as_ref(), value.as_ref(), statement.span)
+            StmtKind::SetMap { map, key, value } => {
+                self.set_map(*map, key.as_ref(), value, statement.span)
             }
+            StmtKind::Update {
+                map,
+                key,
+                value,
+                call,
+            } => self.update_map(*map, key.as_ref(), value.as_ref(), *call),
             StmtKind::Emit { site, args } => self.emit(*site, args),
             StmtKind::If {
                 condition,

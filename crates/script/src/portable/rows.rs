@@ -5,7 +5,7 @@ use kscope_btf::{Encoding, TypeId};
 use kscope_rows::{DataType, MapValueType};
 use kscope_spec::{MapKind, Spec};
 
-use crate::plan::{MapPlan, Plan, Site};
+use crate::plan::{MapPlan, Plan, Site, SiteKind};
 
 /// Fields inside one another that are described.
 const LEVELS: u32 = 16;
@@ -36,7 +36,9 @@ pub(super) fn describe(spec: &mut Spec, plan: &Plan, builder: &mut Builder) {
         };
         spec.value_type = types.value(map, value).0;
     }
-    for (number, site) in plan.sites.iter().enumerate() {
+    let sites = plan.sites.iter().enumerate();
+    let send = |(_, site): &(usize, &Site)| !matches!(site.kind, SiteKind::MapFull { .. });
+    for (number, site) in sites.filter(send) {
         types.event(number, site);
     }
 }

@@ -198,6 +198,7 @@ fn check(plan: &Plan, late: usize) -> Result<(), String> {
     for site in &plan.sites {
         let (SiteKind::PrintEntry { map }
         | SiteKind::PrintMap { map, .. }
+        | SiteKind::MapFull { map }
         | SiteKind::Clear { map }
         | SiteKind::Zero { map }) = site.kind
         else {

@@ -440,6 +440,7 @@ choice!(SiteKind {
     9 = Cat { format },
     10 = System { format },
     11 = RuntimeError { message },
+    12 = MapFull { map },
 });
 choice!(Attach {
     0 = Begin,

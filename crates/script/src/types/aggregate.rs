@@ -33,12 +33,13 @@ pub(super) fn reads_as(value: &MapValueType) -> Option<Type> {
 }
 
 impl Checker<'_> {
-    /// Checks `target = function(args)`.
+    /// Checks `target = function(args)`; the call lies at `call`, the whole at `span`.
     pub(super) fn aggregate(
         &mut self,
         target: &tree::Expr,
         function: &tree::Name,
         args: &[tree::Expr],
+        call: Span,
         span: Span,
     ) -> Option<Stmt> {
         let tree::ExprKind::Map { name, key } = &target.kind else {
@@ -73,6 +74,7 @@ impl Checker<'_> {
             map,
             key,
             value: argument,
+            call,
         };
         Some(Stmt { kind, span })
     }

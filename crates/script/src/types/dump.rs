@@ -101,7 +101,9 @@ impl Dump<'_> {
                 let place = self.map(*map, key.as_ref());
                 writeln!(out, "{place} = {}", self.e(value))
             }
-            StmtKind::Update { map, key, value } => {
+            StmtKind::Update {
+                map, key, value, ..
+            } => {
                 let place = self.map(*map, key.as_ref());
                 let value = value.as_ref().map_or(String::new(), |v| self.e(v));
                 writeln!(out, "update {place} {value}")

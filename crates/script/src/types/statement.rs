@@ -426,7 +426,7 @@ impl Checker<'_> {
             if super::aggregate::FUNCTIONS.contains(&name.text.as_str())
                 && !self.is_macro(&name.text, args.len())
             {
-                return self.aggregate(target, name, args, span);
+                return self.aggregate(target, name, args, value.span, span);
             }
         }
         match &target.kind {

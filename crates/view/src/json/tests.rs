@@ -248,12 +248,13 @@ fn messages() {
     let helper = HelperFailure {
         name: "probe_read_user".to_owned(),
         code: -14,
+        error: "Bad address".to_owned(),
     };
     let failure = |helper| {
         let place = place.clone();
         Output::Failure(RuntimeFailure {
             place,
-            message: "Bad address".to_owned(),
+            message: "It went wrong".to_owned(),
             helper,
         })
     };
@@ -265,7 +266,7 @@ fn messages() {
     );
     check(
         &failure(None),
-        "{\"type\": \"runtime_error\", \"msg\": \"Bad address\", \"filename\": \"stdin\", \
+        "{\"type\": \"runtime_error\", \"msg\": \"It went wrong\", \"filename\": \"stdin\", \
          \"line\": 1, \"col\": 87}",
     );
 }

@@ -291,6 +291,7 @@ fn about_the_run() {
     let helper = HelperFailure {
         name: "probe_read_user".to_owned(),
         code: -14,
+        error: "Its text".to_owned(),
     };
     let failure = RuntimeFailure {
         place: place.clone(),
