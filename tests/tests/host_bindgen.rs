@@ -1,4 +1,4 @@
-//! Skeletons on a kernel, and the example programs that stand on them.
+//! Skeletons on a kernel, and the example programs.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::path::PathBuf;
@@ -169,4 +169,27 @@ fn the_example_of_a_skeleton_prints_typed_events() {
         format!("user 0: 1 executions, the last of process {pid}")
     );
     assert_eq!(lost, "0 events found no room");
+}
+
+#[test]
+fn the_example_of_a_script_takes_rows_as_structures() {
+    let _ = kernel_or_skip!();
+    let watched = Command::new("sh")
+        .args(["-c", "read go; read name < /etc/hostname"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("a shell");
+    let pid = watched.id();
+    let mut example = start("script-in-process", &[&pid.to_string(), "0.5"]);
+    let mut output = BufReader::new(example.stdout.take().expect("its output"));
+    let mut first = String::new();
+    output.read_line(&mut first).expect("a line");
+    assert_eq!(first, "attached\n");
+    tell(watched);
+    let mut rest = String::new();
+    output.read_to_string(&mut rest).expect("its output");
+    assert!(example.wait().expect("it ends").success());
+    let expected =
+        format!("sh ({pid}) opens /etc/hostname with flags 0o0\n@opens of sh: 1\n0 events lost\n");
+    assert_eq!(rest, expected);
 }

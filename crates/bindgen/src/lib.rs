@@ -58,13 +58,13 @@ pub struct Options {
 }
 
 /// What lints of the compiler do not apply to.
-const ALLOWED: [&str; 6] = [
-    "#![allow(dead_code, reason = \"not all of it is used\")]",
-    "#![allow(unused_imports, reason = \"the same for all objects\")]",
-    "#![allow(unreachable_pub, reason = \"who has the module decides\")]",
-    "#![allow(non_snake_case, reason = \"names are those of C\")]",
-    "#![allow(non_upper_case_globals, reason = \"names are those of C\")]",
-    "#![allow(clippy::all, reason = \"written by a program\")]",
+const ALLOWED: [(&str, &str); 6] = [
+    ("dead_code", "not all of it is used"),
+    ("unused_imports", "the same for all objects"),
+    ("unreachable_pub", "who has the module decides"),
+    ("non_snake_case", "names are those of C"),
+    ("non_upper_case_globals", "names are those of C"),
+    ("clippy::all", "written by a program"),
 ];
 
 /// Writes the skeleton of an object.
@@ -104,8 +104,9 @@ pub fn generate(spec: &Spec, options: &Options) -> Result<String, Error> {
             text.open(format!("pub mod {module} {{"));
         }
     }
-    for allowed in ALLOWED {
-        text.line(allowed);
+    for (lint, reason) in ALLOWED {
+        let attribute = "allow";
+        text.line(format!("#![{attribute}({lint}, reason = \"{reason}\")]"));
     }
     text.line("");
     text.line("use core::mem::offset_of;");

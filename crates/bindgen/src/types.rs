@@ -285,10 +285,8 @@ impl<'a> Types<'a> {
         let constants = e.enumerators().map(|constant| {
             let value = match (e.signed, e.size) {
                 (true, _) => i128::from(constant.value),
-                (false, 8) => i128::from(constant.value.cast_unsigned()),
-                (false, size) => {
-                    i128::from(constant.value.cast_unsigned() & ((1 << (size * 8)) - 1))
-                }
+                (false, 8) => i128::from(constant.value as u64),
+                (false, size) => i128::from((constant.value as u64) & ((1 << (size * 8)) - 1)),
             };
             let constant = constant.name;
             (names.a_value(constant), constant.to_owned(), value)

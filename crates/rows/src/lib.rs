@@ -6,6 +6,7 @@
 mod data_type;
 mod decode;
 mod format;
+mod from_row;
 mod histogram;
 mod merge;
 mod order;
@@ -22,6 +23,7 @@ pub use format::{
     Conversion, ConversionKind, Flags, Format, FormatError, FormatErrorKind, FormatProblem, Length,
     MAX_WIDTH, Piece,
 };
+pub use from_row::{FromRow, FromValue, RowError, column};
 pub use merge::{average, decode_map_value};
 pub use order::{divide, sort_entries};
 pub use output::{

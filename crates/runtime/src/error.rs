@@ -3,8 +3,11 @@
 use std::fmt;
 use std::io;
 
+use kscope_rows::RowError;
 use kscope_spec::LineInfo;
 use kscope_sys::Errno;
+
+use crate::script::Findings;
 
 /// An error of a run.
 #[derive(Debug)]
@@ -75,6 +78,10 @@ pub enum Error {
     },
     /// The receiver of the output failed.
     Output(io::Error),
+    /// The script is wrong.
+    Findings(Findings),
+    /// A row is not what its receiver takes.
+    Row(RowError),
     /// The plan was made by a newer version.
     NewerPlan {
         /// Its version.
@@ -111,6 +118,8 @@ impl fmt::Display for Error {
                     "the script calls {what}, which this kscope does not have"
                 )
             }
+            Error::Findings(findings) => write!(f, "the script does not compile\n{findings}"),
+            Error::Row(error) => error.fmt(f),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),
             Error::NewerPlan { version } => {
                 write!(

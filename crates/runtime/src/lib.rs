@@ -3,7 +3,8 @@
 //! [`Session::load`] makes kernel objects, [`Session::run`] attaches and drains them until the
 //! script exits, a stop is asked for or the traced command ends, and [`Session::finish`] runs
 //! `end` and gives the maps. What comes out are [`kscope_rows::Output`]s with all names
-//! resolved; nothing is rendered here.
+//! resolved; nothing is rendered here. [`Script`] is all of that in three calls, for programs that run
+//! a script inside of them.
 
 mod attach;
 mod catalogue;
@@ -18,6 +19,7 @@ mod options;
 mod prepare;
 mod refusals;
 mod resolve;
+mod script;
 mod session;
 mod target;
 mod wildcards;
@@ -27,6 +29,7 @@ pub use error::Error;
 pub use meaning::duration;
 pub use options::{OptionValue, Options};
 pub use refusals::FullMap;
+pub use script::{Findings, Finished, Running, Script};
 pub use session::{Request, Session, Sink, Stop, Summary, Wishes};
 pub use target::Target;
 pub use wildcards::expand_again;

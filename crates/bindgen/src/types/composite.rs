@@ -203,8 +203,8 @@ impl<'b> Types<'b> {
         }
         pad(&mut fields, &mut names, end, size, own)?;
         let align = fields.iter().map(|field| field.ty.align).max().unwrap_or(1);
-        let misplaced = |field: &Field| !field.offset.is_multiple_of(field.ty.align.max(1));
-        let packed = !size.is_multiple_of(align.max(1)) || fields.iter().any(misplaced);
+        let misplaced = |field: &Field| field.offset % field.ty.align.max(1) != 0;
+        let packed = size % align.max(1) != 0 || fields.iter().any(misplaced);
         let float = fields.iter().any(|field| field.ty.float);
         Ok(Struct {
             name,

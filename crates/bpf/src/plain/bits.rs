@@ -31,7 +31,7 @@ pub fn set_bits(bytes: &mut [u8], offset: usize, width: u32, value: u64) {
 #[must_use]
 pub fn sign(value: u64, width: u32) -> i64 {
     let unused = 64u32.saturating_sub(width).min(63);
-    (value << unused).cast_signed() >> unused
+    (value << unused) as i64 >> unused
 }
 
 /// Gives the byte of a bit, and the bit in it.
