@@ -103,12 +103,18 @@ impl Selftests {
         Ok(self)
     }
 
+    /// Gives the file that an object is kept in once it was compiled.
+    #[must_use]
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.objects.join(format!("{name}.o"))
+    }
+
     /// Compiles `progs/<name>.c`, if that was not done before, and gives the object.
     ///
     /// # Errors
     /// With what the compiler says.
     pub fn object(&self, name: &str) -> Result<Vec<u8>, String> {
-        let object = self.objects.join(format!("{name}.o"));
+        let object = self.file(name);
         if let Ok(bytes) = std::fs::read(&object) {
             return Ok(bytes);
         }

@@ -125,7 +125,7 @@ impl Lower<'_> {
             self.count(Counter::LostEvents);
             return;
         }
-        let asked = self.b.constant(ExitWord::ASKED.cast_signed());
+        let asked = self.b.constant(ExitWord::ASKED as i64);
         let word = match arguments.first() {
             Some(Argument::Number(code, _)) => {
                 let shift = self.b.constant(i64::from(ExitWord::CODE_SHIFT));
