@@ -485,6 +485,13 @@ fn what_is_told_beside_the_output() {
     let expected = [attached, &failed(64), &failed(82), &failed(103)].concat();
     check_run(&["run", "-f", "json", "-e", full], 0, &expected, "");
     check_run(
+        &["run", "-e", "begin { @ = 1;\n  print(kaddr(\"nosuch\")); }"],
+        1,
+        "",
+        "ERROR: cannot load begin: there is no kernel symbol nosuch\nat line 2, column 3:\n  \
+         print(kaddr(\"nosuch\")); }\n  ^",
+    );
+    check_run(
         &["run", "-e", "config = { nosuch = 1 } begin { }"],
         1,
         "",

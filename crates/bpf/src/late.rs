@@ -12,6 +12,9 @@ use crate::error::Error;
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
+/// What is missing where a kernel symbol has no address.
+pub(crate) const KERNEL_SYMBOL: &str = "kernel symbol";
+
 /// Gives the address of a kernel symbol.
 pub type SymbolResolver<'a> = &'a dyn Fn(&str) -> Option<u64>;
 
@@ -33,7 +36,7 @@ impl LateSources<'_> {
             LateKind::KernelSymbol(symbol) => self
                 .symbols
                 .and_then(|resolve| resolve(symbol))
-                .ok_or_else(|| Error::not_found("kernel symbol", symbol)),
+                .ok_or_else(|| Error::not_found(KERNEL_SYMBOL, symbol)),
             LateKind::CpuCount => {
                 let cpus = self.kernel.cpus(CpuSet::Possible);
                 let cpus = cpus.map_err(|e| Error::os("read", e, "the list of possible CPUs"))?;

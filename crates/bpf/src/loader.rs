@@ -17,11 +17,12 @@ use std::fmt;
 use std::path::PathBuf;
 
 use kscope_btf::Btf;
-use kscope_spec::{ProgramId, ProgramSpec, Spec};
+use kscope_spec::{LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
 use kscope_sys::SharedKernel;
 
 use crate::error::Error;
-use crate::late::SymbolResolver;
+use crate::late::{KERNEL_SYMBOL, SymbolResolver};
+use crate::log::place_of;
 use crate::map::Map;
 use crate::object_btf::LoadedBtf;
 use crate::program::{Program, ProgramError};
@@ -311,7 +312,7 @@ impl<'a> Loader<'a> {
             }
             programs.push(match loaded {
                 Ok(program) => ProgramState::Loaded(program),
-                Err(error) => ProgramState::Failed(Box::new(failed(index, program, error))),
+                Err(error) => ProgramState::Failed(Box::new(failed(spec, index, program, error))),
             });
         }
         drop(filling);
@@ -389,9 +390,12 @@ fn local_types(spec: &Spec) -> Result<Option<Btf>, Error> {
     read.map_err(|error| Error::invalid(format!("the object's types: {error}")))
 }
 
-fn failed(index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
+fn failed(spec: &Spec, index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
     let place = match &error {
         Error::Rejected { log, .. } | Error::Unresolved { log, .. } => log.place(program),
+        Error::NotFound { what, name } if *what == KERNEL_SYMBOL => {
+            symbol_place(spec, program, name)
+        }
         _ => None,
     };
     ProgramError {
@@ -400,6 +404,17 @@ fn failed(index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
         error,
         place,
     }
+}
+
+/// Finds the place in the source of the first instruction that needs a kernel symbol's address.
+fn symbol_place(spec: &Spec, program: &ProgramSpec, symbol: &str) -> Option<LineInfo> {
+    let needs = |reloc: &&Reloc| match reloc.kind {
+        RelocKind::Late(late) => spec.late.get(late.0 as usize).is_some_and(
+            |late| matches!(&late.kind, LateKind::KernelSymbol(name) if name == symbol),
+        ),
+        _ => false,
+    };
+    place_of(program, program.relocs.iter().find(needs)?.insn)
 }
 
 #[cfg(test)]

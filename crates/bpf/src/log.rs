@@ -62,9 +62,7 @@ impl VerifierLog {
 
     /// Finds the place in the source of the instruction that is at fault.
     pub fn place(&self, program: &ProgramSpec) -> Option<LineInfo> {
-        let insn = self.insn?;
-        let after = program.lines.partition_point(|line| line.insn <= insn);
-        program.lines.get(after.checked_sub(1)?).copied()
+        place_of(program, self.insn?)
     }
 }
 
@@ -72,6 +70,12 @@ impl fmt::Display for VerifierLog {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
     }
+}
+
+/// Finds the place in the source of an instruction.
+pub(crate) fn place_of(program: &ProgramSpec, insn: u32) -> Option<LineInfo> {
+    let after = program.lines.partition_point(|line| line.insn <= insn);
+    program.lines.get(after.checked_sub(1)?).copied()
 }
 
 /// `processed 12 insns (limit 1000000) …`

@@ -3,7 +3,7 @@
 use super::infer::{MapContents, Shape};
 use super::{Checker, DEPTH, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Type};
+use crate::hir::{Expr, ExprKind, FieldType, Stmt, StmtKind, Type};
 use crate::syntax::tree::{self, StatementKind};
 
 /// Most rounds of `unroll`.
@@ -91,22 +91,7 @@ impl Checker<'_> {
                 let stmt = self.if_statement(e, span);
                 out.push(stmt);
             }
-            StatementKind::ForMap { map, body, .. } => {
-                let map = tree::Expr {
-                    kind: tree::ExprKind::Map {
-                        name: map.text.clone(),
-                        key: None,
-                    },
-                    span: map.span,
-                };
-                self.map_argument("for", &map);
-                let _ = body;
-                self.error(
-                    "unsupported",
-                    span,
-                    "for loops over maps come with a later version",
-                );
-            }
+            StatementKind::ForMap { var, map, body } => self.for_map(var, map, body, span),
             StatementKind::ForRange {
                 var,
                 start,
@@ -293,6 +278,47 @@ impl Checker<'_> {
             otherwise: otherwise.unwrap_or_default(),
         };
         Stmt { kind, span }
+    }
+
+    /// Checks a loop over a map, whose variable is a key and its value. There is no code for it yet.
+    fn for_map(&mut self, var: &tree::Name, map: &tree::Name, body: &tree::Block, span: Span) {
+        let whole = tree::Expr {
+            kind: tree::ExprKind::Map {
+                name: map.text.clone(),
+                key: None,
+            },
+            span: map.span,
+        };
+        let map = self.map_argument("for", &whole);
+        let entry = map.and_then(|map| self.entry_type(map));
+        self.in_block(|c| {
+            let id = c.declare_var(&var.text, var.span);
+            if let Some(ty) = entry {
+                c.grow_var(id, &Shape::fixed(ty), var.span);
+                if let Some(info) = c.var_info(id) {
+                    info.declared = true;
+                }
+            }
+            c.loop_body(|c| c.block(body));
+        });
+        self.error(
+            "unsupported",
+            span,
+            "for loops over maps come with a later version",
+        );
+    }
+
+    /// Gives the type of a key with its value; none where they are not known or are no values.
+    fn entry_type(&self, map: crate::hir::MapRef) -> Option<Type> {
+        let value = match self.map_contents(map) {
+            MapContents::Plain(shape) => shape.ty,
+            MapContents::Aggregate(value) => super::aggregate::reads_as(&value)?,
+            MapContents::Unknown => return None,
+        };
+        let info = self.env.maps.get(map.0 as usize)?;
+        let key = info.key.as_ref()?.ty.clone();
+        let parts = [("0", key), ("1", value)].map(|(name, ty)| (name.to_owned(), ty));
+        Some(Type::Tuple(FieldType::lay_out(parts.into())))
     }
 
     fn for_range(

@@ -376,6 +376,22 @@ fn statements() {
     body("@a[1] = 1; delete(@a, 1); @b++");
     wrong("break", &["[outside-loop]"]);
     wrong("continue", &["[outside-loop]"]);
+    refuse(
+        "BEGIN { @m[1, comm] = pid; for ($kv : @m) { print($kv.0.1 == \"x\"); print($kv.1 + 1); print($kv.2); nosuch; continue; } }",
+        &[
+            "Invalid tuple index: 2",
+            "Unknown identifier: 'nosuch'",
+            "for loops over maps",
+        ],
+    );
+    wrong(
+        "@m[1] = pid; for ($kv : @m) { print($kv.0); @n = $kv.1; }",
+        &["later version"],
+    );
+    wrong(
+        "@h[1] = hist(pid); for ($kv : @h) { print($kv); }",
+        &["later version"],
+    );
     wrong("unroll(0) { }", &["1 to 100"]);
     wrong("unroll(pid) { }", &["literal"]);
     wrong("for $i : 0..comm { }", &["integer for the end"]);
