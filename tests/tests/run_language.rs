@@ -309,6 +309,7 @@ fn a_run_ends() {
     prints(
         &[
             "run",
+            "--no-warnings",
             "-e",
             r#"begin { print("a"); exit(); print("b"); } end { print("end"); }"#,
         ],

@@ -10,6 +10,8 @@ mod cases;
 #[path = "types/fixture.rs"]
 mod fixture;
 mod golden;
+#[path = "types/warnings.rs"]
+mod warnings;
 #[path = "types/whole.rs"]
 mod whole;
 

@@ -39,6 +39,14 @@ const IGNORED: [&str; 12] = [
     "unstable_map_decl",
 ];
 
+/// Keys that once were, and mean nothing to bpftrace either.
+const DEPRECATED: [&str; 4] = [
+    "symbol_source",
+    "unstable_import",
+    "unstable_macro",
+    "unstable_map_decl",
+];
+
 const RENAMED: [(&str, &str); 4] = [
     ("strlen", "max_strlen"),
     ("no_cpp_demangle", "cpp_demangle"),
@@ -81,6 +89,15 @@ impl Checker<'_> {
             let Some(value) = self.config_value(&entry.value) else {
                 continue;
             };
+            if DEPRECATED.contains(&key.as_str()) {
+                let message = format!("{key} is deprecated and has no effect");
+                self.warn("deprecated", entry.key.span, message);
+                continue;
+            }
+            if key == "max_cat_bytes" {
+                let message = "max_cat_bytes has no effect: cat() comes with a later version";
+                self.warn("no-effect", entry.key.span, message);
+            }
             if let Err(mut error) = self.set(&key, &value, entry.key.span) {
                 if error.id == "invalid-config" {
                     error.span = entry.value.span;

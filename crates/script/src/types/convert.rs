@@ -2,6 +2,7 @@
 
 use super::infer::{Flex, Shape, holds, int_fits};
 use super::{Checker, make};
+use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, Int, Type};
 
 impl Checker<'_> {
@@ -39,18 +40,19 @@ impl Checker<'_> {
         }
         if let (Type::Int(from), Type::Int(int)) = (&e.ty, to) {
             if !int_fits(*from, *int) && self.flex(&e) == Flex::Fixed && !constant_fits(&e, *int) {
-                self.warn(
-                    "implicit-cast",
-                    e.span,
-                    format!(
-                        "Expression of type: {} being cast to type: {to}. This may cause \
-                         unexpected results. Use an explicit cast to suppress this warning",
-                        e.ty
-                    ),
-                );
+                self.warn_of_cast(&e.ty, to, e.span);
             }
         }
         convert(e, to)
+    }
+
+    /// Tells that a number is taken as another type, which may change it.
+    pub(super) fn warn_of_cast(&mut self, from: &Type, to: &Type, span: Span) {
+        let message = format!(
+            "Expression of type: {from} being cast to type: {to}. This may cause unexpected \
+             results. Use an explicit cast to suppress this warning"
+        );
+        self.warn("implicit-cast", span, message);
     }
 }
 

@@ -54,7 +54,7 @@ impl Checker<'_> {
             };
             let index = self.env.map(&decl.name.text, decl.name.span);
             if self.env.maps.get(index).is_some_and(|m| m.keyed.is_none()) {
-                let message = format!("@{} is declared and never used", decl.name.text);
+                let message = format!("Unused map: @{}", decl.name.text);
                 self.warn("unused-map", decl.name.span, message);
             }
             let per_cpu = matches!(kind, MapKind::PerCpuHash | MapKind::PerCpuLruHash);

@@ -17,6 +17,7 @@ mod expr;
 mod field;
 mod infer;
 mod layout;
+mod loops;
 mod lvalue;
 mod macros;
 mod map;

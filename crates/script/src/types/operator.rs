@@ -129,7 +129,7 @@ impl Checker<'_> {
         );
         let (left, right, signed) = match (number(&left.ty), number(&right.ty)) {
             (Some(x), Some(y)) => {
-                let (int, signed) = self.common(op, &left, x, &right, y, span);
+                let (int, signed) = self.common(op, &left, x, &right, y);
                 let ty = Type::Int(int);
                 let left = super::convert::convert(left, &ty);
                 (left, super::convert::convert(right, &ty), signed)
@@ -218,15 +218,7 @@ impl Checker<'_> {
     }
 
     /// Gives the 64-bit integer that two operands are taken as, and whether it has a sign.
-    fn common(
-        &mut self,
-        op: BinaryOp,
-        left: &Expr,
-        x: Int,
-        right: &Expr,
-        y: Int,
-        span: Span,
-    ) -> (Int, bool) {
+    fn common(&mut self, op: BinaryOp, left: &Expr, x: Int, right: &Expr, y: Int) -> (Int, bool) {
         let flex = |c: &Self, e: &Expr| match e.ty {
             // A bool is 0 or 1 and takes any sign.
             Type::Bool => Flex::Free,
@@ -242,17 +234,9 @@ impl Checker<'_> {
             && x.signed != y.signed
             && (if x.signed { y } else { x }).bytes == 8;
         if mixed && op != BinaryOp::Sub {
-            self.warn(
-                "sign-mismatch",
-                span,
-                format!(
-                    "the operands of {} differ in sign: {}, {}; both are taken as int64. Use an \
-                     explicit cast to suppress this warning",
-                    symbol(op),
-                    left.ty,
-                    right.ty
-                ),
-            );
+            let unsigned = if x.signed { right } else { left };
+            let (ty, at) = (unsigned.ty.clone(), unsigned.span);
+            self.warn_of_cast(&ty, &Type::I64, at);
         }
         let both_free = xf == Flex::Free && yf == Flex::Free;
         let signed = joined.signed || both_free;
@@ -292,7 +276,7 @@ impl Checker<'_> {
         if matches!(op, BinaryOp::Div | BinaryOp::Mod) && matches!(right.kind, ExprKind::Int(0)) {
             self.warn("division-by-zero", right.span, "division by zero gives 1");
         }
-        let (int, signed) = self.common(op, &left, x, &right, y, span);
+        let (int, signed) = self.common(op, &left, x, &right, y);
         // A difference has a sign, whatever its operands have.
         let ty = Type::Int(Int::new(int.bytes, signed || op == BinaryOp::Sub));
         let left = super::convert::convert(left, &ty);
@@ -405,6 +389,7 @@ impl Checker<'_> {
                     }
                     return poison(span);
                 };
+                self.scope.unassigned.retain(|(var, _)| *var != id);
                 let declared = self.var_info(id).is_some_and(|i| i.declared);
                 let Some(delta) = self.step_shape(&shape, sign, text, span) else {
                     return poison(span);

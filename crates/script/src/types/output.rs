@@ -1,6 +1,6 @@
 //! Functions without a value: what they send to user space.
 
-use kscope_rows::{DataType, Field, Format};
+use kscope_rows::{DataType, Field, Format, MapValueType};
 
 use super::infer::MapContents;
 use super::{Checker, convert};
@@ -126,6 +126,19 @@ impl Checker<'_> {
         }
         if !self.argument_count("print", rest.len() + 1, 1..=3, span) {
             return None;
+        }
+        // Copies of a statement are no rounds.
+        if self.scope.loops > 0 && self.scope.unrolled == 1 {
+            let message = "Due to its asynchronous nature using print() in a loop can lead to \
+                unexpected behavior. The map will likely be updated before the runtime can print it";
+            self.warn("print-in-loop", span, message);
+        }
+        let stats = MapContents::Aggregate(MapValueType::Stats { signed: true });
+        let unsigned = MapContents::Aggregate(MapValueType::Stats { signed: false });
+        let contents = self.map_contents(map);
+        if !rest.is_empty() && (contents == stats || contents == unsigned) {
+            let message = "print()'s top and div arguments are ignored when used on stats() maps";
+            self.warn("ignored-argument", span, message);
         }
         let mut numbers = [0u64; 2];
         for (slot, arg) in numbers.iter_mut().zip(rest) {

@@ -459,6 +459,10 @@ impl Checker<'_> {
         let (options, late) = (self.options.len(), self.late.len());
         let condition = probe.predicate.as_ref().map(|p| self.condition(p));
         let mut body = self.block(&probe.body);
+        for (var, span) in std::mem::take(&mut self.scope.unassigned) {
+            let message = format!("Variable ${} was never assigned to", self.var_name(var));
+            self.warn("unassigned", span, message);
+        }
         if let Some(condition) = condition {
             let span = condition.span;
             let kind = StmtKind::If {

@@ -24,6 +24,8 @@ pub(super) struct Scope {
     pub(super) vars: Vec<Var>,
     pub(super) keys: Vec<VarKey>,
     pub(super) loops: u32,
+    /// Variables that were declared without a value, and never got one so far.
+    pub(super) unassigned: Vec<(VarId, Span)>,
     /// How many copies of a statement the `unroll`s around it make.
     pub(super) unrolled: u32,
     /// Set where something could not be looked up, so that no program can be made.
@@ -46,6 +48,7 @@ impl Default for Scope {
             vars: Vec::new(),
             keys: Vec::new(),
             loops: 0,
+            unassigned: Vec::new(),
             unrolled: 1,
             incomplete: false,
             dead: false,

@@ -1,15 +1,11 @@
 //! Statements and blocks.
 
 use super::infer::{MapContents, Shape};
-use super::{Checker, DEPTH, make, poison};
+use super::{Checker, DEPTH, make};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, ExprKind, FieldType, Stmt, StmtKind, Type};
+use crate::hir::{Expr, ExprKind, Stmt, StmtKind, Type};
+use crate::plan::SiteKind;
 use crate::syntax::tree::{self, StatementKind};
-
-/// Most rounds of `unroll`.
-const UNROLL: i64 = 100;
-/// Most copies of a statement that `unroll` inside of `unroll` makes.
-const UNROLLED: u32 = 1000;
 
 impl Checker<'_> {
     /// Checks a block's statements in a scope of their own; its value is checked for its effect.
@@ -18,10 +14,38 @@ impl Checker<'_> {
             let mut out = Vec::with_capacity(block.statements.len());
             c.statements(&block.statements, &mut out);
             if let Some(value) = &block.value {
+                if c.ends(&out) {
+                    c.unreachable(value.span);
+                }
                 c.effect(value, &mut out);
             }
             out
         })
+    }
+
+    /// Says whether nothing that follows these statements is ever run.
+    fn ends(&self, statements: &[Stmt]) -> bool {
+        let Some(last) = statements.last() else {
+            return false;
+        };
+        match &last.kind {
+            StmtKind::Return | StmtKind::Break | StmtKind::Continue => true,
+            StmtKind::Emit { site, .. } => {
+                let site = self.sites.get(site.0 as usize);
+                site.is_some_and(|site| matches!(site.kind, SiteKind::Exit))
+            }
+            StmtKind::If {
+                then, otherwise, ..
+            } => self.ends(then) && self.ends(otherwise),
+            _ => false,
+        }
+    }
+
+    /// Tells of a statement that is never run, unless it came by a macro.
+    fn unreachable(&mut self, span: Span) {
+        if self.scope.macros.is_empty() {
+            self.warn("unreachable", span, "Unreachable statement");
+        }
     }
 
     /// Checks a block whose value is used.
@@ -62,7 +86,13 @@ impl Checker<'_> {
             return;
         }
         self.depth += 1;
+        let first = out.len();
+        let mut told = false;
         for statement in statements {
+            if !told && self.ends(&out[first.min(out.len())..]) {
+                self.unreachable(statement.span);
+                told = true;
+            }
             self.statement(statement, out);
         }
         self.depth -= 1;
@@ -102,45 +132,12 @@ impl Checker<'_> {
                 out.push(stmt);
             }
             StatementKind::While { condition, body } => {
-                let condition = self.condition(condition);
-                let body = self.loop_body(|c| c.block(body));
-                push(StmtKind::While { condition, body });
+                let kind = self.while_loop(condition, body, span);
+                push(kind);
             }
             StatementKind::Unroll { count, body } => {
-                let count = self.expr(count);
-                let around = self.scope.unrolled;
-                let copies = match count.kind {
-                    ExprKind::Int(n @ 1..=UNROLL) => around.saturating_mul(n as u32),
-                    _ => around,
-                };
-                self.scope.unrolled = copies;
-                let body = self.loop_body(|c| c.block(body));
-                self.scope.unrolled = around;
-                match count.kind {
-                    _ if count.ty == Type::Void => {}
-                    ExprKind::Int(_) if around <= UNROLLED && copies > UNROLLED => {
-                        self.error(
-                            "invalid-unroll",
-                            count.span,
-                            format!(
-                                "unroll inside of unroll makes {copies} copies of its body, the limit is {UNROLLED}"
-                            ),
-                        );
-                    }
-                    ExprKind::Int(n @ 1..=UNROLL) => push(StmtKind::Repeat {
-                        count: n as u32,
-                        body,
-                    }),
-                    ExprKind::Int(n) => {
-                        self.error(
-                            "invalid-unroll",
-                            count.span,
-                            format!("unroll takes a number from 1 to {UNROLL}, got {n}"),
-                        );
-                    }
-                    _ => {
-                        self.error("invalid-unroll", count.span, "unroll takes a literal");
-                    }
+                if let Some(kind) = self.unroll(count, body) {
+                    push(kind);
                 }
             }
             StatementKind::Break | StatementKind::Continue => {
@@ -177,13 +174,6 @@ impl Checker<'_> {
             StatementKind::Block(block) => out.append(&mut self.block(block)),
             StatementKind::Error => {}
         }
-    }
-
-    fn loop_body<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
-        self.scope.loops += 1;
-        let result = run(self);
-        self.scope.loops -= 1;
-        result
     }
 
     /// Checks an expression for its effect.
@@ -238,10 +228,7 @@ impl Checker<'_> {
         }
         let for_effect = matches!(
             e.kind,
-            ExprKind::StepVar { .. }
-                | ExprKind::StepMap { .. }
-                | ExprKind::Delete { .. }
-                | ExprKind::Int(_)
+            ExprKind::StepVar { .. } | ExprKind::StepMap { .. } | ExprKind::Delete { .. }
         );
         if !for_effect && e.ty != Type::Void && self.scope.macros.is_empty() {
             let warning = Diagnostic::warning("discarded-value", span, "Return value discarded");
@@ -280,86 +267,6 @@ impl Checker<'_> {
         Stmt { kind, span }
     }
 
-    /// Checks a loop over a map, whose variable is a key and its value. There is no code for it yet.
-    fn for_map(&mut self, var: &tree::Name, map: &tree::Name, body: &tree::Block, span: Span) {
-        let whole = tree::Expr {
-            kind: tree::ExprKind::Map {
-                name: map.text.clone(),
-                key: None,
-            },
-            span: map.span,
-        };
-        let map = self.map_argument("for", &whole);
-        let entry = map.and_then(|map| self.entry_type(map));
-        self.in_block(|c| {
-            let id = c.declare_var(&var.text, var.span);
-            if let Some(ty) = entry {
-                c.grow_var(id, &Shape::fixed(ty), var.span);
-                if let Some(info) = c.var_info(id) {
-                    info.declared = true;
-                }
-            }
-            c.loop_body(|c| c.block(body));
-        });
-        self.error(
-            "unsupported",
-            span,
-            "for loops over maps come with a later version",
-        );
-    }
-
-    /// Gives the type of a key with its value; none where they are not known or are no values.
-    fn entry_type(&self, map: crate::hir::MapRef) -> Option<Type> {
-        let value = match self.map_contents(map) {
-            MapContents::Plain(shape) => shape.ty,
-            MapContents::Aggregate(value) => super::aggregate::reads_as(&value)?,
-            MapContents::Unknown => return None,
-        };
-        let info = self.env.maps.get(map.0 as usize)?;
-        let key = info.key.as_ref()?.ty.clone();
-        let parts = [("0", key), ("1", value)].map(|(name, ty)| (name.to_owned(), ty));
-        Some(Type::Tuple(FieldType::lay_out(parts.into())))
-    }
-
-    fn for_range(
-        &mut self,
-        var: &tree::Name,
-        start: &tree::Expr,
-        end: &tree::Expr,
-        body: &tree::Block,
-        span: Span,
-    ) -> Stmt {
-        let mut bounds = Vec::with_capacity(2);
-        for (e, what) in [(start, "start"), (end, "end")] {
-            let e = self.expr(e);
-            let bound = match super::expr::number(&e.ty) {
-                Some(_) => super::convert::convert(e, &Type::I64),
-                None if e.ty == Type::Void => e,
-                None => {
-                    let message = format!("Loop range requires an integer for the {what} value");
-                    self.error("invalid-range", e.span, message)
-                }
-            };
-            bounds.push(bound);
-        }
-        let (end, start) = (bounds.pop(), bounds.pop());
-        self.in_block(|c| {
-            let id = c.declare_var(&var.text, var.span);
-            c.grow_var(id, &Shape::fixed(Type::I64), var.span);
-            if let Some(info) = c.var_info(id) {
-                info.declared = true;
-            }
-            let body = c.loop_body(|c| c.block(body));
-            let kind = StmtKind::ForRange {
-                var: id,
-                start: start.unwrap_or_else(|| poison(span)),
-                end: end.unwrap_or_else(|| poison(span)),
-                body,
-            };
-            Stmt { kind, span }
-        })
-    }
-
     fn declare(
         &mut self,
         name: &str,
@@ -383,6 +290,9 @@ impl Checker<'_> {
             return None;
         }
         let id = self.declare_var(name, span);
+        if value.is_none() {
+            self.scope.unassigned.push((id, span));
+        }
         if let Some(ty) = ty {
             let unsized_string = matches!(&ty.base, tree::TypeBase::Named(n) if n == "string" || n == "buffer")
                 && ty.suffixes.is_empty();
@@ -491,6 +401,9 @@ impl Checker<'_> {
         value: &tree::Expr,
         span: Span,
     ) -> Option<Stmt> {
+        if let Some(id) = self.find_var(name) {
+            self.scope.unassigned.retain(|(var, _)| *var != id);
+        }
         if value_is_void_call(value) {
             self.expr(value);
             return None;

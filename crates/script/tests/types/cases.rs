@@ -278,7 +278,7 @@ fn operators() {
     wrong("print((1,2).2)", &["Invalid tuple index"]);
     wrong("print(((void *)1)[1])", &["unsized"]);
     wrong("print(*(void *)1)", &["size is not known"]);
-    warned("print(nsecs == (int64)pid)", &["[sign-mismatch]"]);
+    warned("print(nsecs == (int64)pid)", &["[implicit-cast]"]);
     warned("@a = nsecs; @a = (int64)-1; @b = @a", &["[implicit-cast]"]);
     warned("print(pid / 0)", &["[division-by-zero]"]);
     warned(
@@ -298,7 +298,7 @@ fn operators() {
 fn calls() {
     body("printf(\"%d %s %x %p %c %% %-5u|%05d\\n\", 1, comm, pid, curtask, 65, 2, 3)");
     body("printf(\"%s %s %s\", pid, (1,2), kstack)");
-    body("time(); time(\"%s\"); exit(); exit(1)");
+    body("time(); time(\"%s\"); if (pid) { exit(); } exit(1)");
     body("@a[1] = 1; clear(@a); zero(@a); print(@a); print(@a, 1); print(@a, 1, 2); print(@a[1])");
     body("errorf(\"%d\", 1); warnf(\"x\")");
     body("print(kstack(3)); print(kstack(perf)); print(kstack(raw, 2)); print(kstack())");
@@ -368,7 +368,7 @@ fn statements() {
     body("for $i : 0..5 { print($i); }");
     body("for ($i : 0..(pid)) { if ($i == 2) { continue; } break; }");
     body("unroll(5) { @a++; }");
-    body("$i = 0; while ($i < 5) { $i++; }");
+    warned("$i = 0; while ($i < 5) { $i++; }", &["deprecated"]);
     body("if (pid == 1) { return; } else if (pid == 2) { exit(); } else { print(1); }");
     body("_ = str(curtask); return 1");
     warned("pid + 1", &["[discarded-value]"]);
