@@ -35,6 +35,45 @@ fn every_third_party_crate_has_its_line() {
     assert_eq!(listed(DOCUMENT), used);
 }
 
+/// Gives the third-party crates of what `cargo tree` printed.
+fn third_party(tree: &str) -> BTreeSet<&str> {
+    let lines = tree.lines().filter(|line| !line.contains(" (/"));
+    lines
+        .filter_map(|line| line.split(" v").next())
+        .filter(|name| !name.is_empty())
+        .collect()
+}
+
+#[test]
+fn the_library_stands_on_few_crates() {
+    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
+    let output = std::process::Command::new(cargo)
+        .args([
+            "tree",
+            "--offline",
+            "-p",
+            "kscope-bpf",
+            "-e",
+            "normal,build",
+        ])
+        .args(["--prefix", "none"])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .output()
+        .expect("cargo");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let tree = String::from_utf8_lossy(&output.stdout);
+    let found = third_party(&tree);
+    assert!(found.contains("libc"), "not the library's: {tree}");
+    assert!(found.len() <= 6, "{found:?}");
+}
+
+#[test]
+fn crates_of_a_tree_are_found() {
+    let tree = "a v0.1.0 (/x/a)\nlibc v0.2.1\nb v1.0.0\nlibc v0.2.1\n\nb v1.0.0 (*)\n";
+    assert_eq!(third_party(tree), BTreeSet::from(["b", "libc"]));
+}
+
 #[test]
 fn lines_are_found() {
     let text = "| crate | where | why it is there, and what was weighed |\n|---|---|---|\n\

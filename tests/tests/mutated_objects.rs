@@ -148,9 +148,13 @@ fn mutate(bytes: &mut Vec<u8>, numbers: &mut Numbers) {
                 let name = section.name;
                 name.starts_with(".BTF") || name.starts_with(".rel") || name == ".symtab"
             });
-            let parts = named.map(|section| (section.data.as_ptr() as usize - start, section.data.len()));
+            let parts =
+                named.map(|section| (section.data.as_ptr() as usize - start, section.data.len()));
             parts
-                .chain([(bytes.len().saturating_sub(64 * elf.sections.len()), 64 * elf.sections.len())])
+                .chain([(
+                    bytes.len().saturating_sub(64 * elf.sections.len()),
+                    64 * elf.sections.len(),
+                )])
                 .collect()
         }
         Err(_) => Vec::new(),

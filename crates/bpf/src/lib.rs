@@ -23,6 +23,8 @@
 //! }
 //! ```
 
+#[cfg(feature = "tokio")]
+mod asynchronous;
 mod create;
 mod denial;
 mod error;
@@ -54,6 +56,8 @@ pub use kscope_btf as btf;
 pub use kscope_spec as spec;
 pub use kscope_sys as sys;
 
+#[cfg(feature = "tokio")]
+pub use asynchronous::{AsyncEvents, AsyncReader, Closer};
 pub use denial::Denial;
 pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
