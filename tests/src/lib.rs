@@ -14,6 +14,11 @@ pub mod program;
 pub mod selftests;
 pub mod workspace;
 
+/// The guide to the library, whose examples are compiled with this crate's.
+#[cfg(doctest)]
+#[doc = include_str!("../../docs/LIBRARY.md")]
+pub struct Guide;
+
 /// Ends the test as skipped, or fails it if the machine should have had the feature.
 #[macro_export]
 macro_rules! skip {

@@ -483,3 +483,16 @@ fn objects_have_values_of_their_own() {
         "map a_map of kind Hash has no values of objects"
     );
 }
+
+#[test]
+fn sizes_of_rings_are_rounded() {
+    let kernel = kernel_or_skip!();
+    for (asked, given) in [(1, 4096), (1000, 4096), (5000, 8192), (8192, 8192)] {
+        let ring = create(&kernel, MapKind::RingBuf, (0, 0), asked);
+        assert!(
+            ring.max_entries() >= given && ring.max_entries().is_power_of_two(),
+            "{asked} bytes became {}",
+            ring.max_entries()
+        );
+    }
+}

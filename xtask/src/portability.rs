@@ -137,3 +137,14 @@ fn cargo_home() -> Result<PathBuf, String> {
     let home = std::env::var_os("HOME").ok_or("neither CARGO_HOME nor HOME is set")?;
     Ok(PathBuf::from(home).join(".cargo"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::promised;
+
+    #[test]
+    fn the_promised_rust_is_trixies() {
+        // Another promise wants another release of Debian above.
+        assert_eq!(promised().as_deref(), Ok("1.85"));
+    }
+}
