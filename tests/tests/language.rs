@@ -224,3 +224,18 @@ fn what_has_no_name_is_refused_too() {
     check("typedef int t; begin { }", "not supported");
     check("#define F(x) x\nbegin { print(F(1)); }", "not supported");
 }
+
+#[test]
+fn differences_are_cases() {
+    const CASES: &str = include_str!("../scripts/language/differences.txt");
+    let rows = section("Differences from bpftrace 0.27").lines();
+    let told: Vec<&str> = rows
+        .filter_map(|row| row.strip_prefix("| `")?.split('`').next())
+        .collect();
+    let cases: Vec<&str> = CASES
+        .lines()
+        .filter_map(|line| line.strip_prefix("# case: "))
+        .collect();
+    assert!(told.len() >= 10, "{told:?}");
+    assert_eq!(told, cases);
+}

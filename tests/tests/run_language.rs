@@ -144,6 +144,7 @@ language!(
     flow,
     kernel,
     builtins,
+    differences,
 );
 
 /// Came with atomic operations that have a result.
