@@ -167,6 +167,29 @@ fn paths_are_whole_or_marked() {
 }
 
 #[test]
+fn the_header_is_there_before_the_first_row() {
+    let program = kscope_or_skip!();
+    assert_eq!(header_of(&program, &["--json"]), "");
+    assert_eq!(header_of(&program, &[]), "PID COMM FD ERR PATH");
+    assert_eq!(
+        header_of(&program, &["--timestamp"]),
+        "TIME PID COMM FD ERR PATH"
+    );
+}
+
+/// Gives what opensnoop prints where nothing is opened that it shows, with single blanks.
+fn header_of(program: &Path, extra: &[&str]) -> String {
+    let output = Command::new(program)
+        .args(["opensnoop", "--duration", "100ms", "--path", "no such path"])
+        .args(extra)
+        .output()
+        .expect("kscope runs");
+    assert!(output.status.success(), "{output:?}");
+    let text = String::from_utf8_lossy(&output.stdout);
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
+#[test]
 fn the_end_is_exact() {
     let tracer = kscope_or_skip!();
     let folder = Folder::new("run-opensnoop-count");

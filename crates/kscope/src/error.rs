@@ -16,7 +16,10 @@ pub(crate) const FAILED: u8 = 1;
 pub(crate) const USAGE: u8 = 2;
 
 /// What to do for want of privileges.
-pub(crate) const PRIVILEGES: &str = "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs; kernel addresses also need CAP_SYSLOG";
+pub(crate) const PRIVILEGES: &str = "run as root, or grant CAP_BPF, CAP_PERFMON and read access to tracefs, for kernel addresses CAP_SYSLOG as well; `kscope doctor` shows what is missing";
+
+/// What to do where only root may open perf events, whatever else is granted.
+const PARANOID: &str = "run as root, or let root lower it: sysctl kernel.perf_event_paranoid=2";
 
 /// What to do where the kernel's list of tracepoints is not to be seen.
 pub(crate) const MOUNT: &str =
@@ -31,12 +34,20 @@ pub(crate) const NO_TYPES: &str = "kernels built with CONFIG_DEBUG_INFO_BTF=y ha
 /// Gives what a person can do about a refusal.
 pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
     Some(match denial {
-        Denial::Capability { .. } => PRIVILEGES,
+        Denial::Capability { missing } => {
+            let is_paranoid = |missing: &&str| missing.contains("perf_event_paranoid");
+            match missing.iter().any(|missing| is_paranoid(missing)) {
+                true => PARANOID,
+                false => PRIVILEGES,
+            }
+        }
         Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
         Denial::Confined => "run outside of the container, or allow bpf(2) there",
         Denial::Lockdown { .. } => "boot without lockdown (it follows Secure Boot)",
         Denial::File { .. } => "run as root, or remount it with gid= and mode= for this user",
-        _ => return None,
+        // What concerns everybody is for `kscope doctor` to look into.
+        Denial::Kernel => return None,
+        other => return other.way_out(),
     })
 }
 
@@ -141,7 +152,7 @@ impl Failure {
                 shown.hint(way_round(&log.telling_line))
             }
             KernelError::Permission { cause, .. } => match way_out(cause) {
-                Some(way_out) => self.hint(way_out).hint(DOCTOR),
+                Some(way_out) => self.hint(way_out),
                 None => self.hint(DOCTOR),
             },
             KernelError::Unsupported { .. } => self.hint(DOCTOR),
@@ -299,7 +310,12 @@ mod tests {
         let missing = vec!["CAP_BPF"];
         check(
             denied(Denial::Capability { missing }),
-            &["lacks CAP_BPF", "run as root"],
+            &["lacks CAP_BPF", "run as root", "kscope doctor"],
+        );
+        let missing = vec!["CAP_SYS_ADMIN (kernel.perf_event_paranoid is above 2)"];
+        check(
+            denied(Denial::Capability { missing }),
+            &["paranoid is above 2", "sysctl kernel.perf_event_paranoid=2"],
         );
         let mode = "integrity".to_owned();
         check(

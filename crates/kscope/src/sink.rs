@@ -6,8 +6,9 @@ use std::io::{self, BufWriter, Write};
 use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
+use std::sync::Arc;
 
-use kscope_rows::Output;
+use kscope_rows::{Output, Schema};
 use kscope_sys::Interrupts;
 use kscope_view::{JsonView, RowJsonView, TableView, TextView};
 
@@ -116,6 +117,14 @@ impl Sink {
     /// Writes so many rows and no more.
     pub(crate) fn limit_rows(&mut self, count: u64) {
         self.rows_left = Some(count);
+    }
+
+    /// Writes the header of a table, before its first row is there.
+    pub(crate) fn begin(&mut self, schema: &Arc<Schema>) -> io::Result<()> {
+        match &mut self.view {
+            View::Table(view) => view.begin(schema, &mut self.out),
+            View::Text(_) | View::Json(_) | View::RowJson(_) => Ok(()),
+        }
     }
 
     /// Gives what becomes true when all rows that may be written are.

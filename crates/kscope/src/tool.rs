@@ -3,7 +3,8 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::builder::PossibleValuesParser;
+use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use kscope_script::catalogue::TextCatalogue;
 use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning};
 use kscope_script::syntax::{self, Positional};
@@ -191,6 +192,16 @@ fn argument(option: &OptionDecl) -> Arg {
         OptionMeaning::Cgroup => "CGROUP",
         OptionMeaning::Duration => "TIME",
         OptionMeaning::Choice(_) => "WAY",
+    };
+    let argument = match &option.meaning {
+        // For shells to complete; the help names them.
+        OptionMeaning::Choice(choices) => argument
+            .value_parser(PossibleValuesParser::new(choices))
+            .hide_possible_values(true),
+        OptionMeaning::User => argument.value_hint(ValueHint::Username),
+        OptionMeaning::Cgroup => argument.value_hint(ValueHint::DirPath),
+        _ if matches!(option.kind, OptionKind::Bool(_)) => argument,
+        _ => argument.value_hint(ValueHint::Other),
     };
     match &option.kind {
         OptionKind::Bool(_) => argument.action(ArgAction::SetTrue),

@@ -1,8 +1,10 @@
 //! From a script's text to its output: what `run`, the tools and the `bpftrace` name share.
 
 use std::io::IsTerminal;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use kscope_rows::Schema;
 use kscope_runtime::Sink as _;
 use kscope_runtime::{
     Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop, Wishes,
@@ -168,12 +170,12 @@ const UNCHECKED_ARGS: &str = "unchecked-args";
 pub(crate) fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
     if let Some(why) = unknown {
-        let message = format!("the fields of the script's probes cannot be looked up: {why}");
+        let message = format!("what the script traces cannot be looked up: {why}");
         let way_out = match why.contains("not mounted") {
             true => MOUNT,
             false => PRIVILEGES,
         };
-        return Err(Failure::new(message).hint(way_out).hint(DOCTOR));
+        return Err(Failure::new(message).hint(way_out));
     }
     if points.sum::<usize>() == 0 {
         return Err(Failure::new("the script has no probe that can be attached").hint(DOCTOR));
@@ -225,6 +227,8 @@ pub(crate) struct Run {
     pub(crate) verbose: bool,
     /// How long to trace, from when all probes are attached.
     pub(crate) duration: Option<Duration>,
+    /// The columns of the rows to come, where they are known before.
+    pub(crate) columns: Option<Arc<Schema>>,
     /// Whether it is a tool, which fails where it would show nothing.
     pub(crate) is_tool: bool,
 }
@@ -289,6 +293,9 @@ pub(crate) fn run(
     }
     if run.dry_run {
         return Ok(0);
+    }
+    if let Some(columns) = &run.columns {
+        sink.begin(columns)?;
     }
     sink.pause()?;
     notify_attached()?;

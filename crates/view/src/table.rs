@@ -50,6 +50,28 @@ impl TableView {
         }
     }
 
+    /// Writes the header of rows that are to come, unless it is there already.
+    ///
+    /// # Errors
+    /// Fails when writing fails.
+    pub fn begin(&mut self, schema: &Arc<Schema>, out: &mut dyn Write) -> io::Result<()> {
+        if self.table.is_some() {
+            return Ok(());
+        }
+        let mut data = Vec::new();
+        self.header(&mut data, schema, &[]);
+        out.write_all(&data)
+    }
+
+    /// Begins a table, whose first row is known or not.
+    fn header(&mut self, data: &mut Vec<u8>, schema: &Arc<Schema>, first: &[String]) {
+        let mut table = Table::new(schema);
+        table.widen(first);
+        let headers: Vec<String> = schema.columns.iter().map(header).collect();
+        table.write_line(data, &headers);
+        self.table = Some(table);
+    }
+
     /// Writes rows that are all there: every column is as wide as its widest cell asks for.
     #[must_use]
     pub fn whole(schema: &Arc<Schema>, rows: &[Row]) -> Vec<u8> {
@@ -75,16 +97,11 @@ impl TableView {
 
     fn write_row(&mut self, data: &mut Vec<u8>, schema: &Arc<Schema>, row: &Row) {
         let cells: Vec<String> = row.values.iter().map(cell).collect();
-        let table = match &mut self.table {
-            Some(table) if same_columns(&table.schema, schema) => table,
-            old => {
-                let mut table = Table::new(schema);
-                table.widen(&cells);
-                let headers: Vec<String> = schema.columns.iter().map(header).collect();
-                table.write_line(data, &headers);
-                old.insert(table)
-            }
-        };
+        let is_same = |table: &Table| same_columns(&table.schema, schema);
+        if !self.table.as_ref().is_some_and(is_same) {
+            self.header(data, schema, &cells);
+        }
+        let Some(table) = &mut self.table else { return };
         table.widen(&cells);
         table.write_line(data, &cells);
         for value in row

@@ -163,11 +163,63 @@ fn page(
     let mut out = Vec::new();
     man.render_title(&mut out)?;
     man.render_name_section(&mut out)?;
-    man.render_synopsis_section(&mut out)?;
+    out.extend(synopsis(command).into_bytes());
     man.render_description_section(&mut out)?;
     man.render_options_section(&mut out)?;
     out.extend(own_sections(name, all).into_bytes());
     Ok(out)
+}
+
+/// Makes the synopsis: every option with what it takes.
+fn synopsis(command: &clap::Command) -> String {
+    let name = command.get_bin_name().unwrap_or(command.get_name());
+    let mut text = format!(".SH SYNOPSIS\n\\fB{}\\fR", roff(name));
+    let shown = command.get_arguments().filter(|arg| !arg.is_hide_set());
+    let (positional, options): (Vec<_>, Vec<_>) = shown.partition(|arg| arg.is_positional());
+    for arg in options {
+        let short = arg.get_short().map(|short| format!("-{short}"));
+        let long = arg.get_long().map(|long| format!("--{long}"));
+        let names = [short, long].into_iter().flatten();
+        let names: Vec<String> = names
+            .map(|name| format!("\\fB{}\\fR", roff(&name)))
+            .collect();
+        let value = match arg.get_action().takes_values() {
+            true => values(arg),
+            false => String::new(),
+        };
+        let _ = write!(text, " [{}{value}]", names.join("|"));
+    }
+    if command.has_subcommands() {
+        text.push_str(" \\fICOMMAND\\fR");
+    }
+    for arg in positional {
+        let value = values(arg);
+        let value = value.trim_start();
+        let many = if is_repeated(arg) { "..." } else { "" };
+        let _ = match (arg.is_last_set(), arg.is_required_set()) {
+            (true, _) => write!(text, " [\\fB\\-\\-\\fR {value}{many}]"),
+            (false, true) => write!(text, " {value}{many}"),
+            (false, false) => write!(text, " [{value}]{many}"),
+        };
+    }
+    text.push('\n');
+    text
+}
+
+/// Gives the names of the values that an argument takes, each after a blank.
+fn values(arg: &clap::Arg) -> String {
+    let names = arg.get_value_names().unwrap_or_default();
+    let names = names.iter().map(|name| format!(" \\fI{}\\fR", roff(name)));
+    names.collect()
+}
+
+/// Says whether an argument may be given more than once.
+fn is_repeated(arg: &clap::Arg) -> bool {
+    let append = matches!(arg.get_action(), clap::ArgAction::Append);
+    append
+        || arg
+            .get_num_args()
+            .is_some_and(|range| range.max_values() > 1)
 }
 
 /// Makes the sections that clap knows nothing of.

@@ -2,8 +2,10 @@
 
 use std::ffi::OsString;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
+use clap::ArgMatches;
 use kscope_rows::{DataType, Schema};
 use kscope_script::plan::{Plan, Site, SiteKind};
 
@@ -58,10 +60,36 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         quiet: true,
         is_tool: true,
         verbose: matches.get_flag("verbose"),
+        columns: columns(tool.name, &compiled.plan, &matches),
         duration: matches.get_one::<Duration>("duration").copied(),
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// Gives the columns of a tool's rows. Where they have several shapes, `--timestamp` is what decides
+/// whether there is a `time` among them; where that leaves more than one, nobody knows yet.
+fn columns(name: &str, plan: &Plan, matches: &ArgMatches) -> Option<Arc<Schema>> {
+    let has_time = |schema: &Schema| schema.columns.iter().any(|column| column.name == "time");
+    let shapes = || plan.sites.iter().filter_map(|site| schema(name, site));
+    let timed = matches.try_get_one("timestamp").ok().flatten().copied();
+    let several = shapes().any(|shape| has_time(&shape)) && !shapes().all(|shape| has_time(&shape));
+    let mut found: Option<Schema> = None;
+    for shape in shapes().filter(|shape| !several || timed == Some(has_time(shape))) {
+        let names = |schema: &Schema| -> Vec<String> {
+            schema
+                .columns
+                .iter()
+                .map(|column| column.name.clone())
+                .collect()
+        };
+        match &found {
+            Some(first) if names(first) != names(&shape) => return None,
+            Some(_) => {}
+            None => found = Some(shape),
+        }
+    }
+    found.map(Arc::new)
 }
 
 /// Prints the JSON schema of the rows that a plan prints; where they have several shapes, one that

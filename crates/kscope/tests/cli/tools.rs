@@ -77,3 +77,64 @@ fn a_schema_describes_the_rows() {
         .code(1)
         .says(&["script prints no rows"]);
 }
+
+#[test]
+fn shells_complete_the_values_of_options() {
+    let check = |shell, parts: &[&str]| {
+        let script = kscope(&["completions", shell]).code(0).out;
+        for part in parts {
+            assert!(script.contains(part), "{shell}: no {part}");
+        }
+    };
+    let words = ["tracepoint kprobe", "ring perf", "text json"];
+    let words = words.map(|words| format!("compgen -W \"{words}\""));
+    check("bash", &words.each_ref().map(String::as_str));
+    check("zsh", &["WAY:(tracepoint kprobe)"]);
+    check("fish", &["-l probe", "kprobe"]);
+}
+
+#[test]
+fn a_value_that_is_none_is_told_with_those_that_are() {
+    kscope(&["opensnoop", "--probe", "kprob"])
+        .code(2)
+        .says(&["tracepoint, kprobe", "'kprobe'"]);
+    kscope(&["opensnoop", "--uidd", "0"])
+        .code(2)
+        .says(&["'--uid'"]);
+}
+
+#[test]
+fn manual_pages_say_what_options_take() {
+    let folder = std::env::temp_dir().join(format!("kscope-man-{}", std::process::id()));
+    std::fs::create_dir_all(&folder).expect("a folder");
+    kscope(&["man", folder.to_str().expect("text")]).code(0);
+    let check = |page: &str, parts: &[&str]| {
+        let text = std::fs::read_to_string(folder.join(page)).expect("a page");
+        let (_, rest) = text.split_once(".SH SYNOPSIS\n").expect("a synopsis");
+        let synopsis = rest
+            .split_once("\n.SH")
+            .map_or(rest, |(synopsis, _)| synopsis);
+        for part in parts {
+            let part = part.replace('-', "\\-");
+            assert!(synopsis.contains(&part), "no {part} in {synopsis}");
+        }
+    };
+    check(
+        "kscope-opensnoop.1",
+        &[
+            "\\fBkscope opensnoop\\fR [",
+            "[\\fB--probe\\fR \\fIWAY\\fR]",
+            "[\\fB--failed\\fR]",
+            "[\\fB-o\\fR|\\fB--output\\fR \\fIFILE\\fR]",
+        ],
+    );
+    check(
+        "kscope-run.1",
+        &[
+            "[\\fB-e\\fR \\fISCRIPT\\fR]",
+            "[\\fIFILE] [ARGS\\fR]...",
+            "[\\fB--\\fR \\fI--NAME=VALUE\\fR...]",
+        ],
+    );
+    std::fs::remove_dir_all(&folder).expect("ours");
+}

@@ -138,3 +138,23 @@ fn all_else_is_text() {
     ];
     assert_eq!(render(&mut TableView::default(), &outputs), "5\n@a: 1\n");
 }
+
+#[test]
+fn a_header_can_come_before_the_rows() {
+    let Output::Row { schema, row } = open(1, "systemd", 3, "/etc/passwd") else {
+        panic!("a row")
+    };
+    let mut view = TableView::default();
+    let mut out = Vec::new();
+    view.begin(&schema, &mut out).expect("room");
+    let header = String::from_utf8(out.clone()).expect("text");
+    assert!(header.contains("PID COMM"), "{header}");
+    assert_eq!(header.lines().count(), 1);
+    view.begin(&schema, &mut out).expect("room");
+    let output = Output::Row { schema, row };
+    view.write(&output, &mut out, &mut Vec::new())
+        .expect("room");
+    let text = String::from_utf8(out).expect("text");
+    assert!(text.starts_with(&header), "{text}");
+    assert_eq!(text.lines().count(), 2, "{text}");
+}
