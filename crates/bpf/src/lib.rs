@@ -67,8 +67,8 @@ pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
 pub use link::{
     AttachOutcome, Attachment, CgroupMode, Direction, Interface, IterReader, KprobeAt, Link,
-    LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, TcFilter, Uprobe, UprobePlace,
-    Usdt, XdpMode,
+    LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, Route, TcFilter, Uprobe,
+    UprobePlace, Usdt, XdpMode,
 };
 pub use loader::{Global, GlobalValue, Loader, Object, build_option};
 pub use log::VerifierLog;

@@ -190,18 +190,11 @@ fn elsewhere(kind: &str) -> AttachOutcome {
         "netfilter" => AttachOutcome::needs("a netfilter hook", "Program::attach_netfilter"),
         "perf_event" => AttachOutcome::needs("a perf event", "Program::attach_perf"),
         "syscall" => AttachOutcome::needs("a caller", "Program::test_run"),
-        "lwt_in" | "lwt_out" | "lwt_xmit" | "lwt_seg6local" | "action" => {
-            AttachOutcome::Failed(Error::Unsupported {
-                feature: format!(
-                    "attaching of {head} programs in this library; pin it and use ip(8) or tc(8)"
-                ),
-                since: None,
-            })
+        "lwt_in" | "lwt_out" | "lwt_xmit" | "lwt_seg6local" => {
+            AttachOutcome::needs("a route", "Program::attach_route")
         }
-        "lirc_mode2" => AttachOutcome::Failed(Error::Unsupported {
-            feature: "attaching of infrared decoders in this library".to_owned(),
-            since: None,
-        }),
+        "action" => AttachOutcome::needs("a network interface", "Program::attach_tc_action"),
+        "lirc_mode2" => AttachOutcome::needs("an infrared receiver", "Program::attach_lirc"),
         "struct_ops" => AttachOutcome::needs("its table of functions", "Object::attach_table"),
         "" => AttachOutcome::needs("anything", "Program::attach_…"),
         _ => AttachOutcome::Failed(Error::Unsupported {

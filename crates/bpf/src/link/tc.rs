@@ -82,6 +82,68 @@ impl Program {
         filter: TcFilter,
     ) -> Result<Link, Error> {
         self.must_be(ProgramType::SchedCls, "traffic control")?;
+        let options = |options: Request| {
+            const FD: u16 = 6;
+            const NAME: u16 = 7;
+            const FLAGS: u16 = 8;
+            const DIRECT_ACTION: u32 = 1;
+            options
+                .number(FD, self.fd.as_raw_fd() as u32)
+                .name(NAME, &self.name)
+                .number(FLAGS, DIRECT_ACTION)
+        };
+        self.attach_filter(interface, direction, filter, "bpf", options)
+    }
+
+    /// Attaches a [`ProgramType::SchedAct`] program as the action of a filter that takes every
+    /// packet (`matchall`); see [`Program::attach_tc`]. It decides by its return value
+    /// (`TC_ACT_*`).
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_tc`]; [`Error::Unsupported`] for a kernel without such filters or
+    /// without BPF actions.
+    pub fn attach_tc_action(
+        &self,
+        interface: Interface,
+        direction: Direction,
+        filter: TcFilter,
+    ) -> Result<Link, Error> {
+        self.must_be(ProgramType::SchedAct, "an action of traffic control")?;
+        let options = |options: Request| {
+            const ACTIONS: u16 = 2;
+            const PARAMETERS: u16 = 2;
+            const FD: u16 = 5;
+            const NAME: u16 = 6;
+            // `struct tc_gen`: an index of the kernel's choice, TC_ACT_PIPE where the program says nothing.
+            let mut parameters = [0; 20];
+            parameters[8..12].copy_from_slice(&3u32.to_ne_bytes());
+            let action = |action: Request| {
+                action
+                    .name(KIND, "bpf")
+                    .nested(OPTIONS | NESTED, |options| {
+                        options
+                            .attribute(PARAMETERS, &parameters)
+                            .number(FD, self.fd.as_raw_fd() as u32)
+                            .name(NAME, &self.name)
+                    })
+            };
+            // The first of the actions.
+            options.nested(ACTIONS | NESTED, |actions| {
+                actions.nested(1 | NESTED, action)
+            })
+        };
+        self.attach_filter(interface, direction, filter, "matchall", options)
+    }
+
+    fn attach_filter(
+        &self,
+        interface: Interface,
+        direction: Direction,
+        filter: TcFilter,
+        kind: &'static str,
+        options: impl FnOnce(Request) -> Request,
+    ) -> Result<Link, Error> {
         let about = |error: Error| match error.errno() {
             Some(Errno::NODEV) => no_interface(interface),
             Some(errno @ (Errno::PERM | Errno::ACCES)) => self.failed("rtnetlink", errno, ""),
@@ -105,21 +167,18 @@ impl Program {
         let how = if filter.replace { REPLACE } else { EXCL };
         let fixed = message(interface, parent, filter.handle, info(filter.priority));
         let request = Request::new("RTM_NEWTFILTER", NEW_FILTER, CREATE | ECHO | how, &fixed)
-            .name(KIND, "bpf")
-            .nested(OPTIONS | NESTED, |options| {
-                const FD: u16 = 6;
-                const NAME: u16 = 7;
-                const FLAGS: u16 = 8;
-                const DIRECT_ACTION: u32 = 1;
-                options
-                    .number(FD, self.fd.as_raw_fd() as u32)
-                    .name(NAME, &self.name)
-                    .number(FLAGS, DIRECT_ACTION)
-            });
+            .name(KIND, kind)
+            .nested(OPTIONS | NESTED, options);
         let made = request
             .send(&*self.kernel)
             .map_err(|error| match error.errno() {
-                Some(Errno::NOENT) => Error::unsupported("BPF filters of tc", "CONFIG_NET_CLS_BPF"),
+                Some(Errno::NOENT) if kind == "bpf" => {
+                    Error::unsupported("BPF filters of tc", "CONFIG_NET_CLS_BPF")
+                }
+                Some(Errno::NOENT) => Error::unsupported(
+                    "BPF actions of tc",
+                    "CONFIG_NET_CLS_MATCHALL and CONFIG_NET_ACT_BPF",
+                ),
                 _ => about(error),
             })?;
         // What the kernel made: its handle and priority may be its own choice.
@@ -146,7 +205,7 @@ impl Program {
             }
         };
         let gone = message(interface, parent, handle, info);
-        let undo = Request::new("RTM_DELTFILTER", DELETE_FILTER, 0, &gone).name(KIND, "bpf");
+        let undo = Request::new("RTM_DELTFILTER", DELETE_FILTER, 0, &gone).name(KIND, kind);
         let target = format!("tc:{}:{direction}:{}", interface.0, info >> 16);
         Ok(Link::new(
             &self.kernel,
