@@ -7,11 +7,12 @@ use std::process::Command;
 use kscope_bpf::spec::{MapKind, ProgramId, section};
 use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{
-    AttachOutcome, Error, Executable, IterOver, LinkKind, Object, PerfDetails, UpdateMode,
-    UprobePlace, Usdt,
+    AttachOutcome, Error, Executable, IterOver, LinkKind, Loader, Object, PerfDetails, UprobePlace,
+    Usdt,
 };
 use kscope_tests::assembly::{Assembly, kernel_types};
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::program::{Folder, c_program};
+use kscope_tests::{kernel_or_skip, object_or_skip, skip};
 
 /// Counts runs in the entry of its own of a shared array.
 fn counting(index: usize) -> String {
@@ -378,67 +379,30 @@ fn iterators_walk_over_one_process() {
     );
 }
 
-/// A program with a probe of two places, with a semaphore and arguments, as `sys/sdt.h` writes it.
-const PROBED: &str = r#"
-__attribute__((section(".probes"), used)) volatile unsigned short app_work_semaphore;
-__asm__(
-  ".pushsection .stapsdt.base,\"aG\",\"progbits\",.stapsdt.base,comdat\n"
-  ".weak _.stapsdt.base\n.hidden _.stapsdt.base\n_.stapsdt.base: .space 1\n"
-  ".size _.stapsdt.base, 1\n.popsection\n");
-#define PROBE(number, value) \
-  __asm__ volatile("990: nop\n" \
-    ".pushsection .note.stapsdt,\"?\",\"note\"\n.balign 4\n.4byte 992f-991f, 994f-993f, 3\n" \
-    "991: .asciz \"stapsdt\"\n992: .balign 4\n993: .8byte 990b\n.8byte _.stapsdt.base\n" \
-    ".8byte app_work_semaphore\n.asciz \"app\"\n.asciz \"work\"\n" \
-    ".asciz \"8@%[v] -4@$" #number "\"\n994: .balign 4\n.popsection\n" :: [v] "r" (value))
-int main(void) {
-  unsigned long value = 4711;
-  int listeners = app_work_semaphore;
-  PROBE(-7, value);
-  PROBE(8, value + 1);
-  return listeners;
-}
-"#;
-
-/// Reads the places of the arguments as libbpf's header does, and stores both.
-const READ_SPEC: &str = "r6 = r1\ncall get_attach_cookie\n*(u32 *)(r10 - 4) = r0\n\
-    r2 = r10\nr2 += -4\nr1 = map(__bpf_usdt_specs) ll\ncall map_lookup_elem\n\
-    if r0 == 0 goto out\nr7 = r0\nr1 = map_value(hits) + 0 ll\n\
-    r2 = 1\nlock *(u64 *)(r1 + 0) += r2\n\
-    r3 = *(u64 *)(r7 + 192)\n*(u64 *)(r1 + 8) = r3\n\
-    r3 = *(u64 *)(r7 + 16)\n*(u64 *)(r1 + 16) = r3\n\
-    r3 = *(u16 *)(r7 + 200)\n*(u64 *)(r1 + 24) = r3\nout: r0 = 0\nexit";
-
 #[test]
-fn usdt_probes_fire_with_semaphore_and_specs() {
+fn usdt_probes_fire_with_semaphore_and_arguments() {
     let kernel = kernel_or_skip!();
-    let folder = std::env::temp_dir().join(format!("kscope-usdt-{}", std::process::id()));
-    std::fs::create_dir_all(&folder).expect("writable");
-    let (source, program_path) = (folder.join("app.c"), folder.join("app"));
-    std::fs::write(&source, PROBED).expect("writable");
-    let built = Command::new("cc")
-        .arg("-O1")
-        .arg("-o")
-        .args([&program_path, &source])
-        .status();
-    if !built.is_ok_and(|status| status.success()) {
-        let _ = std::fs::remove_dir_all(&folder);
-        skip!("cc", "no C compiler that makes the probed program");
-    }
-    let known = section::lookup("usdt").expect("known");
-    let object = Assembly::new()
-        .map("hits", MapKind::Array, (4, 32), 1)
-        .map("__bpf_usdt_specs", MapKind::Array, (4, 208), 16)
-        .program("work", known.kind, known.attach_kind("usdt"), READ_SPEC)
-        .load_all(&kernel);
-    let program = object.program(ProgramId(0)).expect("loaded");
+    let spec = object_or_skip!("usdt");
+    let folder = Folder::new("usdt");
+    let Some(path) = c_program("probed", &folder) else {
+        skip!("cc", "no C compiler made the probed program");
+    };
+    let object = Loader::new(kernel.clone())
+        .btf(kernel_types())
+        .load(&spec)
+        .expect("maps");
+    let Some(program) = object.program_named("probed") else {
+        let failed = object.failures().next().expect("not loaded");
+        panic!("{failed}: {:#?}", failed.error);
+    };
     let run = || {
-        let status = Command::new(&program_path).status().expect("runs");
+        let status = Command::new(&path).status().expect("runs");
         status.code().expect("exits")
     };
+    let seen = |name| -> u64 { object.global(name).expect("there").get().expect("readable") };
     assert_eq!(run(), 0, "nobody listens");
     let probe = Usdt {
-        path: &program_path,
+        path: &path,
         provider: "app",
         name: "work",
         pid: None,
@@ -446,13 +410,13 @@ fn usdt_probes_fire_with_semaphore_and_specs() {
     };
     let link = object.attach_usdt(program, &probe).expect("attached");
     assert!(run() > 0, "the semaphore is raised");
-    let seen = hits(&object);
-    assert_eq!(seen[0], 2, "both places");
-    // The last place: cookie, constant of the second argument, number of arguments.
-    assert_eq!(seen[1..], [0x51, 8, 2]);
+    assert_eq!(seen("hits"), 2, "both places");
+    // The last place: cookie, number of arguments, one in a register and a constant.
+    let all = ["cookie", "count", "first", "second"].map(seen);
+    assert_eq!(all, [0x51, 2, 4712, 8]);
     drop(link);
     assert_eq!(run(), 0, "nobody listens any more");
-    assert_eq!(hits(&object)[0], 2);
+    assert_eq!(seen("hits"), 2);
     // The same places again take no more entries.
     let specs = object.map_named("__bpf_usdt_specs").expect("there");
     let used = || {
@@ -472,8 +436,4 @@ fn usdt_probes_fire_with_semaphore_and_specs() {
         },
     );
     assert!(matches!(absent, Err(Error::NotFound { .. })), "{absent:?}");
-    let map = object.map_named("hits").expect("there");
-    map.update(&[0; 4], &[0; 32], UpdateMode::Any)
-        .expect("writable");
-    let _ = std::fs::remove_dir_all(&folder);
 }

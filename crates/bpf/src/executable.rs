@@ -179,6 +179,23 @@ impl<'a> Executable<'a> {
         })
     }
 
+    /// Gives the address that an offset in the file is linked at.
+    pub(crate) fn address_of(&self, offset: u64) -> Option<u64> {
+        self.segments.iter().find_map(|segment| {
+            let within = offset.checked_sub(segment.offset)?;
+            (within < segment.size)
+                .then(|| segment.address.checked_add(within))
+                .flatten()
+        })
+    }
+
+    /// Tells whether it is mapped where it is linked, as only programs are that are not
+    /// position-independent.
+    pub(crate) fn is_fixed(&self) -> bool {
+        const PROGRAM: u64 = 2;
+        self.number(self.bytes, 16, 2) == Some(PROGRAM)
+    }
+
     /// Gives all functions that are defined here and have a name, in no order; one that is in both
     /// tables of symbols comes twice.
     pub fn functions(&self) -> impl Iterator<Item = Function<'a>> + '_ {

@@ -2,9 +2,12 @@
 
 use std::path::Path;
 
+use kscope_sys::Kernel;
+
 use super::{Link, Uprobe, UprobePlace};
 use crate::error::Error;
 use crate::executable::{self, Executable};
+use crate::features::perf_cookie;
 use crate::loader::Object;
 use crate::map::{Map, UpdateMode};
 use crate::program::Program;
@@ -28,6 +31,8 @@ pub struct Usdt<'a> {
 
 /// The maps of libbpf's `usdt.bpf.h`.
 const SPECS: &str = "__bpf_usdt_specs";
+/// Which entry of the former belongs to an address, for kernels without cookies.
+const BY_ADDRESS: &str = "__bpf_usdt_ip_to_spec_id";
 
 impl Object {
     /// Attaches a program of this object to all places of a USDT probe, with the semaphore that
@@ -41,7 +46,8 @@ impl Object {
     ///
     /// # Minimum kernel version
     ///
-    /// Linux 5.15 for the arguments.
+    /// Linux 5.15 for the arguments; before, an object made with `usdt.bpf.h` gets those of a program
+    /// that is not position-independent, or of the one process that the probe names.
     pub fn attach_usdt(&self, program: &Program, probe: &Usdt<'_>) -> Result<Link, Error> {
         let target = format!(
             "usdt:{}:{}:{}",
@@ -56,13 +62,23 @@ impl Object {
             return Err(Error::not_found("probe", target));
         }
         let specs = self.map_named(SPECS);
+        // Where the program cannot be told by a cookie which place it runs at, it looks the address up.
+        let has_cookies = specs.is_none() || perf_cookie(&program.kernel).is_available();
         let mut links = Vec::new();
         for place in places {
             let cookie = match specs {
                 None => probe.cookie,
                 Some(map) => {
                     let spec = usdt::spec(file.machine, &place.arguments, probe.cookie)?;
-                    u64::from(entry_for(map, &spec)?)
+                    let entry = entry_for(map, &spec)?;
+                    match has_cookies {
+                        true => u64::from(entry),
+                        false => {
+                            let address = address_of(&*program.kernel, &file, probe, place.offset)?;
+                            self.tell_entry(address, entry)?;
+                            0
+                        }
+                    }
                 }
             };
             links.push(program.attach_uprobe(&Uprobe {
@@ -78,6 +94,69 @@ impl Object {
         }
         Ok(Link::joined(&program.kernel, links, target))
     }
+}
+
+impl Object {
+    /// Writes down which entry of the map of specs belongs to an address.
+    fn tell_entry(&self, address: u64, entry: u32) -> Result<(), Error> {
+        let map = self.map_named(BY_ADDRESS).ok_or_else(|| {
+            Error::unsupported(
+                format!("arguments of USDT probes without a map {BY_ADDRESS} (usdt.bpf.h has it)"),
+                "Linux 5.15",
+            )
+        })?;
+        map.update(
+            &address.to_ne_bytes(),
+            &entry.to_ne_bytes(),
+            UpdateMode::Any,
+        )
+    }
+}
+
+/// Finds the address that a place has in the processes that are probed.
+fn address_of(
+    kernel: &dyn Kernel,
+    file: &Executable<'_>,
+    probe: &Usdt<'_>,
+    offset: u64,
+) -> Result<u64, Error> {
+    let shown = || probe.path.display().to_string();
+    if file.is_fixed() {
+        let address = file.address_of(offset);
+        return address.ok_or_else(|| Error::not_found("code of the probe", shown()));
+    }
+    let pid = probe.pid.ok_or_else(|| {
+        Error::unsupported(
+            format!(
+                "arguments of USDT probes of all processes that map {}, a position-independent file \
+                 (name one process)",
+                shown()
+            ),
+            "Linux 5.15",
+        )
+    })?;
+    let maps = kernel.read_file(Path::new(&format!("/proc/{pid}/maps")));
+    let maps = maps.map_err(|_| Error::not_found("process", pid.to_string()))?;
+    let identity = kernel.identity(probe.path);
+    let identity = identity.map_err(|errno| Error::os("stat", errno, shown()))?;
+    let maps = String::from_utf8_lossy(&maps);
+    let address = maps
+        .lines()
+        .find_map(|line| mapped_at(line, identity.inode, offset));
+    address
+        .ok_or_else(|| Error::not_found("mapping of the probed file in process", pid.to_string()))
+}
+
+/// Gives the address of an offset in a file, by a line of `/proc/PID/maps` that executes it there.
+fn mapped_at(line: &str, inode: u64, offset: u64) -> Option<u64> {
+    let mut words = line.split_whitespace();
+    let (first, last) = words.next()?.split_once('-')?;
+    let executable = words.next()?.contains('x');
+    let number = |text| u64::from_str_radix(text, 16).ok();
+    let (first, last, start) = (number(first)?, number(last)?, number(words.next()?)?);
+    let same = words.nth(1)?.parse() == Ok(inode);
+    let address = first.checked_add(offset.checked_sub(start)?)?;
+    (executable && same && address < last).then_some(address)
 }
 
 /// Finds the entry of the map of specs that holds this one, or puts it into a free one. The first
@@ -105,4 +184,33 @@ fn entry_for(map: &Map, spec: &[u8; SPEC]) -> Result<u32, Error> {
         "more than {} different places of USDT probes; define BPF_USDT_MAX_SPEC_CNT as more",
         map.max_entries()
     )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::mapped_at;
+
+    #[test]
+    fn places_are_found_in_processes() {
+        let check = |line: &str, offset, expected| {
+            assert_eq!(mapped_at(line, 77, offset), expected, "{line}");
+        };
+        let line = "7f0000001000-7f0000003000 r-xp 00002000 fd:01 77     /usr/bin/app";
+        check(line, 0x2010, Some(0x7f00_0000_1010));
+        check(line, 0x3fff, Some(0x7f00_0000_2fff));
+        check(line, 0x4000, None);
+        check(line, 0x1fff, None);
+        check(
+            "7f0000001000-7f0000003000 r--p 00002000 fd:01 77",
+            0x2010,
+            None,
+        );
+        check(
+            "7f0000001000-7f0000003000 r-xp 00002000 fd:01 78",
+            0x2010,
+            None,
+        );
+        check("7f0000001000-7f0000003000 r-xp 00002000", 0x2010, None);
+        check("", 0, None);
+    }
 }
