@@ -267,8 +267,9 @@ fn packets_are_dissected() {
         data: &[0; 64],
         ..TestInput::default()
     };
-    let output = program(&object).test_run(&input).expect("runs");
-    assert_eq!((output.result, hits(&object)), (0, 1));
+    // What is given back is the program's result, before Linux 5.17 whether it was BPF_OK.
+    program(&object).test_run(&input).expect("runs");
+    assert_eq!(hits(&object), 1);
 }
 
 /// An address that nobody has: packets to it leave by the loopback and come back.

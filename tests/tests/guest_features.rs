@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType};
-use kscope_bpf::{Error, Interface, LinkKind, Loader, NetkitSide, Order, TestInput};
+use kscope_bpf::{AttachOutcome, Error, Interface, LinkKind, Loader, NetkitSide, Order, TestInput};
 use kscope_tests::assembly::{Assembly, kernel_types};
 use kscope_tests::{kernel_or_skip, object_or_skip, skip};
 
@@ -71,15 +71,12 @@ fn the_kernel_uses_a_scheduler() {
         panic!("{failed}\n{:#?}", failed.error);
     }
     assert_eq!(state().trim(), "disabled");
-    let link = object
-        .attach()
-        .into_iter()
-        .map(|one| one.outcome)
-        .find_map(|outcome| match outcome {
-            kscope_bpf::AttachOutcome::Attached(link) => Some(link),
-            other => panic!("{other}"),
-        })
-        .expect("a table");
+    let mut attached = object.attach();
+    let table = attached.pop().expect("the table").outcome;
+    let link = match table {
+        AttachOutcome::Attached(link) => link,
+        other => panic!("{other}"),
+    };
     assert!(matches!(
         link.details().expect("a link").kind,
         LinkKind::StructOps { .. }
