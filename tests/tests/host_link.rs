@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::Mutex;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use kscope_bpf::Loader;
 use kscope_bpf::btf::{Btf, Kind, Type, TypeId};
@@ -53,11 +53,12 @@ const GROUPS: [Together; 7] = [
     together(&["bpf_iter_task", "bpf_iter_task_file", "bpf_iter_task_stack"]),
 ];
 
-/// Finds the kernel's tests, once for all tests of this process.
-fn selftests() -> Result<Selftests, String> {
-    static UNPACKING: Mutex<()> = Mutex::new(());
-    let _one = UNPACKING.lock().map_err(|error| error.to_string())?;
-    Selftests::find().and_then(Selftests::with_kernel_types)
+/// Finds the kernel's tests, for one test of this process at a time.
+fn selftests() -> Result<(Selftests, MutexGuard<'static, ()>), String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = Selftests::find().and_then(Selftests::with_kernel_types)?;
+    Ok((found, one))
 }
 
 fn file(folder: &Folder, name: &str, bytes: &[u8]) -> PathBuf {
@@ -165,8 +166,8 @@ fn bpftool(arguments: &[&str], files: &[&Path]) -> Result<(), String> {
 
 #[test]
 fn objects_are_linked_as_libbpf_links_them() {
-    let selftests = match selftests() {
-        Ok(selftests) => selftests,
+    let (selftests, _one) = match selftests() {
+        Ok(found) => found,
         Err(reason) => skip!("selftests", "{reason}"),
     };
     if let Err(reason) = bpftool(&["version"], &[]) {
@@ -239,8 +240,8 @@ fn objects_are_linked_as_libbpf_links_them() {
 
 #[test]
 fn one_object_linked_is_that_object() {
-    let selftests = match selftests() {
-        Ok(selftests) => selftests,
+    let (selftests, _one) = match selftests() {
+        Ok(found) => found,
         Err(reason) => skip!("selftests", "{reason}"),
     };
     for name in [

@@ -7,8 +7,9 @@ mod text;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use kscope_bpf::spec::{Spec, read};
+use kscope_bpf::spec::{Spec, read, write};
 use kscope_tests::selftests::{Selftests, clang};
 use kscope_tests::skip;
 
@@ -140,6 +141,13 @@ fn map_names(spec: &Spec) -> BTreeSet<String> {
     maps.collect()
 }
 
+/// Finds the kernel's tests, for one test of this process at a time: they compile the same objects.
+fn selftests() -> Result<(Selftests, MutexGuard<'static, ()>), String> {
+    static ONE: Mutex<()> = Mutex::new(());
+    let one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
+    Ok((Selftests::find()?, one))
+}
+
 /// Some of the kernel's tests, of many kinds.
 const SAMPLE: [&str; 40] = [
     "atomics",
@@ -186,7 +194,7 @@ const SAMPLE: [&str; 40] = [
 
 #[test]
 fn names_are_those_of_libbpf() {
-    let selftests = match Selftests::find() {
+    let (selftests, _one) = match selftests() {
         Ok(found) => found,
         Err(why) => skip!("clang", "{why}"),
     };
@@ -215,4 +223,73 @@ fn names_are_those_of_libbpf() {
         compared += 1;
     }
     assert!(compared > 25, "{compared} objects compared");
+}
+
+/// Reads an object, writes it, and reads that; none where a program or map was refused.
+fn written_again(name: &str, bytes: &[u8]) -> Option<Vec<u8>> {
+    let spec = read::object_named(name, bytes).expect("an object");
+    let programs = spec.programs.iter().map(|program| &program.refused);
+    let maps = spec.maps.iter().map(|map| &map.refused);
+    let refused = programs.chain(maps).any(Option::is_some);
+    match write::object(&spec, &[]) {
+        Ok(written) => {
+            assert_eq!(read::object_named(name, &written), Ok(spec), "{name}");
+            Some(written)
+        }
+        Err(error) if !refused => panic!("{name}: {error}"),
+        Err(_) => None,
+    }
+}
+
+#[test]
+fn what_is_read_is_written_as_it_was() {
+    let (selftests, _one) = match selftests() {
+        Ok(found) => found,
+        Err(why) => skip!("clang", "{why}"),
+    };
+    let (mut written, mut opened) = (0, 0);
+    for name in SAMPLE {
+        let Ok(bytes) = selftests.object(name) else {
+            continue;
+        };
+        let Some(again) = written_again(name, &bytes) else {
+            continue;
+        };
+        written += 1;
+        // libbpf finds the same in both.
+        let names = |bytes: &[u8]| {
+            let path = object_path(&format!("{name}-written"));
+            std::fs::write(&path, bytes).expect("a file");
+            let names = skeleton(&path);
+            let _ = std::fs::remove_file(&path);
+            names
+        };
+        if let Some(first) = names(&bytes) {
+            assert_eq!(names(&again), Some(first), "{name}");
+            opened += 1;
+        }
+    }
+    assert!(written > 25, "{written} objects written");
+    eprintln!("{written} objects written, {opened} opened by libbpf");
+}
+
+#[test]
+#[ignore = "compiles some 500 objects"]
+fn all_that_is_read_is_written_as_it_was() {
+    let (selftests, _one) =
+        match selftests().and_then(|(found, one)| Ok((found.with_kernel_types()?, one))) {
+            Ok(found) => found,
+            Err(why) => skip!("selftests", "{why}"),
+        };
+    let record = include_str!("host_selftests/record.txt");
+    let names = record.lines().filter(|line| !line.starts_with('#'));
+    let (mut read, mut written) = (0, 0);
+    for name in names.filter_map(|line| line.split('\t').next()) {
+        if let Ok(bytes) = selftests.object(name) {
+            read += 1;
+            written += usize::from(written_again(name, &bytes).is_some());
+        }
+    }
+    eprintln!("{written} of {read} objects are written as they were read");
+    assert!(written * 10 > read * 9, "{written} of {read}");
 }

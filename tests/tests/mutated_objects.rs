@@ -213,12 +213,15 @@ fn everything(bytes: &[u8], other: &[u8], target: &Target<'_>, sum: &mut Sum) {
             }
         }
     }
-    match link::objects(&[("one", bytes), ("two", other)]) {
-        Ok(linked) => {
-            sum.linked += 1;
-            assert!(linked.len() < (1 << 16) + 16 * (bytes.len() + other.len()));
+    let inputs: [&[(&str, &[u8])]; 2] = [&[("one", bytes)], &[("one", bytes), ("two", other)]];
+    for input in inputs {
+        match link::objects(input) {
+            Ok(linked) => {
+                sum.linked += 1;
+                assert!(linked.len() < (1 << 16) + 16 * (bytes.len() + other.len()));
+            }
+            Err(error) => assert!(!error.to_string().is_empty()),
         }
-        Err(error) => assert!(!error.to_string().is_empty()),
     }
     let spec = match read::object_named("changed", bytes) {
         Ok(spec) => spec,
@@ -269,13 +272,13 @@ fn rounds(count: usize, seed: u64) -> Sum {
     eprintln!("{count} mutations of {} objects: {sum:?}", corpus.len());
     // Most changes are of no consequence to the file's frame.
     assert!(sum.read > count / 3 && sum.read < count, "{sum:?}");
-    assert!(sum.linked > count / 50, "{sum:?}");
+    assert!(sum.linked > count / 4, "{sum:?}");
     sum
 }
 
 #[test]
 fn some_thousand_mutations() {
-    rounds(4_000, 1);
+    rounds(3_000, 1);
 }
 
 #[test]

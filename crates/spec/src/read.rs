@@ -84,6 +84,7 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
     let mut programs = programs::assemble(&uses, &bodies, &mut budget);
     slots::read(&object, &mut maps, &programs.ids);
     struct_ops::members(&object, &mut maps, &mut programs);
+    lines::keep_used(&mut files.list, &mut programs.list);
 
     Ok(Spec {
         maps: maps.list,

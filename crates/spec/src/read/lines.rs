@@ -1,6 +1,6 @@
 //! What `.BTF.ext` says of functions: their types, source lines and CO-RE relocations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kscope_btf::ext::{CoreRecord, Ext, LineRecord, Section};
 use kscope_btf::{Btf, TypeId};
@@ -8,7 +8,7 @@ use kscope_btf::{Btf, TypeId};
 use super::Object;
 use super::functions::Function;
 use super::why::Why;
-use crate::object::{CoreKind, CoreReloc, LineInfo, SourceFile, SourceText};
+use crate::object::{CoreKind, CoreReloc, LineInfo, ProgramSpec, SourceFile, SourceText};
 
 /// Longest access of a CO-RE relocation, as libbpf has it.
 const ACCESS: usize = 64;
@@ -158,6 +158,35 @@ fn numbers(access: &str) -> Option<Vec<u32>> {
         return None;
     }
     access.split(':').map(|part| part.parse().ok()).collect()
+}
+
+/// Numbers the files in the order in which the programs name them, and leaves out files and lines
+/// that none of them has.
+pub(super) fn keep_used(files: &mut Vec<SourceFile>, programs: &mut [ProgramSpec]) {
+    let mut numbers: HashMap<u32, u32> = HashMap::new();
+    let mut used: Vec<BTreeSet<u32>> = Vec::new();
+    for line in programs.iter_mut().flat_map(|program| &mut program.lines) {
+        let next = numbers.len() as u32;
+        let number = *numbers.entry(line.file).or_insert(next);
+        if number == next {
+            used.push(BTreeSet::new());
+        }
+        if let Some(used) = used.get_mut(number as usize) {
+            used.insert(line.line);
+        }
+        line.file = number;
+    }
+    let mut kept: Vec<(u32, SourceFile)> = (0..)
+        .zip(core::mem::take(files))
+        .filter_map(|(old, file)| Some((*numbers.get(&old)?, file)))
+        .collect();
+    kept.sort_by_key(|(number, _)| *number);
+    for ((_, file), used) in kept.iter_mut().zip(&used) {
+        if let SourceText::Lines(lines) = &mut file.text {
+            lines.retain(|line, _| used.contains(line));
+        }
+    }
+    files.extend(kept.into_iter().map(|(_, file)| file));
 }
 
 /// The source files, in the order in which they are first met.

@@ -14,6 +14,11 @@ pub enum WriteError {
         /// What objects cannot say.
         why: &'static str,
     },
+    /// A symbol of the target is declared in no type.
+    Extern {
+        /// Its name.
+        name: String,
+    },
     /// A map has no form in an object.
     Map {
         /// Its name.
@@ -30,6 +35,12 @@ impl fmt::Display for WriteError {
             WriteError::Program { name, why } => {
                 write!(f, "program {name} cannot be written: {why}")
             }
+            WriteError::Extern { name } => {
+                write!(
+                    f,
+                    "symbol {name} of the target cannot be written: no type declares it"
+                )
+            }
             WriteError::Map { name, why } => write!(f, "map {name} cannot be written: {why}"),
         }
     }
@@ -39,7 +50,7 @@ impl std::error::Error for WriteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
             WriteError::Types(error) => Some(error),
-            WriteError::Program { .. } | WriteError::Map { .. } => None,
+            WriteError::Program { .. } | WriteError::Extern { .. } | WriteError::Map { .. } => None,
         }
     }
 }

@@ -183,7 +183,7 @@ fn what_has_no_form_is_refused() {
     );
     check(
         &|spec| spec.programs[0].funcs.push(FuncInfo::default()),
-        "program first cannot be written: it has several functions",
+        "program first cannot be written: its functions do not follow one another",
     );
     let late = RelocKind::Late(crate::LateId(0));
     check(
@@ -212,7 +212,7 @@ fn what_has_no_form_is_refused() {
     );
     check(
         &|spec| spec.maps[0].inner = Some(Box::default()),
-        "map hash cannot be written: it holds other maps or programs",
+        "map hash cannot be written: a map of its type holds no maps",
     );
     check(
         &|spec| spec.maps[2].kind = MapKind::Hash,
