@@ -129,18 +129,18 @@ impl Skeleton {
     fn new(spec: &Spec, object: Object) -> Result<Skeleton, Error> {
         let object = Arc::new(object);
         let maps = Maps {
-            typed: TypedMap::new(skeleton::map(spec, &object, "typed")?)?,
-            untyped: TypedMap::new(skeleton::map(spec, &object, "untyped")?)?,
-            by_cpu: PerCpuMap::new(skeleton::map(spec, &object, "by_cpu")?)?,
-            queue: TypedQueue::new(skeleton::map(spec, &object, "queue")?)?,
-            filter: TypedFilter::new(skeleton::map(spec, &object, "filter")?)?,
-            ring: EventMap::new(skeleton::map(spec, &object, "ring")?)?,
-            r#match: EventMap::new(skeleton::map(spec, &object, "match")?)?,
+            typed: skeleton::map(spec, &object, "typed")?,
+            untyped: skeleton::map(spec, &object, "untyped")?,
+            by_cpu: skeleton::map(spec, &object, "by_cpu")?,
+            queue: skeleton::map(spec, &object, "queue")?,
+            filter: skeleton::map(spec, &object, "filter")?,
+            ring: skeleton::map(spec, &object, "ring")?,
+            r#match: skeleton::map(spec, &object, "match")?,
             tail_calls: skeleton::map(spec, &object, "tail_calls")?,
         };
         let programs = Programs {
             match_: skeleton::program(spec, &object, "match_")?,
-            left_out: skeleton::program(spec, &object, "left_out").ok(),
+            left_out: skeleton::optional_program(spec, &object, "left_out"),
         };
         let globals = Cells {
             defaults: skeleton::constant(spec, &object, "defaults")?,
@@ -182,10 +182,7 @@ impl Skeleton {
     pub fn attach(&self) -> Result<Links, Error> {
         Ok(Links {
             match_: skeleton::attach(&self.object, &self.programs.match_)?,
-            left_out: match &self.programs.left_out {
-                Some(program) => skeleton::attach(&self.object, program)?,
-                None => None,
-            },
+            left_out: skeleton::attach_optional(&self.object, &self.programs.left_out)?,
         })
     }
 }

@@ -8,28 +8,25 @@ use crate::error::Error;
 /// Names the compiler where it is not on the path under one of its names.
 pub(crate) const VARIABLE: &str = "KSCOPE_CLANG";
 
-/// Looks for a clang that runs.
+/// Looks for a clang that runs: the one that is named, else any.
 pub(crate) fn find() -> Result<String, Error> {
-    let mut tried = Vec::new();
-    let named = std::env::var(VARIABLE).ok();
-    let versions = (14..40).rev().map(|version| format!("clang-{version}"));
-    let names: Vec<String> = match named {
-        Some(named) => vec![named],
-        None => std::iter::once("clang".to_owned())
-            .chain(versions)
-            .collect(),
+    let runs = |name: &String| {
+        let output = Command::new(name).arg("--version").output();
+        output.is_ok_and(|output| output.status.success())
     };
-    for name in names {
-        let output = Command::new(&name).arg("--version").output();
-        if output.is_ok_and(|output| output.status.success()) {
-            return Ok(name);
-        }
-        if tried.is_empty() || std::env::var_os(VARIABLE).is_some() {
-            tried.push(name);
-        }
+    if let Ok(named) = std::env::var(VARIABLE) {
+        return match runs(&named) {
+            true => Ok(named),
+            false => Err(Error::NoCompiler {
+                tried: format!("{VARIABLE} is {named}, which does not run"),
+            }),
+        };
     }
-    tried.push(format!("clang-14 and later, {VARIABLE}"));
-    Err(Error::NoCompiler { tried })
+    let versions = (14..40).rev().map(|version| format!("clang-{version}"));
+    let mut names = std::iter::once("clang".to_owned()).chain(versions);
+    names.find(runs).ok_or_else(|| Error::NoCompiler {
+        tried: "neither clang nor clang-14 to clang-39 runs".to_owned(),
+    })
 }
 
 /// What is compiled for.

@@ -34,8 +34,8 @@ pub enum Error {
     },
     /// There is no C compiler that makes eBPF.
     NoCompiler {
-        /// What was looked for.
-        tried: Vec<String>,
+        /// What was looked for, and not found.
+        tried: String,
     },
     /// The compiler refused the source.
     Compiler {
@@ -91,7 +91,7 @@ impl fmt::Display for Error {
                 f,
                 "there is no clang ({}): install it (Debian: apt install clang), or set \
                  KSCOPE_CLANG to one, or give a compiled object in place of the source",
-                tried.join(", ")
+                tried
             ),
             Error::Compiler { command, said } => {
                 write!(
@@ -139,7 +139,7 @@ mod tests {
         check(near(&["exec_event"]), "did you mean exec_event?");
         check(near(&[]), "const struct event *unused_event");
         let missing = Error::NoCompiler {
-            tried: vec!["clang".to_owned()],
+            tried: "no clang".to_owned(),
         };
         assert!(missing.is_missing_compiler());
         check(missing, "apt install clang");

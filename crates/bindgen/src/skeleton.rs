@@ -322,7 +322,7 @@ fn body(text: &mut Text, name: &str, parts: &[Part], ty: impl Fn(&Part) -> Strin
 }
 
 fn open_object(text: &mut Text, name: &str, object: Option<&str>, parts: &Parts) {
-    let quoted = name.escape_default();
+    let of = quoted(name);
     if let Some(path) = object {
         text.line("");
         text.doc("The object file.");
@@ -356,17 +356,15 @@ fn open_object(text: &mut Text, name: &str, object: Option<&str>, parts: &Parts)
     text.line("///");
     text.doc("Where it cannot be read, or is another.");
     text.open("pub fn read(bytes: &[u8]) -> Result<Open, Error> {");
-    text.line(format!("let spec = skeleton::read(\"{quoted}\", bytes)?;"));
+    text.line(format!("let spec = skeleton::read({of}, bytes)?;"));
     match parts.globals.is_empty() {
         true => text.line("let globals = Globals {};"),
         false => {
             text.open("let globals = Globals {");
             for part in &parts.globals {
-                let value = format!(
-                    "skeleton::initial(&spec, \"{}\")?",
-                    part.of.escape_default()
-                );
-                text.line(format!("{}: {value},", part.name));
+                let arguments = ["&spec".to_owned(), quoted(&part.of)];
+                let head = format!("{}: skeleton::initial", part.name);
+                text.call(&head, &arguments, "?,");
             }
             text.close("};");
         }
@@ -403,7 +401,7 @@ fn open_object(text: &mut Text, name: &str, object: Option<&str>, parts: &Parts)
         let arguments = [
             "loader".to_owned(),
             "&self.spec".to_owned(),
-            format!("\"{}\"", part.of.escape_default()),
+            quoted(&part.of),
             format!("&self.globals.{}", part.name),
         ];
         text.call("let loader = skeleton::set", &arguments, ";");
@@ -441,45 +439,32 @@ fn skeleton(text: &mut Text, parts: &Parts) {
     text.open("impl Skeleton {");
     text.open("fn new(spec: &Spec, object: Object) -> Result<Skeleton, Error> {");
     text.line("let object = Arc::new(object);");
-    literal(text, "maps", "Maps", &parts.maps, |part| {
-        let map = format!(
-            "skeleton::map(spec, &object, \"{}\")",
-            part.of.escape_default()
-        );
-        match &part.kind {
-            PartKind::Map { ty, optional } => match (ty.as_str(), optional) {
-                ("Map", false) => format!("{map}?"),
-                ("Map", true) => format!("{map}.ok()"),
-                (ty, optional) => {
-                    let bare = ty.split('<').next().unwrap_or(ty);
-                    match optional {
-                        false => format!("{bare}::new({map}?)?"),
-                        true => format!("{map}.and_then({bare}::new).ok()"),
-                    }
-                }
-            },
-            PartKind::Table { optional: true } => format!("{map}.ok()"),
-            _ => format!("{map}?"),
+    literal(text, "maps", "Maps", &parts.maps, |part| match part.kind {
+        PartKind::Map { optional: true, .. } | PartKind::Table { optional: true } => {
+            ("optional_map", ",")
         }
+        _ => ("map", "?,"),
     });
-    literal(text, "programs", "Programs", &parts.programs, |part| {
-        let of = part.of.escape_default();
-        let program = format!("skeleton::program(spec, &object, \"{of}\")");
-        match part.kind {
-            PartKind::Program { optional: true, .. } => format!("{program}.ok()"),
-            _ => format!("{program}?"),
-        }
-    });
-    literal(text, "globals", "Cells", &parts.globals, |part| {
-        let how = match part.kind {
-            PartKind::Global { constant: true, .. } => "constant",
-            _ => "global",
-        };
-        format!(
-            "skeleton::{how}(spec, &object, \"{}\")?",
-            part.of.escape_default()
-        )
-    });
+    literal(
+        text,
+        "programs",
+        "Programs",
+        &parts.programs,
+        |part| match part.kind {
+            PartKind::Program { optional: true, .. } => ("optional_program", ","),
+            _ => ("program", "?,"),
+        },
+    );
+    literal(
+        text,
+        "globals",
+        "Cells",
+        &parts.globals,
+        |part| match part.kind {
+            PartKind::Global { constant: true, .. } => ("constant", "?,"),
+            _ => ("global", "?,"),
+        },
+    );
     text.line("let spec = Arc::new(spec.clone());");
     text.open("Ok(Skeleton {");
     for field in ["maps", "programs", "globals", "object", "spec"] {
@@ -509,14 +494,23 @@ fn skeleton(text: &mut Text, parts: &Parts) {
     text.close("}");
 }
 
-/// Writes `let name = Type { … };`.
-fn literal(text: &mut Text, name: &str, ty: &str, parts: &[Part], value: impl Fn(&Part) -> String) {
+/// Writes `let name = Type { … };`, each field by a function, with what comes after its call.
+fn literal(
+    text: &mut Text,
+    name: &str,
+    ty: &str,
+    parts: &[Part],
+    how: impl Fn(&Part) -> (&'static str, &'static str),
+) {
     if parts.is_empty() {
         return text.line(format!("let {name} = {ty} {{}};"));
     }
     text.open(format!("let {name} = {ty} {{"));
     for part in parts {
-        text.assign(&format!("{}:", part.name), &value(part), ",");
+        let (function, tail) = how(part);
+        let head = format!("{}: skeleton::{function}", part.name);
+        let arguments = ["spec".to_owned(), "&object".to_owned(), quoted(&part.of)];
+        text.call(&head, &arguments, tail);
     }
     text.close("};");
 }
@@ -529,38 +523,33 @@ fn attach(text: &mut Text, parts: &Parts) {
     text.open("Ok(Links {");
     for part in all {
         let name = &part.name;
-        match part.kind {
-            PartKind::Program {
-                optional: false, ..
-            } => {
-                let of = format!("&self.programs.{name}");
-                text.assign(
-                    &format!("{name}:"),
-                    &format!("skeleton::attach(&self.object, {of})?"),
-                    ",",
-                );
+        let (function, arguments) = match part.kind {
+            PartKind::Table { optional } => {
+                let function = match optional {
+                    true => "attach_optional_table",
+                    false => "attach_table",
+                };
+                let spec = "&self.spec".to_owned();
+                (
+                    function,
+                    vec![spec, "&self.object".to_owned(), quoted(&part.of)],
+                )
             }
             PartKind::Program { optional: true, .. } => {
-                text.open(format!("{name}: match &self.programs.{name} {{"));
-                text.line("Some(program) => skeleton::attach(&self.object, program)?,");
-                text.line("None => None,");
-                text.close("},");
+                let program = format!("&self.programs.{name}");
+                ("attach_optional", vec!["&self.object".to_owned(), program])
             }
-            PartKind::Table { optional } => {
-                let of = part.of.escape_default();
-                let table = format!("skeleton::attach_table(&self.spec, &self.object, \"{of}\")?");
-                match optional {
-                    false => text.call(&format!("{name}: Some"), &[table], ","),
-                    true => {
-                        text.open(format!("{name}: match &self.maps.{name} {{"));
-                        text.line(format!("Some(_) => Some({table}),"));
-                        text.line("None => None,");
-                        text.close("},");
-                    }
-                }
+            _ => {
+                let program = format!("&self.programs.{name}");
+                ("attach", vec!["&self.object".to_owned(), program])
             }
-            _ => {}
-        }
+        };
+        text.call(&format!("{name}: skeleton::{function}"), &arguments, "?,");
     }
     text.close("})");
+}
+
+/// Gives a name as a text of Rust.
+fn quoted(name: &str) -> String {
+    format!("\"{}\"", name.escape_default())
 }

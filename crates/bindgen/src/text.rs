@@ -87,6 +87,17 @@ impl Text {
         }
     }
 
+    /// Writes an arm of a match: as a block where it does not fit on one line.
+    pub(crate) fn arm(&mut self, head: &str, value: &str) {
+        let whole = format!("{head} {value},");
+        if self.depth * 4 + whole.len() <= LINE {
+            return self.line(whole);
+        }
+        self.open(format!("{head} {{"));
+        self.line(value);
+        self.close("}");
+    }
+
     /// Writes `head value;`: the value on the next line where both do not fit on one.
     pub(crate) fn assign(&mut self, head: &str, value: &str, tail: &str) {
         let whole = format!("{head} {value}{tail}");

@@ -328,8 +328,8 @@ fn enumeration(text: &mut Text, item: &Newtype) {
         false => {
             text.open("match self {");
             for (constant, c_name, _) in named {
-                let value = format!("Some(\"{}\"),", c_name.escape_default());
-                text.line(format!("{name}::{constant} => {value}"));
+                let value = format!("Some(\"{}\")", c_name.escape_default());
+                text.arm(&format!("{name}::{constant} =>"), &value);
             }
             text.line("_ => None,");
             text.close("}");

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use kscope_spec::{MapId, Spec, Variable};
 
-use super::{TypedConstant, TypedGlobal};
+use super::{EventMap, PerCpuMap, TypedConstant, TypedFilter, TypedGlobal, TypedMap, TypedQueue};
 use crate::error::Error;
 use crate::link::{AttachOutcome, Link};
 use crate::loader::{Loader, Object};
@@ -102,12 +102,46 @@ fn map_id(spec: &Spec, name: &str) -> Result<MapId, Error> {
         .ok_or_else(|| Error::not_found("map", name))
 }
 
+/// What a map of an object becomes: a typed one.
+pub trait FromMap: Sized {
+    /// Gives the map its types.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] where the map is of another kind, or other sizes.
+    fn from_map(map: Map) -> Result<Self, Error>;
+}
+
+impl FromMap for Map {
+    fn from_map(map: Map) -> Result<Map, Error> {
+        Ok(map)
+    }
+}
+
+impl FromMap for EventMap {
+    fn from_map(map: Map) -> Result<EventMap, Error> {
+        EventMap::new(map)
+    }
+}
+
+macro_rules! from_map {
+    ($($name:ident<$($parameter:ident),*>)*) => {
+        $(impl<$($parameter: Plain),*> FromMap for $name<$($parameter),*> {
+            fn from_map(map: Map) -> Result<Self, Error> {
+                $name::new(map)
+            }
+        })*
+    };
+}
+
+from_map!(TypedMap<K, V> PerCpuMap<K, V> TypedQueue<V> TypedFilter<V>);
+
 /// Gives a map.
 ///
 /// # Errors
 ///
 /// Why it is not there.
-pub fn map(spec: &Spec, object: &Object, name: &str) -> Result<Map, Error> {
+pub fn map<M: FromMap>(spec: &Spec, object: &Object, name: &str) -> Result<M, Error> {
     let id = map_id(spec, name)?;
     let failure = || {
         let mut failures = object.map_failures();
@@ -117,7 +151,12 @@ pub fn map(spec: &Spec, object: &Object, name: &str) -> Result<Map, Error> {
             |(_, error)| error.clone(),
         )
     };
-    object.map(id).cloned().ok_or_else(failure)
+    M::from_map(object.map(id).cloned().ok_or_else(failure)?)
+}
+
+/// Gives a map that the load may have gone on without.
+pub fn optional_map<M: FromMap>(spec: &Spec, object: &Object, name: &str) -> Option<M> {
+    map(spec, object, name).ok()
 }
 
 /// Gives a program.
@@ -129,6 +168,11 @@ pub fn program(spec: &Spec, object: &Object, name: &str) -> Result<Program, Erro
     let id = spec.program_named(name);
     let id = id.ok_or_else(|| Error::not_found("program", name))?;
     object.program(id).cloned()
+}
+
+/// Gives a program that the load may have gone on without.
+pub fn optional_program(spec: &Spec, object: &Object, name: &str) -> Option<Program> {
+    program(spec, object, name).ok()
 }
 
 /// Attaches a program as its section says; none where the section does not say to what.
@@ -144,11 +188,40 @@ pub fn attach(object: &Object, program: &Program) -> Result<Option<Link>, Error>
     }
 }
 
+/// Attaches a program that the load may have gone on without.
+///
+/// # Errors
+///
+/// What the kernel says.
+pub fn attach_optional(object: &Object, program: &Option<Program>) -> Result<Option<Link>, Error> {
+    match program {
+        Some(program) => attach(object, program),
+        None => Ok(None),
+    }
+}
+
 /// Attaches a table of functions.
 ///
 /// # Errors
 ///
 /// As [`Object::attach_table`].
-pub fn attach_table(spec: &Spec, object: &Object, name: &str) -> Result<Link, Error> {
-    object.attach_table(map_id(spec, name)?)
+pub fn attach_table(spec: &Spec, object: &Object, name: &str) -> Result<Option<Link>, Error> {
+    object.attach_table(map_id(spec, name)?).map(Some)
+}
+
+/// Attaches a table of functions that the load may have gone on without.
+///
+/// # Errors
+///
+/// As [`Object::attach_table`].
+pub fn attach_optional_table(
+    spec: &Spec,
+    object: &Object,
+    name: &str,
+) -> Result<Option<Link>, Error> {
+    let id = map_id(spec, name)?;
+    match object.map(id) {
+        Some(_) => object.attach_table(id).map(Some),
+        None => Ok(None),
+    }
 }
