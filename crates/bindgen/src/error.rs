@@ -89,9 +89,8 @@ impl fmt::Display for Error {
             Error::Refused { name, why } => write!(f, "{name} cannot be written in Rust: {why}"),
             Error::NoCompiler { tried } => write!(
                 f,
-                "there is no clang ({}): install it (Debian: apt install clang), or set \
-                 KSCOPE_CLANG to one, or give a compiled object in place of the source",
-                tried
+                "there is no clang ({tried}): install it (Debian: apt install clang), or set \
+                 KSCOPE_CLANG to one, or give a compiled object in place of the source"
             ),
             Error::Compiler { command, said } => {
                 write!(

@@ -158,7 +158,7 @@ mod tests {
         check("type", "r#type");
         check("self", "self_");
         check("_", "__");
-        check("", "_");
+        check("", "__");
         check("9p", "_9p");
         check("a.b$c", "a_b_c");
         check("Pid", "Pid");
