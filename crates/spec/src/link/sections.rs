@@ -14,6 +14,8 @@ const MERGE_STRINGS: u64 = 0x30;
 const SHARED: [&str; 2] = ["license", "version"];
 /// What a script's object says of itself; two of them do not make one.
 const PLAN: &str = ".kscope";
+/// Tables of jumps.
+const JUMP_TABLES: &str = ".jumptables";
 /// Largest alignment of a section, in bytes.
 const ALIGNMENT: u64 = 1 << 20;
 
@@ -55,6 +57,14 @@ impl<'a> Layout<'a> {
         for (number, input) in inputs.iter().enumerate() {
             input.check()?;
             for (index, section) in input.linked() {
+                // They count from the start of the section of code, without relocations.
+                if section.name == JUMP_TABLES && inputs.len() > 1 {
+                    return Err(LinkError::Section {
+                        file: input.name.to_owned(),
+                        section: section.name.to_owned(),
+                        why: "holds tables of jumps (Linux 6.19), which do not move with the code: compile with -fno-jump-tables",
+                    });
+                }
                 let place = layout.append(input.name, section)?;
                 layout.places.insert((number, index), place);
             }

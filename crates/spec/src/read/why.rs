@@ -275,7 +275,7 @@ impl fmt::Display for Why {
             ),
             Why::JumpTable { section } => write!(
                 f,
-                "it jumps by a table (section '{section}'), which is not supported: compile with -fno-jump-tables"
+                "it jumps by a table (section '{section}'), which takes a map of type BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with -fno-jump-tables"
             ),
             Why::DataOffset { section, offset } => write!(
                 f,

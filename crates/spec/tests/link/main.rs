@@ -491,4 +491,8 @@ fn what_is_refused() {
         &[&callee(Binding::Global, 1), &caller],
         "'f' is declared differently in b.o than in a.o: 1 parameters, not 0",
     );
+    refused(
+        &[&caller, &with(|o| o.data(".jumptables", &[0; 8]))],
+        "b.o: section '.jumptables' holds tables of jumps (Linux 6.19), which do not move with the code: compile with -fno-jump-tables",
+    );
 }

@@ -155,7 +155,7 @@ fn relocations() {
             o.relocate("xdp", 0, table);
         },
         &[
-            "  refused: it jumps by a table (section '.jumptables'), which is not supported: compile with -fno-jump-tables",
+            "  refused: it jumps by a table (section '.jumptables'), which takes a map of type BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with -fno-jump-tables",
         ],
     );
     check(
