@@ -36,7 +36,7 @@ pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
     Some(match denial {
         Denial::Capability { missing } => {
             let is_paranoid = |missing: &&str| missing.contains("perf_event_paranoid");
-            match missing.iter().any(|missing| is_paranoid(missing)) {
+            match missing.iter().any(is_paranoid) {
                 true => PARANOID,
                 false => PRIVILEGES,
             }
