@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod chroot;
 mod deadline;
+mod kernels;
 mod outcome;
 mod portability;
 mod runner;
@@ -41,6 +42,7 @@ cargo xtask bench [options]                   figures beside those of the instal
     --seconds N      how long a rate of printf must hold (5)
     --kscope FILE    a kscope to measure; the release build when absent
 cargo xtask ci                                the suites that need neither root nor guests
+cargo xtask kernels [--check]                 writes docs/KERNELS.md of what the last runs in guests said
 cargo xtask portability                       builds with the oldest Rust that is promised, and for aarch64
 cargo xtask check-release FILE                fails unless FILE is static and at most 8 MB
 ";
@@ -55,6 +57,7 @@ fn main() -> ExitCode {
         "bench-one" => bench::one(arguments),
         "test" => suites::run(arguments),
         "ci" => suites::run_unprivileged(arguments),
+        "kernels" => kernels::run(arguments),
         "portability" => portability::run(arguments),
         "check-release" => check::run(arguments),
         _ => Err(USAGE.to_string()),

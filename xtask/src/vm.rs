@@ -17,6 +17,7 @@ use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
 use crate::cargo::{self, Profile};
+use crate::kernels;
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
 pub(crate) use apt::mirrors;
@@ -318,6 +319,7 @@ fn boot_one(name: &str, payload: &Payload, options: &Options) -> (String, Vec<Ou
     };
     match guest::run(&kernel, payload, options) {
         Ok((release, mut outcomes)) => {
+            kernels::keep(name, &release, &outcomes, options.filters.is_empty());
             for outcome in &mut outcomes {
                 outcome.name = format!("{name} {}", outcome.name);
             }
