@@ -40,7 +40,7 @@ install: release
 	$(KSCOPE) completions zsh > $(COMPLETIONS)/zsh/site-functions/_kscope
 	$(KSCOPE) completions fish > $(COMPLETIONS)/fish/vendor_completions.d/kscope.fish
 
-# Figures beside those of the installed bpftrace; needs root.
+# Figures beside those of other libraries and of the installed bpftrace; needs root.
 bench:
 	cargo xtask bench
 

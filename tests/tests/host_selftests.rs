@@ -6,6 +6,7 @@
 mod libbpf;
 
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::thread::ScopedJoinHandle;
 
 use kscope_bpf::Loader;
 use kscope_bpf::spec::read;
@@ -91,7 +92,7 @@ fn compiled(selftests: &Selftests, objects: &[&Known]) -> Vec<Result<Vec<u8>, St
             done
         };
         let workers: Vec<_> = (0..jobs).map(|_| scope.spawn(work)).collect();
-        let results = workers.into_iter().map(|worker| worker.join());
+        let results = workers.into_iter().map(ScopedJoinHandle::join);
         results
             .flat_map(|done| done.expect("no worker panics"))
             .collect()

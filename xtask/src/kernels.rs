@@ -75,6 +75,17 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     Ok(true)
 }
 
+/// Says whether the document is what the last runs said: tests that came or went since it was written change its sums.
+pub(crate) fn tell() {
+    let file = cargo::root().join("docs/KERNELS.md");
+    let said = match (document(), std::fs::read_to_string(file)) {
+        (Ok(text), Ok(found)) if text == found => "is what these runs said".to_string(),
+        (Ok(_), _) => "is older; cargo xtask kernels writes it of these runs".to_string(),
+        (Err(why), _) => format!("is not made of these runs: {why}"),
+    };
+    println!("docs/KERNELS.md {said}");
+}
+
 /// Makes the document of what is kept of the usual kernels.
 fn document() -> Result<String, String> {
     let mut all = Vec::new();

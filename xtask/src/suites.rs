@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::cargo::{self, Profile, TestExecutable};
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case, Rules};
-use crate::{check, deadline, portability, setup, vm};
+use crate::{check, deadline, kernels, portability, setup, vm};
 
 /// Starts of the names of the files in tests/tests that need a kernel and root.
 const ON_KERNEL: [&str; 4] = ["bpf_", "run_", "host_", "guest_"];
@@ -202,6 +202,7 @@ impl Session {
             Err(_) => vm::Kscope::Absent,
         };
         let runs = vm::run_usual(&options);
+        kernels::tell();
         for (run, kernel) in runs.into_iter().zip(vm::USUAL) {
             let name = format!("guest {kernel}");
             self.lines.push(Line {

@@ -30,9 +30,14 @@ impl Library for Libbpf {
     }
 
     fn ring(object: &mut Object) -> Result<Self::Ring> {
-        let program = object.progs_mut().find(|program| program.name() == "tp_getpgid");
+        let program = object
+            .progs_mut()
+            .find(|program| program.name() == "tp_getpgid");
         let link = program.ok_or("no program")?.attach()?;
-        let map = object.maps().find(|map| map.name() == "events").ok_or("no map")?;
+        let map = object
+            .maps()
+            .find(|map| map.name() == "events")
+            .ok_or("no map")?;
         let seen = Seen::default();
         let counted = Rc::clone(&seen);
         let mut builder = RingBufferBuilder::new();
