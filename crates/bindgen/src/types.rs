@@ -343,3 +343,6 @@ fn c_name(word: &str, name: &str, hint: &str) -> String {
         false => format!("`{word} {name}`"),
     }
 }
+
+#[cfg(test)]
+mod tests;
