@@ -59,7 +59,7 @@ pub(crate) fn keep(kernel: &str, release: &str, outcomes: &[Outcome], whole: boo
 pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     let check = arguments.flag("--check");
     arguments.finish()?;
-    let text = document()?;
+    let (text, good) = document()?;
     let document = cargo::root().join("docs/KERNELS.md");
     if check {
         let same = std::fs::read_to_string(&document).is_ok_and(|found| found == text);
@@ -68,53 +68,49 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
                 "docs/KERNELS.md is not what the last runs said; cargo xtask kernels writes it"
             );
         }
-        return Ok(same);
+        return Ok(same && good);
     }
     std::fs::write(&document, &text).map_err(|error| format!("docs/KERNELS.md: {error}"))?;
     print!("{text}");
-    Ok(true)
+    Ok(good)
 }
 
 /// Says whether the document is what the last runs said: tests that came or went since it was written change its sums.
 pub(crate) fn tell() {
     let file = cargo::root().join("docs/KERNELS.md");
     let said = match (document(), std::fs::read_to_string(file)) {
-        (Ok(text), Ok(found)) if text == found => "is what these runs said".to_string(),
+        (Ok((text, _)), Ok(found)) if text == found => "is what these runs said".to_string(),
         (Ok(_), _) => "is older; cargo xtask kernels writes it of these runs".to_string(),
         (Err(why), _) => format!("is not made of these runs: {why}"),
     };
     println!("docs/KERNELS.md {said}");
 }
 
-/// Makes the document of what is kept of the usual kernels.
-fn document() -> Result<String, String> {
-    let mut all = Vec::new();
+/// Makes the document of what is kept of the usual kernels; also tells whether all that ran was as it should be.
+fn document() -> Result<(String, bool), String> {
+    let (mut all, mut missing) = (Vec::new(), Vec::new());
     for kernel in USUAL {
-        let results = read(kernel).ok_or_else(|| {
-            format!(
-                "nothing is kept of {kernel}: cargo xtask vm {} runs the tests",
-                USUAL.join(" ")
-            )
-        })?;
-        all.push((kernel, results));
+        match read(kernel) {
+            Some(results) => all.push((kernel, results)),
+            None => missing.push(kernel),
+        }
     }
-    let failed: Vec<String> = all
-        .iter()
-        .flat_map(|(kernel, results)| {
-            let verdicts = results.verdicts.iter();
-            verdicts.filter_map(move |(test, verdict)| match verdict {
-                Verdict::Failed(how) => Some(format!("{kernel} {test}: {how}")),
-                _ => None,
-            })
-        })
-        .collect();
-    if !failed.is_empty() {
+    if all.is_empty() {
+        let kernels = USUAL.join(" ");
         return Err(format!(
-            "tests failed in the last runs:\n{}",
-            failed.join("\n")
+            "nothing is kept of any kernel: cargo xtask vm {kernels} runs the tests"
         ));
     }
-    Ok(render(&all))
+    let mut good = missing.is_empty();
+    let mut text = render(&all);
+    if !missing.is_empty() {
+        let _ = write!(text, "\nNot run: {}.\n", missing.join(", "));
+    }
+    for (_, results) in &all {
+        let mut verdicts = results.verdicts.values();
+        good &= !verdicts.any(|verdict| matches!(verdict, Verdict::Failed(_)));
+    }
+    Ok((text, good))
 }
 
 /// Writes the tables: sums of each suite, and the tests that some kernel skips, with the reasons.
@@ -147,7 +143,7 @@ fn render(all: &[(&str, Results)]) -> String {
             .collect();
         if !verdicts
             .iter()
-            .any(|verdict| matches!(verdict, Some(Verdict::Skipped(_))))
+            .any(|verdict| matches!(verdict, Some(Verdict::Skipped(_) | Verdict::Failed(_))))
         {
             continue;
         }
@@ -170,7 +166,7 @@ fn render(all: &[(&str, Results)]) -> String {
         let _ = writeln!(rows, "| {test} | {} |", cells.join(" | "));
     }
     if !rows.is_empty() {
-        let _ = writeln!(text, "\n## What is skipped, and why\n");
+        let _ = writeln!(text, "\n## What does not pass, and why\n");
         let _ = writeln!(text, "| test | {} |\n|{rule}\n{rows}", columns.join(" | "));
         for (index, reason) in reasons.iter().enumerate() {
             let _ = writeln!(text, "{}. {reason}", index + 1);
@@ -186,18 +182,23 @@ fn suite(test: &str) -> &str {
 impl Results {
     /// Says how many tests of a suite passed, and how many were skipped.
     fn sum(&self, name: &str) -> String {
-        let (mut passed, mut skipped) = (0, 0);
+        let (mut passed, mut skipped, mut failed) = (0, 0, 0);
         for (_, verdict) in self.verdicts.iter().filter(|(test, _)| suite(test) == name) {
             match verdict {
                 Verdict::Passed => passed += 1,
                 Verdict::Skipped(_) => skipped += 1,
-                Verdict::Failed(_) => {}
+                Verdict::Failed(_) => failed += 1,
             }
         }
-        match (passed, skipped) {
-            (0, 0) => "-".to_string(),
-            (passed, 0) => format!("{passed} passed"),
-            (passed, skipped) => format!("{passed} passed, {skipped} skipped"),
+        let words = [(passed, "passed"), (skipped, "skipped"), (failed, "failed")];
+        let words: Vec<String> = words
+            .iter()
+            .filter(|(count, _)| *count > 0)
+            .map(|(count, word)| format!("{count} {word}"))
+            .collect();
+        match words.is_empty() {
+            true => "-".to_string(),
+            false => words.join(", "),
         }
     }
 
@@ -294,9 +295,9 @@ mod tests {
 |---|---|---|
 | `uname -r` | 5.10 | 7.0 |
 | a | 1 passed, 1 skipped | 2 passed |
-| b | 0 passed, 1 skipped | - |
+| b | 1 skipped | - |
 
-## What is skipped, and why
+## What does not pass, and why
 
 | test | old | new |
 |---|---|---|
