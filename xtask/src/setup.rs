@@ -18,6 +18,7 @@ const OBJECTS: &[(&str, &str)] = &[
     ("clang", "clang"),
     ("bpftool", "bpftool"),
     ("/usr/include/bpf/bpf_helpers.h", "libbpf-dev"),
+    ("/usr/sbin/opensnoop", "libbpf-tools"),
 ];
 
 /// The kernel's own tests of eBPF; not every release of Debian has this one.
