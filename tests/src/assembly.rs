@@ -2,7 +2,7 @@
 
 use std::sync::OnceLock;
 
-use kscope_bpf::btf::Btf;
+use kscope_bpf::btf::{Btf, Kind};
 use kscope_bpf::spec::{
     AttachKind, FuncInfo, LateKind, LateValue, LineInfo, MapKind, MapSpec, ProgramSpec,
     ProgramType, SourceFile, Spec, asm,
@@ -50,6 +50,23 @@ pub fn kernel_types() -> Option<&'static Btf> {
         Btf::parse(bytes).ok()
     });
     types.as_ref()
+}
+
+/// Gives a program for an iterator over tasks that writes a member of 4 bytes of each.
+///
+/// # Panics
+///
+/// If tasks have no such member.
+pub fn writes_of_tasks(types: &Btf, member: &str) -> String {
+    let task = types.find("task_struct", Kind::Struct);
+    let at = task.and_then(|task| types.member(task, member));
+    let at = at.expect("every kernel").byte_offset();
+    // seq_write(meta->seq, &member, 4).
+    format!(
+        "r6 = *(u64 *)(r1 + 0)\nr7 = *(u64 *)(r1 + 8)\nif r7 == 0 goto out\n\
+         r3 = *(u32 *)(r7 + {at})\n*(u32 *)(r10 - 4) = r3\nr1 = *(u64 *)(r6 + 0)\n\
+         r2 = r10\nr2 += -4\nr3 = 4\ncall seq_write\nout: r0 = 0\nexit"
+    )
 }
 
 /// An object in the making.

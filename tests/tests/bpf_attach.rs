@@ -10,7 +10,7 @@ use kscope_bpf::{
     AttachOutcome, Error, Executable, IterOver, LinkKind, Loader, Object, PerfDetails, UprobePlace,
     Usdt,
 };
-use kscope_tests::assembly::{Assembly, kernel_types};
+use kscope_tests::assembly::{Assembly, kernel_types, writes_of_tasks};
 use kscope_tests::program::{Folder, c_program};
 use kscope_tests::{kernel_or_skip, object_or_skip, skip};
 
@@ -332,18 +332,7 @@ fn iterators_walk_over_one_process() {
     let Some(types) = kernel_types() else {
         skip!("btf", "the kernel has no BTF");
     };
-    let task = types
-        .find("task_struct", kscope_bpf::btf::Kind::Struct)
-        .expect("every kernel");
-    let tgid = types
-        .member(task, "tgid")
-        .expect("every kernel")
-        .byte_offset();
-    let text = format!(
-        "r6 = *(u64 *)(r1 + 0)\nr7 = *(u64 *)(r1 + 8)\nif r7 == 0 goto out\n\
-         r3 = *(u32 *)(r7 + {tgid})\n*(u32 *)(r10 - 4) = r3\nr1 = *(u64 *)(r6 + 0)\n\
-         r2 = r10\nr2 += -4\nr3 = 4\ncall seq_write\nout: r0 = 0\nexit"
-    );
+    let text = writes_of_tasks(types, "tgid");
     let known = section::lookup("iter/task").expect("known");
     let object = Assembly::new()
         .program("tasks", known.kind, known.attach_kind("iter/task"), &text)

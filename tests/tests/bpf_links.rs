@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType};
 use kscope_bpf::sys::{Errno, Sampling, SharedKernel};
 use kscope_bpf::{Error, Features, KprobeAt, Link, Object, Program, UpdateMode, Uprobe};
-use kscope_tests::assembly::{Assembly, kernel_types};
+use kscope_tests::assembly::{Assembly, kernel_types, writes_of_tasks};
 use kscope_tests::{kernel_or_skip, skip};
 
 /// Counts hits, those of this process alone if the map's entry 1 holds its pid.
@@ -186,19 +186,7 @@ fn iterators_walk_all_tasks() {
     let Some(types) = kernel_types() else {
         skip!("btf", "the kernel has no BTF");
     };
-    let task = types
-        .find("task_struct", kscope_bpf::btf::Kind::Struct)
-        .expect("every kernel");
-    let pid = types
-        .member(task, "pid")
-        .expect("every kernel")
-        .byte_offset();
-    // Writes the pid of each task: seq_write(meta->seq, &pid, 4).
-    let text = format!(
-        "r6 = *(u64 *)(r1 + 0)\nr7 = *(u64 *)(r1 + 8)\nif r7 == 0 goto out\n\
-         r3 = *(u32 *)(r7 + {pid})\n*(u32 *)(r10 - 4) = r3\nr1 = *(u64 *)(r6 + 0)\n\
-         r2 = r10\nr2 += -4\nr3 = 4\ncall seq_write\nout: r0 = 0\nexit"
-    );
+    let text = writes_of_tasks(types, "pid");
     let object = Assembly::new()
         .program(
             "tasks",

@@ -1,5 +1,5 @@
 /* What attaches to other programs, to tables of the kernel's, and to its objects. */
-#include "bpf.h"
+#include "congestion.h"
 
 char LICENSE[] SEC("license") = "GPL";
 
@@ -24,34 +24,7 @@ int instead(int number)
 	return number + 100;
 }
 
-/* Ways to control congestion of TCP, by a link and without. */
-struct sock;
-struct rate_sample;
-
-struct tcp_congestion_ops {
-	u32 (*ssthresh)(struct sock *sk);
-	void (*cong_avoid)(struct sock *sk, u32 ack, u32 acked);
-	u32 (*undo_cwnd)(struct sock *sk);
-	char name[16];
-} __relocated;
-
-SEC("struct_ops/ssthresh")
-u32 ssthresh(u64 *ctx)
-{
-	return 2;
-}
-
-SEC("struct_ops/cong_avoid")
-void cong_avoid(u64 *ctx)
-{
-}
-
-SEC("struct_ops/undo_cwnd")
-u32 undo_cwnd(u64 *ctx)
-{
-	return 2;
-}
-
+/* A way to control congestion of TCP, without a link. */
 SEC(".struct_ops")
 struct tcp_congestion_ops registered = {
 	.ssthresh = (void *)ssthresh,

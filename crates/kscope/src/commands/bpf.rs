@@ -16,6 +16,7 @@ mod program;
 mod top;
 
 use clap::{Args, Subcommand};
+use kscope_bpf::Error;
 
 use crate::error::Failure;
 
@@ -51,9 +52,26 @@ pub(crate) fn run(args: &BpfArgs) -> Result<u8, Failure> {
 }
 
 /// Makes a failure of an error of the kernel's half of the library.
-pub(crate) fn failed(error: &kscope_bpf::Error) -> Failure {
+pub(crate) fn failed(error: &Error) -> Failure {
     let runtime = kscope_runtime::Error::Kernel(error.clone());
     Failure::of_run(&runtime, "", false)
+}
+
+/// Opens all things of a kind; those that end meanwhile are left out.
+fn opened<T>(
+    ids: Result<Vec<u32>, Error>,
+    open: impl Fn(u32) -> Result<T, Error>,
+) -> Result<Vec<T>, Failure> {
+    let ids = ids.map_err(|error| failed(&error))?;
+    let mut all = Vec::with_capacity(ids.len());
+    for id in ids {
+        match open(id) {
+            Ok(one) => all.push(one),
+            Err(Error::NotFound { .. }) => {}
+            Err(error) => return Err(failed(&error)),
+        }
+    }
+    Ok(all)
 }
 
 /// One of several things by id or by name.

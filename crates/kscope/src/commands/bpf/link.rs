@@ -6,7 +6,7 @@ use kscope_bpf::{Link, LinkDetails, LinkKind, PerfDetails};
 
 use super::holders::{Held, Holders};
 use super::listing::{Holds, Listing, number, some, text};
-use super::{chosen, failed};
+use super::{chosen, failed, opened};
 use crate::error::Failure;
 use crate::place::Place;
 
@@ -76,16 +76,7 @@ pub(super) fn run(args: &LinkArgs) -> Result<u8, Failure> {
 
 /// Describes all links; those that end meanwhile are left out.
 fn all(kernel: &SharedKernel) -> Result<Vec<LinkDetails>, Failure> {
-    let ids = Link::ids(kernel).map_err(|error| failed(&error))?;
-    let mut links = Vec::with_capacity(ids.len());
-    for id in ids {
-        match Link::by_id(kernel, id).and_then(|link| link.details()) {
-            Ok(details) => links.push(details),
-            Err(kscope_bpf::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    Ok(links)
+    opened(Link::ids(kernel), |id| Link::by_id(kernel, id)?.details())
 }
 
 /// Gives the ids of the links that hold a program.

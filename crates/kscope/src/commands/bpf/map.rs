@@ -9,7 +9,7 @@ use kscope_bpf::sys::SharedKernel;
 
 use super::holders::{Held, Holders};
 use super::listing::{Holds, Listing, kind, number, some, text};
-use super::{chosen, failed};
+use super::{chosen, failed, opened};
 use crate::console::say;
 use crate::error::Failure;
 use crate::place::Place;
@@ -62,16 +62,7 @@ pub(super) fn run(args: &MapArgs) -> Result<u8, Failure> {
 }
 
 fn all(kernel: &SharedKernel) -> Result<Vec<LoadedMap>, Failure> {
-    let ids = LoadedMap::ids(kernel).map_err(|error| failed(&error))?;
-    let mut maps = Vec::with_capacity(ids.len());
-    for id in ids {
-        match LoadedMap::by_id(kernel, id) {
-            Ok(map) => maps.push(map),
-            Err(kscope_bpf::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    Ok(maps)
+    opened(LoadedMap::ids(kernel), |id| LoadedMap::by_id(kernel, id))
 }
 
 fn find(kernel: &SharedKernel, word: &str) -> Result<LoadedMap, Failure> {

@@ -11,7 +11,7 @@ use kscope_rows::time::{Dialect, WallTime, format_time};
 
 use super::holders::{Held, Holders};
 use super::listing::{Holds, Listing, kind, number, numbers, some, text};
-use super::{chosen, failed};
+use super::{chosen, opened};
 use crate::console::say;
 use crate::error::Failure;
 use crate::place::Place;
@@ -74,16 +74,9 @@ pub(super) fn run(args: &ProgramArgs) -> Result<u8, Failure> {
 
 /// Reads all programs; those that end meanwhile are left out.
 pub(super) fn all(kernel: &SharedKernel) -> Result<Vec<LoadedProgram>, Failure> {
-    let ids = LoadedProgram::ids(kernel).map_err(|error| failed(&error))?;
-    let mut programs = Vec::with_capacity(ids.len());
-    for id in ids {
-        match LoadedProgram::by_id(kernel, id) {
-            Ok(program) => programs.push(program),
-            Err(kscope_bpf::Error::NotFound { .. }) => {}
-            Err(error) => return Err(failed(&error)),
-        }
-    }
-    Ok(programs)
+    opened(LoadedProgram::ids(kernel), |id| {
+        LoadedProgram::by_id(kernel, id)
+    })
 }
 
 fn find(kernel: &SharedKernel, word: &str) -> Result<LoadedProgram, Failure> {
