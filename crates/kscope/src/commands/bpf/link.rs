@@ -6,7 +6,7 @@ use kscope_bpf::{Link, LinkDetails, LinkKind, PerfDetails};
 
 use super::holders::{Held, Holders};
 use super::listing::{Holds, Listing, number, some, text};
-use super::{chosen, failed, opened};
+use super::{chosen, opened};
 use crate::error::Failure;
 use crate::place::Place;
 
