@@ -56,9 +56,10 @@ impl Lower<'_> {
         self.load(
             Place {
                 base,
-                offset: offset as i32,
+                offset: 0,
                 align: 8,
-            },
+            }
+            .at(offset),
             int,
         )
     }

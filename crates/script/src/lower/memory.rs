@@ -67,9 +67,10 @@ impl Lower<'_> {
             ExprKind::CtxBytes { offset } => {
                 let from = Place {
                     base: self.b.ctx(),
-                    offset: *offset as i32,
+                    offset: 0,
                     align: 8,
-                };
+                }
+                .at(*offset);
                 self.copy(to, from, size);
             }
             ExprKind::MapGet { map, key } => {
