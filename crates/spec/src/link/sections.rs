@@ -117,12 +117,14 @@ impl<'a> Layout<'a> {
             };
             return Err(differ(format!("it has only zeros in {zeros} alone")));
         }
-        if into.flags != flags {
+        let is_shared = SHARED.contains(&section.name);
+        // Of a licence it does not matter whether it is const.
+        if into.flags != flags && !is_shared {
             let what = format!("its flags are {:#x} and {:#x}", flags, into.flags);
             return Err(differ(what));
         }
         if into.file != file || into.size != 0 {
-            if SHARED.contains(&section.name) {
+            if is_shared {
                 if into.data != section.data {
                     let what = format!("'{}' and '{}'", text(section.data), text(&into.data));
                     return Err(differ(what));

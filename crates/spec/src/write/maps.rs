@@ -241,15 +241,13 @@ fn legacy(
     writer: &mut Writer,
     named: &mut HashMap<MapId, Named>,
 ) -> Result<(), WriteError> {
-    /// Bytes of `struct bpf_map_def`.
-    const SIZE: u32 = 20;
     let mut sections: Vec<(&str, Vec<u8>)> = Vec::new();
     let mut places = Vec::new();
     for (id, map) in maps {
         let more = map.inner.is_some()
             || !map.slots.is_empty()
             || map.initial.is_some()
-            || (map.extra, map.numa_node, map.pinning) != (0, 0, Pinning::None);
+            || (map.extra, map.numa_node) != (0, 0);
         if more {
             return Err(refuse(map, "bytes of its form do not say all of it"));
         }
@@ -259,25 +257,29 @@ fn legacy(
             sections.len() - 1
         });
         let bytes = &mut sections[at].1;
-        places.push((*id, map, at, bytes.len() as u32));
-        let words = [
+        let start = bytes.len() as u32;
+        let mut words = vec![
             map.kind as u32,
             map.key_size,
             map.value_size,
             map.max_entries,
             map.flags,
         ];
+        // iproute2's form: no number of its own, pinned for all, in no other map.
+        if map.pinning == Pinning::ByName {
+            words.extend([0, 2, 0, u32::MAX]);
+        }
         bytes.extend(words.iter().flat_map(|word| match spec.byte_order {
             ByteOrder::Little => word.to_le_bytes(),
             ByteOrder::Big => word.to_be_bytes(),
         }));
+        places.push((*id, map, at, (start, words.len() as u32 * 4)));
     }
     let indices: Vec<SectionIndex> = sections
         .into_iter()
         .map(|(name, bytes)| writer.data(name, bytes))
         .collect();
-    for (id, map, at, offset) in places {
-        let place = (offset, SIZE);
+    for (id, map, at, place) in places {
         let symbol = writer.symbol(variable(&map.name, indices[at], place, Linkage::Global));
         named.entry(id).or_default().own = Some(symbol);
     }
