@@ -164,7 +164,8 @@ fn says(spec: &Spec, types: &Btf, name: &str, variables: &[Known1<'_>]) -> bool 
     let Some(map) = map.map(|at| MapId(at as u32)) else {
         return true;
     };
-    if spec.maps[map.0 as usize].struct_ops.is_some() || name == KCONFIG {
+    let is_bytes = name == "maps" || name.starts_with("maps/");
+    if is_bytes || spec.maps[map.0 as usize].struct_ops.is_some() || name == KCONFIG {
         return true;
     }
     let own = spec.variables.iter().filter(|variable| variable.map == map);
