@@ -107,6 +107,10 @@ fn start(package: &str, arguments: &[&str]) -> Child {
             "--offline",
             "-p",
             package,
+            // With the features that the libraries were built with for these tests: they are not
+            // built again.
+            "-p",
+            "kscope-tests",
             "--target-dir",
         ])
         .arg(target)
