@@ -22,6 +22,12 @@
 //!     }
 //! }
 //! ```
+//!
+//! # Features
+//!
+//! None is on unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`,
+//! `check`, `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse`
+//! (functions of [`btf`]) and `tokio`. docs/LIBRARY.md says what each brings.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -31,6 +37,7 @@ mod error;
 mod event;
 mod executable;
 mod features;
+#[cfg(feature = "inspect")]
 pub mod inspect;
 mod late;
 mod link;

@@ -17,6 +17,12 @@
 //! assert_eq!(y.byte_offset(), 4);
 //! assert_eq!(btf.type_name(y.type_id), "int");
 //! ```
+//!
+//! # Features
+//!
+//! `print` (types as C, Rust and JSON, values by their types), `parse` (C type names read), `merge`
+//! (BTF of several objects merged), `subset` (BTF of chosen types alone); none is on unless asked
+//! for.
 
 mod blob;
 mod bytes;
@@ -24,32 +30,41 @@ mod c;
 mod error;
 pub mod ext;
 mod index;
+#[cfg(feature = "print")]
 mod json;
 mod kind;
+#[cfg(feature = "merge")]
 pub mod merge;
 mod near;
 mod query;
+#[cfg(feature = "print")]
 mod rust;
+#[cfg(any(feature = "merge", feature = "subset"))]
 mod shape;
+#[cfg(feature = "subset")]
 mod subset;
 mod types;
 mod validate;
+#[cfg(feature = "print")]
 mod value;
 pub mod write;
 
 pub use blob::{Btf, TypeId};
 pub use bytes::Endian;
+#[cfg(feature = "parse")]
 pub use c::{CBase, CType, CTypeError};
 pub use error::Error;
 pub use index::essential_name;
 pub use kind::Kind;
 pub use near::nearest;
 pub use query::{EnumConstant, Field, IntShape};
+#[cfg(feature = "subset")]
 pub use subset::Kept;
 pub use types::{
     Array, Composite, DataSec, Encoding, Enum, Enumerator, FuncProto, Int, Linkage, Member, Param,
     Type, VarInfo,
 };
+#[cfg(feature = "print")]
 pub use value::ValueStyle;
 pub use write::NewMember;
 

@@ -10,6 +10,7 @@ mod access;
 mod compat;
 mod failure;
 mod matching;
+#[cfg(feature = "minimize")]
 mod minimize;
 mod patch;
 mod search;
@@ -26,6 +27,7 @@ use value::{Value, Wrong};
 use view::{Pair, View};
 
 pub use failure::{Failure, Mismatch, Reason, Rejected, Source};
+#[cfg(feature = "minimize")]
 pub use minimize::{MinimizeError, minimize};
 pub use patch::POISON;
 pub use target::{Module, Target};

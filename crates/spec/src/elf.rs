@@ -5,6 +5,7 @@
 //! does not cover. What the sections mean is [`crate::read`]'s matter.
 
 mod header;
+#[cfg(any(feature = "write", feature = "link"))]
 pub mod write;
 
 use crate::ByteOrder;

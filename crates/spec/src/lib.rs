@@ -3,18 +3,29 @@
 //! A [`Spec`] is plain data: the compiler of kscope-script and the ELF reader ([`read`]) both
 //! produce it, and only the loader of kscope-bpf meets a kernel with it. The same input gives
 //! the same `Spec` on every machine.
+//!
+//! # Features
+//!
+//! Loading needs none of them: `asm` and `disasm` (instructions from text and to text), `check`
+//! (the verifier's rules that need no kernel), `write` (a `Spec` as an object), `link` (several
+//! objects into one), `minimize` (BTF made minimal for some objects).
 
+#[cfg(feature = "asm")]
 pub mod asm;
+#[cfg(feature = "check")]
 pub mod check;
 pub mod core;
+#[cfg(feature = "disasm")]
 pub mod disasm;
 pub mod elf;
 pub mod helper;
 pub mod insn;
+#[cfg(feature = "link")]
 pub mod link;
 mod object;
 pub mod read;
 pub mod section;
+#[cfg(feature = "write")]
 pub mod write;
 
 pub use helper::HelperId;

@@ -3,7 +3,8 @@
 use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
-use crate::c::print::{Printer, Renames};
+use crate::c::definition::Renames;
+use crate::c::print::Printer;
 use crate::kind::Kind;
 use crate::types::{Array, Type};
 

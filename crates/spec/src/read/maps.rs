@@ -118,6 +118,7 @@ fn describe(
 ///
 /// # Errors
 /// Why no map can be made of it.
+#[cfg(any(feature = "link", feature = "write"))]
 pub(crate) fn described(types: &Btf, to: TypeId) -> Result<MapSpec, String> {
     let mut map = MapSpec::default();
     let Some(Type::Struct(description)) = types.get_resolved(to) else {

@@ -1,0 +1,191 @@
+//! Structures, unions and enumerations written as C with their members.
+
+use core::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::blob::{Btf, TypeId};
+use crate::c::layout::Layout;
+use crate::c::print::{ELEMENTS, LEFT_OUT, NESTING, Printer};
+use crate::types::{Composite, Enum, Type};
+
+/// Members looked at to find the alignments of one type's members, at most.
+const ALIGNED: usize = 1 << 16;
+
+/// How structures and enumerations are written with their members.
+pub(super) struct Bodies<'a> {
+    renames: Option<&'a Renames>,
+}
+
+impl<'a> Bodies<'a> {
+    /// Gives the name that a type is written with instead of its own.
+    pub(super) fn rename(&self, id: TypeId) -> Option<&'a str> {
+        Some(self.renames?.types.get(&id)?.as_str())
+    }
+}
+
+impl Btf {
+    /// Gives the declaration of the type itself: `struct foo {...};` with its members on lines of
+    /// their own, `typedef int pid_t;`, `int f(int x);`.
+    #[must_use]
+    pub fn print_c(&self, id: TypeId) -> String {
+        let mut p = Printer::with_bodies(self, id, None);
+        let text = match self.get(id) {
+            Some(Type::Struct(c)) => p.composite("struct", &c, id, 0),
+            Some(Type::Union(c)) => p.composite("union", &c, id, 0),
+            Some(Type::Enum(e)) => p.enumeration(&e, id, 0),
+            Some(Type::Typedef { name, to }) => format!("typedef {}", p.declare(to, name, 0)),
+            Some(
+                Type::Func {
+                    name, proto: to, ..
+                }
+                | Type::Var { name, to, .. },
+            ) => p.declare(to, name, 0),
+            Some(Type::DataSec(d)) => {
+                let mut text = format!("SEC(\"{}\") {{\n", d.name);
+                for var in d.vars().take(ELEMENTS) {
+                    if let Some(Type::Var { name, to, .. }) = self.get(var.type_id) {
+                        text.push_str(&format!("\t{};\n", p.declare(to, name, 1)));
+                    }
+                }
+                text + "}"
+            }
+            Some(Type::DeclTag { name, .. }) => {
+                format!("__attribute__((btf_decl_tag(\"{name}\")))")
+            }
+            _ => p.declare(id, "", 0),
+        };
+        text + ";"
+    }
+}
+
+/// Names that are not those of the blob, where a whole blob is written and some clash.
+#[derive(Default)]
+pub(super) struct Renames {
+    /// Names of types that another of the same name took, or that are no C names.
+    pub(super) types: HashMap<TypeId, String>,
+    /// How often each name of a constant was written.
+    pub(super) constants: RefCell<HashMap<String, u32>>,
+}
+
+impl<'a> Printer<'a> {
+    /// A printer of the definition of `id`, with the members of all that has no name.
+    fn with_bodies(btf: &'a Btf, id: TypeId, renames: Option<&'a Renames>) -> Printer<'a> {
+        let mut p = Printer::new(btf);
+        p.left += btf.raw(id).map_or(0, |raw| raw.count());
+        p.aligned = ALIGNED;
+        p.bodies = Some(Bodies { renames });
+        p
+    }
+
+    /// Writes the definition of a structure, union, enumeration or typedef with other names.
+    pub(super) fn definition(btf: &'a Btf, id: TypeId, renames: &'a Renames) -> String {
+        let mut p = Printer::with_bodies(btf, id, Some(renames));
+        let text = match btf.get(id) {
+            Some(Type::Struct(c)) => p.composite("struct", &c, id, 0),
+            Some(Type::Union(c)) => p.composite("union", &c, id, 0),
+            Some(Type::Enum(e)) => p.enumeration(&e, id, 0),
+            Some(Type::Typedef { name, to }) => {
+                let name = p.name(id, name).to_owned();
+                format!("typedef {}", p.declare(to, &name, 0))
+            }
+            _ => return String::new(),
+        };
+        text + ";"
+    }
+
+    /// Writes the members of a structure or union after its head.
+    pub(super) fn members(
+        &mut self,
+        mut text: String,
+        word: &str,
+        c: &Composite<'_>,
+        id: TypeId,
+        indent: usize,
+    ) -> String {
+        if indent >= NESTING {
+            return text + "{ " + LEFT_OUT + " }";
+        }
+        let layout = Layout::of(self.btf, id, &mut self.aligned);
+        let tabs = "\t".repeat(indent + 1);
+        text.push_str("{\n");
+        let mut end = 0;
+        for m in c.members() {
+            if !self.spend() {
+                text.push_str(&format!("{tabs}{LEFT_OUT}\n"));
+                break;
+            }
+            if word == "struct" {
+                for pad in layout.before(self.btf, end, &m, &mut self.aligned) {
+                    text.push_str(&format!("{tabs}{pad}\n"));
+                }
+            }
+            end = layout.end_of(self.btf, &m);
+            let declaration = self.declare(m.type_id, m.name, indent + 1);
+            match m.bitfield {
+                Some(width) => text.push_str(&format!("{tabs}{declaration}: {width};\n")),
+                None => text.push_str(&format!("{tabs}{declaration};\n")),
+            }
+        }
+        if word == "struct" {
+            for pad in layout.at_end(end, c.size) {
+                text.push_str(&format!("{tabs}{pad}\n"));
+            }
+        }
+        if text.ends_with("{\n") {
+            text.pop();
+        } else {
+            text.push_str(&"\t".repeat(indent));
+        }
+        text.push('}');
+        if layout.packed {
+            text.push_str(" __attribute__((packed))");
+        }
+        text
+    }
+
+    /// Gives the name of a constant, which no two may share.
+    fn constant(&self, name: &str) -> String {
+        let Some(renames) = self.bodies.as_ref().and_then(|bodies| bodies.renames) else {
+            return name.to_owned();
+        };
+        let mut constants = renames.constants.borrow_mut();
+        let count = constants.entry(name.to_owned()).or_default();
+        *count += 1;
+        match *count {
+            1 => name.to_owned(),
+            times => format!("{name}___{times}"),
+        }
+    }
+
+    /// Writes the constants of an enumeration after its head.
+    pub(super) fn constants(&mut self, mut text: String, e: &Enum<'_>, indent: usize) -> String {
+        if e.is_empty() {
+            // C has no empty enumeration: it is one that is declared only.
+            text.truncate(text.trim_end().len());
+            return text;
+        }
+        let tabs = "\t".repeat(indent + 1);
+        text.push_str("{\n");
+        for c in e.enumerators() {
+            if !self.spend() {
+                text.push_str(&format!("{tabs}{LEFT_OUT}\n"));
+                break;
+            }
+            let value = match (e.size, e.signed) {
+                (8, true) => format!("{}LL", c.value),
+                (8, false) => format!("{}ULL", c.value as u64),
+                _ => c.value.to_string(),
+            };
+            let name = self.constant(c.name);
+            text.push_str(&format!("{tabs}{name} = {value},\n"));
+        }
+        text.push_str(&"\t".repeat(indent));
+        text.push('}');
+        match e.size {
+            1 => text.push_str(" __attribute__((mode(byte)))"),
+            2 => text.push_str(" __attribute__((mode(HI)))"),
+            _ => {}
+        }
+        text
+    }
+}
