@@ -118,7 +118,7 @@ fn normal(text: &str) -> (String, Option<String>) {
             .map(|word| match word.strip_prefix("0x") {
                 Some(digits) => {
                     let number = u32::from_str_radix(digits, 16).unwrap_or_default();
-                    (number as i64).to_string()
+                    (number as i32).to_string()
                 }
                 None => word.to_owned(),
             })

@@ -23,7 +23,7 @@ fn check(program: &Program, refused: &Refused) {
     let brief = program
         .as_root(&["-e", script])
         .is(1, &["cannot load begin: the verifier refused program"]);
-    let lines: Vec<&str> = brief.err.lines().collect();
+    let lines = error_lines(&brief.err);
     assert!(lines[0].contains(telling), "no `{telling}` in {}", lines[0]);
     let place = format!("at line {line}, column ");
     let column = lines[1].strip_prefix(&place).expect("its place");
@@ -46,6 +46,12 @@ fn check(program: &Program, refused: &Refused) {
         .lines()
         .filter(|line| matches!(number(line), Some(Ok(_))));
     assert!(instructions.count() > 0, "no instruction in the log");
+}
+
+/// Gives what is said from the error on; warnings of the compiler (of `while`) stand before it.
+fn error_lines(said: &str) -> Vec<&str> {
+    let is_error = |line: &&str| line.starts_with("ERROR: ");
+    said.lines().skip_while(|line| !is_error(line)).collect()
 }
 
 #[test]
@@ -90,7 +96,7 @@ fn followed_too_far(program: &Program) {
         "HINT: -v shows the verifier's whole log",
     ];
     let left = program.as_root(&["-e", script]).is(1, &parts);
-    let lines: Vec<&str> = left.err.lines().collect();
+    let lines = error_lines(&left.err);
     assert!(lines[0].contains(parts[0]), "{}", lines[0]);
     assert!(lines[1].starts_with("at line "), "{}", lines[1]);
 }

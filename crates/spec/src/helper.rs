@@ -16,6 +16,33 @@ pub fn name(id: HelperId) -> Option<&'static str> {
     NAMES.get(index.checked_sub(1)?).copied()
 }
 
+/// Gives the kernel release that a helper came with; none for those of Linux 5.10 and before, and for
+/// numbers not in the list.
+///
+/// Numbers are given in the order of releases.
+#[must_use]
+pub fn since(id: HelperId) -> Option<&'static str> {
+    const LAST_OF: &[(u32, &str)] = &[
+        (162, "Linux 5.11"),
+        (163, "Linux 5.12"),
+        (165, "Linux 5.13"),
+        (168, "Linux 5.14"),
+        (175, "Linux 5.15"),
+        (179, "Linux 5.16"),
+        (185, "Linux 5.17"),
+        (193, "Linux 5.18"),
+        (203, "Linux 5.19"),
+        (207, "Linux 6.0"),
+        (209, "Linux 6.1"),
+        (211, "Linux 6.2"),
+    ];
+    const LAST_OF_5_10: u32 = 155;
+    let listed = LAST_OF.iter().find(|(last, _)| id.0 <= *last);
+    listed
+        .filter(|_| id.0 > LAST_OF_5_10)
+        .map(|(_, release)| *release)
+}
+
 /// Finds a helper by its name, with or without the prefix `bpf_`.
 #[must_use]
 pub fn by_name(name: &str) -> Option<HelperId> {

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use kscope_spec::core::{POISON, Relocated};
-use kscope_spec::{ExternId, MapId, ProgramSpec, Spec};
+use kscope_spec::{ExternId, HelperId, MapId, ProgramSpec, Spec, helper};
 use kscope_sys::{Errno, Kernel};
 
 use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
@@ -66,6 +66,12 @@ impl Refused<'_> {
                 program: self.program.name.clone(),
                 absent: Box::new(absent),
                 log: Box::new(log),
+            };
+        }
+        if let Some(helper) = unknown_helper(&log) {
+            return Error::Unsupported {
+                feature: format!("helper {helper}, which program {} calls", self.program.name),
+                since: helper::since(helper),
             };
         }
         match denial.or_else(|| self.locked_memory(&log)) {
@@ -152,6 +158,14 @@ impl Refused<'_> {
         }
         no_secrets(self.kernel)
     }
+}
+
+/// Finds the helper that the kernel has no number for: "invalid func unknown#195". Helpers that programs of this type
+/// may not call have names there.
+fn unknown_helper(log: &VerifierLog) -> Option<HelperId> {
+    let (_, number) = log.telling_line.split_once("invalid func unknown#")?;
+    let id = HelperId(number.trim().parse().ok()?);
+    helper::name(id).map(|_| id)
 }
 
 /// Gives the text that a buffer holds up to its first NUL.
