@@ -137,3 +137,44 @@ fn what_makes_no_sense_is_named() {
     check(&patched(at(5, 4), &[1]), expected);
     check(&patched(60, &[0, 0]), expected);
 }
+
+/// Each section's relocations are found without a look at those of all others.
+#[test]
+fn relocations_of_many_sections_are_written_in_time() {
+    const SECTIONS: u32 = 10_000;
+    const EACH: u64 = 20;
+    let mut writer = Writer::new(ByteOrder::Little);
+    let mut sections = Vec::new();
+    for _ in 0..SECTIONS {
+        sections.push(writer.data("data", Vec::new()));
+    }
+    let symbol = writer.symbol(Symbol {
+        name: "there",
+        kind: SymbolKind::Object,
+        binding: Binding::Global,
+        hidden: false,
+        place: Place::Undefined,
+        value: 0,
+        size: 0,
+    });
+    for &section in sections.iter().rev() {
+        for offset in (0..EACH).rev() {
+            writer.relocation(section, offset * 8, symbol, 2);
+        }
+    }
+    let begin = std::time::Instant::now();
+    let object = writer.finish();
+    // Comparing each with each takes half a minute.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+    let elf = Elf::parse(&object).expect("an object");
+    let lists = elf
+        .sections
+        .iter()
+        .filter(|section| section.kind == number::SHT_REL);
+    let targets: Vec<u32> = lists.clone().map(|section| section.info).collect();
+    assert_eq!(targets, (1..=SECTIONS).collect::<Vec<_>>());
+    for section in lists {
+        let offsets = elf.relocations(section).map(|relocation| relocation.offset);
+        assert!(offsets.eq((0..EACH).map(|at| at * 8)));
+    }
+}

@@ -240,16 +240,16 @@ impl Writer {
         );
         self.relocations
             .sort_by_key(|(section, relocation)| (*section, relocation.offset));
-        let mut targets: Vec<SectionIndex> = self.relocations.iter().map(|(s, _)| *s).collect();
-        targets.dedup();
-        let table = own + targets.len() as u32 + 1;
-        for target in targets {
+        let by_section = || self.relocations.chunk_by(|one, two| one.0 == two.0);
+        let table = own + by_section().count() as u32 + 1;
+        for relocations in by_section() {
+            let target = relocations.first().map_or(SectionIndex(0), |(s, _)| *s);
             let text = (target.0 as usize)
                 .checked_sub(1)
                 .and_then(|at| self.sections.get(at));
             let name = format!(".rel{}", text.map_or("", |section| &section.text));
             let mut out = Out::new(self.order);
-            for (_, relocation) in self.relocations.iter().filter(|(s, _)| *s == target) {
+            for (_, relocation) in relocations {
                 let symbol = places
                     .get(relocation.symbol.0 as usize)
                     .copied()
