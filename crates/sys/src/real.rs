@@ -9,7 +9,7 @@ use std::io::Read as _;
 use std::mem::MaybeUninit;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
-use std::os::unix::fs::MetadataExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt as _};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::{Arc, OnceLock};
@@ -83,12 +83,11 @@ impl Kernel for RealKernel {
             }
             Call::ReadFile(path) => read_file(path).map(Reply::Bytes),
             Call::OpenDirectory(path) => {
-                let file = File::open(path).map_err(|e| Errno::from_io(&e))?;
-                match file.metadata() {
-                    Ok(meta) if meta.is_dir() => Ok(Reply::Fd(file.into())),
-                    Ok(_) => Err(Errno::NOTDIR),
-                    Err(e) => Err(Errno::from_io(&e)),
-                }
+                // Opened as what it is not, a pipe would wait for somebody who writes.
+                let mut directory = File::options();
+                directory.read(true).custom_flags(libc::O_DIRECTORY);
+                let opened = directory.open(path).map_err(|e| Errno::from_io(&e))?;
+                Ok(Reply::Fd(opened.into()))
             }
             Call::Identity(path) => {
                 let meta = std::fs::metadata(path).map_err(|e| Errno::from_io(&e))?;

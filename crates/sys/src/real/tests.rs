@@ -121,3 +121,20 @@ fn files_are_read_whole() {
     assert_eq!(kernel.read_file(&path), Ok(b"one two".to_vec()));
     std::fs::remove_file(&path).expect("ours");
 }
+
+#[test]
+fn what_is_no_directory_is_not_opened_as_one() {
+    let kernel = kernel();
+    let path = std::env::temp_dir().join(format!("kscope-sys-pipe-{}", std::process::id()));
+    let open = |path: &Path| kernel.open_directory(path).map(drop);
+    assert_eq!(open(&std::env::temp_dir()), Ok(()));
+    assert_eq!(open(&path), Err(Errno::NOENT));
+    assert_eq!(open(Path::new("/dev/null")), Err(Errno::NOTDIR));
+    // A pipe that nobody writes to: it is not waited for.
+    let name = CString::new(path.as_os_str().as_bytes()).expect("no NUL");
+    // SAFETY: reads a C string that lives through the call.
+    let made = unsafe { libc::mkfifo(name.as_ptr(), 0o600) };
+    assert_eq!(made, 0);
+    assert_eq!(open(&path), Err(Errno::NOTDIR));
+    std::fs::remove_file(&path).expect("ours");
+}
