@@ -153,6 +153,14 @@ fn values_are_shown_by_their_names() {
 }
 
 #[test]
+fn large_variables_are_left_out() {
+    let spec: Spec = object_or_skip!("bindgen");
+    let is_there = |name: &str| spec.variables.iter().any(|variable| variable.name == name);
+    assert!(is_there("large") && is_there("some_map"));
+    assert!(GOLDEN.contains("pub some_map:") && !GOLDEN.contains("pub large:"));
+}
+
+#[test]
 fn what_cannot_be_said_is_refused_by_name() {
     let spec: Spec = object_or_skip!("bindgen");
     let check = |spec: &Spec, event: &str, expected: &str| {

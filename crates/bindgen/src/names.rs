@@ -1,6 +1,6 @@
 //! Names of C as names of Rust.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 /// Words that are no names in Rust, but are as `r#…`.
 const KEYWORDS: [&str; 49] = [
@@ -101,18 +101,28 @@ pub(crate) fn camel(name: &str) -> String {
 
 /// Names in one namespace, each given once.
 #[derive(Debug, Default)]
-pub(crate) struct Names(HashSet<String>);
+pub(crate) struct Names {
+    given: HashSet<String>,
+    /// How often a name was asked for that was given already.
+    again: HashMap<String, u64>,
+}
 
 impl Names {
     /// Begins with the names that types may not have.
     pub(crate) fn of_types() -> Names {
-        let taken = TAKEN.iter().chain(&TAKEN_TOO);
-        Names(taken.map(|&name| name.to_owned()).collect())
+        Names::given(TAKEN.iter().chain(&TAKEN_TOO))
     }
 
     /// Begins with these names taken.
     pub(crate) fn without(taken: &[&str]) -> Names {
-        Names(taken.iter().map(|&name| name.to_owned()).collect())
+        Names::given(taken.iter())
+    }
+
+    fn given<'n>(names: impl Iterator<Item = &'n &'n str>) -> Names {
+        Names {
+            given: names.map(|&name| name.to_owned()).collect(),
+            again: HashMap::new(),
+        }
     }
 
     /// Gives a type's name, with a number where it was given before.
@@ -131,10 +141,13 @@ impl Names {
     }
 
     fn once(&mut self, plain: &str) -> String {
+        if self.given.insert(plain.to_owned()) {
+            return plain.to_owned();
+        }
+        let times = self.again.entry(plain.to_owned()).or_insert(1);
         let mut name = plain.to_owned();
-        let mut times = 1u64;
-        while !self.0.insert(name.clone()) {
-            times += 1;
+        while self.given.contains(&name) {
+            *times += 1;
             name = match plain.strip_prefix("r#") {
                 Some(word) => format!("{word}_{times}"),
                 None if plain.ends_with(|c: char| c.is_ascii_digit()) => {
@@ -143,6 +156,7 @@ impl Names {
                 None => format!("{plain}{times}"),
             };
         }
+        self.given.insert(name.clone());
         name
     }
 }
@@ -195,5 +209,17 @@ mod tests {
         check("name", "name2");
         check("type", "r#type");
         check("type", "type_2");
+    }
+
+    #[test]
+    fn many_of_one_name_are_given_in_time() {
+        let begin = std::time::Instant::now();
+        let mut names = Names::default();
+        for _ in 1..1 << 16 {
+            names.a_value("same");
+        }
+        assert_eq!(names.a_value("same"), "same65536");
+        // Counting from one each time takes minutes.
+        assert!(begin.elapsed() < std::time::Duration::from_secs(10));
     }
 }

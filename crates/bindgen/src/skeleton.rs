@@ -35,6 +35,9 @@ pub(crate) enum PartKind {
     Global { ty: String, constant: bool },
 }
 
+/// Largest variable in bytes: `Globals` has them all by value, on the stack.
+const LARGEST_VARIABLE: u32 = 64 << 10;
+
 /// The parts of an object.
 #[derive(Debug, Default)]
 pub(crate) struct Parts {
@@ -91,6 +94,9 @@ impl Parts {
             };
             let id = TypeId(variable.type_id);
             if variable.type_id == 0 || is_static(btf, map, variable) {
+                continue;
+            }
+            if variable.size > LARGEST_VARIABLE {
                 continue;
             }
             // Variables that only name a type, and what points into the kernel.

@@ -198,6 +198,8 @@ struct SameName second;
 u32 type = 3;
 u32 own SEC(".data.own") = 4;
 static volatile u32 hidden = 5;
+/* Too large to be a value on the stack. */
+char large[65537];
 
 /* Types that only pointers have. */
 const struct flexible *unused_flexible __attribute__((unused));
