@@ -6,6 +6,7 @@ use kscope_spec::{AttachKind, AttachType, ProgramType};
 use kscope_sys::{AttachTarget, Errno, LinkCreate, LinkTarget, Order, ProgramAttach};
 
 use super::legacy::Undo;
+use super::socket::own;
 use super::{Hold, Link};
 use crate::error::Error;
 use crate::program::Program;
@@ -112,6 +113,7 @@ impl Program {
         order: Order<'_>,
     ) -> Result<Link, Error> {
         let attach_type = self.cgroup_hook()?;
+        let held = own(cgroup, "a cgroup")?;
         let attached = self.kernel.program_attach(ProgramAttach {
             target: AttachTarget::Descriptor(cgroup),
             program: self.as_fd(),
@@ -121,10 +123,8 @@ impl Program {
             order,
         });
         attached.map_err(|errno| self.cgroup_failed("BPF_PROG_ATTACH", errno))?;
-        let target = cgroup.try_clone_to_owned();
-        let target = target.map_err(|_| Error::os("fcntl", Errno::MFILE, "a cgroup"))?;
         let undo = Undo::Program {
-            target,
+            target: held,
             program: self.fd.clone(),
             attach_type,
         };

@@ -9,6 +9,7 @@ use kscope_sys::{AttachTarget, Errno, Order, ProgramAttach};
 use super::legacy::Undo;
 use super::netlink::{CREATE, EXCL, NESTED, Request};
 use super::network::{Interface, no_interface};
+use super::socket::own;
 use super::{Hold, Link};
 use crate::error::Error;
 use crate::program::Program;
@@ -146,6 +147,9 @@ impl Program {
     pub fn attach_lirc(&self, receiver: BorrowedFd<'_>) -> Result<Link, Error> {
         self.must_be(ProgramType::LircMode2, "an infrared receiver")?;
         let attach_type = AttachType::LircMode2 as u32;
+        let target = "an infrared receiver";
+        // Before it is attached: what cannot be taken back is not to be left behind.
+        let held = own(receiver, target)?;
         let attached = self.kernel.program_attach(ProgramAttach {
             target: AttachTarget::Descriptor(receiver),
             program: self.as_fd(),
@@ -154,7 +158,6 @@ impl Program {
             replace: None,
             order: Order::Unsaid,
         });
-        let target = "an infrared receiver";
         attached.map_err(|errno| match errno {
             Errno::INVAL | Errno::NODEV | Errno::NOTTY => Error::invalid(
                 "the descriptor is no infrared receiver, or one that sends no pulses",
@@ -164,8 +167,6 @@ impl Program {
             }
             errno => self.failed("BPF_PROG_ATTACH", errno, target),
         })?;
-        let held = receiver.try_clone_to_owned();
-        let held = held.map_err(|error| Error::os("dup", Errno::from_io(&error), target))?;
         let undo = Undo::Program {
             target: held,
             program: self.fd.clone(),

@@ -11,11 +11,11 @@ use crate::error::Error;
 use crate::map::Map;
 use crate::program::Program;
 
-fn own(fd: BorrowedFd<'_>, what: &str) -> Result<OwnedFd, Error> {
-    fd.try_clone_to_owned().map_err(|error| {
-        let errno = error.raw_os_error().map_or(Errno::IO, Errno);
-        Error::os("fcntl", errno, what)
-    })
+/// Gives a descriptor of one's own to take an attachment back by. It is made before the program is
+/// attached: where there is no room for it, nothing is left behind that nobody can take back.
+pub(super) fn own(fd: BorrowedFd<'_>, what: &str) -> Result<OwnedFd, Error> {
+    fd.try_clone_to_owned()
+        .map_err(|error| Error::os("fcntl", Errno::from_io(&error), what))
 }
 
 impl Program {
@@ -52,12 +52,15 @@ impl Program {
 
     fn attach_to_socket(&self, socket: BorrowedFd<'_>, place: SocketPlace) -> Result<Link, Error> {
         let target = format!("socket:{place:?}");
+        let held = own(socket, "a socket")?;
         let set = self
             .kernel
             .socket_program(socket, place, Some(self.as_fd()));
         set.map_err(|errno| self.failed("setsockopt", errno, &target))?;
-        let socket = own(socket, "a socket")?;
-        let undo = Undo::Socket { socket, place };
+        let undo = Undo::Socket {
+            socket: held,
+            place,
+        };
         Ok(Link::new(&self.kernel, Hold::Undo(undo), target))
     }
 
@@ -96,6 +99,7 @@ impl Program {
             Err(Errno::INVAL | Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
             Err(errno) => return Err(self.failed("BPF_LINK_CREATE", errno, &target)),
         }
+        let held = own(map.as_fd(), "a map")?;
         let attached = self.kernel.program_attach(ProgramAttach {
             target: AttachTarget::Descriptor(map.as_fd()),
             program: self.as_fd(),
@@ -115,7 +119,7 @@ impl Program {
             errno => self.failed("BPF_PROG_ATTACH", errno, &target),
         })?;
         let undo = Undo::Program {
-            target: own(map.as_fd(), "a map")?,
+            target: held,
             program: self.fd.clone(),
             attach_type: attach_type as u32,
         };
