@@ -176,6 +176,20 @@ fn for_each_runs_until_it_is_closed() {
 }
 
 #[test]
+fn a_closed_reader_ends_although_programs_go_on() {
+    let kernel = kernel_or_skip!();
+    check(&kernel, |mut reader, program| async move {
+        send(&program, 1);
+        reader.closer().close();
+        // Each record that is read has another sent.
+        let all = reader.for_each(|record| send(&program, number(record) + 1));
+        let all = all.await.expect("readable");
+        assert!(all.records > 0);
+        assert_eq!(reader.next().await, Ok(None));
+    });
+}
+
+#[test]
 fn events_are_typed() {
     let kernel = kernel_or_skip!();
     check(&kernel, |reader, program| async move {

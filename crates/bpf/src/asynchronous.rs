@@ -49,7 +49,12 @@ pub struct AsyncReader {
     records: VecDeque<Vec<u8>>,
     /// Whether the buffers were looked at, which may have been filled before.
     looked: bool,
+    /// How often the buffers may be looked at once the reader is closed.
+    last_looks: u32,
 }
+
+/// How often a closed reader looks for what is left: programs that go on sending do not keep it open.
+const LAST_LOOKS: u32 = 8;
 
 /// The reader, as tokio takes descriptors.
 #[derive(Debug)]
@@ -69,7 +74,8 @@ pub struct Closer {
 }
 
 impl Closer {
-    /// Closes the reader: it gives out what is there, and then ends.
+    /// Closes the reader: it gives out what is there, and then ends, even where programs go on
+    /// sending.
     pub fn close(&self) {
         self.closed.store(true, Ordering::Release);
         self.waker.wake();
@@ -110,6 +116,7 @@ impl AsyncReader {
             closer,
             records: VecDeque::new(),
             looked: false,
+            last_looks: LAST_LOOKS,
         })
     }
 
@@ -194,6 +201,10 @@ impl AsyncReader {
             // Asked before the look: what comes after that is given out.
             let closed = self.closer.is_closed();
             if closed {
+                let Some(left) = self.last_looks.checked_sub(1) else {
+                    return Poll::Ready(Ok(None));
+                };
+                self.last_looks = left;
                 let round = look(self.source.get_mut(), each)?;
                 return Poll::Ready(Ok(is_something(&round).then_some(round)));
             }
