@@ -117,6 +117,10 @@ pub struct Session {
     /// Whether `end` runs or has run.
     ending: bool,
     lost_reported: u64,
+    /// When losses and refused updates were looked for. A run that is taken up again and again, each
+    /// time for a moment, looks for them as often as one that goes on.
+    losses_looked: Instant,
+    refusals_looked: Instant,
     refusals: Refusals,
     probes: u64,
     strict: bool,
@@ -230,6 +234,8 @@ impl Session {
             exit: None,
             ending: false,
             lost_reported: 0,
+            losses_looked: Instant::now(),
+            refusals_looked: Instant::now(),
             refusals,
             probes,
             strict,
@@ -334,8 +340,6 @@ impl Session {
         mut child: Option<&mut Child>,
     ) -> Result<Stop, Error> {
         let mut wait = BUSY_WAIT;
-        let mut losses = Instant::now();
-        let mut refusals = Instant::now();
         loop {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
@@ -368,12 +372,12 @@ impl Session {
             } else {
                 (wait * 2).min(IDLE_WAIT)
             };
-            if refusals.elapsed() >= REFUSAL_PERIOD {
-                refusals = Instant::now();
+            if self.refusals_looked.elapsed() >= REFUSAL_PERIOD {
+                self.refusals_looked = Instant::now();
                 self.report_refusals(sink)?;
             }
-            if losses.elapsed() >= LOSS_PERIOD {
-                losses = Instant::now();
+            if self.losses_looked.elapsed() >= LOSS_PERIOD {
+                self.losses_looked = Instant::now();
                 self.report_losses(sink)?;
             }
             sink.pause().map_err(Error::Output)?;
@@ -474,11 +478,14 @@ impl Session {
     }
 
     fn read(&mut self, time: Option<Duration>, sink: &mut dyn Sink) -> Result<u64, Error> {
+        // What the script sent before it wished to end is in the buffer then.
+        let wished = match &self.reader {
+            Some(_) => self.exit_without_event()?,
+            None => return Ok(0),
+        };
         let Some(mut reader) = self.reader.take() else {
             return Ok(0);
         };
-        // What the script sent before it wished to end is in the buffer then.
-        let wished = self.exit_without_event()?;
         let mut failed = None;
         let mut exit = self.exit;
         let ending = self.ending;
