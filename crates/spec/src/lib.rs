@@ -25,6 +25,7 @@ pub mod link;
 mod object;
 pub mod read;
 pub mod section;
+mod table;
 #[cfg(feature = "write")]
 pub mod write;
 

@@ -24,12 +24,12 @@ mod struct_ops;
 mod types;
 mod why;
 
-use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 
 use crate::elf::number::{SHT_REL, SHT_RELA};
 use crate::elf::{Elf, Reader, Relocation, SectionIndex};
 use crate::object::{MapId, MapSpec, Spec};
+use crate::table::{self, Table};
 
 use budget::Budget;
 pub use error::ReadError;
@@ -113,9 +113,9 @@ struct Object<'a> {
 /// The relocations of each section, ascending.
 #[derive(Default)]
 struct Relocations {
-    by_section: HashMap<SectionIndex, Vec<Relocation>>,
+    by_section: Table<SectionIndex, Vec<Relocation>>,
     /// Sections whose relocations have addends of their own, which no compiler for eBPF writes.
-    with_addends: HashSet<SectionIndex>,
+    with_addends: Table<SectionIndex, ()>,
 }
 
 impl Relocations {
@@ -124,18 +124,20 @@ impl Relocations {
         for (_, section) in elf.indexed() {
             let target = SectionIndex(section.info);
             match section.kind {
-                SHT_RELA => drop(relocations.with_addends.insert(target)),
+                SHT_RELA => relocations.with_addends.insert(target, ()),
                 // Debug information and BTF are not relocated here.
                 SHT_REL if !elf.section_name(target).starts_with(".debug_") => {
                     budget.take(section.data.len(), "relocations")?;
-                    let list = relocations.by_section.entry(target).or_default();
-                    list.extend(elf.relocations(section));
+                    let list = relocations.by_section.get_or(target, Vec::new);
+                    if let Some(list) = list {
+                        list.extend(elf.relocations(section));
+                    }
                 }
                 _ => {}
             }
         }
         for list in relocations.by_section.values_mut() {
-            list.sort_by_key(|relocation| relocation.offset);
+            table::sort(list, |relocation| relocation.offset);
         }
         Ok(relocations)
     }
@@ -151,13 +153,13 @@ impl Relocations {
 struct Maps {
     list: Vec<MapSpec>,
     /// Maps whose descriptions are at these offsets into these sections.
-    described: HashMap<(SectionIndex, u64), MapId>,
+    described: Table<(SectionIndex, u64), MapId>,
     /// Offset in bytes of `values` in the description of those that have it.
-    values: HashMap<MapId, u64>,
+    values: Table<MapId, u64>,
     /// Sections that are maps as a whole.
-    sections: HashMap<SectionIndex, MapId>,
+    sections: Table<SectionIndex, MapId>,
     /// Variables in those, by byte, that nobody can use, with the reason; ascending.
-    addresses: HashMap<SectionIndex, Vec<(Range<u64>, Why)>>,
+    addresses: Table<SectionIndex, Vec<(Range<u64>, Why)>>,
 }
 
 impl Maps {

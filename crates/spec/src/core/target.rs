@@ -2,12 +2,12 @@
 
 use core::cell::{LazyCell, RefCell};
 use core::fmt;
-use std::collections::HashMap;
 use std::rc::Rc;
 
 use kscope_btf::{Btf, Kind, TypeId};
 
 use super::view::View;
+use crate::table::Table;
 
 /// The types that an object is fitted to. It serves the programs of one object: what earlier
 /// relocations rule out among types of the same name stays ruled out, as in libbpf.
@@ -43,7 +43,7 @@ pub(super) struct Candidate {
 struct Cache {
     /// Where the object's types lie in memory.
     of: (usize, usize),
-    candidates: HashMap<TypeId, Rc<[Candidate]>>,
+    candidates: Table<TypeId, Rc<[Candidate]>>,
 }
 
 impl<'a> Target<'a> {
@@ -93,8 +93,8 @@ impl<'a> Target<'a> {
                 ..Cache::default()
             };
         }
-        let found = cache.candidates.entry(id);
-        Rc::clone(found.or_insert_with(|| self.find(local, id).into()))
+        let found = cache.candidates.get_or(id, || self.find(local, id).into());
+        found.map_or_else(|| Rc::from([]), |found| Rc::clone(found))
     }
 
     /// Rules out all candidates but those left.

@@ -83,7 +83,7 @@ impl Uses<'_, '_> {
             .object
             .relocations
             .with_addends
-            .contains(&function.section)
+            .contains_key(&function.section)
         {
             body.why.get_or_insert(Why::WithAddends {
                 section: name.to_owned(),

@@ -1,8 +1,6 @@
 //! Global variables: `.data`, `.rodata`, `.bss`, their namesakes with a suffix, and those of an
 //! arena.
 
-use std::collections::HashMap;
-
 use kscope_btf::{Btf, Linkage, Type};
 
 use super::budget::Budget;
@@ -13,6 +11,7 @@ use super::{Maps, Object};
 use crate::elf::number::{SHT_NOBITS, SHT_PROGBITS};
 use crate::elf::{Section, SectionIndex, Symbol, SymbolKind};
 use crate::object::{MapId, MapKind, MapSpec, Variable};
+use crate::table::{self, Table};
 
 /// Creation flags: programs only read; user space may map it (`BPF_F_RDONLY_PROG`,
 /// `BPF_F_MMAPABLE`).
@@ -200,7 +199,7 @@ fn untyped(
         });
     }
     if let Some(added) = variables.get_mut(first..) {
-        added.sort_by_key(|variable| variable.offset);
+        table::sort(added, |variable| variable.offset);
     }
     Ok(())
 }
@@ -230,7 +229,9 @@ fn addresses(
         .collect();
     spans.sort_unstable();
     let names = names(object);
-    let found = maps.addresses.entry(index).or_default();
+    let Some(found) = maps.addresses.get_or(index, Vec::new) else {
+        return;
+    };
     for relocation in relocations {
         let offset = relocation.offset;
         if found.last().is_some_and(|(span, _)| span.contains(&offset)) {
@@ -261,7 +262,7 @@ fn addresses(
 }
 
 /// Gives the names of functions and variables by their places.
-fn names<'a>(object: &Object<'a>) -> HashMap<(SectionIndex, u64), &'a str> {
+fn names<'a>(object: &Object<'a>) -> Table<(SectionIndex, u64), &'a str> {
     let whole =
         |symbol: &&Symbol<'_>| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Object);
     let named = object.elf.symbols.iter().filter(whole);

@@ -12,6 +12,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Binding, Elf, SymbolIndex};
 use crate::object::{ConfigType, Extern, ExternId, ExternKind, MapId, MapKind, MapSpec};
+use crate::table::Table;
 
 /// Largest map of build options, in bytes.
 const LARGEST: u32 = 1 << 30;
@@ -21,7 +22,7 @@ const LARGEST: u32 = 1 << 30;
 pub(super) struct Externs {
     pub(super) list: Vec<Extern>,
     /// What relocations against these symbols become.
-    by_symbol: HashMap<SymbolIndex, Result<ExternId, Why>>,
+    by_symbol: Table<SymbolIndex, Result<ExternId, Why>>,
     /// Where the build options are.
     pub(super) config: Config,
 }
@@ -32,7 +33,7 @@ pub(super) struct Config {
     /// Size in bytes; 0 where there is no option.
     pub(super) size: u32,
     /// Offset in bytes of each option's variable.
-    pub(super) offsets: HashMap<TypeId, u32>,
+    pub(super) offsets: Table<TypeId, u32>,
 }
 
 impl Externs {

@@ -1,12 +1,11 @@
 //! Functions: where the table of symbols says that they are.
 
-use std::collections::HashMap;
-
 use super::Object;
 use super::why::Why;
 use crate::elf::{Binding, Section, SectionIndex, Symbol, SymbolKind};
 use crate::insn::Insn;
 use crate::object::ByteOrder;
+use crate::table::{self, Code, Key, Table};
 
 /// Index of a function in [`Functions::list`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -26,11 +25,17 @@ pub(super) struct Function<'a> {
     pub(super) why: Option<Why>,
 }
 
+impl Key for FunctionIndex {
+    fn code(self) -> Code {
+        self.0.code()
+    }
+}
+
 /// All functions, by section and place.
 pub(super) struct Functions<'a> {
     pub(super) list: Vec<Function<'a>>,
     /// The function that begins at a slot.
-    at: HashMap<(SectionIndex, u32), FunctionIndex>,
+    at: Table<(SectionIndex, u32), FunctionIndex>,
 }
 
 impl<'a> Functions<'a> {
@@ -75,10 +80,10 @@ pub(super) fn collect<'a>(object: &Object<'a>) -> Functions<'a> {
         .filter_map(|symbol| Some((symbol.section()?, symbol)))
         .filter(|(index, _)| elf.section(*index).is_some_and(Section::is_code))
         .collect();
-    found.sort_by_key(|(index, symbol)| (*index, symbol.value));
+    table::sort(&mut found, |(index, symbol)| (*index, symbol.value));
     let mut functions = Functions {
         list: Vec::with_capacity(found.len()),
-        at: HashMap::new(),
+        at: Table::default(),
     };
     // The last of this section that is usable: its place and end.
     let mut last: Option<(FunctionIndex, SectionIndex, u32, u32)> = None;
@@ -118,7 +123,7 @@ pub(super) fn collect<'a>(object: &Object<'a>) -> Functions<'a> {
                     });
                 } else {
                     (function.start, function.len) = (start, len);
-                    functions.at.entry((index, start)).or_insert(id);
+                    functions.at.get_or((index, start), || id);
                     last = Some((id, index, start, start + len));
                 }
             }

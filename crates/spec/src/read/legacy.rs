@@ -8,6 +8,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Reader, Section, SymbolIndex, SymbolKind};
 use crate::object::{MapId, MapKind, MapSlot, MapSpec, Pinning, SlotValue};
+use crate::table::Table;
 
 /// Sizes in bytes of `struct bpf_map_def` and of iproute2's `struct bpf_elf_map`, whose last
 /// members may be left out.
@@ -68,7 +69,7 @@ pub(super) fn read(
             typed(object, &mut map);
             let extra = describe(object, section, (offset, size), &mut map);
             let id = maps.add(map);
-            maps.described.entry((index, offset)).or_insert(id);
+            maps.described.get_or((index, offset), || id);
             match extra {
                 Ok(Some([number, inner_id, inner_index])) => tied.push(Tied {
                     map: id,
@@ -159,9 +160,8 @@ fn typed(object: &Object<'_>, map: &mut MapSpec) {
 
 /// Puts maps into those that name their id.
 fn tie(maps: &mut Maps, tied: &[Tied]) {
-    let by_id: std::collections::HashMap<u32, &Tied> =
-        tied.iter().rev().map(|tied| (tied.id, tied)).collect();
-    let outer: std::collections::HashMap<u32, MapId> = tied
+    let by_id: Table<u32, &Tied> = tied.iter().rev().map(|tied| (tied.id, tied)).collect();
+    let outer: Table<u32, MapId> = tied
         .iter()
         .rev()
         .filter(|tied| tied.inner_id != 0)

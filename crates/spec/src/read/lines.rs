@@ -1,6 +1,6 @@
 //! What `.BTF.ext` says of functions: their types, source lines and CO-RE relocations.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use kscope_btf::ext::{CoreRecord, Ext, LineRecord, Section};
 use kscope_btf::{Btf, TypeId};
@@ -9,6 +9,7 @@ use super::Object;
 use super::functions::Function;
 use super::why::Why;
 use crate::object::{CoreKind, CoreReloc, LineInfo, ProgramSpec, SourceFile, SourceText};
+use crate::table::{self, Table};
 
 /// Longest access of a CO-RE relocation, as libbpf has it.
 const ACCESS: usize = 64;
@@ -22,7 +23,7 @@ pub(super) struct About<'a> {
 /// The records of a section, ascending.
 #[derive(Default)]
 struct Records {
-    funcs: HashMap<u32, TypeId>,
+    funcs: Table<u32, TypeId>,
     lines: Vec<LineRecord>,
     core: Vec<CoreRecord>,
 }
@@ -38,7 +39,7 @@ impl<'a> About<'a> {
         };
         let sections = &mut about.sections;
         each(types, &ext.funcs, sections, |records, func| {
-            records.funcs.entry(func.offset).or_insert(func.type_id);
+            records.funcs.get_or(func.offset, || func.type_id);
         });
         each(types, &ext.lines, sections, |records, line| {
             records.lines.push(*line);
@@ -47,8 +48,8 @@ impl<'a> About<'a> {
             records.core.push(*core);
         });
         for records in about.sections.values_mut() {
-            records.lines.sort_by_key(|line| line.offset);
-            records.core.sort_by_key(|core| core.offset);
+            table::sort(&mut records.lines, |line| line.offset);
+            table::sort(&mut records.core, |core| core.offset);
         }
         about
     }
@@ -163,16 +164,18 @@ fn numbers(access: &str) -> Option<Vec<u32>> {
 /// Numbers the files in the order in which the programs name them, and leaves out files and lines
 /// that none of them has.
 pub(super) fn keep_used(files: &mut Vec<SourceFile>, programs: &mut [ProgramSpec]) {
-    let mut numbers: HashMap<u32, u32> = HashMap::new();
-    let mut used: Vec<BTreeSet<u32>> = Vec::new();
+    let mut numbers: Table<u32, u32> = Table::default();
+    let mut used: Vec<Table<u32, ()>> = Vec::new();
     for line in programs.iter_mut().flat_map(|program| &mut program.lines) {
         let next = numbers.len() as u32;
-        let number = *numbers.entry(line.file).or_insert(next);
+        let number = numbers
+            .get_or(line.file, || next)
+            .map_or(next, |number| *number);
         if number == next {
-            used.push(BTreeSet::new());
+            used.push(Table::default());
         }
         if let Some(used) = used.get_mut(number as usize) {
-            used.insert(line.line);
+            used.insert(line.line, ());
         }
         line.file = number;
     }
@@ -180,10 +183,10 @@ pub(super) fn keep_used(files: &mut Vec<SourceFile>, programs: &mut [ProgramSpec
         .zip(core::mem::take(files))
         .filter_map(|(old, file)| Some((*numbers.get(&old)?, file)))
         .collect();
-    kept.sort_by_key(|(number, _)| *number);
+    table::sort(&mut kept, |(number, _)| *number);
     for ((_, file), used) in kept.iter_mut().zip(&used) {
         if let SourceText::Lines(lines) = &mut file.text {
-            lines.retain(|line, _| used.contains(line));
+            lines.retain(|line, _| used.contains_key(line));
         }
     }
     files.extend(kept.into_iter().map(|(_, file)| file));
@@ -192,7 +195,7 @@ pub(super) fn keep_used(files: &mut Vec<SourceFile>, programs: &mut [ProgramSpec
 /// The source files, in the order in which they are first met.
 pub(super) struct Files {
     pub(super) list: Vec<SourceFile>,
-    by_name: HashMap<u32, u32>,
+    by_name: Table<u32, u32>,
     /// Bytes of lines that may still be kept.
     left: usize,
 }
@@ -201,7 +204,7 @@ impl Files {
     pub(super) fn of(file: &[u8]) -> Files {
         Files {
             list: Vec::new(),
-            by_name: HashMap::new(),
+            by_name: Table::default(),
             left: file.len().saturating_mul(4),
         }
     }

@@ -66,9 +66,7 @@ pub(super) fn read(
         if let Ok(Some(values)) = found {
             maps.values.insert(id, values);
         }
-        maps.described
-            .entry((index, var.offset.into()))
-            .or_insert(id);
+        maps.described.get_or((index, var.offset.into()), || id);
     }
     Ok(())
 }
@@ -91,7 +89,7 @@ fn undescribed(
             refused: Some(Why::NoTypes.to_string()),
             ..MapSpec::default()
         });
-        maps.described.entry((index, symbol.value)).or_insert(id);
+        maps.described.get_or((index, symbol.value), || id);
     }
     Ok(())
 }

@@ -1,7 +1,5 @@
 //! Programs: each with all functions that it calls.
 
-use std::collections::{HashMap, HashSet};
-
 use kscope_btf::{Btf, Type};
 
 use super::bodies::{Body, Uses};
@@ -12,6 +10,7 @@ use crate::elf::{SectionIndex, SymbolKind};
 use crate::insn::Insn;
 use crate::object::{CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind};
 use crate::section;
+use crate::table::{self, Table};
 
 /// Most slots of a program that any kernel takes.
 const LONGEST: u32 = 1_000_000;
@@ -23,18 +22,18 @@ const EXCEPTION: &str = "exception_callback:";
 /// The programs, and where they begin: section and byte.
 pub(super) struct Programs {
     pub(super) list: Vec<ProgramSpec>,
-    pub(super) ids: HashMap<(SectionIndex, u64), ProgramId>,
+    pub(super) ids: Table<(SectionIndex, u64), ProgramId>,
 }
 
 /// Puts the programs together.
 pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget) -> Programs {
     let mut programs = Programs {
         list: Vec::new(),
-        ids: HashMap::new(),
+        ids: Table::default(),
     };
-    let called: HashSet<FunctionIndex> = bodies
+    let called: Table<FunctionIndex, ()> = bodies
         .iter()
-        .flat_map(|body| body.calls.iter().map(|call| call.to))
+        .flat_map(|body| body.calls.iter().map(|call| (call.to, ())))
         .collect();
     let callbacks = uses
         .object
@@ -50,7 +49,7 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         // Functions for others to call: of `.text`, and of sections with names of their own.
         let is_program = match known {
             Some(_) => true,
-            None => function.global && full != TEXT && !called.contains(&index),
+            None => function.global && full != TEXT && !called.contains_key(&index),
         };
         if !is_program {
             continue;
@@ -105,7 +104,7 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         let id = ProgramId(programs.list.len() as u32);
         if function.why.is_none() {
             let place = (function.section, u64::from(function.start) * 8);
-            programs.ids.entry(place).or_insert(id);
+            programs.ids.get_or(place, || id);
         }
         programs.list.push(program);
     }
@@ -113,7 +112,7 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
 }
 
 /// Gives the names of the functions to which exceptions of programs go, by the programs' `FUNC`s.
-fn exceptions(types: &Btf) -> HashMap<u32, &str> {
+fn exceptions(types: &Btf) -> Table<u32, &str> {
     let tags = types.own_ids().filter_map(|id| match types.get(id)? {
         Type::DeclTag { name, to, .. } => Some((to.0, name.strip_prefix(EXCEPTION)?)),
         _ => None,
@@ -126,7 +125,7 @@ struct Layout<'l, 'a> {
     uses: &'l Uses<'l, 'a>,
     bodies: &'l [Body],
     order: Vec<FunctionIndex>,
-    starts: HashMap<FunctionIndex, u32>,
+    starts: Table<FunctionIndex, u32>,
     len: u32,
 }
 
@@ -136,7 +135,7 @@ impl<'l, 'a> Layout<'l, 'a> {
             uses,
             bodies,
             order: Vec::new(),
-            starts: HashMap::new(),
+            starts: Table::default(),
             len: 0,
         }
     }
@@ -280,7 +279,7 @@ impl<'l, 'a> Layout<'l, 'a> {
                     slot.imm = to as i32 - insn as i32 - 1;
                 }
             }
-            relocs.sort_by_key(|reloc| reloc.insn);
+            table::sort(&mut relocs, |reloc| reloc.insn);
             for reloc in &relocs {
                 // What stands there is counted in the relocation already.
                 let at = reloc.insn as usize;

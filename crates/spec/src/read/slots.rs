@@ -1,12 +1,11 @@
 //! What `values` of maps of maps and arrays of programs are initialised with.
 
-use std::collections::HashMap;
-
 use super::maps::SECTION;
 use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Reader, Relocation, SectionIndex};
 use crate::object::{MapId, MapKind, MapSlot, ProgramId, SlotValue};
+use crate::table::Table;
 
 /// Gives the place that eight relocated bytes of data are the address of.
 pub(super) fn target(
@@ -27,7 +26,7 @@ pub(super) fn target(
 pub(super) fn read(
     object: &Object<'_>,
     maps: &mut Maps,
-    programs: &HashMap<(SectionIndex, u64), ProgramId>,
+    programs: &Table<(SectionIndex, u64), ProgramId>,
 ) {
     let Some((index, _)) = object.elf.named(SECTION) else {
         return;
@@ -36,7 +35,7 @@ pub(super) fn read(
         .described
         .iter()
         .filter(|((of, _), _)| *of == index)
-        .map(|((_, offset), id)| (*offset, *id))
+        .map(|&((_, offset), id)| (offset, id))
         .collect();
     places.sort_unstable();
     for relocation in object.relocations.of(index) {
@@ -60,7 +59,7 @@ pub(super) fn read(
 fn slot(
     object: &Object<'_>,
     maps: &Maps,
-    programs: &HashMap<(SectionIndex, u64), ProgramId>,
+    programs: &Table<(SectionIndex, u64), ProgramId>,
     (section, relocation): (SectionIndex, &Relocation),
     id: MapId,
     at: u64,

@@ -1,7 +1,5 @@
 //! Tables of functions for the kernel to call: `.struct_ops`, `.struct_ops.link`.
 
-use std::collections::HashMap;
-
 use kscope_btf::{Composite, Type, TypeId, essential_name};
 
 use super::budget::Budget;
@@ -11,6 +9,7 @@ use super::why::Why;
 use super::{Maps, Object, types};
 use crate::elf::{Relocation, SectionIndex};
 use crate::object::{AttachKind, MapId, MapKind, MapSpec, ProgramType, StructOps, StructOpsMember};
+use crate::table::Table;
 
 /// The sections, without and with a link, and those that are left out unless asked for.
 const SECTIONS: [&str; 4] = [
@@ -88,9 +87,7 @@ pub(super) fn read(
                 _ => map.refused = Some(Why::OpsType.to_string()),
             }
             let id = maps.add(map);
-            maps.described
-                .entry((index, var.offset.into()))
-                .or_insert(id);
+            maps.described.get_or((index, var.offset.into()), || id);
         }
     }
     Ok(())
@@ -109,10 +106,10 @@ pub(super) fn members(object: &Object<'_>, maps: &mut Maps, programs: &mut Progr
             .described
             .iter()
             .filter(|((of, _), _)| *of == index)
-            .map(|((_, offset), id)| (*offset, *id))
+            .map(|&((_, offset), id)| (offset, id))
             .collect();
         places.sort_unstable();
-        let mut tables = HashMap::new();
+        let mut tables: Table<TypeId, Table<u64, (&str, TypeId)>> = Table::default();
         for relocation in object.relocations.of(index) {
             let after = places.partition_point(|(offset, _)| *offset <= relocation.offset);
             let Some(&(offset, id)) = after.checked_sub(1).and_then(|at| places.get(at)) else {
@@ -125,14 +122,13 @@ pub(super) fn members(object: &Object<'_>, maps: &mut Maps, programs: &mut Progr
                 continue;
             };
             let table = TypeId(ops.type_id);
-            let functions = tables
-                .entry(table)
-                .or_insert_with(|| match types.get(table) {
-                    Some(Type::Struct(table)) => by_offset(table),
-                    _ => HashMap::new(),
-                });
+            let functions = tables.get_or(table, || match types.get(table) {
+                Some(Type::Struct(table)) => by_offset(table),
+                _ => Table::default(),
+            });
             let at = relocation.offset - offset;
-            let found = functions.get(&(at.saturating_mul(8))).copied();
+            let found =
+                functions.and_then(|functions| functions.get(&at.saturating_mul(8)).copied());
             let found = found.ok_or_else(|| Why::OpsMember {
                 section: section.name.to_owned(),
                 offset: relocation.offset,
@@ -157,12 +153,12 @@ pub(super) fn members(object: &Object<'_>, maps: &mut Maps, programs: &mut Progr
 }
 
 /// Gives the members by their offsets in bits.
-fn by_offset(table: Composite<'_>) -> HashMap<u64, (&str, TypeId)> {
-    let mut members = HashMap::new();
+fn by_offset(table: Composite<'_>) -> Table<u64, (&str, TypeId)> {
+    let mut members = Table::default();
     for member in table.members() {
-        members
-            .entry(u64::from(member.bit_offset))
-            .or_insert((member.name, member.type_id));
+        members.get_or(u64::from(member.bit_offset), || {
+            (member.name, member.type_id)
+        });
     }
     members
 }

@@ -9,6 +9,7 @@ use kscope_btf::{Btf, DataSec, Endian, Kind, Linkage, Type, TypeId, VarInfo};
 use super::error::ReadError;
 use super::externs::Config;
 use crate::elf::{Binding, Elf, Symbol, SymbolKind};
+use crate::table;
 
 /// Section of build options.
 pub(super) const KCONFIG: &str = ".kconfig";
@@ -145,7 +146,7 @@ fn mended(elf: &Elf<'_>, types: &Btf, config: &Config) -> Vec<(usize, u32)> {
 
 /// Writes the variables of the section at `at`, ascending by offset.
 fn place(words: &mut Vec<(usize, u32)>, at: usize, mut vars: Vec<VarInfo>) {
-    vars.sort_by_key(|var| var.offset);
+    table::sort(&mut vars, |var| var.offset);
     for (index, var) in vars.iter().enumerate() {
         let at = at + HEADER + index * VARIABLE;
         words.push((at, var.type_id.0));

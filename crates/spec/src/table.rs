@@ -1,0 +1,223 @@
+//! Tables by small numbers and lists in order, made of code that is compiled once.
+//!
+//! A hash table or a sort for each type of key and value would be most of what this crate compiles
+//! to: all tables share one from numbers to places in a list, all sorts one of pairs of numbers.
+
+use std::collections::HashMap;
+
+use kscope_btf::TypeId;
+
+use crate::elf::{SectionIndex, SymbolIndex};
+use crate::object::MapId;
+
+/// What a key of at most two numbers is written as.
+pub(crate) type Code = (u64, u64);
+
+/// A key of at most two numbers.
+pub(crate) trait Key: Copy {
+    fn code(self) -> Code;
+}
+
+impl Key for u32 {
+    fn code(self) -> Code {
+        (self.into(), 0)
+    }
+}
+
+impl Key for u64 {
+    fn code(self) -> Code {
+        (self, 0)
+    }
+}
+
+impl Key for usize {
+    fn code(self) -> Code {
+        (self as u64, 0)
+    }
+}
+
+impl Key for TypeId {
+    fn code(self) -> Code {
+        self.0.code()
+    }
+}
+
+impl Key for SectionIndex {
+    fn code(self) -> Code {
+        self.0.code()
+    }
+}
+
+impl Key for SymbolIndex {
+    fn code(self) -> Code {
+        self.0.code()
+    }
+}
+
+impl Key for MapId {
+    fn code(self) -> Code {
+        self.0.code()
+    }
+}
+
+impl<K: Key, P: Key> Key for (K, P) {
+    fn code(self) -> Code {
+        (self.0.code().0, self.1.code().0)
+    }
+}
+
+/// A table by small numbers, which keeps the order in which keys came.
+#[derive(Clone, Debug)]
+pub(crate) struct Table<K, V> {
+    places: Places,
+    entries: Vec<(K, V)>,
+}
+
+/// Where in its list a table has a key.
+type Places = HashMap<Code, usize>;
+
+impl<K, V> Default for Table<K, V> {
+    fn default() -> Table<K, V> {
+        Table {
+            places: Places::new(),
+            entries: Vec::new(),
+        }
+    }
+}
+
+impl<K: Key, V> Table<K, V> {
+    pub(crate) fn get(&self, key: &K) -> Option<&V> {
+        let entry = self.entries.get(find(&self.places, key.code())?);
+        entry.map(|(_, value)| value)
+    }
+
+    pub(crate) fn contains_key(&self, key: &K) -> bool {
+        find(&self.places, key.code()).is_some()
+    }
+
+    /// Sets the value of a key.
+    pub(crate) fn insert(&mut self, key: K, value: V) {
+        let next = self.entries.len();
+        let place = place(&mut self.places, key.code(), next);
+        match self.entries.get_mut(place) {
+            Some(entry) => entry.1 = value,
+            None => self.entries.push((key, value)),
+        }
+    }
+
+    /// Gives the value of a key, which is made if there is none; none is never given.
+    pub(crate) fn get_or(&mut self, key: K, make: impl FnOnce() -> V) -> Option<&mut V> {
+        let next = self.entries.len();
+        let place = place(&mut self.places, key.code(), next);
+        if place == next {
+            self.entries.push((key, make()));
+        }
+        self.entries.get_mut(place).map(|(_, value)| value)
+    }
+
+    pub(crate) fn iter(&self) -> core::slice::Iter<'_, (K, V)> {
+        self.entries.iter()
+    }
+
+    pub(crate) fn values_mut(&mut self) -> impl Iterator<Item = &mut V> {
+        self.entries.iter_mut().map(|(_, value)| value)
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.entries.len()
+    }
+}
+
+impl<K: Key, V> FromIterator<(K, V)> for Table<K, V> {
+    fn from_iter<I: IntoIterator<Item = (K, V)>>(entries: I) -> Table<K, V> {
+        let mut table = Table::default();
+        for (key, value) in entries {
+            table.insert(key, value);
+        }
+        table
+    }
+}
+
+#[inline(never)]
+fn find(places: &Places, code: Code) -> Option<usize> {
+    places.get(&code).copied()
+}
+
+#[inline(never)]
+fn place(places: &mut Places, code: Code, next: usize) -> usize {
+    *places.entry(code).or_insert(next)
+}
+
+/// Puts a list into the order of its keys; those of equal keys stay in theirs.
+pub(crate) fn sort<T, K: Key>(list: &mut [T], key: impl Fn(&T) -> K) {
+    let mut codes = Vec::with_capacity(list.len());
+    for item in list.iter() {
+        codes.push((key(item).code(), codes.len()));
+    }
+    for (one, other) in swaps(codes) {
+        list.swap(one, other);
+    }
+}
+
+/// Gives the exchanges, one after the other, that put a list with these keys into order.
+#[inline(never)]
+fn swaps(mut keys: Vec<(Code, usize)>) -> Vec<(usize, usize)> {
+    let mut swaps = Vec::new();
+    if keys.is_sorted() {
+        return swaps;
+    }
+    keys.sort_unstable();
+    // From here on: which place's item belongs to each place.
+    let mut from: Vec<usize> = keys.into_iter().map(|(_, from)| from).collect();
+    for start in 0..from.len() {
+        let mut to = start;
+        // Each place is left once, since it is its own from then on.
+        while let Some(next) = from.get_mut(to).map(|from| core::mem::replace(from, to)) {
+            if next == start || next == to {
+                break;
+            }
+            swaps.push((to, next));
+            to = next;
+        }
+    }
+    swaps
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tables_keep_what_they_are_given() {
+        let mut table: Table<(SectionIndex, u64), u32> = Table::default();
+        table.insert((SectionIndex(1), 8), 1);
+        table.insert((SectionIndex(8), 1), 2);
+        table.insert((SectionIndex(1), 8), 3);
+        assert_eq!(table.get(&(SectionIndex(1), 8)), Some(&3));
+        assert_eq!(table.get(&(SectionIndex(8), 1)), Some(&2));
+        assert_eq!(table.get(&(SectionIndex(1), 1)), None);
+        assert_eq!(table.get_or((SectionIndex(8), 1), || 9), Some(&mut 2));
+        assert_eq!(table.get_or((SectionIndex(2), 2), || 9), Some(&mut 9));
+        assert_eq!(table.len(), 3);
+        assert!(table.contains_key(&(SectionIndex(2), 2)));
+        let table: Table<u32, u8> = [(1, 1), (2, 2), (1, 3)].into_iter().collect();
+        assert_eq!(table.iter().copied().collect::<Vec<_>>(), [(1, 3), (2, 2)]);
+    }
+
+    #[test]
+    fn sorting_is_stable() {
+        let mut state = 7u32;
+        for len in 0..60 {
+            let mut list: Vec<(u32, u32)> = (0..len)
+                .map(|index| {
+                    state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                    (state >> 28, index)
+                })
+                .collect();
+            let mut expected = list.clone();
+            expected.sort_by_key(|&(key, _)| key);
+            sort(&mut list, |&(key, _)| key);
+            assert_eq!(list, expected);
+        }
+    }
+}
