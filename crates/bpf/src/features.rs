@@ -106,11 +106,15 @@ impl Features {
     }
 
     fn answer(&self, question: Question, find_out: impl FnOnce() -> Support) -> Support {
-        let known = |found: &HashMap<_, _>| found.get(&question).cloned();
-        if let Some(support) = self.known.lock().ok().and_then(|found| known(&found)) {
-            return support;
-        }
-        let support = find_out();
+        let known = self.known(question);
+        known.unwrap_or_else(|| self.keep(question, find_out()))
+    }
+
+    fn known(&self, question: Question) -> Option<Support> {
+        self.known.lock().ok()?.get(&question).cloned()
+    }
+
+    fn keep(&self, question: Question, support: Support) -> Support {
         if let Ok(mut found) = self.known.lock() {
             found.insert(question, support.clone());
         }

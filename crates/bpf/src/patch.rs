@@ -104,7 +104,16 @@ pub(crate) fn instructions(
             }
         }
     }
-    Ok(insns.iter().flat_map(|insn| insn.encode()).collect())
+    Ok(encoded(&insns))
+}
+
+/// Gives instructions as the kernel takes them.
+pub(crate) fn encoded(insns: &[Insn]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(insns.len() * 8);
+    for insn in insns {
+        bytes.extend_from_slice(&insn.encode());
+    }
+    bytes
 }
 
 fn value(pair: &mut [Insn; 2], map: MapId, offset: u32, target: &dyn Target) -> Result<(), Error> {

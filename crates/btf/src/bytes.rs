@@ -18,6 +18,13 @@ impl Endian {
         }
     }
 
+    /// Adds the bytes of some numbers.
+    pub(crate) fn put_words(self, bytes: &mut Vec<u8>, words: &[u32]) {
+        for word in words {
+            bytes.extend_from_slice(&self.put_u32(*word));
+        }
+    }
+
     /// Gives the two bytes that stand for `value`.
     pub(crate) fn put_u16(self, value: u16) -> [u8; 2] {
         match self {

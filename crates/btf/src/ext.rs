@@ -122,7 +122,9 @@ impl Ext {
             word(part.len());
             at += part.len();
         }
-        bytes.extend(parts.iter().flatten());
+        for part in &parts {
+            bytes.extend_from_slice(part);
+        }
         bytes
     }
 }
@@ -213,10 +215,34 @@ impl Reader<'_> {
         header: usize,
         field: usize,
     ) -> Result<Vec<Section<T>>, Error> {
+        let (size, parts) = self.parts(what, header, field, T::SIZE)?;
+        let mut sections = Vec::with_capacity(parts.len());
+        for (name, bytes) in parts {
+            let mut records = Vec::with_capacity(bytes.len() / size);
+            for record in bytes.chunks_exact(size) {
+                let mut words = [0; 4];
+                for (index, word) in words.iter_mut().enumerate().take(T::SIZE / 4) {
+                    *word = self.endian.u32(record, index * 4).unwrap_or(0);
+                }
+                records.push(T::from_words(words));
+            }
+            sections.push(Section { name, records });
+        }
+        Ok(sections)
+    }
+
+    /// Gives the size of a record, which is not 0, and each section's name and records.
+    fn parts(
+        &self,
+        what: &'static str,
+        header: usize,
+        field: usize,
+        least: usize,
+    ) -> Result<(usize, Vec<(u32, &[u8])>), Error> {
         let start = header.checked_add(self.word(what, field)? as usize);
         let len = self.word(what, field + 4)? as usize;
         if len == 0 {
-            return Ok(Vec::new());
+            return Ok((least, Vec::new()));
         }
         let end = start.and_then(|start| start.checked_add(len));
         let (Some(start), Some(end)) = (start, end) else {
@@ -227,7 +253,7 @@ impl Reader<'_> {
         };
         let part = Reader { bytes, ..*self };
         let size = part.word(what, start)? as usize;
-        if size < T::SIZE || size % 4 != 0 {
+        if size < least || size % 4 != 0 {
             return Err(malformed(what, start));
         }
         let mut sections = Vec::new();
@@ -247,39 +273,29 @@ impl Reader<'_> {
             let Some(records) = records else {
                 return Err(malformed(what, at + 4));
             };
-            let record = |bytes: &[u8]| {
-                T::from_words([0, 4, 8, 12].map(|word| match word < T::SIZE {
-                    true => self.endian.u32(bytes, word).unwrap_or(0),
-                    false => 0,
-                }))
-            };
-            sections.push(Section {
-                name,
-                records: records.chunks_exact(size).map(record).collect(),
-            });
+            sections.push((name, records));
             at = from + records.len();
         }
-        Ok(sections)
+        Ok((size, sections))
     }
 }
 
 /// Writes a part: the size of a record, then each section.
 fn part<T: Record>(endian: Endian, sections: &[Section<T>]) -> Vec<u8> {
-    let mut words = Vec::new();
+    let mut bytes = Vec::new();
     for section in sections
         .iter()
         .filter(|section| !section.records.is_empty())
     {
-        words.extend([section.name, section.records.len() as u32]);
-        words.extend(section.records.iter().flat_map(Record::words));
+        if bytes.is_empty() {
+            endian.put_words(&mut bytes, &[T::SIZE as u32]);
+        }
+        endian.put_words(&mut bytes, &[section.name, section.records.len() as u32]);
+        for record in &section.records {
+            endian.put_words(&mut bytes, &record.words());
+        }
     }
-    if !words.is_empty() {
-        words.insert(0, T::SIZE as u32);
-    }
-    words
-        .iter()
-        .flat_map(|&word| endian.put_u32(word))
-        .collect()
+    bytes
 }
 
 #[cfg(test)]

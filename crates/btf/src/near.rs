@@ -1,7 +1,5 @@
 //! Names near to one that does not exist, for "did you mean".
 
-use std::collections::BTreeSet;
-
 use crate::blob::Btf;
 use crate::kind::Kind;
 use crate::types::Type;
@@ -15,8 +13,17 @@ pub fn nearest<'a>(
     candidates: impl Iterator<Item = &'a str>,
     limit: usize,
 ) -> Vec<&'a str> {
+    nearest_of(name, &mut { candidates }, limit)
+}
+
+fn nearest_of<'a>(
+    name: &str,
+    candidates: &mut dyn Iterator<Item = &'a str>,
+    limit: usize,
+) -> Vec<&'a str> {
     let bound = (name.len() / 3).clamp(1, 3);
-    let mut found: BTreeSet<(usize, &str)> = BTreeSet::new();
+    // Ascending, each once.
+    let mut found: Vec<(usize, &str)> = Vec::new();
     if limit == 0 || name.is_empty() {
         return Vec::new();
     }
@@ -29,9 +36,9 @@ pub fn nearest<'a>(
         } else {
             continue;
         };
-        found.insert((score, candidate));
-        if found.len() > limit {
-            found.pop_last();
+        if let Err(at) = found.binary_search(&(score, candidate)) {
+            found.insert(at, (score, candidate));
+            found.truncate(limit);
         }
     }
     found.into_iter().map(|(_, name)| name).collect()

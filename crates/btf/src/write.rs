@@ -350,11 +350,11 @@ impl FuncInfo {
     /// Gives the records as the kernel reads them. They must ascend by instruction, the first at 0.
     #[must_use]
     pub fn records(infos: &[FuncInfo], endian: Endian) -> Vec<u8> {
-        infos
-            .iter()
-            .flat_map(|i| [i.insn, i.type_id.0])
-            .flat_map(|w| endian.put_u32(w))
-            .collect()
+        let mut bytes = Vec::with_capacity(infos.len() * 8);
+        for info in infos {
+            endian.put_words(&mut bytes, &[info.insn, info.type_id.0]);
+        }
+        bytes
     }
 }
 
@@ -366,13 +366,11 @@ impl LineInfo {
     /// each function at its first instruction.
     #[must_use]
     pub fn records(infos: &[LineInfo], endian: Endian) -> Vec<u8> {
-        infos
-            .iter()
-            .flat_map(|i| {
-                let place = (i.line.min((1 << 22) - 1) << 10) | i.column.min(1023);
-                [i.insn, i.file, i.text, place]
-            })
-            .flat_map(|w| endian.put_u32(w))
-            .collect()
+        let mut bytes = Vec::with_capacity(infos.len() * 16);
+        for info in infos {
+            let place = (info.line.min((1 << 22) - 1) << 10) | info.column.min(1023);
+            endian.put_words(&mut bytes, &[info.insn, info.file, info.text, place]);
+        }
+        bytes
     }
 }

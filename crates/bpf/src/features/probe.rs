@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::link::PERF_EVENT;
 use crate::loader::Loader;
 use crate::map::Map;
+use crate::patch::encoded;
 use crate::program::Program;
 
 /// Name of a function that no kernel has.
@@ -114,7 +115,7 @@ pub(super) fn helper(
             ..Insn::default()
         },
     ];
-    let insns: Vec<u8> = insns.iter().flat_map(|insn| insn.encode()).collect();
+    let insns = encoded(&insns);
     let mut log = vec![0; 1 << 16];
     let tracepoint = btf.and_then(|btf| btf.find("btf_trace_sched_switch", Kind::Typedef));
     let (attach_type, attach_btf_id) = match kind {

@@ -92,7 +92,7 @@ impl Program {
                 .name(NAME, &self.name)
                 .number(FLAGS, DIRECT_ACTION)
         };
-        self.attach_filter(interface, direction, filter, "bpf", options)
+        self.attach_filter(interface, direction, filter, "bpf", &options)
     }
 
     /// Attaches a [`ProgramType::SchedAct`] program as the action of a filter that takes every
@@ -133,7 +133,7 @@ impl Program {
                 actions.nested(1 | NESTED, action)
             })
         };
-        self.attach_filter(interface, direction, filter, "matchall", options)
+        self.attach_filter(interface, direction, filter, "matchall", &options)
     }
 
     fn attach_filter(
@@ -142,7 +142,7 @@ impl Program {
         direction: Direction,
         filter: TcFilter,
         kind: &'static str,
-        options: impl FnOnce(Request) -> Request,
+        options: &dyn Fn(Request) -> Request,
     ) -> Result<Link, Error> {
         let about = |error: Error| match error.errno() {
             Some(Errno::NODEV) => no_interface(interface),
