@@ -238,7 +238,7 @@ impl Reader<'_> {
         header: usize,
         field: usize,
         least: usize,
-    ) -> Result<(usize, Vec<(u32, &[u8])>), Error> {
+    ) -> Result<(usize, Vec<Part<'_>>), Error> {
         let start = header.checked_add(self.word(what, field)? as usize);
         let len = self.word(what, field + 4)? as usize;
         if len == 0 {
@@ -279,6 +279,9 @@ impl Reader<'_> {
         Ok((size, sections))
     }
 }
+
+/// The name of a section, and its records.
+type Part<'a> = (u32, &'a [u8]);
 
 /// Writes a part: the size of a record, then each section.
 fn part<T: Record>(endian: Endian, sections: &[Section<T>]) -> Vec<u8> {
