@@ -1,6 +1,5 @@
 //! Values that only the target knows.
 
-use std::collections::HashMap;
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -8,6 +7,7 @@ use kscope_spec::{LateKind, LateValue};
 use kscope_sys::{CpuSet, FileIdentity, Kernel, ProgramLoad, TestRun};
 
 use crate::error::Error;
+use crate::named::Named;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
 const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
@@ -21,7 +21,7 @@ pub type SymbolResolver<'a> = &'a dyn Fn(&str) -> Option<u64>;
 /// Where late values come from.
 pub(crate) struct LateSources<'a> {
     pub(crate) kernel: &'a dyn Kernel,
-    pub(crate) numbers: &'a HashMap<String, u64>,
+    pub(crate) numbers: &'a Named<u64>,
     pub(crate) symbols: Option<SymbolResolver<'a>>,
 }
 

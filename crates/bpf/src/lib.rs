@@ -44,6 +44,7 @@ mod link;
 mod loader;
 mod log;
 mod map;
+mod named;
 mod object_btf;
 mod patch;
 mod perf_buffer;

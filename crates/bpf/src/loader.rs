@@ -12,7 +12,7 @@ mod program;
 mod refusal;
 mod struct_ops;
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -24,6 +24,7 @@ use crate::error::Error;
 use crate::late::{KERNEL_SYMBOL, SymbolResolver};
 use crate::log::place_of;
 use crate::map::Map;
+use crate::named::Named;
 use crate::object_btf::LoadedBtf;
 use crate::program::{Program, ProgramError};
 use crate::token::{Token, USUAL};
@@ -43,19 +44,19 @@ pub struct Loader<'a> {
     btf: Option<&'a Btf>,
     target: Option<&'a Btf>,
     symbols: Option<SymbolResolver<'a>>,
-    numbers: HashMap<String, u64>,
+    numbers: Named<u64>,
     all_or_nothing: bool,
     log_level: u32,
     log_bytes: usize,
-    only: Option<HashSet<String>>,
+    only: Option<Named<()>>,
     /// Programs and maps that are loaded although they are optional.
-    also: HashSet<String>,
+    also: Named<()>,
     /// Programs and maps that are not loaded.
-    left_out: HashSet<String>,
-    maps: HashMap<String, Map>,
+    left_out: Named<()>,
+    maps: Named<Map>,
     pin_folder: Option<PathBuf>,
     globals: Vec<(String, Vec<u8>)>,
-    extended: HashMap<String, Program>,
+    extended: Named<Program>,
     config: Option<Vec<u8>>,
     stop: Option<&'a dyn Fn() -> bool>,
     /// Whether a BPF token is looked for where the kernel refuses.
@@ -79,17 +80,17 @@ impl<'a> Loader<'a> {
             btf: None,
             target: None,
             symbols: None,
-            numbers: HashMap::new(),
+            numbers: Named::default(),
             all_or_nothing: false,
             log_level: 0,
             log_bytes: refusal::LOG_BYTES,
             only: None,
-            also: HashSet::new(),
-            left_out: HashSet::new(),
-            maps: HashMap::new(),
+            also: Named::default(),
+            left_out: Named::default(),
+            maps: Named::default(),
             pin_folder: None,
             globals: Vec::new(),
-            extended: HashMap::new(),
+            extended: Named::default(),
             config: None,
             stop: None,
             finds_token: true,
@@ -160,14 +161,18 @@ impl<'a> Loader<'a> {
     /// Loads these programs alone, optional ones too.
     #[must_use]
     pub fn only<S: Into<String>>(mut self, programs: impl IntoIterator<Item = S>) -> Loader<'a> {
-        self.only = Some(programs.into_iter().map(Into::into).collect());
+        let mut only = Named::default();
+        for name in programs {
+            only.insert(name.into(), ());
+        }
+        self.only = Some(only);
         self
     }
 
     /// Loads a program, or makes a map, although it is optional (`SEC("?…")`).
     #[must_use]
     pub fn with(mut self, name: impl Into<String>) -> Loader<'a> {
-        self.also.insert(name.into());
+        self.also.insert(name.into(), ());
         self
     }
 
@@ -175,7 +180,7 @@ impl<'a> Loader<'a> {
     /// surely does not is loaded.
     #[must_use]
     pub fn without(mut self, name: impl Into<String>) -> Loader<'a> {
-        self.left_out.insert(name.into());
+        self.left_out.insert(name.into(), ());
         self
     }
 
@@ -340,22 +345,26 @@ impl<'a> Loader<'a> {
     /// Tells which programs are to be loaded.
     fn chosen(&self, spec: &Spec) -> Result<Vec<bool>, Error> {
         let absent = |name: &&String| spec.program_named(name).is_none();
-        if let Some(name) = self.only.iter().flatten().find(absent) {
+        if let Some(name) = self.only.iter().flat_map(Named::names).find(absent) {
             return Err(Error::not_found("program", name));
         }
         let known = |name: &&String| spec.program_named(name).is_some();
         let of_maps = |name: &&String| spec.map_named(name).is_some();
-        let named = self.also.iter().chain(&self.left_out);
+        let named = self.also.names().chain(self.left_out.names());
         if let Some(name) = named
             .into_iter()
             .find(|name| !known(name) && !of_maps(name))
         {
             return Err(Error::not_found("program or map", name));
         }
-        if let Some(name) = self.maps.keys().find(|name| spec.map_named(name).is_none()) {
+        if let Some(name) = self
+            .maps
+            .names()
+            .find(|name| spec.map_named(name).is_none())
+        {
             return Err(Error::not_found("map", name));
         }
-        if let Some(name) = self.extended.keys().find(absent) {
+        if let Some(name) = self.extended.names().find(absent) {
             return Err(Error::not_found("program", name));
         }
         let chosen = |program: &ProgramSpec| match &self.only {

@@ -33,7 +33,9 @@ macro_rules! errnos {
 
             /// Gives all numbers that have a name here, with their names.
             pub fn all() -> impl Iterator<Item = (Errno, &'static str)> {
-                [$((Errno::$short, stringify!($full)),)* (Errno::NOTSUPP, "ENOTSUPP")].into_iter()
+                const ALL: &[(Errno, &str)] =
+                    &[$((Errno::$short, stringify!($full)),)* (Errno::NOTSUPP, "ENOTSUPP")];
+                ALL.iter().copied()
             }
 
             fn text(self) -> Option<&'static str> {

@@ -37,6 +37,8 @@ impl Attr {
         }
     }
 
+    // Not written out at each of its hundreds of uses.
+    #[inline(never)]
     fn put(&mut self, at: usize, bytes: &[u8]) {
         for (index, &byte) in bytes.iter().enumerate() {
             let (word, lane) = ((at + index) / 8, (at + index) % 8);
