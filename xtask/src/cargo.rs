@@ -65,7 +65,7 @@ pub(crate) fn tests(words: &[&str]) -> Result<Vec<TestExecutable>, String> {
 
 /// Builds test executables that run on any Linux of this architecture, without debug info.
 ///
-/// They keep their symbols, which tests of user-space probes look for. The flag is bound to a named target, so that
+/// They are optimised a little, for emulated processors are slow, and keep their symbols, which tests of user-space probes look for. The flag is bound to a named target, so that
 /// proc-macros, which are dynamic libraries, are built without it.
 pub(crate) fn static_tests(words: &[&str]) -> Result<Vec<TestExecutable>, String> {
     let mut command = cargo(&[
@@ -114,6 +114,8 @@ fn make_static(command: &mut Command) -> Result<String, String> {
         .env(variable, "-C target-feature=+crt-static")
         .env("CARGO_PROFILE_DEV_DEBUG", "0")
         .env("CARGO_PROFILE_DEV_STRIP", "symbols")
+        .env("CARGO_PROFILE_DEV_OPT_LEVEL", "1")
+        .env("CARGO_PROFILE_TEST_OPT_LEVEL", "1")
         .env("CARGO_PROFILE_TEST_DEBUG", "0")
         .env("CARGO_PROFILE_TEST_STRIP", "debuginfo");
     Ok(triple)
