@@ -163,6 +163,12 @@ fn a_refusal_names_line_and_instruction_and_takes_no_other_program() {
     assert!(log.verified_insns.is_some(), "{log}");
     // The fourth line: an empty one lies between.
     assert_eq!(failed.place.map(|place| place.line), Some(4));
+    let text = failed.to_string();
+    assert!(
+        text.starts_with("the verifier refused program bad: R1 "),
+        "{text}"
+    );
+    assert!(text.ends_with(":4, instruction 2)"), "{text}");
     // The verifier quotes the source, so lines and functions were given to it.
     assert!(log.text.contains("; r2 = *(u64 *)(r1 + 0)"), "{log}");
 }

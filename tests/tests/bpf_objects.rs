@@ -215,8 +215,7 @@ fn programs_are_chosen() {
     let failed = object.failures().next().expect("one");
     assert_eq!(
         failed.to_string(),
-        "program inside: program inside cannot do without map outer, which was left out of this \
-         load"
+        "program inside cannot do without map outer, which was left out of this load"
     );
     for wrong in [
         loader().only(["nobody"]),

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::spec::{MapId, MapKind, ProgramId};
 use kscope_bpf::sys::SharedKernel;
-use kscope_bpf::{Error, EventReader, Map, Object, PerfBuffer, Program, RingBuffer, TestInput};
+use kscope_bpf::{EventReader, Map, Object, PerfBuffer, Program, RingBuffer, TestInput};
 use kscope_tests::assembly::Assembly;
 use kscope_tests::kernel_or_skip;
 
@@ -358,9 +358,20 @@ fn a_watermark_holds_wake_ups_back() {
 }
 
 #[test]
-fn a_reader_of_another_kind_of_map_is_refused() {
+fn readers_of_other_maps_are_refused_by_name() {
     let kernel = kernel_or_skip!();
-    let object = perf(&kernel, 16);
-    let error = RingBuffer::new(&[object.map(MapId(0)).expect("there")]).expect_err("no ring");
-    assert!(matches!(error, Error::Os { .. }), "{error}");
+    let object = ring(&kernel, 4096);
+    let map = object.map(MapId(0)).expect("made");
+    let error = PerfBuffer::new(map, 4096, 0).expect_err("a ring buffer");
+    assert_eq!(
+        error.to_string(),
+        "map ring is no perf buffer: it is of type RingBuf, not PerfEventArray"
+    );
+    let object = perf(&kernel, 8);
+    let map = object.map(MapId(0)).expect("made");
+    let error = RingBuffer::new(&[map]).expect_err("a perf buffer");
+    assert_eq!(
+        error.to_string(),
+        "map perf is no ring buffer: it is of type PerfEventArray, not RingBuf"
+    );
 }

@@ -479,8 +479,10 @@ fn check_says_what_the_loader_and_the_kernel_say() {
                     assert_eq!(row["loads"], "no", "{about}");
                     let mut failures = object.failures();
                     let failure = failures.find(|failure| failure.name == about);
-                    let expected = failure.expect("it failed").error.to_string();
-                    assert_eq!(row["reason"], expected, "{about}");
+                    let failure = failure.expect("it failed");
+                    assert_eq!(row["reason"], failure.error.to_string(), "{about}");
+                    assert_eq!(row["hint"].as_str(), failure.error.way_out(), "{about}");
+                    assert_eq!(row["place"].as_str(), failure.position().as_deref());
                     bad += 1;
                 }
             }
@@ -502,10 +504,21 @@ fn check_says_what_the_loader_and_the_kernel_say() {
         let elf = kscope_bpf::spec::elf::Elf::parse(&bytes).expect("ELF");
         let (_, section) = elf.named(".BTF").expect("types");
         let btf = folder.join("types.btf");
-        std::fs::write(&btf, section.data).expect("written");
-        let (rows, code) = check(&["--btf", btf.to_str().expect("text"), path]);
-        assert_eq!(rows[0]["loads"], expected, "{types}: {rows:?}");
-        assert_eq!(code, Some(if expected == "yes" { 0 } else { 1 }));
+        // As such, or in a section, as a kernel with its debugging information has them.
+        for content in [section.data, &bytes] {
+            std::fs::write(&btf, content).expect("written");
+            let btf = btf.to_str().expect("text");
+            let (rows, code) = check(&["--btf", btf, path]);
+            assert_eq!(rows[0]["loads"], expected, "{types}: {rows:?}");
+            assert_eq!(code, Some(if expected == "yes" { 0 } else { 1 }));
+            let minimal = folder.join("minimal.btf");
+            let minimal = minimal.to_str().expect("text");
+            let words = ["btf", "minimize", "--btf", btf, "-o", minimal, path];
+            let output = Command::new(kscope().expect("it was found before"))
+                .args(words)
+                .output();
+            assert!(output.expect("it runs").status.success(), "{types}");
+        }
     }
     let _ = std::fs::remove_dir_all(folder);
     println!("{good} load, {bad} do not");

@@ -411,6 +411,10 @@ fn failed(spec: &Spec, index: usize, program: &ProgramSpec, error: Error) -> Pro
         id: ProgramId(u32::try_from(index).unwrap_or(u32::MAX)),
         name: program.name.clone(),
         error,
+        file: place
+            .and_then(|place| spec.files.get(usize::try_from(place.file).ok()?))
+            .map(|file| file.name.clone())
+            .unwrap_or_default(),
         place,
     }
 }

@@ -137,6 +137,18 @@ impl Map {
         &self.fd
     }
 
+    /// Refuses a map of another kind than a reader needs.
+    pub(crate) fn must_be(&self, kind: MapKind, what: &str) -> Result<(), Error> {
+        if self.kind() == kind {
+            return Ok(());
+        }
+        Err(Error::invalid(format!(
+            "map {} is no {what}: it is of type {:?}, not {kind:?}",
+            self.name(),
+            self.kind()
+        )))
+    }
+
     /// Gives the kernel the map lives on.
     pub fn kernel(&self) -> &SharedKernel {
         &self.kernel

@@ -3,6 +3,7 @@
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use kscope_spec::MapKind;
 use kscope_sys::{CpuSet, Errno, Kernel, PerfEvent, PerfRecord, PerfRing, SharedKernel, page_size};
 
 use crate::denial::{Denial, Needs, explain};
@@ -28,8 +29,10 @@ impl PerfBuffer {
     ///
     /// # Errors
     ///
-    /// [`Error::Permission`], also where so much memory may not be locked, or [`Error::Os`].
+    /// [`Error::Invalid`] for a map of another kind, [`Error::Permission`], also where so much
+    /// memory may not be locked, or [`Error::Os`].
     pub fn new(map: &Map, bytes_per_cpu: usize, watermark: u32) -> Result<PerfBuffer, Error> {
+        map.must_be(MapKind::PerfEventArray, "perf buffer")?;
         let kernel = map.kernel().clone();
         let pages = bytes_per_cpu.div_ceil(page_size()).max(1);
         let pages = pages

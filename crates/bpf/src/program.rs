@@ -36,11 +36,37 @@ pub struct ProgramError {
     pub error: Error,
     /// The place in the source that the verifier complains about.
     pub place: Option<LineInfo>,
+    /// Name of the source file of that place; empty where it is not known.
+    pub file: String,
+}
+
+impl ProgramError {
+    /// Says where in the source and at which instruction it failed, as `x.bpf.c:12, instruction 3`,
+    /// where that is known and the error does not say it itself.
+    pub fn position(&self) -> Option<String> {
+        let Error::Rejected { log, .. } = &self.error else {
+            return None;
+        };
+        let insn = log.insn?;
+        Some(match (&self.place, self.file.as_str()) {
+            (Some(place), "") => format!("line {}, instruction {insn}", place.line),
+            (Some(place), file) => format!("{file}:{}, instruction {insn}", place.line),
+            (None, _) => format!("instruction {insn}"),
+        })
+    }
 }
 
 impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "program {}: {}", self.name, self.error)
+        let message = self.error.to_string();
+        if !message.contains(&format!("program {}", self.name)) {
+            write!(f, "program {}: ", self.name)?;
+        }
+        f.write_str(&message)?;
+        match self.position() {
+            Some(position) => write!(f, " ({position})"),
+            None => Ok(()),
+        }
     }
 }
 

@@ -4,6 +4,7 @@ use std::ops::ControlFlow;
 use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
+use kscope_spec::MapKind;
 use kscope_sys::RingConsumer;
 
 use crate::error::Error;
@@ -25,8 +26,8 @@ impl RingBuffer {
     ///
     /// # Errors
     ///
-    /// [`Error::Invalid`] for no maps, [`Error::Os`] with `EINVAL` for maps of another kind
-    /// and `EBUSY` for one that has a reader.
+    /// [`Error::Invalid`] for no maps and for maps of another kind, [`Error::Os`] with `EBUSY` for
+    /// one that has a reader.
     pub fn new(maps: &[&Map]) -> Result<RingBuffer, Error> {
         let first = maps
             .first()
@@ -34,6 +35,7 @@ impl RingBuffer {
         let waiter = Waiter::new(first.kernel())?;
         let mut rings = Vec::new();
         for (token, &map) in (0..).zip(maps) {
+            map.must_be(MapKind::RingBuf, "ring buffer")?;
             let ring = RingConsumer::new(&**map.kernel(), map.fd());
             let ring = ring.map_err(|e| map.failed("mmap", e))?;
             waiter.watch(map.as_fd(), token)?;

@@ -25,6 +25,9 @@ const PARANOID: &str = "run as root, or let root lower it: sysctl kernel.perf_ev
 pub(crate) const MOUNT: &str =
     "run as root, or let root mount it: mount -t tracefs tracefs /sys/kernel/tracing";
 
+/// What to do where less than all of root's privileges is not enough.
+const ADMIN: &str = "run as root: the kernel asks for CAP_SYS_ADMIN here, CAP_BPF does not do";
+
 /// Where more is to be learnt.
 pub(crate) const DOCTOR: &str = "`kscope doctor` shows what this kernel and these privileges allow";
 
@@ -36,9 +39,10 @@ pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
     Some(match denial {
         Denial::Capability { missing } => {
             let is_paranoid = |missing: &&str| missing.contains("perf_event_paranoid");
-            match missing.iter().any(is_paranoid) {
-                true => PARANOID,
-                false => PRIVILEGES,
+            match missing.as_slice() {
+                missing if missing.iter().any(is_paranoid) => PARANOID,
+                ["CAP_SYS_ADMIN"] => ADMIN,
+                _ => PRIVILEGES,
             }
         }
         Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
@@ -311,6 +315,11 @@ mod tests {
         check(
             denied(Denial::Capability { missing }),
             &["lacks CAP_BPF", "run as root", "kscope doctor"],
+        );
+        let missing = vec!["CAP_SYS_ADMIN"];
+        check(
+            denied(Denial::Capability { missing }),
+            &["lacks CAP_SYS_ADMIN", "CAP_BPF does not do"],
         );
         let missing = vec!["CAP_SYS_ADMIN (kernel.perf_event_paranoid is above 2)"];
         check(

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kscope_btf::Btf;
+use kscope_spec::elf::Elf;
 use kscope_symbol::KernelSymbolizer;
 use kscope_sys::{Errno, SharedKernel, real_kernel};
 
@@ -75,6 +76,14 @@ impl Target {
             }
             Err(errno) => return Err(failed(errno.to_string())),
         };
+        // A kernel with its debugging information has its types in a section.
+        if bytes.as_ref().starts_with(b"\x7fELF") {
+            let elf = Elf::parse(bytes.as_ref()).map_err(|error| failed(error.to_string()))?;
+            let section = elf.named(".BTF");
+            let (_, section) = section.ok_or_else(|| failed("it has no BTF".to_owned()))?;
+            let parsed = Btf::parse(section.data.to_vec());
+            return parsed.map_err(|error| failed(error.to_string()));
+        }
         Btf::parse(bytes).map_err(|error| failed(error.to_string()))
     }
 }

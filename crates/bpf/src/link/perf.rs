@@ -145,8 +145,7 @@ impl Program {
             Err(Errno::INVAL | Errno::TOO_BIG) => {
                 return Err(Error::unsupported("cookie of perf events", "Linux 5.15"));
             }
-            // Not a matter of permission: the program reads past the event's record.
-            Err(errno @ Errno::ACCES) => return Err(Error::os("BPF_LINK_CREATE", errno, target)),
+            Err(Errno::ACCES) => return Err(self.reads_too_far("BPF_LINK_CREATE", target)),
             Err(errno) => return Err(self.failed("BPF_LINK_CREATE", errno, target)),
         };
         if held.is_err() {
@@ -154,7 +153,7 @@ impl Program {
                 .kernel
                 .perf_ioctl(event.as_fd(), PerfIoctl::SetBpf(self.as_fd()));
             set.map_err(|errno| match errno {
-                Errno::ACCES => Error::os("PERF_EVENT_IOC_SET_BPF", errno, target),
+                Errno::ACCES => self.reads_too_far("PERF_EVENT_IOC_SET_BPF", target),
                 errno => self.failed("PERF_EVENT_IOC_SET_BPF", errno, target),
             })?;
         }
@@ -165,6 +164,19 @@ impl Program {
             Ok(link) => Held::Link(link),
             Err(()) => Held::Event(event),
         })
+    }
+
+    /// Explains an `EACCES`, which is not a matter of permission: the kernel compares the largest
+    /// offset that the verifier saw with the size of the event's record.
+    fn reads_too_far(&self, call: &'static str, target: &str) -> Error {
+        if self.kind != ProgramType::Tracepoint {
+            return Error::os(call, Errno::ACCES, target);
+        }
+        Error::invalid(format!(
+            "program {} reads its context beyond the end of the record of {target}, whose fields \
+             are in its file `format` in tracefs",
+            self.name()
+        ))
     }
 }
 

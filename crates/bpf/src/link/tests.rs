@@ -279,7 +279,8 @@ fn refusals_say_what_they_mean() {
         "link",
         Errno::ACCES,
         plain,
-        "BPF_LINK_CREATE of tracepoint:sched:sched_switch: EACCES (Permission denied)",
+        "program p reads its context beyond the end of the record of tracepoint:sched:sched_switch, \
+         whose fields are in its file `format` in tracefs",
     );
     refuse(
         ProgramType::Kprobe,

@@ -3,7 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use kscope_spec::core::{POISON, Relocated};
-use kscope_spec::{ExternId, HelperId, MapId, ProgramSpec, Spec, helper};
+use kscope_spec::{AttachKind, ExternId, HelperId, MapId, ProgramSpec, ProgramType, Spec, helper};
 use kscope_sys::{Errno, Kernel};
 
 use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
@@ -113,6 +113,15 @@ impl Refused<'_> {
             )),
             Errno::TOO_BIG if program.insns.is_empty() => {
                 Error::invalid(format!("program {} has no instructions", program.name))
+            }
+            Errno::NOTSUPP | Errno::OPNOTSUPP
+                if kind == ProgramType::StructOps && program.attach == AttachKind::None =>
+            {
+                Error::invalid(format!(
+                    "program {} (struct_ops) is in no table of functions: assign it to a member of \
+                     a structure in SEC(\".struct_ops\") or SEC(\".struct_ops.link\")",
+                    program.name
+                ))
             }
             Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
                 feature: format!(

@@ -131,8 +131,9 @@ fn a_refused_program_is_loaded_again_for_its_log() {
         });
         let object = Loader::new(fake).load(&spec()).expect("maps");
         let failed = object.failures().next().expect("one");
-        let refusal = "program p: the verifier refused program p: ";
-        assert_eq!(failed.to_string(), format!("{refusal}{said}"));
+        let refusal = "the verifier refused program p: ";
+        let told = format!("{refusal}{said} (instruction 7)");
+        assert_eq!(failed.to_string(), told);
         let Error::Rejected { log, .. } = &failed.error else {
             panic!("{failed}");
         };

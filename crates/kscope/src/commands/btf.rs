@@ -169,7 +169,7 @@ fn malformed(source: &str, error: &kscope_bpf::btf::Error) -> Failure {
 }
 
 /// Reads the section `.BTF` of an object file.
-fn of_object(source: &str, bytes: &[u8]) -> Result<Btf, Failure> {
+pub(super) fn of_object(source: &str, bytes: &[u8]) -> Result<Btf, Failure> {
     let elf = Elf::parse(bytes)
         .map_err(|error| Failure::new(format!("{source} is no ELF file: {error}")))?;
     let Some((_, section)) = elf.named(".BTF") else {

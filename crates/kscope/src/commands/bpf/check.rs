@@ -48,9 +48,14 @@ struct Statistics {
 }
 
 /// What is known of a program on a target.
+#[derive(Default)]
 struct Verdict {
     loads: bool,
     reason: String,
+    /// Source line and instruction that the verifier complains about.
+    place: Option<String>,
+    /// What can be done about it.
+    hint: Option<&'static str>,
     statistics: Statistics,
 }
 
@@ -79,6 +84,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             ("stack_bytes", Holds::Number),
             ("duration_us", Holds::Number),
             ("reason", Holds::Text),
+            ("place", Holds::Text),
+            ("hint", Holds::Text),
         ],
     );
     let mut all = true;
@@ -103,6 +110,8 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             count(stack),
             count(duration_us),
             text(verdict.reason),
+            verdict.place.map_or(Value::None, text),
+            verdict.hint.map_or(Value::None, text),
         ]);
     };
     if args.btf.is_empty() {
@@ -140,6 +149,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
 
 fn read_types(path: &Path) -> Result<Btf, Failure> {
     let bytes = read_file(path)?;
+    // A kernel with its debugging information has its types in a section.
+    if bytes.starts_with(b"\x7fELF") {
+        return crate::commands::btf::of_object(&path.display().to_string(), &bytes);
+    }
     let parsed = Btf::parse(bytes);
     parsed.map_err(|error| Failure::new(format!("{} is no BTF: {error}", path.display())))
 }
@@ -150,34 +163,38 @@ fn load(kernel: &SharedKernel, btf: Option<&Btf>, spec: &Spec, program: &Program
         .btf(btf)
         .only([program.name.as_str()])
         .log_level(4);
-    let refused = |reason: String, log: Option<&str>| Verdict {
-        loads: false,
-        reason,
-        statistics: log.map(statistics).unwrap_or_default(),
-    };
-    let of_error = |error: &Error| match error {
-        Error::Rejected { log, .. } | Error::Unresolved { log, .. } => {
-            refused(error.to_string(), Some(&log.text))
-        }
-        _ => refused(error.to_string(), None),
+    let of_error = |error: &Error| Verdict {
+        reason: error.to_string(),
+        hint: error.way_out(),
+        statistics: match error {
+            Error::Rejected { log, .. } | Error::Unresolved { log, .. } => statistics(&log.text),
+            _ => Statistics::default(),
+        },
+        ..Verdict::default()
     };
     let object = match loader.load(spec) {
         Ok(object) => object,
         Err(error) => return of_error(&error),
     };
     if let Some(failure) = object.failures().next() {
-        return of_error(&failure.error);
+        return Verdict {
+            place: failure.position(),
+            ..of_error(&failure.error)
+        };
     }
     match object.program_named(&program.name) {
         Some(loaded) => Verdict {
             loads: true,
-            reason: String::new(),
             statistics: loaded
                 .log()
                 .map(|log| statistics(&log.text))
                 .unwrap_or_default(),
+            ..Verdict::default()
         },
-        None => refused("it was not loaded".to_owned(), None),
+        None => Verdict {
+            reason: "it was not loaded".to_owned(),
+            ..Verdict::default()
+        },
     }
 }
 
@@ -224,7 +241,7 @@ fn look_up(
     let verdict = |loads, reason: String| Verdict {
         loads,
         reason,
-        statistics: Statistics::default(),
+        ..Verdict::default()
     };
     if let Some(why) = &program.refused {
         return verdict(false, why.clone());
