@@ -3,6 +3,7 @@
 use std::io::{self, Write};
 use std::sync::Arc;
 
+use kscope_rows::time::{Dialect, WallTime, format_time};
 use kscope_rows::{Column, DataType, Output, Row, Schema, Value};
 
 use crate::text::TextView;
@@ -211,7 +212,11 @@ fn least_width(ty: &DataType) -> usize {
         DataType::Pointer => 18,
         DataType::Str { capacity } => (*capacity as usize).saturating_sub(1).min(16),
         DataType::KernelSymbol | DataType::UserSymbol => 24,
-        DataType::UserName | DataType::Timestamp { .. } => 8,
+        DataType::UserName => 8,
+        DataType::Timestamp { format } => {
+            let shown = format_time(format, &WallTime::utc(0), Dialect::Strftime);
+            shown.chars().count().min(TEXT_LIMIT)
+        }
         _ => 0,
     }
 }

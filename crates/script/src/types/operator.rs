@@ -356,8 +356,9 @@ impl Checker<'_> {
         }
         let ty = Type::Int(match op {
             UnaryOp::Neg => Int::I64,
-            // The bits of a number with a sign are those of all 64.
-            _ if int.signed => Int::U64,
+            // A literal's bits are those of all 64; a number with a sign keeps it.
+            _ if int.signed && self.is_literal(&operand) => Int::U64,
+            _ if int.signed => Int::I64,
             _ => int,
         });
         let operand = Box::new(super::convert::convert(operand, &ty));

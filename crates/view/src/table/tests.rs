@@ -46,6 +46,23 @@ fn rows_stand_under_a_header() {
 }
 
 #[test]
+fn a_header_leaves_room_for_a_time_that_is_to_come() {
+    let check = |format: &str, expected: &str| {
+        let ty = DataType::Timestamp {
+            format: format.into(),
+        };
+        let (schema, _) = row(&[("time", ty, text("")), ("pid", INT, int(1))]);
+        let mut out = Vec::new();
+        let mut view = TableView::default();
+        view.begin(&schema, &mut out).expect("room");
+        assert_eq!(String::from_utf8_lossy(&out), expected, "{format}");
+    };
+    check("%H:%M:%S.%f", "TIME               PID\n");
+    check("%s", "TIME    PID\n");
+    check("%Y-%m-%d", "TIME          PID\n");
+}
+
+#[test]
 fn header_returns_only_with_another_schema() {
     let mut view = TableView::default();
     let one = [open(1, "a", 3, "/a")];
