@@ -65,8 +65,9 @@ pub(crate) fn tests(words: &[&str]) -> Result<Vec<TestExecutable>, String> {
 
 /// Builds test executables that run on any Linux of this architecture, without debug info.
 ///
-/// They are optimised a little, for emulated processors are slow, and keep their symbols, which tests of user-space probes look for. The flag is bound to a named target, so that
-/// proc-macros, which are dynamic libraries, are built without it.
+/// They are optimised a little, for emulated processors are slow, and keep their symbols, which tests of user-space
+/// probes look for. The flag is bound to a named target, so that proc-macros, which are dynamic libraries, are built
+/// without it.
 pub(crate) fn static_tests(words: &[&str]) -> Result<Vec<TestExecutable>, String> {
     let mut command = cargo(&[
         "test",
