@@ -4,11 +4,31 @@ use std::sync::OnceLock;
 
 use kscope_bpf::btf::{Btf, Kind};
 use kscope_bpf::spec::{
-    AttachKind, FuncInfo, LateKind, LateValue, LineInfo, MapKind, MapSpec, ProgramSpec,
+    AttachKind, FuncInfo, LateKind, LateValue, LineInfo, MapKind, MapSpec, ProgramId, ProgramSpec,
     ProgramType, SourceFile, Spec, asm,
 };
 use kscope_bpf::sys::{FileBytes, SharedKernel, real_kernel};
-use kscope_bpf::{Error, Loader, Object};
+use kscope_bpf::{Error, Loader, Object, Program};
+
+/// Gives the program of an object that has one.
+///
+/// # Panics
+///
+/// Panics where it is not loaded.
+pub fn program(object: &Object) -> &Program {
+    object.program(ProgramId(0)).expect("loaded")
+}
+
+/// Gives what the first entry of the array `hits` begins with.
+///
+/// # Panics
+///
+/// Panics where there is no such map.
+pub fn hits(object: &Object) -> u64 {
+    let map = object.map_named("hits").expect("there");
+    let value = map.lookup(&[0; 4]).expect("readable").expect("there");
+    u64::from_ne_bytes(*value.first_chunk().expect("8 bytes"))
+}
 
 /// Gives the kernel, or why this process may not load programs into it.
 ///

@@ -15,7 +15,7 @@ use kscope_bpf::{
     CgroupMode, Direction, Error, Interface, Link, LinkKind, NetfilterHook, NetkitSide, Object,
     Order, Peer, Program, TcFilter, UpdateMode, XdpMode,
 };
-use kscope_tests::assembly::Assembly;
+use kscope_tests::assembly::{Assembly, program};
 use kscope_tests::cgroup::Cgroup;
 use kscope_tests::pins::Pins;
 use kscope_tests::{kernel_or_skip, skip};
@@ -42,10 +42,6 @@ fn load(
     let object = assembly.load(kernel)?;
     object.program(ProgramId(0))?;
     Ok(object)
-}
-
-fn program(object: &Object) -> &Program {
-    object.program(ProgramId(0)).expect("loaded")
 }
 
 fn second(object: &Object) -> &Program {

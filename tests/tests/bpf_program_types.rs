@@ -12,10 +12,10 @@ use std::time::Duration;
 use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType, section};
 use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{
-    AttachOutcome, Direction, Error, Interface, Link, Object, Order, Program, Route, TcFilter,
-    TestInput, UpdateMode,
+    AttachOutcome, Direction, Error, Interface, Link, Object, Order, Route, TcFilter, TestInput,
+    UpdateMode,
 };
-use kscope_tests::assembly::Assembly;
+use kscope_tests::assembly::{Assembly, hits, program};
 use kscope_tests::cgroup::Cgroup;
 use kscope_tests::{kernel_or_skip, skip};
 use rustix::net::sockopt::set_socket_reuseport;
@@ -43,16 +43,6 @@ fn load(
         .load(kernel)?;
     object.program(ProgramId(0))?;
     Ok(object)
-}
-
-fn program(object: &Object) -> &Program {
-    object.program(ProgramId(0)).expect("loaded")
-}
-
-fn hits(object: &Object) -> u64 {
-    let map = object.map_named("hits").expect("there");
-    let value = map.lookup(&[0; 4]).expect("readable").expect("there");
-    u64::from_ne_bytes(*value.first_chunk().expect("16 bytes"))
 }
 
 /// Writes what the program reads at 8.

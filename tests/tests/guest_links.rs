@@ -6,10 +6,8 @@ use std::os::fd::AsFd;
 
 use kscope_bpf::spec::{AttachKind, AttachType, MapKind, ProgramId, ProgramType};
 use kscope_bpf::sys::SharedKernel;
-use kscope_bpf::{
-    Error, KprobeAt, Link, LinkKind, Object, Order, PerfDetails, Program, UpdateMode,
-};
-use kscope_tests::assembly::{Assembly, kernel_types};
+use kscope_bpf::{Error, KprobeAt, Link, LinkKind, Object, Order, PerfDetails, UpdateMode};
+use kscope_tests::assembly::{Assembly, hits, kernel_types, program};
 use kscope_tests::{kernel_or_skip, skip};
 
 /// Gives the kernel of a guest, or skips the test.
@@ -46,16 +44,6 @@ fn load(
     let map = object.map_named("hits").expect("there");
     map.update(&[0; 4], &value.concat(), UpdateMode::Any)?;
     Ok(object)
-}
-
-fn program(object: &Object) -> &Program {
-    object.program(ProgramId(0)).expect("loaded")
-}
-
-fn hits(object: &Object) -> u64 {
-    let map = object.map_named("hits").expect("there");
-    let value = map.lookup(&[0; 4]).expect("readable").expect("there");
-    u64::from_ne_bytes(*value.first_chunk().expect("16 bytes"))
 }
 
 /// Expects hits while the link is there and none after.

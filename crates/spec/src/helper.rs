@@ -301,6 +301,23 @@ mod tests {
     }
 
     #[test]
+    fn releases_follow_the_numbers() {
+        let check = |name: &str, expected| {
+            assert_eq!(since(by_name(name).expect("known")), expected, "{name}");
+        };
+        check("map_lookup_elem", None);
+        check("redirect_peer", None);
+        check("task_storage_get", Some("Linux 5.11"));
+        check("check_mtu", Some("Linux 5.12"));
+        check("get_attach_cookie", Some("Linux 5.15"));
+        check("loop", Some("Linux 5.17"));
+        check("map_lookup_percpu_elem", Some("Linux 5.19"));
+        check("user_ringbuf_drain", Some("Linux 6.1"));
+        check("cgrp_storage_delete", Some("Linux 6.2"));
+        assert_eq!(since(HelperId(212)), None);
+    }
+
+    #[test]
     fn names_and_numbers_agree() {
         let check = |id: HelperId, expected: &str| {
             assert_eq!(name(id), Some(expected));
