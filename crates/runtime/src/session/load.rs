@@ -1,0 +1,190 @@
+//! What to run, and its way into the kernel.
+
+use std::cell::Cell;
+use std::sync::Arc;
+use std::time::Instant;
+
+use kscope_bpf::{EventReader, Loader, Object, PerfBuffer, RingBuffer};
+use kscope_btf::Btf;
+use kscope_script::Compiled;
+use kscope_script::lower::START_TIME;
+use kscope_script::plan::{EventMap, Plan};
+use kscope_spec::{LateKind, MapId};
+use kscope_symbol::UserNames;
+use kscope_sys::{Clock, CpuSet};
+
+use super::{Session, Wishes};
+use crate::attach;
+use crate::clock::{self, WallClock};
+use crate::error::Error;
+use crate::event::Sites;
+use crate::filter;
+use crate::fit;
+use crate::options::Options;
+use crate::prepare;
+use crate::refusals::Refusals;
+use crate::target::Target;
+
+/// Bytes of a CPU's perf buffer where the script does not say.
+const PERF_BUFFER_BYTES: usize = 4 << 20;
+const PAGE: usize = 4096;
+
+/// What to run and how.
+#[derive(Debug)]
+pub struct Request {
+    /// The compiled script.
+    pub compiled: Compiled,
+    /// The values of its options.
+    pub options: Options,
+    /// Values of late numbers by name: the parameters that were left out when it was built.
+    pub numbers: Vec<(String, u64)>,
+    /// Name of what prints rows: that of the tool, or `script`.
+    pub name: String,
+    /// The script's source, for the places of messages.
+    pub source: String,
+    /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
+    pub pid: Option<u32>,
+    /// Whether the run fails, although the script may do without missing probes, where the kernel
+    /// has none of a kind at all, or where only `begin`, `end` and `interval` are left: a tool would
+    /// show nothing, or half.
+    pub strict: bool,
+}
+
+impl Session {
+    /// Creates the maps and loads the programs.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Program`] for the first program that the kernel refuses, [`Error::Interrupted`]
+    /// where the caller wishes to stop.
+    pub fn load(
+        target: &Target,
+        btf: Option<&Btf>,
+        request: Request,
+        wishes: &dyn Wishes,
+    ) -> Result<Session, Error> {
+        let Request {
+            compiled,
+            options,
+            numbers,
+            name,
+            source,
+            pid,
+            strict,
+        } = request;
+        let Compiled { mut spec, mut plan } = compiled;
+        prepare::check(&plan)?;
+        prepare::drop_unused(&mut spec, &mut plan, &options);
+        if let Some(pid) = pid {
+            filter::only_process(&mut spec, &plan, pid);
+        }
+        if let Some(map) = plan.service.options {
+            if let Some(map) = spec.maps.get_mut(map.0 as usize) {
+                let texts = options.texts(&plan);
+                map.initial = Some(plan.options_image(&texts, map.value_size));
+            }
+        }
+        let kernel = target.kernel();
+        let cpus = kernel.cpus(CpuSet::Possible).map_err(|errno| Error::Os {
+            doing: "read the list of CPUs",
+            errno,
+        })?;
+        let cpus = cpus.len();
+        fit::fit(&mut spec, &plan, cpus);
+        let start = clock::read(&**kernel, Clock::Boottime)?;
+        let symbols = target.symbols().clone();
+        let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
+        let stop = || wishes.stop();
+        let mut loader = Loader::new(kernel.clone())
+            .log_bytes(plan.config.log_size)
+            .btf(btf)
+            .symbols(&resolve)
+            .stop(&stop);
+        for late in spec
+            .late
+            .iter()
+            .filter(|late| late.kind == LateKind::Number)
+        {
+            loader = loader.late(late.name.clone(), 0);
+        }
+        for (name, value) in numbers {
+            loader = loader.late(name, value);
+        }
+        loader = loader.late(START_TIME, start);
+        for (name, value) in options.numbers(&plan, &spec) {
+            loader = loader.late(name, value);
+        }
+        let object = loader.load(&spec)?;
+        // A script has no map that it could do without.
+        if let Some((_, error)) = object.map_failures().next() {
+            return Err(error.clone().into());
+        }
+        let reader = reader(&plan, &object)?;
+        let clock = WallClock::new(&**kernel)?;
+        let sites = Sites::new(&plan, &name, &spec, &source);
+        let refusals = Refusals::new(sites.updates(), !strict);
+        let probes = plan
+            .probes
+            .iter()
+            .map(|probe| probe.attach.len() as u64)
+            .sum();
+        let session = Session {
+            target: target.clone(),
+            plan: Arc::new(plan),
+            object,
+            reader,
+            sites,
+            clock,
+            users: UserNames::new(),
+            unread_stacks: Cell::new(0),
+            links: Vec::new(),
+            exit: None,
+            ending: false,
+            lost_reported: 0,
+            losses_looked: Instant::now(),
+            refusals_looked: Instant::now(),
+            refusals,
+            probes,
+            strict,
+        };
+        session.require_programs()?;
+        Ok(session)
+    }
+
+    /// Fails with the first program that the kernel refused.
+    fn require_programs(&self) -> Result<(), Error> {
+        for probe in &self.plan.probes {
+            attach::program(probe, &self.object)?;
+        }
+        Ok(())
+    }
+}
+
+/// Opens the buffer that events come through.
+fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
+    let map = |id: MapId| {
+        object.map(id).ok_or_else(|| {
+            Error::Kernel(kscope_bpf::Error::NotFound {
+                what: "map",
+                name: "events".to_owned(),
+            })
+        })
+    };
+    Ok(match plan.service.events {
+        None => None,
+        Some(EventMap::Ring(id)) => Some(EventReader::Ring(RingBuffer::new(&[map(id)?])?)),
+        Some(EventMap::Perf(id)) => {
+            let bytes = match plan.config.perf_rb_pages as usize {
+                0 => PERF_BUFFER_BYTES,
+                pages => pages.saturating_mul(PAGE),
+            };
+            // The reader looks by itself; it is woken only when a buffer fills up.
+            let watermark = u32::try_from(bytes / 4).unwrap_or(u32::MAX);
+            Some(EventReader::Perf(PerfBuffer::new(
+                map(id)?,
+                bytes,
+                watermark,
+            )?))
+        }
+    })
+}
