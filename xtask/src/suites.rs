@@ -166,7 +166,14 @@ impl Session {
         };
         // Tests of one kernel count events, so they run one at a time. Those that need a kscope that does not build fail.
         let kscope = self.kscope().unwrap_or_default();
-        let environment = vec![("KSCOPE_BIN".to_string(), kscope.display().to_string())];
+        let mut environment = vec![("KSCOPE_BIN".to_string(), kscope.display().to_string())];
+        match vm::bpftrace_scripts() {
+            Ok(folder) => {
+                environment.push(("KSCOPE_BPFTRACE".to_string(), folder.display().to_string()));
+            }
+            // The tests say what they lack.
+            Err(why) => println!("bpftrace's scripts: {why}"),
+        }
         let rules = Rules {
             jobs: 1,
             limit: self.test_limit(),

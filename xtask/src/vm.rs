@@ -8,6 +8,7 @@ mod kernel;
 mod modules;
 mod objects;
 mod report;
+mod shipped;
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -22,6 +23,7 @@ use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
 pub(crate) use apt::mirrors;
 pub(crate) use kernel::{USUAL, cache_dir};
+pub(crate) use shipped::folder as bpftrace_scripts;
 
 /// Starts of the names of the test files that run in guests; `bpf_` and `run_` ones run on the host as well.
 const IN_GUESTS: [&str; 3] = ["bpf_", "run_", "guest_"];
@@ -226,10 +228,12 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     let mut modules = options.modules.clone();
     let mut last = Vec::new();
     let mut scripts = Vec::new();
+    let mut shipped = false;
     for suite in &suites {
         let source = std::fs::read_to_string(suite_source(suite)).unwrap_or_default();
         modules.extend(modules::named_in(&source));
         scripts.extend(objects::named_in(&source));
+        shipped |= asks(&source, "bpftrace");
         if asks(&source, "last") {
             last.push(suite.as_str());
         }
@@ -245,12 +249,17 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
             .ok(),
         Kscope::Absent => None,
     };
-    let files = match &kscope {
+    let mut files = match &kscope {
         Some(kscope) if !scripts.is_empty() => objects::build(&scripts, kscope)
             .inspect_err(|why| println!("{why}; tests that need it will fail"))
             .unwrap_or_default(),
         _ => Vec::new(),
     };
+    if shipped {
+        // Without them the tests say what they lack.
+        let more = shipped::files().inspect_err(|why| println!("bpftrace's scripts: {why}"));
+        files.extend(more.unwrap_or_default());
+    }
     Ok(Payload {
         files,
         cases,

@@ -9,7 +9,7 @@ use super::boot::{self, Machine};
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 use super::report::{self, Report};
-use super::{Options, Payload, modules};
+use super::{Options, Payload, modules, shipped};
 use crate::cargo;
 use crate::outcome::{Outcome, Verdict};
 use crate::runner::Case;
@@ -169,8 +169,9 @@ fn pack(
         limit.as_secs() + 10,
         options.test_limit.as_secs()
     );
-    let environment =
-        format!("KSCOPE_BIN=/bin/kscope\nKSCOPE_MUST={MUST}\nKSCOPE_GUEST=1\nRUST_BACKTRACE=0\n");
+    let environment = format!(
+        "KSCOPE_BIN=/bin/kscope\nKSCOPE_MUST={MUST}\nKSCOPE_GUEST=1\nKSCOPE_BPFTRACE=/bpftrace\nRUST_BACKTRACE=0\n"
+    );
 
     let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let write = || -> std::io::Result<()> {
@@ -180,6 +181,10 @@ fn pack(
         ];
         for name in folders {
             archive.folder(name)?;
+        }
+        archive.folder("bpftrace")?;
+        for release in shipped::RELEASES {
+            archive.folder(&format!("bpftrace/{release}"))?;
         }
         archive.link("sbin", "bin")?;
         archive.link("usr/bin", "../bin")?;

@@ -145,7 +145,7 @@ fn replace(folder: &Path, new: &Path, old: &Path) -> Result<(), String> {
 /// Calls `work` with an archive of the first release that can be reached and a folder to unpack into.
 ///
 /// The folder is this process's and this label's own, so that several runs may fill one cache at a time.
-fn with_archive(
+pub(super) fn with_archive(
     label: &str,
     suites: &[&str],
     work: impl Fn(&Archive, &Path) -> Result<(), String>,

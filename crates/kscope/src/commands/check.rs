@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
+use kscope_runtime::{Options, Request, Session};
 use kscope_script::Compiled;
 use kscope_spec::disasm;
 
@@ -14,6 +15,9 @@ use crate::place::Place;
 use crate::tracing::{Setup, Source};
 
 /// Compile a script and tell what is wrong with it; needs no privilege
+///
+/// With --load the programs are loaded into the running kernel as well, so that its verifier says
+/// what it thinks of them; nothing is attached.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// The script itself
@@ -25,6 +29,9 @@ pub(crate) struct CheckArgs {
     /// Also print the programs in assembler
     #[arg(short = 'd', long)]
     disassemble: bool,
+    /// Also load the programs into the running kernel, attaching none
+    #[arg(long, conflicts_with = "btf")]
+    load: bool,
     /// A file with the script; `-` reads standard input
     #[arg(value_name = "FILE", required_unless_present = "script")]
     file: Option<String>,
@@ -64,7 +71,39 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         }
     }
     say(text)?;
+    if args.load {
+        say(load(&place, &source, compiled)?)?;
+    }
     Ok(0)
+}
+
+/// Loads the programs and says what the verifier made of each.
+fn load(place: &Place, source: &Source, compiled: Compiled) -> Result<String, Failure> {
+    let failed = |error| Failure::of_run(&error, &source.text, false);
+    let request = Request {
+        options: Options::parse(&compiled.plan, &[]).map_err(failed)?,
+        compiled,
+        numbers: Vec::new(),
+        name: "script".to_owned(),
+        source: source.text.clone(),
+        pid: None,
+        strict: false,
+    };
+    let btf = place.btf.as_ref().ok();
+    let session = Session::load(&place.target, btf, request, &|| false).map_err(failed)?;
+    let mut text = String::new();
+    for program in session.object().programs() {
+        let (name, info) = (program.name(), program.info());
+        let info = info.map_err(|error| failed(error.into()))?;
+        let translated = info.translated_bytes / 8;
+        let _ = write!(text, "  {name}: loaded, {translated} instructions");
+        // Kernels before 5.16 do not say.
+        let _ = match info.verified_insns {
+            0 => writeln!(text),
+            verified => writeln!(text, ", {verified} verified"),
+        };
+    }
+    Ok(text)
 }
 
 fn summary(name: &str, compiled: &Compiled) -> String {
