@@ -5,41 +5,61 @@ use super::{Checker, did_you_mean, make};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Context, EnumType, Expr, ExprKind, Int, Space, Type};
 use crate::near::nearest;
-use crate::syntax::tree;
 
 /// Most frames of a stack where no number is given.
 pub(super) const FRAMES: u32 = 127;
 
-/// Builtins of this version.
-pub(super) const NAMES: [&str; 24] = [
-    "args",
-    "cgroup",
-    "comm",
-    "cpu",
-    "curtask",
-    "elapsed",
-    "func",
-    "gid",
-    "jiffies",
-    "kstack",
-    "ncpus",
-    "nsecs",
-    "pcomm",
-    "pid",
-    "ppid",
-    "probe",
-    "probetype",
-    "rand",
-    "retval",
-    "tid",
-    "uid",
-    "username",
-    "arg0",
-    "arg1",
+/// How a builtin is checked.
+type Check = fn(&mut Checker<'_>, Span) -> Expr;
+
+/// The builtins but `argN` and those of the prelude: name and check.
+const BUILTINS: &[(&str, Check)] = &[
+    ("args", |c, s| c.whole_args(s)),
+    ("cgroup", |c, s| {
+        c.of_context(Builtin::CgroupId, Type::U64, s)
+    }),
+    ("comm", |c, s| {
+        c.of_context(Builtin::Comm, Type::Str { capacity: 16 }, s)
+    }),
+    ("cpu", |c, s| c.of_context(Builtin::Cpu, Type::U32, s)),
+    ("curtask", |c, s| {
+        let ty = c.task_pointer();
+        c.of_context(Builtin::CurrentTask, ty, s)
+    }),
+    ("elapsed", |c, s| {
+        c.of_context(Builtin::Elapsed, Type::U64, s)
+    }),
+    ("func", |c, s| c.function_name(s)),
+    ("gid", |c, s| c.of_context(Builtin::Gid, Type::U32, s)),
+    ("kstack", |c, s| c.whole_stack(s)),
+    ("ncpus", |c, s| {
+        c.of_context(Builtin::CpuCount, Type::U64, s)
+    }),
+    ("nsecs", |c, s| {
+        c.of_context(Builtin::NsecsBoot, Type::U64, s)
+    }),
+    ("pid", |c, s| c.of_context(Builtin::Pid, Type::U32, s)),
+    ("probe", |c, s| {
+        super::expr::string(c.scope.probe_name.clone().as_bytes(), s)
+    }),
+    ("probetype", |c, s| {
+        let provider = match c.scope.provider {
+            "begin" | "end" => "special",
+            provider => provider,
+        };
+        super::expr::string(provider.as_bytes(), s)
+    }),
+    ("rand", |c, s| c.of_context(Builtin::Random, Type::U32, s)),
+    ("retval", |c, s| c.returned(s)),
+    ("tid", |c, s| c.of_context(Builtin::Tid, Type::U32, s)),
+    ("uid", |c, s| c.of_context(Builtin::Uid, Type::U32, s)),
+    ("username", |c, s| {
+        c.of_context(Builtin::Uid, Type::UserName, s)
+    }),
 ];
 
 /// Builtins that bpftrace has and this version has not.
-const LATER: [&str; 12] = [
+const LATER: &[&str] = &[
     "ustack",
     "ctx",
     "jiffies",
@@ -48,11 +68,20 @@ const LATER: [&str; 12] = [
     "cpid",
     "has_cpid",
     "config",
-    "leader_tid",
-    "leader_comm",
     "dw_ustack",
     "socket_cookie",
 ];
+
+/// Says whether a name is a builtin's.
+pub(super) fn is_builtin(name: &str) -> bool {
+    BUILTINS.iter().any(|(known, _)| *known == name)
+}
+
+fn names<'a>() -> impl Iterator<Item = &'a str> {
+    let table = BUILTINS.iter().map(|(name, _)| *name);
+    let arguments = ["arg0", "arg1"].into_iter();
+    table.chain(arguments).chain(super::prelude::names())
+}
 
 impl Checker<'_> {
     /// Checks a bare name.
@@ -73,7 +102,7 @@ impl Checker<'_> {
                 format!("the builtin {name} comes with a later version"),
             );
         }
-        if super::call::FUNCTIONS.contains(&name) || super::aggregate::FUNCTIONS.contains(&name) {
+        if super::function::is_function(name) {
             return self.error(
                 "invalid-call",
                 span,
@@ -86,7 +115,7 @@ impl Checker<'_> {
             format!("Unknown identifier: '{name}'"),
         );
         let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
-        error.hint = did_you_mean(&nearest(name, NAMES.into_iter().chain(macros), 3));
+        error.hint = did_you_mean(&nearest(name, names().chain(macros), 3));
         self.report(error)
     }
 
@@ -109,64 +138,45 @@ impl Checker<'_> {
 
     /// Checks a builtin, called or not.
     pub(super) fn builtin(&mut self, name: &str, span: Span) -> Option<Expr> {
-        let (builtin, ty) = match name {
-            "pid" => (Builtin::Pid, Type::U32),
-            "tid" => (Builtin::Tid, Type::U32),
-            "uid" => (Builtin::Uid, Type::U32),
-            "gid" => (Builtin::Gid, Type::U32),
-            "username" => (Builtin::Uid, Type::UserName),
-            "comm" => (Builtin::Comm, Type::Str { capacity: 16 }),
-            "cpu" => (Builtin::Cpu, Type::U32),
-            "nsecs" => (Builtin::NsecsBoot, Type::U64),
-            "elapsed" => (Builtin::Elapsed, Type::U64),
-            "curtask" => (Builtin::CurrentTask, self.task_pointer()),
-            "cgroup" => (Builtin::CgroupId, Type::U64),
-            "rand" => (Builtin::Random, Type::U32),
-            "ncpus" => (Builtin::CpuCount, Type::U64),
-            "func" => {
-                if !matches!(
-                    self.scope.context,
-                    Context::KprobeEntry | Context::KprobeReturn
-                ) {
-                    return Some(self.misplaced(name, span));
-                }
-                (Builtin::FunctionAddress, Type::KernelSymbol)
-            }
-            "probe" => {
-                let text = self.scope.probe_name.clone();
-                return Some(super::expr::string(text.as_bytes(), span));
-            }
-            "probetype" => {
-                let provider = match self.scope.provider {
-                    "begin" | "end" => "special",
-                    provider => provider,
-                };
-                return Some(super::expr::string(provider.as_bytes(), span));
-            }
-            "kstack" => {
-                let ty = Type::KernelStack {
-                    mode: self.config.stack_mode,
-                    limit: FRAMES,
-                };
-                return Some(make(ExprKind::KernelStack, ty, span));
-            }
-            "retval" => {
-                if self.scope.context != Context::KprobeReturn {
-                    return Some(self.misplaced(name, span));
-                }
-                return Some(make(ExprKind::Retval, Type::U64, span));
-            }
-            "args" => return Some(self.whole_args(span)),
-            "ppid" => return Some(self.of_task(&["real_parent", "tgid"], span)),
-            "pcomm" => return Some(self.of_task(&["real_parent", "comm"], span)),
-            _ => return self.argument_register(name, span),
-        };
+        match BUILTINS.iter().find(|(known, _)| *known == name) {
+            Some((_, check)) => Some(check(self, span)),
+            None => self.argument_register(name, span),
+        }
+    }
+
+    /// A value that each probe has.
+    fn of_context(&mut self, builtin: Builtin, ty: Type, span: Span) -> Expr {
         if builtin.is_of_task() && self.task.is_none() {
             // Portable code asks helpers, which every kernel has.
             let btf = self.inputs.btf.filter(|_| !self.inputs.portable);
             self.task = Some(btf.and_then(super::task::layout));
         }
-        Some(make(ExprKind::Builtin(builtin), ty, span))
+        make(ExprKind::Builtin(builtin), ty, span)
+    }
+
+    fn function_name(&mut self, span: Span) -> Expr {
+        if !matches!(
+            self.scope.context,
+            Context::KprobeEntry | Context::KprobeReturn
+        ) {
+            return self.misplaced("func", span);
+        }
+        self.of_context(Builtin::FunctionAddress, Type::KernelSymbol, span)
+    }
+
+    fn whole_stack(&mut self, span: Span) -> Expr {
+        let ty = Type::KernelStack {
+            mode: self.config.stack_mode,
+            limit: FRAMES,
+        };
+        make(ExprKind::KernelStack, ty, span)
+    }
+
+    fn returned(&mut self, span: Span) -> Expr {
+        if self.scope.context != Context::KprobeReturn {
+            return self.misplaced("retval", span);
+        }
+        make(ExprKind::Retval, Type::U64, span)
     }
 
     fn misplaced(&mut self, name: &str, span: Span) -> Expr {
@@ -216,24 +226,6 @@ impl Checker<'_> {
             task.unwrap_or_else(|| opaque("struct task_struct")),
             Space::Kernel,
         )
-    }
-
-    /// Reads a chain of members of the current task.
-    fn of_task(&mut self, path: &[&str], span: Span) -> Expr {
-        let task = self.task_pointer();
-        let mut e = make(ExprKind::Builtin(Builtin::CurrentTask), task, span);
-        for member in path {
-            let name = tree::Name {
-                text: (*member).to_owned(),
-                span,
-            };
-            e = self.member_of(e, &name, span);
-        }
-        match (&e.ty, e.ty.scalar_int()) {
-            // Process ids are unsigned wherever the language gives them.
-            (Type::Int(int), _) if int.bytes == 4 => super::convert::convert(e, &Type::U32),
-            _ => e,
-        }
     }
 
     fn whole_args(&mut self, span: Span) -> Expr {

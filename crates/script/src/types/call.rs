@@ -1,224 +1,13 @@
 //! Functions that give a value.
 
-use std::ops::RangeInclusive;
-
-use super::{Checker, did_you_mean, make, poison};
+use super::function::Call;
+use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Expr, ExprKind, Int, Space, Type};
-use crate::near::nearest;
 use crate::syntax::tree;
 use kscope_rows::StackMode;
 
-/// Functions of this version, without the aggregations.
-pub(super) const FUNCTIONS: [&str; 29] = [
-    "printf",
-    "print",
-    "clear",
-    "zero",
-    "exit",
-    "time",
-    "errorf",
-    "warnf",
-    "str",
-    "has_key",
-    "delete",
-    "strncmp",
-    "strcontains",
-    "strprefix",
-    "fullpath",
-    "getopt",
-    "ksym",
-    "kstack",
-    "nsecs",
-    "strftime",
-    "bswap",
-    "kptr",
-    "uptr",
-    "comm",
-    "pid",
-    "tid",
-    "sizeof",
-    "offsetof",
-    "kaddr",
-];
-
-/// Functions that bpftrace has and this version has not.
-const LATER: [&str; 53] = [
-    "cat",
-    "system",
-    "join",
-    "buf",
-    "usym",
-    "uaddr",
-    "reg",
-    "ntop",
-    "pton",
-    "macaddr",
-    "path",
-    "cgroupid",
-    "cgroup_path",
-    "ustack",
-    "dw_ustack",
-    "socket_cookie",
-    "len",
-    "stack_len",
-    "typeof",
-    "typeinfo",
-    "container_of",
-    "find",
-    "strstr",
-    "strlen",
-    "strcap",
-    "str_concat",
-    "memcmp",
-    "strerror",
-    "signal_name",
-    "syscall_name",
-    "assert",
-    "static_assert",
-    "fail",
-    "is_err",
-    "is_str",
-    "is_ptr",
-    "is_array",
-    "is_integer",
-    "is_unsigned_integer",
-    "is_literal",
-    "assert_str",
-    "kfunc_exist",
-    "kfunc_allowed",
-    "signal",
-    "signal_thread",
-    "override",
-    "write_user",
-    "unwatch",
-    "skboutput",
-    "debugf",
-    "percpu_kaddr",
-    "tseries",
-    "ppid",
-];
-
 impl Checker<'_> {
-    /// Checks a call whose value is used.
-    pub(super) fn call(&mut self, name: &tree::Name, args: &[tree::Expr], span: Span) -> Expr {
-        if let Some(expanded) = self.expand_macro(&name.text, args, span) {
-            return expanded;
-        }
-        match name.text.as_str() {
-            "str" => self.str_call(args, span),
-            "has_key" => self.has_key(args, span),
-            "delete" => self.delete(args, span),
-            "strncmp" => self.strncmp(args, span),
-            "strcontains" => self.search("strcontains", args, span),
-            "strprefix" => self.search("strprefix", args, span),
-            "fullpath" => self.full_path(args, span),
-            "getopt" => self.getopt(args, span),
-            "ksym" => self.ksym(args, span),
-            "kstack" => self.kstack(args, span),
-            "nsecs" => self.nsecs(args, span),
-            "strftime" => self.strftime(args, span),
-            "bswap" => self.bswap(args, span),
-            "kaddr" => self.kaddr(args, span),
-            "kptr" => self.in_space("kptr", Space::Kernel, args, span),
-            "uptr" => self.in_space("uptr", Space::User, args, span),
-            function if super::output::VOID.contains(&function) => {
-                self.statement_call(name, args, span);
-                self.error(
-                    "invalid-call",
-                    span,
-                    format!("{function}() should not be used in an expression: it has no value"),
-                )
-            }
-            function if super::aggregate::FUNCTIONS.contains(&function) => {
-                self.check_all(args);
-                self.error(
-                    "invalid-call",
-                    span,
-                    format!("{function}() must be assigned directly to a map"),
-                )
-            }
-            function => {
-                if args.is_empty() {
-                    if let Some(builtin) = self.builtin(function, span) {
-                        return builtin;
-                    }
-                }
-                self.check_all(args);
-                self.unknown_function(name)
-            }
-        }
-    }
-
-    pub(super) fn unknown_function(&mut self, name: &tree::Name) -> Expr {
-        let function = name.text.as_str();
-        if LATER.contains(&function) {
-            return self.error(
-                "unsupported",
-                name.span,
-                format!("{function}() comes with a later version"),
-            );
-        }
-        let known = FUNCTIONS.into_iter().chain(super::aggregate::FUNCTIONS);
-        let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
-        let near = nearest(function, known.chain(macros), 3);
-        if super::builtin::NAMES.contains(&function) {
-            return self.error(
-                "unsupported",
-                name.span,
-                format!("{function}() with arguments comes with a later version"),
-            );
-        }
-        let mut error = Diagnostic::error(
-            "unknown-function",
-            name.span,
-            format!("Unknown function: '{function}'"),
-        );
-        if self.script.macros.iter().any(|m| m.name.text == function) {
-            error.message = format!("no macro '{function}' takes these arguments");
-        }
-        error.hint = did_you_mean(&near);
-        self.report(error)
-    }
-
-    /// Checks arguments for what is wrong inside of them.
-    pub(super) fn check_all(&mut self, args: &[tree::Expr]) {
-        for arg in args {
-            if !matches!(
-                arg.kind,
-                tree::ExprKind::Type(_) | tree::ExprKind::Map { key: None, .. }
-            ) {
-                self.expr(arg);
-            }
-        }
-    }
-
-    pub(super) fn argument_count(
-        &mut self,
-        function: &str,
-        given: usize,
-        wanted: RangeInclusive<usize>,
-        span: Span,
-    ) -> bool {
-        if wanted.contains(&given) {
-            return true;
-        }
-        let (least, most) = (*wanted.start(), *wanted.end());
-        let count = |n: usize, what: &str| {
-            let s = if n == 1 { "" } else { "s" };
-            format!("{function}() {what} {n} argument{s} ({given} provided)")
-        };
-        let message = if least == most {
-            count(least, "requires")
-        } else if given < least {
-            count(least, "requires at least")
-        } else {
-            count(most, "takes up to")
-        };
-        self.error("argument-count", span, message);
-        false
-    }
-
     pub(super) fn wrong_argument(&mut self, function: &str, wanted: &str, got: &Expr) -> Expr {
         if got.ty == Type::Void {
             return poison(got.span);
@@ -227,10 +16,8 @@ impl Checker<'_> {
         self.error("invalid-argument", got.span, message)
     }
 
-    fn has_key(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+    pub(super) fn has_key(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let [map, key] = args else {
-            self.check_all(args);
-            self.argument_count("has_key", args.len(), 2..=2, span);
             return poison(span);
         };
         let Some((map, key)) = self.keyed_argument("has_key", map, key) else {
@@ -273,11 +60,7 @@ impl Checker<'_> {
                 let found = self.keyed_argument("delete", map, key);
                 found.map(|(map, key)| (map, Some(key)))
             }
-            _ => {
-                self.check_all(args);
-                self.argument_count("delete", args.len(), 1..=2, span);
-                None
-            }
+            _ => None,
         };
         let Some((map, key)) = target else {
             return poison(span);
@@ -289,18 +72,14 @@ impl Checker<'_> {
         make(kind, Type::Bool, span)
     }
 
-    fn one(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Option<Expr> {
-        let [only] = args else {
-            self.check_all(args);
-            self.argument_count(function, args.len(), 1..=1, span);
-            return None;
-        };
-        let value = self.expr(only);
+    /// Checks the only argument.
+    pub(super) fn one(&mut self, args: &[tree::Expr]) -> Option<Expr> {
+        let value = self.expr(args.first()?);
         (value.ty != Type::Void).then_some(value)
     }
 
-    fn ksym(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let Some(value) = self.one("ksym", args, span) else {
+    pub(super) fn ksym(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let Some(value) = self.one(args) else {
             return poison(span);
         };
         match value.ty {
@@ -312,8 +91,8 @@ impl Checker<'_> {
         }
     }
 
-    fn kaddr(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let Some(value) = self.one("kaddr", args, span) else {
+    pub(super) fn kaddr(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let Some(value) = self.one(args) else {
             return poison(span);
         };
         let ExprKind::Str(symbol) = &value.kind else {
@@ -325,10 +104,7 @@ impl Checker<'_> {
         make(ExprKind::Late(late), Type::U64, span)
     }
 
-    fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        if !self.argument_count("kstack", args.len(), 0..=2, span) {
-            return poison(span);
-        }
+    pub(super) fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let mut mode = self.config.stack_mode;
         let mut limit = super::builtin::FRAMES;
         for (i, arg) in args.iter().enumerate() {
@@ -375,10 +151,7 @@ impl Checker<'_> {
         )
     }
 
-    fn nsecs(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        if !self.argument_count("nsecs", args.len(), 0..=1, span) {
-            return poison(span);
-        }
+    pub(super) fn nsecs(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let builtin = match args.first().map(|a| &a.kind) {
             None => Builtin::NsecsBoot,
             Some(tree::ExprKind::Name(mode)) => match mode.as_str() {
@@ -409,10 +182,8 @@ impl Checker<'_> {
         make(ExprKind::Builtin(builtin), Type::U64, span)
     }
 
-    fn strftime(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+    pub(super) fn strftime(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let [format, time] = args else {
-            self.check_all(args);
-            self.argument_count("strftime", args.len(), 2..=2, span);
             return poison(span);
         };
         let format = self.literal_text("strftime", format);
@@ -448,8 +219,8 @@ impl Checker<'_> {
         make(kind, Type::Timestamp { format }, span)
     }
 
-    fn bswap(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let Some(value) = self.one("bswap", args, span) else {
+    pub(super) fn bswap(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let Some(value) = self.one(args) else {
             return poison(span);
         };
         let Type::Int(int) = value.ty else {
@@ -460,14 +231,14 @@ impl Checker<'_> {
         make(ExprKind::ByteSwap(Box::new(value)), ty, span)
     }
 
-    fn in_space(&mut self, name: &str, space: Space, args: &[tree::Expr], span: Span) -> Expr {
-        let Some(value) = self.one(name, args, span) else {
-            return poison(span);
+    pub(super) fn in_space(&mut self, call: Call<'_>, space: Space) -> Expr {
+        let Some(value) = self.one(call.args) else {
+            return poison(call.span);
         };
         let to = match &value.ty {
             Type::Pointer { to, .. } => to.clone(),
             Type::Int(_) => std::sync::Arc::new(Type::Void),
-            _ => return self.wrong_argument(name, "an integer or pointer", &value),
+            _ => return self.wrong_argument(&call.name.text, "an integer or pointer", &value),
         };
         super::convert::convert(value, &Type::Pointer { to, space })
     }

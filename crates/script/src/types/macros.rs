@@ -13,11 +13,23 @@ const NESTED: usize = 64;
 /// Calls of macros in a whole script.
 const CALLS: u32 = 20_000;
 
-impl Checker<'_> {
+impl<'a> Checker<'a> {
     /// Says whether a name is that of a macro with so many parameters.
     pub(super) fn is_macro(&self, name: &str, params: usize) -> bool {
-        let mut macros = self.script.macros.iter();
-        macros.any(|m| m.name.text == name && m.params.len() == params)
+        self.macros(name).any(|m| m.params.len() == params)
+    }
+
+    /// Says whether any macro has this name.
+    pub(super) fn any_macro(&self, name: &str) -> bool {
+        self.macros(name).next().is_some()
+    }
+
+    /// Gives the macros of a name: the script's, then the prelude's.
+    fn macros(&self, name: &str) -> impl Iterator<Item = &'a Macro> + use<'a> {
+        let own: Vec<&'a Macro> = (self.script.macros.iter())
+            .filter(|m| m.name.text == name)
+            .collect();
+        own.into_iter().chain(super::prelude::named(name))
     }
 
     /// Expands a call of a macro whose value is used; none where there is no such macro.
@@ -77,6 +89,11 @@ impl Checker<'_> {
         first.is_some_and(|first| last.is_some_and(|last| first <= last))
     }
 
+    /// Says whether a macro stands in the script.
+    fn is_own(&self, found: &Macro) -> bool {
+        self.script.macros.iter().any(|m| std::ptr::eq(m, found))
+    }
+
     /// Finds the macro that a call means and puts the arguments into its body.
     fn macro_body(
         &mut self,
@@ -87,9 +104,7 @@ impl Checker<'_> {
         if !self.is_macro(name, args.len()) {
             return None;
         }
-        let script = self.script;
-        let mut fitting = script.macros.iter();
-        let found = fitting.find(|m| m.name.text == name && takes(m, args));
+        let found = self.macros(name).find(|m| takes(m, args));
         let Some(found) = found else {
             for arg in args {
                 if !matches!(
@@ -104,8 +119,12 @@ impl Checker<'_> {
                 span,
                 format!("the macro {name} takes other kinds of arguments"),
             );
-            for m in script.macros.iter().filter(|m| m.name.text == name) {
-                error = error.note(m.name.span, format!("it takes {}", parameters(m)));
+            for m in self.macros(name) {
+                let at = match self.is_own(m) {
+                    true => m.name.span,
+                    false => span,
+                };
+                error = error.note(at, format!("it takes {}", parameters(m)));
             }
             return Some(Err(self.report(error)));
         };
@@ -131,6 +150,7 @@ impl Checker<'_> {
             maps: HashMap::new(),
             suffix: format!("#{}", self.expansions),
             foreign: Vec::new(),
+            place: (!self.is_own(found)).then_some(span),
         };
         for (param, arg) in found.params.iter().zip(args) {
             match (param, &arg.kind) {

@@ -15,10 +15,6 @@ const CAPACITY: u32 = 128;
 impl Checker<'_> {
     /// `getopt(name[, default[, help[, meaning]]])`.
     pub(super) fn getopt(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        if !self.argument_count("getopt", args.len(), 1..=4, span) {
-            self.check_all(args);
-            return poison(span);
-        }
         let name = args.first().and_then(|a| self.literal_text("getopt", a));
         let default = match args.get(1) {
             None => Some(OptionKind::Bool(false)),

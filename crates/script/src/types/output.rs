@@ -2,6 +2,7 @@
 
 use kscope_rows::{DataType, Field, Format, MapValueType};
 
+use super::function::Call;
 use super::infer::MapContents;
 use super::{Checker, convert};
 use crate::diagnostic::{Diagnostic, Span};
@@ -9,36 +10,13 @@ use crate::hir::{Expr, ExprKind, Int, Stmt, StmtKind, Type};
 use crate::plan::{EVENT_HEADER, Site, SiteId, SiteKind};
 use crate::syntax::tree;
 
-/// Functions that have no value.
-pub(super) const VOID: [&str; 8] = [
-    "printf", "errorf", "warnf", "print", "clear", "zero", "exit", "time",
-];
-
 /// Largest event in bytes that an event buffer takes.
 const LARGEST: u32 = 1 << 16;
 
 impl Checker<'_> {
-    /// Checks a call of one of [`VOID`].
-    pub(super) fn statement_call(
-        &mut self,
-        name: &tree::Name,
-        args: &[tree::Expr],
-        span: Span,
-    ) -> Option<Stmt> {
-        match name.text.as_str() {
-            "printf" | "errorf" | "warnf" => self.printf(&name.text, args, span),
-            "print" => self.print(args, span),
-            "clear" | "zero" => self.clear(&name.text, args, span),
-            "exit" => self.exit(args, span),
-            _ => self.time(args, span),
-        }
-    }
-
-    fn printf(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Option<Stmt> {
-        let Some((format, args)) = args.split_first() else {
-            self.argument_count(function, 0, 1..=128, span);
-            return None;
-        };
+    pub(super) fn printf(&mut self, call: Call<'_>) -> Option<Stmt> {
+        let (function, span) = (call.name.text.as_str(), call.span);
+        let (format, args) = call.args.split_first()?;
         let place = format.span;
         let text = self.literal_text(function, format);
         let mut values = Vec::with_capacity(args.len());
@@ -47,14 +25,6 @@ impl Checker<'_> {
             values.push(self.storable(value));
         }
         let text = text?;
-        if values.len() > 127 {
-            self.error(
-                "argument-count",
-                span,
-                format!("{function}() takes up to 127 values"),
-            );
-            return None;
-        }
         let parsed = match Format::parse(&text) {
             Ok(parsed) => parsed,
             Err(error) => {
@@ -84,11 +54,8 @@ impl Checker<'_> {
         self.emit(kind, names, values, span)
     }
 
-    fn print(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
-        let Some((first, rest)) = args.split_first() else {
-            self.argument_count("print", 0, 1..=3, span);
-            return None;
-        };
+    pub(super) fn print(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+        let (first, rest) = args.split_first()?;
         if let tree::ExprKind::Map { name, key } = &first.kind {
             let whole = key.is_none();
             if whole {
@@ -123,9 +90,6 @@ impl Checker<'_> {
         let map = crate::hir::MapRef(self.env.map(name, at) as u32);
         if self.map_contents(map) == MapContents::Unknown {
             self.undefined_map(map, at);
-        }
-        if !self.argument_count("print", rest.len() + 1, 1..=3, span) {
-            return None;
         }
         // Copies of a statement are no rounds.
         if self.scope.loops > 0 && self.scope.unrolled == 1 {
@@ -190,12 +154,10 @@ impl Checker<'_> {
         self.emit(kind, names, vec![key, value], span)
     }
 
-    fn clear(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Option<Stmt> {
-        let [map] = args else {
-            self.check_all(args);
-            self.argument_count(function, args.len(), 1..=1, span);
-            return None;
-        };
+    /// `clear`, `zero`
+    pub(super) fn clear(&mut self, call: Call<'_>) -> Option<Stmt> {
+        let (function, span) = (call.name.text.as_str(), call.span);
+        let map = call.args.first()?;
         let map = self.map_argument(function, map)?.0;
         let kind = if function == "clear" {
             SiteKind::Clear { map }
@@ -205,7 +167,7 @@ impl Checker<'_> {
         self.emit(kind, Vec::new(), Vec::new(), span)
     }
 
-    fn exit(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+    pub(super) fn exit(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
         let i32_type = Type::Int(Int::I32);
         let code = match args {
             [] => super::make(ExprKind::Int(0), i32_type, span),
@@ -222,30 +184,22 @@ impl Checker<'_> {
                 }
                 convert::convert(code, &i32_type)
             }
-            _ => {
-                self.check_all(args);
-                self.argument_count("exit", args.len(), 0..=1, span);
-                return None;
-            }
+            _ => return None,
         };
         self.emit(SiteKind::Exit, vec!["code".to_owned()], vec![code], span)
     }
 
-    fn time(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
+    pub(super) fn time(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
         let format = match args {
             [] => "%H:%M:%S\n".into(),
             [format] => self.literal_text("time", format)?,
-            _ => {
-                self.check_all(args);
-                self.argument_count("time", args.len(), 0..=1, span);
-                return None;
-            }
+            _ => return None,
         };
         self.emit(SiteKind::Time { format }, Vec::new(), Vec::new(), span)
     }
 
     /// Lays an event out and adds its site.
-    fn emit(
+    pub(super) fn emit(
         &mut self,
         kind: SiteKind,
         names: Vec<String>,

@@ -182,7 +182,7 @@ impl Checker<'_> {
         match &e.kind {
             tree::ExprKind::Call { name, args } if !self.is_macro(&name.text, args.len()) => {
                 let function = name.text.as_str();
-                if super::output::VOID.contains(&function) {
+                if super::function::is_statement(function) {
                     let stmt = self.statement_call(name, args, span);
                     out.append(&mut self.pending);
                     out.extend(stmt);
@@ -549,7 +549,7 @@ impl Checker<'_> {
 
 fn value_is_void_call(e: &tree::Expr) -> bool {
     matches!(&e.kind, tree::ExprKind::Call { name, .. }
-        if super::output::VOID.contains(&name.text.as_str()))
+        if super::function::is_statement(&name.text))
 }
 
 /// Makes the zero of a type; none of those that have no literal.

@@ -1,6 +1,7 @@
 //! Functions that take or give strings.
 
 use super::expr::{number, string};
+use super::function::Call;
 use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, Type};
@@ -8,10 +9,6 @@ use crate::syntax::tree;
 
 impl Checker<'_> {
     pub(super) fn str_call(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        if !self.argument_count("str", args.len(), 1..=2, span) {
-            self.check_all(args);
-            return poison(span);
-        }
         let literal = args.first().and_then(|first| {
             let tree::ExprKind::Positional(n) = first.kind else {
                 return None;
@@ -113,8 +110,6 @@ impl Checker<'_> {
 
     pub(super) fn strncmp(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let [left, right, n] = args else {
-            self.check_all(args);
-            self.argument_count("strncmp", args.len(), 3..=3, span);
             return poison(span);
         };
         let left = self.expr(left);
@@ -149,10 +144,9 @@ impl Checker<'_> {
         super::convert::convert(differs, &Type::U64)
     }
 
-    pub(super) fn search(&mut self, function: &str, args: &[tree::Expr], span: Span) -> Expr {
-        let [whole, part] = args else {
-            self.check_all(args);
-            self.argument_count(function, args.len(), 2..=2, span);
+    pub(super) fn search(&mut self, call: Call<'_>) -> Expr {
+        let (function, span) = (call.name.text.as_str(), call.span);
+        let [whole, part] = call.args else {
             return poison(span);
         };
         let whole = self.expr(whole);

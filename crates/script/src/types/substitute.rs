@@ -16,6 +16,8 @@ pub(super) struct Substitution {
     pub(super) suffix: String,
     /// Maps that are no parameters.
     pub(super) foreign: Vec<(Span, String)>,
+    /// Where all of the body is said to stand, if it is not the script's.
+    pub(super) place: Option<Span>,
 }
 
 impl Substitution {
@@ -26,6 +28,12 @@ impl Substitution {
         }
         if let Some(value) = &mut b.value {
             self.expr(value);
+        }
+    }
+
+    fn at(&self, span: &mut Span) {
+        if let Some(place) = self.place {
+            *span = place;
         }
     }
 
@@ -52,12 +60,14 @@ impl Substitution {
     }
 
     fn ty(&mut self, t: &mut TypeName) {
+        self.at(&mut t.span);
         if let TypeBase::TypeOf(e) = &mut t.base {
             self.expr(e);
         }
     }
 
     fn statement(&mut self, s: &mut Statement) {
+        self.at(&mut s.span);
         match &mut s.kind {
             StatementKind::Expr(e) | StatementKind::Discard(e) => self.expr(e),
             StatementKind::Assign { target, value, .. } => {
@@ -66,6 +76,7 @@ impl Substitution {
             }
             StatementKind::Let { var, ty, value } => {
                 self.var(&mut var.text);
+                self.at(&mut var.span);
                 if let Some(ty) = ty {
                     self.ty(ty);
                 }
@@ -76,6 +87,7 @@ impl Substitution {
             StatementKind::If(e) => self.branches(e),
             StatementKind::ForMap { var, map, body } => {
                 self.var(&mut var.text);
+                self.at(&mut var.span);
                 self.map(&mut map.text, map.span);
                 self.block(body);
             }
@@ -86,6 +98,7 @@ impl Substitution {
                 body,
             } => {
                 self.var(&mut var.text);
+                self.at(&mut var.span);
                 self.expr(start);
                 self.expr(end);
                 self.block(body);
@@ -108,6 +121,7 @@ impl Substitution {
     }
 
     fn expr(&mut self, e: &mut Expr) {
+        self.at(&mut e.span);
         let span = e.span;
         match &mut e.kind {
             ExprKind::Name(name) => {
@@ -122,7 +136,10 @@ impl Substitution {
                     self.expr(key);
                 }
             }
-            ExprKind::Call { args, .. } => args.iter_mut().for_each(|a| self.expr(a)),
+            ExprKind::Call { name, args } => {
+                self.at(&mut name.span);
+                args.iter_mut().for_each(|a| self.expr(a));
+            }
             ExprKind::Type(t) => {
                 // A parameter may be a type: `sizeof(T)`, `(T)e`.
                 if let (TypeBase::Named(name), true) = (&t.base, t.suffixes.is_empty()) {
@@ -133,12 +150,26 @@ impl Substitution {
                 }
                 self.ty(t);
             }
+            ExprKind::Field { base, name, .. } => {
+                self.at(&mut name.span);
+                self.expr(base);
+            }
+            ExprKind::OffsetOf { of, path } => {
+                for name in path {
+                    self.at(&mut name.span);
+                    // A member may be a parameter: `container_of`.
+                    if let Some(ExprKind::Name(member)) =
+                        self.exprs.get(&name.text).map(|a| &a.kind)
+                    {
+                        name.text.clone_from(member);
+                    }
+                }
+                self.expr(of);
+            }
             ExprKind::SizeOf(inner)
-            | ExprKind::OffsetOf { of: inner, .. }
             | ExprKind::Unary { operand: inner, .. }
             | ExprKind::Step { operand: inner, .. }
-            | ExprKind::Comptime(inner)
-            | ExprKind::Field { base: inner, .. } => self.expr(inner),
+            | ExprKind::Comptime(inner) => self.expr(inner),
             ExprKind::Cast { ty, operand } => {
                 self.cast_type(ty);
                 self.expr(operand);
