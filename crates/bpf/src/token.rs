@@ -28,10 +28,11 @@ impl Token {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`]; [`Error::NotMounted`] where something else is there;
+    /// [`Error::NotFound`]; [`Error::NotMounted`] where another file system is mounted there;
+    /// [`Error::Invalid`] for a folder that is no mount point of its own;
     /// [`Error::Permission`] with [`Denial::Delegation`] where it delegates nothing, with
     /// [`Denial::OtherNamespace`] where it is of another user namespace; [`Error::Invalid`] in the
-    /// first user namespace, which needs none; [`Error::Unsupported`].
+    /// first user namespace, which needs none; [`Error::Unsupported`] for a kernel without tokens.
     ///
     /// # Minimum kernel version
     ///
@@ -70,13 +71,20 @@ impl Token {
             };
             let path = path.clone();
             match errno {
+                // What kernels without tokens say of everything.
+                Errno::INVAL if kernel.token_create_of_nothing().err() != Some(Errno::BADF) => {
+                    Error::unsupported("BPF tokens", "Linux 6.9")
+                }
                 Errno::INVAL if mounted.as_ref().is_some_and(|found| found.kind != "bpf") => {
                     Error::NotMounted {
                         kind: "the BPF file system",
                         way_out: "mount -t bpf bpf /sys/fs/bpf",
                     }
                 }
-                Errno::INVAL => Error::unsupported("BPF tokens", "Linux 6.9"),
+                Errno::INVAL => Error::invalid(format!(
+                    "{path} is not the root of a BPF file system, and a token is made of nothing else: \
+                     give the folder that it is mounted at"
+                )),
                 Errno::NOENT => refused(Denial::Delegation {
                     path,
                     option: "any of delegate_cmds, delegate_maps, delegate_progs, delegate_attachs"
@@ -127,7 +135,7 @@ impl Mounted {
         };
         text.lines().rev().find_map(|line| {
             let (mount, file_system) = line.split_once(" - ")?;
-            (mount.split(' ').nth(4)? == path).then_some(())?;
+            (unescaped(mount.split(' ').nth(4)?) == path).then_some(())?;
             let mut words = file_system.split(' ');
             Some(Mounted {
                 kind: words.next()?.to_owned(),
@@ -135,6 +143,31 @@ impl Mounted {
             })
         })
     }
+}
+
+/// Reads a path of mountinfo, in which a blank, a tab, a line's end and a backslash are a backslash
+/// and three octal digits.
+fn unescaped(text: &str) -> String {
+    let mut plain = String::new();
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once('\\') {
+        plain.push_str(before);
+        let code = after
+            .get(..3)
+            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
+        match code {
+            Some(code) => {
+                plain.push(char::from(code));
+                rest = after.get(3..).unwrap_or_default();
+            }
+            None => {
+                plain.push('\\');
+                rest = after;
+            }
+        }
+    }
+    plain.push_str(rest);
+    plain
 }
 
 /// What is to be made with a token.

@@ -168,8 +168,8 @@ pub enum Bpf<'a> {
     ProgramQuery(ProgramQuery<'a>),
     /// `BPF_ITER_CREATE`. Answer: `Reply::Fd`.
     IterCreate { link: BorrowedFd<'a> },
-    /// `BPF_TOKEN_CREATE`. Answer: `Reply::Fd`.
-    TokenCreate { bpffs: BorrowedFd<'a> },
+    /// `BPF_TOKEN_CREATE`. Answer: `Reply::Fd`. Without a file system it is asked for -1.
+    TokenCreate { bpffs: Option<BorrowedFd<'a>> },
     /// `BPF_ENABLE_STATS` for run time; in force while the descriptor lives. Answer: `Reply::Fd`.
     EnableStats,
 }
@@ -488,7 +488,8 @@ impl Bpf<'_> {
             Bpf::ProgramDetach(detach) => detach.attr(),
             Bpf::ProgramQuery(query) => query.attr()?,
             Bpf::IterCreate { link } => Attr::new(33, 8).fd(0, *link),
-            Bpf::TokenCreate { bpffs } => Attr::new(36, 8).fd(4, *bpffs),
+            Bpf::TokenCreate { bpffs: None } => Attr::new(36, 8).u32(4, u32::MAX),
+            Bpf::TokenCreate { bpffs: Some(bpffs) } => Attr::new(36, 8).fd(4, *bpffs),
             Bpf::EnableStats => Attr::new(32, 4),
         })
     }

@@ -226,7 +226,14 @@ impl dyn Kernel + '_ {
 
     /// Makes a token of a BPF file system that delegates something.
     pub fn token_create(&self, bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
+        let bpffs = Some(bpffs);
         self.fd(Call::Bpf(Bpf::TokenCreate { bpffs }))
+    }
+
+    /// Asks for a token of no file system at all: a kernel that knows tokens refuses the
+    /// descriptor (`EBADF`), another the command (`EINVAL`).
+    pub fn token_create_of_nothing(&self) -> Result<OwnedFd, Errno> {
+        self.fd(Call::Bpf(Bpf::TokenCreate { bpffs: None }))
     }
 
     /// Counts run time of all programs while the descriptor lives.

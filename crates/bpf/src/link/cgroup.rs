@@ -81,7 +81,7 @@ impl Program {
     /// Linux 5.7; an `order` needs 6.17.
     pub fn attach_cgroup(&self, cgroup: BorrowedFd<'_>, order: Order<'_>) -> Result<Link, Error> {
         let attach_type = self.cgroup_hook()?;
-        let create = |order| {
+        let create = |cgroup| {
             self.kernel.link_create(LinkCreate {
                 program: self.as_fd(),
                 attach_type,
@@ -89,8 +89,11 @@ impl Program {
             })
         };
         let ordered = !matches!(order, Order::Unsaid);
-        let fd = create(order).map_err(|errno| match errno {
-            Errno::INVAL | Errno::TOO_BIG if ordered && create(Order::Unsaid).is_ok() => {
+        // A kernel that knows orders says of a program that it is no cgroup; one that does not has
+        // no look at the descriptor.
+        let knows_order = || create(self.as_fd()).err() == Some(Errno::BADF);
+        let fd = create(cgroup).map_err(|errno| match errno {
+            Errno::INVAL | Errno::TOO_BIG if ordered && !knows_order() => {
                 Error::unsupported("order among a cgroup's programs", "Linux 6.17")
             }
             errno => self.cgroup_failed("BPF_LINK_CREATE", errno),

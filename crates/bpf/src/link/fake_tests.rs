@@ -23,7 +23,15 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: &'static [(&'static str,
         let text = describe(&call);
         let refused = refuse.iter().find(|(begin, _)| text.starts_with(begin));
         seen.lock().expect("no panic").push(text);
+        // What is dumped and not echoed is remembered by the refusal of `echo`.
+        let mute = refuse.iter().any(|(begin, _)| *begin == "echo");
         match (refused, call) {
+            (None, Call::Netlink(request)) if mute => Ok(Reply::Bytes(mute_answer(request))),
+            (None, Call::Bpf(Bpf::ProgramInfo { into, .. })) => {
+                // The program's id.
+                into[4..8].copy_from_slice(&77u32.to_ne_bytes());
+                Ok(Reply::Done)
+            }
             (Some(&(_, errno)), Call::Netlink(request)) => {
                 Ok(Reply::Bytes(verdict(request, errno)))
             }
@@ -104,6 +112,26 @@ fn answer(request: &[u8]) -> Vec<u8> {
         body[8..12].copy_from_slice(&5u32.to_ne_bytes());
         body[16..20].copy_from_slice(&(49152u32 << 16 | 0x300).to_ne_bytes());
         bytes = message(NEW_FILTER, &body);
+    }
+    bytes.extend(verdict(request, Errno(0)));
+    bytes
+}
+
+/// What a kernel without room for echoes answers; its dump has filters of three programs.
+fn mute_answer(request: &[u8]) -> Vec<u8> {
+    const GET_FILTER: u16 = 46;
+    let mut bytes = Vec::new();
+    if request[4..6] == GET_FILTER.to_ne_bytes() {
+        for (handle, program) in [(1u32, 76u32), (6, 77), (7, 78)] {
+            let mut body = request[16..36].to_vec();
+            body[8..12].copy_from_slice(&handle.to_ne_bytes());
+            body[16..20].copy_from_slice(&(5u32 << 16 | 0x300).to_ne_bytes());
+            // Options, and in them the program's id.
+            body.extend([12u16.to_ne_bytes(), 2u16.to_ne_bytes()].concat());
+            body.extend([8u16.to_ne_bytes(), 11u16.to_ne_bytes()].concat());
+            body.extend(program.to_ne_bytes());
+            bytes.extend(message(44, &body));
+        }
     }
     bytes.extend(verdict(request, Errno(0)));
     bytes
@@ -284,6 +312,40 @@ fn refusals_name_what_brings_the_feature() {
             })
         },
         "this kernel has no netfilter links (it comes with CONFIG_NETFILTER_BPF_LINK)",
+    );
+}
+
+#[test]
+fn a_filter_that_is_not_echoed_is_looked_for() {
+    let world = world(
+        ProgramType::SchedCls,
+        AttachKind::None,
+        &[("echo", Errno(0))],
+    );
+    let link = tc(&world.program).expect("it is there");
+    assert_eq!(link.target(), "tc:1:ingress:5");
+    drop(link);
+    let log = world.log.lock().expect("no panic");
+    let asked: Vec<&str> = log.iter().map(String::as_str).collect();
+    let expected = [
+        "netlink 36 0x605",
+        "netlink 44 0x60d",
+        "BPF_OBJ_GET_INFO_BY_FD",
+    ];
+    assert_eq!(asked[..3], expected);
+    assert_eq!(asked[3..], ["netlink 46 0x305", "netlink 45 0x5"]);
+}
+
+#[test]
+fn a_refused_order_attaches_nothing() {
+    let egress = AttachKind::Expected(AttachType::CgroupInetEgress);
+    let refuse = &[("link 1 cgroup First", Errno::INVAL)];
+    let world = world(ProgramType::CgroupSkb, egress, refuse);
+    cgroup(&world.program).expect_err("no order here");
+    let log = world.log.lock().expect("no panic");
+    assert!(
+        log.iter().all(|call| call == "link 1 cgroup First"),
+        "{log:?}"
     );
 }
 

@@ -15,6 +15,8 @@ pub(super) const EXCL: u16 = 0x200;
 pub(super) const CREATE: u16 = 0x400;
 /// The thing may be there and is replaced.
 pub(super) const REPLACE: u16 = 0x100;
+/// All things of a kind are asked for.
+pub(super) const DUMP: u16 = 0x300;
 /// An attribute that holds attributes.
 pub(super) const NESTED: u16 = 0x8000;
 
@@ -144,7 +146,7 @@ fn words(body: &[u8], flags: u16) -> String {
 }
 
 /// Finds an attribute.
-fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
+pub(super) fn attribute(mut attributes: &[u8], wanted: u16) -> Option<&[u8]> {
     while let Some(head) = attributes.first_chunk::<4>() {
         let length = usize::from(u16::from_ne_bytes([head[0], head[1]]));
         let kind = u16::from_ne_bytes([head[2], head[3]]) & !NESTED;

@@ -1,13 +1,14 @@
 //! USDT probes: places that a program's author marked, with arguments.
 
 use std::path::Path;
+use std::sync::{Mutex, PoisonError};
 
 use kscope_sys::Kernel;
 
 use super::{Link, Uprobe, UprobePlace};
 use crate::error::Error;
 use crate::executable::{self, Executable};
-use crate::features::perf_cookie;
+use crate::features::{Support, perf_cookie};
 use crate::loader::Object;
 use crate::map::{Map, UpdateMode};
 use crate::program::Program;
@@ -63,7 +64,18 @@ impl Object {
         }
         let specs = self.map_named(SPECS);
         // Where the program cannot be told by a cookie which place it runs at, it looks the address up.
-        let has_cookies = specs.is_none() || perf_cookie(&program.kernel).is_available();
+        let has_cookies = match specs {
+            None => true,
+            Some(_) => match perf_cookie(&program.kernel) {
+                Support::Available => true,
+                Support::Missing { .. } => false,
+                // What the kernel has is not known, and nothing could be attached.
+                Support::Refused { why: cause } => {
+                    let call = "attaching a USDT probe";
+                    return Err(Error::Permission { call, cause });
+                }
+            },
+        };
         let mut links = Vec::new();
         for place in places {
             let cookie = match specs {
@@ -140,27 +152,57 @@ fn address_of(
     let identity = kernel.identity(probe.path);
     let identity = identity.map_err(|errno| Error::os("stat", errno, shown()))?;
     let maps = String::from_utf8_lossy(&maps);
-    let address = maps
-        .lines()
-        .find_map(|line| mapped_at(line, identity.inode, offset));
+    let address = maps.lines().find_map(|line| {
+        let mapped = mapped_at(line, identity.inode, offset)?;
+        // File systems with volumes of their own (btrfs) have other numbers here than stat(2) gives:
+        // then the mapping's own file tells, to those who may look.
+        let is_same = mapped.device == (identity.major, identity.minor) || {
+            let file = format!("/proc/{pid}/map_files/{}", mapped.range);
+            kernel.identity(Path::new(&file)).as_ref() == Ok(&identity)
+        };
+        is_same.then_some(mapped.address)
+    });
     address
         .ok_or_else(|| Error::not_found("mapping of the probed file in process", pid.to_string()))
 }
 
-/// Gives the address of an offset in a file, by a line of `/proc/PID/maps` that executes it there.
-fn mapped_at(line: &str, inode: u64, offset: u64) -> Option<u64> {
+/// A place in a file, as a process has it in memory.
+#[derive(Debug, PartialEq, Eq)]
+struct Mapped<'a> {
+    address: u64,
+    /// First and last address, by which the mapping is named.
+    range: &'a str,
+    /// Major and minor number of the file's device.
+    device: (u32, u32),
+}
+
+/// Reads a line of `/proc/PID/maps` that executes this offset of a file of this inode number.
+fn mapped_at(line: &str, inode: u64, offset: u64) -> Option<Mapped<'_>> {
     let mut words = line.split_whitespace();
-    let (first, last) = words.next()?.split_once('-')?;
+    let range = words.next()?;
+    let (first, last) = range.split_once('-')?;
     let executable = words.next()?.contains('x');
     let number = |text| u64::from_str_radix(text, 16).ok();
     let (first, last, start) = (number(first)?, number(last)?, number(words.next()?)?);
-    let same = words.nth(1)?.parse() == Ok(inode);
+    let (major, minor) = words.next()?.split_once(':')?;
+    let part = |text| u32::from_str_radix(text, 16).ok();
+    let device = (part(major)?, part(minor)?);
+    let same = words.next()?.parse() == Ok(inode);
     let address = first.checked_add(offset.checked_sub(start)?)?;
-    (executable && same && address < last).then_some(address)
+    (executable && same && address < last).then_some(Mapped {
+        address,
+        range,
+        device,
+    })
 }
 
-/// Finds the entry of the map of specs that holds this one, or puts it into a free one. The first
-/// entry stays free: a probe whose cookie is 0 asks for it.
+/// Held while an entry is looked for, so that threads do not take the same one.
+static ENTRIES: Mutex<()> = Mutex::new(());
+
+/// Finds the entry of the map of specs that holds this one, or puts it into a free one.
+///
+/// An array has no update that only creates, so another process that shares the map (pinned) may
+/// write the entry between the look and the update: what is there afterwards counts.
 fn entry_for(map: &Map, spec: &[u8; SPEC]) -> Result<u32, Error> {
     if map.value_size() != SPEC {
         return Err(Error::invalid(format!(
@@ -169,14 +211,15 @@ fn entry_for(map: &Map, spec: &[u8; SPEC]) -> Result<u32, Error> {
             map.value_size()
         )));
     }
+    let _held = ENTRIES.lock().unwrap_or_else(PoisonError::into_inner);
     for index in 0..map.max_entries() {
         let key = index.to_ne_bytes();
-        let there = map.lookup(&key)?.unwrap_or_default();
-        if there == spec {
-            return Ok(index);
-        }
+        let mut there = map.lookup(&key)?.unwrap_or_default();
         if !usdt::in_use(&there) {
             map.update(&key, spec, UpdateMode::Any)?;
+            there = map.lookup(&key)?.unwrap_or_default();
+        }
+        if there == spec {
             return Ok(index);
         }
     }
@@ -187,30 +230,4 @@ fn entry_for(map: &Map, spec: &[u8; SPEC]) -> Result<u32, Error> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::mapped_at;
-
-    #[test]
-    fn places_are_found_in_processes() {
-        let check = |line: &str, offset, expected| {
-            assert_eq!(mapped_at(line, 77, offset), expected, "{line}");
-        };
-        let line = "7f0000001000-7f0000003000 r-xp 00002000 fd:01 77     /usr/bin/app";
-        check(line, 0x2010, Some(0x7f00_0000_1010));
-        check(line, 0x3fff, Some(0x7f00_0000_2fff));
-        check(line, 0x4000, None);
-        check(line, 0x1fff, None);
-        check(
-            "7f0000001000-7f0000003000 r--p 00002000 fd:01 77",
-            0x2010,
-            None,
-        );
-        check(
-            "7f0000001000-7f0000003000 r-xp 00002000 fd:01 78",
-            0x2010,
-            None,
-        );
-        check("7f0000001000-7f0000003000 r-xp 00002000", 0x2010, None);
-        check("", 0, None);
-    }
-}
+mod tests;

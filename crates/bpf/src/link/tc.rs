@@ -1,13 +1,13 @@
 //! Traffic control by filters of the clsact queueing discipline, over rtnetlink.
 
 use std::fmt;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsFd, AsRawFd};
 
 use kscope_spec::ProgramType;
 use kscope_sys::Errno;
 
 use super::legacy::Undo;
-use super::netlink::{CREATE, ECHO, EXCL, NESTED, REPLACE, Request};
+use super::netlink::{CREATE, DUMP, ECHO, EXCL, NESTED, REPLACE, Request, attribute};
 use super::network::{Interface, no_interface};
 use super::{Hold, Link};
 use crate::error::Error;
@@ -56,6 +56,7 @@ const OPTIONS: u16 = 2;
 const NEW_QDISC: u16 = 36;
 const NEW_FILTER: u16 = 44;
 const DELETE_FILTER: u16 = 45;
+const GET_FILTER: u16 = 46;
 const CLSACT: u32 = 0xffff_fff1;
 
 /// Priority and protocol as `tcm_info` holds them: every protocol, in network order.
@@ -182,27 +183,24 @@ impl Program {
                 _ => about(error),
             })?;
         // What the kernel made: its handle and priority may be its own choice.
-        let number = |body: &[u8], at: usize| {
-            let bytes = body.get(at..).and_then(<[u8]>::first_chunk);
-            bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
-        };
-        let made = made.iter().find(|body| {
-            body.len() >= 20
-                && number(body, 4) == interface.0
-                && number(body, 12) & 0xffff == parent & 0xffff
-        });
+        let made = made.iter().find(|body| is_at(body, interface, parent));
         let (handle, info) = match made {
-            Some(body) => (number(body, 8), number(body, 16)),
+            Some(body) => place(body),
             None if filter.priority != 0 && filter.handle != 0 => {
                 (filter.handle, info(filter.priority))
             }
-            None => {
-                return Err(Error::os(
+            // It has no room for the echo, say; the filter is there.
+            None => self.filter_there(interface, parent).ok_or_else(|| {
+                Error::os(
                     "RTM_NEWTFILTER",
                     Errno::BADMSG,
-                    "the kernel does not say which filter it made",
-                ));
-            }
+                    format!(
+                        "tc:{}:{direction}: the kernel does not say which filter it made; it is \
+                         still there, and runs program {}",
+                        interface.0, self.name
+                    ),
+                )
+            })?,
         };
         let gone = message(interface, parent, handle, info);
         let undo = Request::new("RTM_DELTFILTER", DELETE_FILTER, 0, &gone).name(KIND, kind);
@@ -213,4 +211,50 @@ impl Program {
             target,
         ))
     }
+    /// Finds the one filter of a hook that runs this program; none where there are several.
+    fn filter_there(&self, interface: Interface, parent: u32) -> Option<(u32, u32)> {
+        let id = self.kernel.program_info(self.as_fd()).ok()?.id;
+        let hook = message(interface, parent, 0, 0);
+        let request = Request::new("RTM_GETTFILTER", GET_FILTER, DUMP, &hook);
+        let filters = request.send(&*self.kernel).ok()?;
+        let mut ours = filters
+            .iter()
+            .filter(|body| is_at(body, interface, parent) && program_of(body) == Some(id));
+        let one = ours.next()?;
+        ours.next().is_none().then(|| place(one))
+    }
+}
+
+/// Reads a number of a message; 0 past its end.
+fn number(body: &[u8], at: usize) -> u32 {
+    let bytes = body.get(at..).and_then(<[u8]>::first_chunk);
+    bytes.map_or(0, |bytes| u32::from_ne_bytes(*bytes))
+}
+
+/// Tells whether a message is of a filter at this hook.
+fn is_at(body: &[u8], interface: Interface, parent: u32) -> bool {
+    body.len() >= 20
+        && number(body, 4) == interface.0
+        && number(body, 12) & 0xffff == parent & 0xffff
+}
+
+/// Gives a filter's handle, and its priority and protocol.
+fn place(body: &[u8]) -> (u32, u32) {
+    (number(body, 8), number(body, 16))
+}
+
+/// Gives the id of the program that a filter runs: by itself, or as its first action.
+fn program_of(body: &[u8]) -> Option<u32> {
+    const FILTER_ID: u16 = 11;
+    const ACTIONS: u16 = 2;
+    const ACTION_ID: u16 = 9;
+    let options = attribute(body.get(20..)?, OPTIONS)?;
+    let id = match attribute(options, FILTER_ID) {
+        Some(id) => id,
+        None => {
+            let first = attribute(attribute(options, ACTIONS)?, 1)?;
+            attribute(attribute(first, OPTIONS)?, ACTION_ID)?
+        }
+    };
+    Some(u32::from_ne_bytes(*id.first_chunk()?))
 }

@@ -10,15 +10,22 @@ const MOUNTS: &str = "22 1 0:21 / / rw - ext4 /dev/vda rw\n\
     30 22 0:27 / /sys/fs/bpf rw,nosuid - bpf none rw,mode=700,\
     delegate_cmds=map_create:prog_load,delegate_maps=array:percpu_hash,\
     delegate_progs=0x2:xdp,delegate_attachs=any\n\
-    31 22 0:28 / /mnt rw - tmpfs tmpfs rw\n";
+    31 22 0:28 / /mnt rw - tmpfs tmpfs rw\n\
+    32 22 0:29 / /run/bpf\\040of\\134me rw - bpf none rw,delegate_maps=any\n";
 
 fn fake(answer: Result<(), Errno>, capabilities: u64) -> SharedKernel {
+    fake_of(answer, capabilities, Errno::BADF)
+}
+
+/// A kernel that answers a request for a token of nothing by `knows`.
+fn fake_of(answer: Result<(), Errno>, capabilities: u64, knows: Errno) -> SharedKernel {
     Arc::new(FakeKernel::new(move |call| match call {
         Call::OpenDirectory(path) if path.starts_with("/no") => Err(Errno::NOENT),
         Call::OpenDirectory(_) => FakeKernel::object(),
         Call::ReadFile(path) if path.ends_with("mountinfo") => Ok(Reply::Bytes(MOUNTS.into())),
         Call::ReadFile(_) => Err(Errno::NOENT),
         Call::Capabilities => Ok(Reply::Number(capabilities)),
+        Call::Bpf(Bpf::TokenCreate { bpffs: None }) => Err(knows),
         Call::Bpf(Bpf::TokenCreate { .. }) => answer.and_then(|()| FakeKernel::object()),
         Call::Bpf(Bpf::ProgramLoad(_)) => FakeKernel::object(),
         other => panic!("{other:?}"),
@@ -41,11 +48,19 @@ fn what_keeps_a_token_from_being_made_is_named() {
         "the BPF file system is not mounted (mount it: mount -t bpf bpf /sys/fs/bpf)",
     );
     check(
-        USUAL,
+        "/sys/fs/bpf/below",
         Errno::INVAL,
         all,
-        "this kernel has no BPF tokens (it comes with Linux 6.9)",
+        "/sys/fs/bpf/below is not the root of a BPF file system, and a token is made of nothing \
+         else: give the folder that it is mounted at",
     );
+    // A kernel without tokens says the same of every folder, and of none.
+    for path in [USUAL, "/mnt/"] {
+        let old = fake_of(Err(Errno::INVAL), all, Errno::INVAL);
+        let error = Token::create(&old, path).expect_err("refused");
+        let expected = "this kernel has no BPF tokens (it comes with Linux 6.9)";
+        assert_eq!(error.to_string(), expected);
+    }
     check(
         USUAL,
         Errno::NOENT,
@@ -109,4 +124,20 @@ fn the_missing_delegation_is_named() {
         None,
         "no token goes along"
     );
+}
+
+#[test]
+fn mount_points_with_blanks_are_found() {
+    let kernel = fake(Ok(()), u64::MAX);
+    let found = Mounted::at(&*kernel, "/run/bpf of\\me").expect("it is mounted");
+    assert_eq!(
+        (&*found.kind, &*found.options),
+        ("bpf", "rw,delegate_maps=any")
+    );
+    let check = |text: &str, expected: &str| assert_eq!(unescaped(text), expected);
+    check("/a\\040b\\011c\\012d\\134", "/a b\tc\nd\\");
+    check("/plain", "/plain");
+    // Nothing that the kernel writes.
+    check("/a\\04", "/a\\04");
+    check("/a\\999é\\", "/a\\999é\\");
 }
