@@ -13,6 +13,10 @@ pub(super) const FRAMES: u32 = 127;
 type Check = fn(&mut Checker<'_>, Span) -> Expr;
 
 /// The builtins but `argN` and those of the prelude: name and check.
+#[allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method's path is not general over the checker's lifetime"
+)]
 const BUILTINS: &[(&str, Check)] = &[
     ("args", |c, s| c.whole_args(s)),
     ("cgroup", |c, s| {

@@ -65,6 +65,10 @@ const fn statement(
 const FORMATTED: usize = 128;
 
 /// All functions but the aggregations and those of the prelude.
+#[allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method's path is not general over the checker's lifetime"
+)]
 const FUNCTIONS: &[Function] = &[
     statement("printf", 1, FORMATTED, |c, f| c.printf(f)),
     statement("errorf", 1, FORMATTED, |c, f| c.printf(f)),
