@@ -20,10 +20,13 @@ fn main() {
         let Some(compiler) = &compiler else {
             continue;
         };
+        // Of a folder each: two of them may have sources of the same name.
+        let into = out.join(folder);
+        std::fs::create_dir_all(&into).expect("cargo's own folder");
         for source in sources(folder, ".bpf.c") {
             let name = source.file_name().expect("a file").to_string_lossy();
             let name = name.trim_end_matches(".bpf.c");
-            let object = out.join(format!("{name}.bpf.o"));
+            let object = into.join(format!("{name}.bpf.o"));
             compile(compiler, &source, &object);
             let name = format!("{start}{name}");
             writeln!(table, "    ({name:?}, include_bytes!({object:?})),").expect("a string");

@@ -219,3 +219,68 @@ fn mutated_types_give_errors_or_text() {
         "{written} written, {refused} refused"
     );
 }
+
+/// A source with libbpf's header for USDT probes, which takes headers of the processor.
+#[test]
+fn sources_with_headers_of_the_processor_compile() {
+    if !std::path::Path::new("/usr/include/bpf/usdt.bpf.h").exists() {
+        skip!("libbpf-headers", "there is no bpf/usdt.bpf.h");
+    }
+    let folder = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("usdt-source");
+    std::fs::create_dir_all(&folder).expect("a folder");
+    let source = folder.join("probe.bpf.c");
+    let text = "#include <linux/ptrace.h>\n#include <linux/bpf.h>\n#include <stdbool.h>\n\
+        #include <bpf/bpf_helpers.h>\n#include <bpf/usdt.bpf.h>\n\
+        SEC(\"usdt\") int probe(struct pt_regs *ctx) { return bpf_usdt_arg_cnt(ctx) > 0; }\n\
+        char LICENSE[] SEC(\"license\") = \"GPL\";\n";
+    std::fs::write(&source, text).expect("written");
+    let built = kscope_bindgen::Builder::new(&source)
+        .out_dir(&folder)
+        .build();
+    match built {
+        Err(error) if error.is_missing_compiler() => skip!("clang", "{error}"),
+        built => {
+            let built = built.expect("a skeleton");
+            let text = std::fs::read_to_string(built.skeleton).expect("written");
+            assert!(text.contains("pub probe: "), "{text}");
+        }
+    }
+}
+
+/// Ten thousand static variables beside as many others.
+#[test]
+fn many_variables_take_little_time() {
+    use kscope_bpf::spec::{MapId, MapSpec, Variable};
+    use kscope_testkit::btf::{BtfWriter, Order};
+    const COUNT: u32 = 10_000;
+    let mut types = BtfWriter::new(Order::Little);
+    let int = types.int("int", 4, 1);
+    let mut spec = Spec::default();
+    let mut places = Vec::new();
+    for index in 0..COUNT * 2 {
+        let is_static = index % 2 == 0;
+        let name = format!("{}{index}", if is_static { "own" } else { "shared" });
+        let id = types.variable(&name, int, u32::from(!is_static));
+        places.push([id, index * 4, 4]);
+        spec.variables.push(Variable {
+            name,
+            map: MapId(0),
+            offset: index * 4,
+            size: 4,
+            type_id: int,
+        });
+    }
+    types.section(".data", COUNT * 8, &places);
+    spec.types = types.blob();
+    spec.maps.push(MapSpec {
+        name: "x.data".to_owned(),
+        section: ".data".to_owned(),
+        value_size: COUNT * 8,
+        ..MapSpec::default()
+    });
+    let start = std::time::Instant::now();
+    let text = generate(&spec, &options()).expect("a skeleton");
+    let took = start.elapsed();
+    assert!(text.contains("shared19999") && !text.contains("own19998"));
+    assert!(took < std::time::Duration::from_secs(5), "{took:?}");
+}

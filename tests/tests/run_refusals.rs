@@ -109,6 +109,7 @@ fn without_privilege_scripts_are_checked_but_not_run() {
         "kernel symbols",
         "tracefs",
         "tracepoint programs",
+        "uprobes",
         "ring buffer",
     ];
     for line in lines {

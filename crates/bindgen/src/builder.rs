@@ -77,7 +77,7 @@ impl Builder {
     }
 
     /// Compiles, writes `NAME.bpf.o` and `NAME.skel.rs`, and tells cargo of which files they are
-    /// made.
+    /// made and what clang warned of.
     ///
     /// # Errors
     ///
@@ -97,9 +97,15 @@ impl Builder {
         if is_source {
             println!("cargo::rerun-if-env-changed={}", compiler::VARIABLE);
             let target = Target::of_cargo();
-            let read = compiler::compile(&self.source, &built.object, &target, &self.arguments)?;
-            for file in read.iter().filter(|file| **file != self.source) {
+            let compiler = compiler::find()?;
+            let arguments = &self.arguments;
+            let object = &built.object;
+            let compiled = compiler::compile(&compiler, &self.source, object, &target, arguments)?;
+            for file in compiled.files.iter().filter(|file| **file != self.source) {
                 println!("cargo::rerun-if-changed={}", file.display());
+            }
+            for line in &compiled.warnings {
+                println!("cargo::warning={line}");
             }
         }
         let from = if is_source {

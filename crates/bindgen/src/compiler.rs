@@ -1,5 +1,6 @@
 //! Running clang.
 
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
@@ -63,15 +64,48 @@ impl Target {
         };
         format!("-D__TARGET_ARCH_{arch}")
     }
+
+    /// Gives the folder where Debian has the processor's own headers (`asm/`), which `linux/` ones
+    /// include, those of `bpf/usdt.bpf.h` as well. Clang does not look there for eBPF.
+    fn multiarch(&self) -> PathBuf {
+        let triple = match self.arch.as_str() {
+            "x86" => "i386-linux-gnu".to_owned(),
+            "riscv64gc" => "riscv64-linux-gnu".to_owned(),
+            "powerpc64" if !self.big => "powerpc64le-linux-gnu".to_owned(),
+            "mips64" if !self.big => "mips64el-linux-gnuabi64".to_owned(),
+            other => format!("{other}-linux-gnu"),
+        };
+        Path::new("/usr/include").join(triple)
+    }
+
+    /// Gives the arguments by which headers are found that lie in no folder of clang's own.
+    fn headers(&self) -> Vec<OsString> {
+        let folder = self.multiarch();
+        match folder.is_dir() {
+            // After all others, so that it hides none.
+            true => vec!["-idirafter".into(), folder.into()],
+            false => Vec::new(),
+        }
+    }
 }
 
-/// Compiles a source, and gives the files that it includes.
+/// What came of compiling a source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Compiled {
+    /// The files that it includes.
+    pub(crate) files: Vec<PathBuf>,
+    /// What the compiler warned of, line by line.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// Compiles a source with a clang that [`find`] found.
 pub(crate) fn compile(
+    compiler: &str,
     source: &Path,
     object: &Path,
     target: &Target,
     arguments: &[String],
-) -> Result<Vec<PathBuf>, Error> {
+) -> Result<Compiled, Error> {
     if !source.exists() {
         return Err(Error::File {
             action: "read",
@@ -79,9 +113,8 @@ pub(crate) fn compile(
             error: std::io::ErrorKind::NotFound.into(),
         });
     }
-    let compiler = find()?;
     let listed = object.with_extension("d");
-    let mut command = Command::new(&compiler);
+    let mut command = Command::new(compiler);
     command
         .args(["-g", "-O2", "-Wall", "-mcpu=v3", "-target"])
         .arg(if target.big { "bpfeb" } else { "bpfel" })
@@ -89,6 +122,7 @@ pub(crate) fn compile(
         // Paths in the object are the same everywhere.
         .arg("-fdebug-compilation-dir=.")
         .args(arguments)
+        .args(target.headers())
         .args(["-MMD", "-MF"])
         .arg(&listed)
         .args(["-c", "-o"])
@@ -109,7 +143,10 @@ pub(crate) fn compile(
     }
     let rule = std::fs::read_to_string(&listed).unwrap_or_default();
     let _ = std::fs::remove_file(&listed);
-    Ok(dependencies(&rule))
+    Ok(Compiled {
+        files: dependencies(&rule),
+        warnings: said.lines().map(str::to_owned).collect(),
+    })
 }
 
 /// Reads the files after the colon of a rule that a compiler wrote for make.
@@ -167,5 +204,57 @@ mod tests {
         check("aarch64", "arm64");
         check("s390x", "s390");
         check("arm", "arm");
+    }
+
+    #[test]
+    fn headers_of_the_processor_have_a_folder() {
+        let check = |arch: &str, big, expected: &str| {
+            let arch = arch.to_owned();
+            let folder = Target { arch, big }.multiarch();
+            assert_eq!(folder, Path::new("/usr/include").join(expected));
+        };
+        check("x86_64", false, "x86_64-linux-gnu");
+        check("aarch64", false, "aarch64-linux-gnu");
+        check("powerpc64", false, "powerpc64le-linux-gnu");
+        check("powerpc64", true, "powerpc64-linux-gnu");
+        check("s390x", true, "s390x-linux-gnu");
+    }
+
+    /// A shell plays the compiler: it warns, and writes its arguments as the object.
+    #[test]
+    fn what_the_compiler_says_is_kept() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let name = format!("kscope-bindgen-{}", std::process::id());
+        let folder = std::env::temp_dir().join(name);
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let (clang, source) = (folder.join("clang"), folder.join("a.bpf.c"));
+        let script = "#!/bin/sh\necho 'a.bpf.c:1: warning: unused' >&2\necho '1 warning' >&2\n\
+            echo \"$@\" > \"${0%clang}a.bpf.o\"\nprintf 'a.bpf.o: a.bpf.c b.h' > \"${0%clang}a.bpf.d\"\n";
+        std::fs::write(&clang, script).expect("written");
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(&clang, mode).expect("ours");
+        std::fs::write(&source, "").expect("written");
+        let object = folder.join("a.bpf.o");
+        let target = Target {
+            arch: std::env::consts::ARCH.to_owned(),
+            big: false,
+        };
+        let compiler = clang.to_string_lossy();
+        let compiled = compile(&compiler, &source, &object, &target, &["-DX".to_owned()]);
+        let compiled = compiled.expect("it succeeds");
+        let arguments = std::fs::read_to_string(&object).expect("written");
+        std::fs::remove_dir_all(&folder).expect("ours");
+        assert_eq!(
+            compiled.warnings,
+            ["a.bpf.c:1: warning: unused", "1 warning"]
+        );
+        assert_eq!(compiled.files, ["a.bpf.c", "b.h"].map(PathBuf::from));
+        let folder = target.multiarch();
+        let expected = format!("-DX -idirafter {} -MMD", folder.display());
+        assert_eq!(
+            arguments.contains(&expected),
+            folder.is_dir(),
+            "{arguments}"
+        );
     }
 }

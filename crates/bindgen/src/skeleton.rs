@@ -1,9 +1,9 @@
 //! What a skeleton has beside its types: maps, programs, global variables.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use kscope_btf::{Btf, Linkage, Type, TypeId};
-use kscope_spec::{MapKind, MapSpec, ProgramType, Spec, Variable};
+use kscope_spec::{MapKind, MapSpec, ProgramType, Spec};
 
 use crate::error::Error;
 use crate::names::Names;
@@ -88,12 +88,14 @@ impl Parts {
         }
         let mut names = Names::default();
         let mut seen = HashSet::new();
+        let statics = statics(btf);
         for variable in &spec.variables {
             let Some(map) = spec.maps.get(variable.map.0 as usize) else {
                 continue;
             };
             let id = TypeId(variable.type_id);
-            if variable.type_id == 0 || is_static(btf, map, variable) {
+            let place = (&*map.section, variable.offset, &*variable.name);
+            if variable.type_id == 0 || statics.get(&place) == Some(&true) {
                 continue;
             }
             if variable.size > LARGEST_VARIABLE {
@@ -140,25 +142,23 @@ fn is_data(map: &MapSpec) -> bool {
     is(".data") || is(".rodata") || is(".bss") || is(".kconfig")
 }
 
-/// Tells whether a variable is the object's own business: `static`, as formats of messages are.
-fn is_static(btf: &Btf, map: &MapSpec, variable: &Variable) -> bool {
-    let sections = btf.own_ids().filter_map(|id| match btf.get(id) {
-        Some(Type::DataSec(section)) if section.name == map.section => Some(section),
-        _ => None,
-    });
-    let mut places = sections.flat_map(|section| section.vars());
-    let place = places.find(|place| {
-        place.offset == variable.offset
-            && matches!(btf.get(place.type_id), Some(Type::Var { name, .. }) if name == variable.name)
-    });
-    let var = place.and_then(|place| btf.get(place.type_id));
-    matches!(
-        var,
-        Some(Type::Var {
-            linkage: Linkage::Static,
-            ..
-        })
-    )
+/// The places that sections of variables have, by section, offset and name: whether what is there is
+/// the object's own business (`static`), as formats of messages are.
+fn statics(btf: &Btf) -> HashMap<(&str, u32, &str), bool> {
+    let mut places = HashMap::new();
+    for id in btf.own_ids() {
+        let Some(Type::DataSec(section)) = btf.get(id) else {
+            continue;
+        };
+        for place in section.vars() {
+            if let Some(Type::Var { name, linkage, .. }) = btf.get(place.type_id) {
+                places
+                    .entry((section.name, place.offset, name))
+                    .or_insert(linkage == Linkage::Static);
+            }
+        }
+    }
+    places
 }
 
 fn pointee(btf: &Btf, id: TypeId) -> Option<TypeId> {

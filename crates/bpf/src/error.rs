@@ -18,6 +18,8 @@ pub enum Error {
         what: &'static str,
         /// Its name.
         name: String,
+        /// Names that are there and near to it, the nearest first.
+        near: Vec<String>,
     },
     /// A file system of the kernel is not mounted.
     NotMounted {
@@ -120,6 +122,20 @@ impl Error {
         Error::NotFound {
             what,
             name: name.into(),
+            near: Vec::new(),
+        }
+    }
+
+    /// As [`Error::not_found`], with what is there and near to the name.
+    pub(crate) fn not_found_near<'a>(
+        what: &'static str,
+        name: impl Into<String>,
+        near: impl IntoIterator<Item = &'a str>,
+    ) -> Error {
+        Error::NotFound {
+            what,
+            name: name.into(),
+            near: near.into_iter().map(str::to_owned).collect(),
         }
     }
 
@@ -148,9 +164,24 @@ impl Error {
                     "it may be inlined, of another kernel, or of a module that is not loaded: \
                      /proc/kallsyms has those that are there",
                 ),
-                "BTF-typed tracepoint" => Some(
+                "BTF-typed tracepoint" | "tracepoint" => Some(
                     "/sys/kernel/tracing/available_events has those that are there, by system and \
                      name",
+                ),
+                "function" => Some(
+                    "a file that was stripped has the names of its exported functions alone: give an \
+                     offset in it (PATH:0x1234), or a file with symbols",
+                ),
+                "USDT probe" => Some(
+                    "`readelf -n FILE` lists those that are there (stapsdt); libraries have their own",
+                ),
+                "file" => Some(
+                    "paths are those that this process sees: the files of another, in a container, say, \
+                     are below /proc/PID/root",
+                ),
+                "program or library" => Some(
+                    "a name without a folder is looked for in the usual ones (/usr/bin, \
+                     /lib/x86_64-linux-gnu, …): give its whole path",
                 ),
                 "LSM hook" | "BPF iterator" | "kernel function for programs (kfunc)" => Some(
                     "the kernel's types have those that are there (bpf_lsm_*, bpf_iter_*, kfuncs)",
@@ -187,7 +218,13 @@ impl Error {
 impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Error::NotFound { what, name } => write!(f, "there is no {what} {name}"),
+            Error::NotFound { what, name, near } => {
+                write!(f, "there is no {what} {name}")?;
+                match near.is_empty() {
+                    true => Ok(()),
+                    false => write!(f, "; did you mean {}?", near.join(", ")),
+                }
+            }
             Error::NotMounted { kind, way_out } => {
                 write!(f, "{kind} is not mounted (mount it: {way_out})")
             }

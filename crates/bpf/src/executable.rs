@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kscope_btf::nearest;
 use kscope_sys::{Errno, Kernel};
 
 use crate::error::Error;
@@ -234,20 +235,49 @@ impl<'a> Executable<'a> {
             .map(|function| function.offset)
     }
 
+    /// Gives up to three names of functions that are near to this one.
+    pub(crate) fn near_functions(&self, name: &str) -> Vec<&'a str> {
+        let names = self.functions().map(|function| function.name);
+        let names = names.filter_map(|name| std::str::from_utf8(name).ok());
+        nearest(name, names, 3)
+    }
+
     /// Finds all places of a USDT probe.
     pub fn usdt(&self, provider: &str, name: &str) -> Vec<UsdtPlace> {
-        let section = |wanted: &[u8]| self.sections.iter().find(|section| section.name == wanted);
-        let Some(notes) = section(b".note.stapsdt").filter(|notes| notes.kind == NOTE) else {
-            return Vec::new();
+        let base = self.section(b".stapsdt.base").map(|base| base.address);
+        let notes = self.usdt_notes();
+        notes
+            .filter_map(|note| self.place(note, base, provider, name))
+            .collect()
+    }
+
+    /// Gives the names of all USDT probes, `provider:name`, one for each place.
+    pub(crate) fn usdt_names(&self) -> Vec<String> {
+        let size = if self.wide { 8 } else { 4 };
+        let name = |note: &'a [u8]| {
+            let mut texts = note.get(3 * size..)?.split(|&byte| byte == 0);
+            let (provider, name) = (texts.next()?, texts.next()?);
+            let text = |bytes| String::from_utf8_lossy(bytes);
+            Some(format!("{}:{}", text(provider), text(name)))
         };
-        let base = section(b".stapsdt.base").map(|base| base.address);
-        let mut places = Vec::new();
-        let mut rest = notes.data;
-        while let Some((note, after)) = self.note(rest) {
-            places.extend(note.and_then(|note| self.place(note, base, provider, name)));
+        self.usdt_notes().filter_map(name).collect()
+    }
+
+    fn section(&self, wanted: &[u8]) -> Option<&Section<'a>> {
+        self.sections.iter().find(|section| section.name == wanted)
+    }
+
+    /// Gives the bodies of the notes of USDT probes.
+    fn usdt_notes(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
+        let notes = self.section(b".note.stapsdt");
+        let notes = notes.filter(|notes| notes.kind == NOTE);
+        let mut rest = notes.map_or(&[][..], |notes| notes.data);
+        let each = std::iter::from_fn(move || {
+            let (note, after) = self.note(rest)?;
             rest = after;
-        }
-        places
+            Some(note)
+        });
+        each.flatten()
     }
 
     /// Splits the first note off; gives its body if it is a USDT probe's.

@@ -15,7 +15,6 @@ use kscope_sys::SharedKernel;
 
 use crate::denial::{Denial, lockdown, no_secrets};
 use crate::error::Error;
-use crate::link::ProbeSource;
 use crate::tracefs::{Tracefs, WAY_OUT};
 
 /// Whether a kernel has something, and lets this process use it.
@@ -178,7 +177,7 @@ impl Features {
     /// Asks for kprobes.
     pub fn kprobe(&self) -> Support {
         self.answer(Question::Named("kprobe"), || {
-            let found = ProbeSource::find(&*self.kernel, "kprobe");
+            let found = probe::perf_probe(&self.kernel, "kprobe");
             match (found, no_secrets(&*self.kernel)) {
                 (Ok(_), Some(why)) => Support::Refused { why },
                 (found, _) => Support::of(found, "kprobes", None),
@@ -189,7 +188,7 @@ impl Features {
     /// Asks for uprobes.
     pub fn uprobe(&self) -> Support {
         self.answer(Question::Named("uprobe"), || {
-            Support::of(ProbeSource::find(&*self.kernel, "uprobe"), "uprobes", None)
+            Support::of(probe::perf_probe(&self.kernel, "uprobe"), "uprobes", None)
         })
     }
 

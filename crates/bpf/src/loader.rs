@@ -402,7 +402,7 @@ fn local_types(spec: &Spec) -> Result<Option<Btf>, Error> {
 fn failed(spec: &Spec, index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
     let place = match &error {
         Error::Rejected { log, .. } | Error::Unresolved { log, .. } => log.place(program),
-        Error::NotFound { what, name } if *what == KERNEL_SYMBOL => {
+        Error::NotFound { what, name, .. } if *what == KERNEL_SYMBOL => {
             symbol_place(spec, program, name)
         }
         _ => None,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use kscope_btf::nearest;
 use kscope_sys::{Errno, Kernel};
 
 use crate::denial::{Denial, Needs, cause};
@@ -88,7 +89,13 @@ impl Tracefs {
         name: &str,
     ) -> Result<u64, Error> {
         let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']) && part != "..";
-        let missing = || Error::not_found("tracepoint", format!("{category}:{name}"));
+        let missing = || {
+            let wanted = format!("{category}:{name}");
+            let list = kernel.read_file(&self.root.join("available_events"));
+            let list = String::from_utf8_lossy(&list.unwrap_or_default()).into_owned();
+            let near = near_events(&list, &wanted, name);
+            Error::not_found_near("tracepoint", wanted, near)
+        };
         if !plain(category) || !plain(name) {
             return Err(missing());
         }
@@ -116,6 +123,21 @@ impl Tracefs {
                 format!("{} (not a number)", path.display()),
             )
         })
+    }
+}
+
+/// Gives tracepoints of a list whose names are near, or else those of another category that have
+/// this very name.
+fn near_events<'a>(list: &'a str, wanted: &str, name: &str) -> Vec<&'a str> {
+    const MOST: usize = 3;
+    let near = nearest(wanted, list.lines(), MOST);
+    match near.is_empty() {
+        false => near,
+        true => list
+            .lines()
+            .filter(|event| event.split_once(':').is_some_and(|(_, last)| last == name))
+            .take(MOST)
+            .collect(),
     }
 }
 

@@ -164,6 +164,10 @@ impl Failure {
                 what: "attach point",
                 ..
             } => self.hint("`kscope list PATTERN` shows the probes of this kernel"),
+            KernelError::NotFound { .. } => match error.way_out() {
+                Some(way_out) => self.hint(way_out),
+                None => self,
+            },
             _ => self,
         }
     }

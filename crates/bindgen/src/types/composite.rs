@@ -153,20 +153,22 @@ impl<'b> Types<'b> {
             let (start, stop, role) = match (member.union, member.width) {
                 (Some((start, size)), _) => (start, start.saturating_add(size), Role::Union),
                 (None, Some(width)) => {
-                    // All bitfields in a row share their bytes.
+                    // All bitfields in a row share their bytes, one after the other.
                     let mut last = member.bit_offset.saturating_add(width.into());
                     let mut ahead = rest.clone();
                     while let Some(next) =
                         ahead.next_if(|next| next.union.is_none() && next.width.is_some())
                     {
-                        let stop = next
-                            .bit_offset
-                            .saturating_add(next.width.unwrap_or(0).into());
-                        last = last.max(stop);
+                        if next.bit_offset < last {
+                            return Err(refused(own, "its bitfields overlap, or go backwards"));
+                        }
+                        let width = next.width.unwrap_or(0).into();
+                        last = next.bit_offset.saturating_add(width);
                     }
                     (at, last.div_ceil(8), Role::Bits)
                 }
                 (None, None) => {
+                    whole_bytes(member, own)?;
                     let ty = self.ty(member.type_id, &format!("{own}_{}", member.name))?;
                     pad(&mut fields, &mut names, end, at, own)?;
                     end = at.saturating_add(ty.size);
@@ -240,6 +242,10 @@ impl<'b> Types<'b> {
                         "it is no bitfield of a number",
                     )
                 })?;
+                if u64::from(width) > ty.size * 8 {
+                    let name = format!("{own}.{}", member.name);
+                    return Err(refused(&name, "it is a bitfield wider than its type"));
+                }
                 let place = AccessorPlace::Bits {
                     offset,
                     width,
@@ -247,10 +253,11 @@ impl<'b> Types<'b> {
                 };
                 (place, offset.saturating_add(width.into()).div_ceil(8))
             }
-            None => (
-                AccessorPlace::Bytes(offset / 8),
-                (offset / 8).saturating_add(ty.size),
-            ),
+            None => {
+                whole_bytes(member, own)?;
+                let at = offset / 8;
+                (AccessorPlace::Bytes(at), at.saturating_add(ty.size))
+            }
         };
         if end > stop.saturating_sub(start) {
             return Err(outside());
@@ -276,6 +283,17 @@ impl<'b> Types<'b> {
                 size: e.size.into(),
             }),
             _ => None,
+        }
+    }
+}
+
+/// Refuses what is no bitfield and begins inside of a byte all the same.
+fn whole_bytes(member: &Member<'_>, own: &str) -> Result<(), Error> {
+    match member.bit_offset % 8 {
+        0 => Ok(()),
+        _ => {
+            let name = format!("{own}.{}", member.name);
+            Err(refused(&name, "it begins between two bytes"))
         }
     }
 }

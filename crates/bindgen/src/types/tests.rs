@@ -125,6 +125,30 @@ fn what_makes_no_sense_is_refused_by_name() {
     });
 }
 
+#[test]
+fn bitfields_that_make_no_sense_are_refused() {
+    const WIDER: &str = "it is a bitfield wider than its type";
+    const OVERLAP: &str = "its bitfields overlap, or go backwards";
+    const BETWEEN: &str = "it begins between two bytes";
+    check_refused_as("s.a", WIDER, |w| w.structure("s", 8, &[("a", 1, 0, 33)]));
+    check_refused_as("u.a", WIDER, |w| w.union("u", 8, &[("a", 1, 0, 40)]));
+    check_refused_as("s", OVERLAP, |w| {
+        w.structure("s", 4, &[("a", 1, 0, 4), ("b", 1, 3, 4)])
+    });
+    check_refused_as("s", OVERLAP, |w| {
+        w.structure("s", 4, &[("a", 1, 8, 4), ("b", 1, 0, 4)])
+    });
+    check_refused_as("s.a", BETWEEN, |w| w.structure("s", 8, &[("a", 1, 3, 0)]));
+    check_refused_as("u.a", BETWEEN, |w| w.union("u", 8, &[("a", 1, 3, 0)]));
+    check_refused_as("s", "its members overlap, or lie outside of it", |w| {
+        w.structure("s", 4, &[("a", 1, 24, 16)])
+    });
+    // In a union they share their bits.
+    check("pub fn b(&self)", |w| {
+        w.union("u", 4, &[("a", 1, 0, 4), ("b", 1, 0, 8)])
+    });
+}
+
 /// Each structure has two of the one before: 2^40 members in all.
 #[test]
 fn nameless_members_are_counted() {

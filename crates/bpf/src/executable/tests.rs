@@ -151,3 +151,15 @@ fn mutations_neither_panic_nor_loop() {
     let text = Executable::parse(b"#!/bin/sh\n and more of it").expect_err("no ELF");
     assert_eq!(text.to_string(), "no ELF file: it begins otherwise");
 }
+
+#[test]
+fn near_names_of_functions_and_probes_are_found() {
+    let bytes = program();
+    let file = Executable::parse(&bytes).expect("well-formed");
+    assert_eq!(file.near_functions("wrok"), ["work"]);
+    assert!(file.near_functions("printf").is_empty());
+    let names = file.usdt_names();
+    assert!(names.contains(&"app:work".to_owned()), "{names:?}");
+    let near = nearest("app:wokr", names.iter().map(String::as_str), 3);
+    assert_eq!(near, ["app:work"]);
+}

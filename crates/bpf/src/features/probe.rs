@@ -6,13 +6,15 @@ use kscope_btf::{Btf, Kind};
 use kscope_spec::{
     AttachKind, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType, Spec,
 };
-use kscope_sys::{Errno, LinkCreate, LinkTarget, ProgramLoad, SharedKernel};
+use kscope_sys::{
+    Errno, LinkCreate, LinkTarget, PerfEvent, PerfKind, PerfTarget, ProgramLoad, SharedKernel,
+};
 
 use super::Support;
 use crate::create::{since, surely_right};
-use crate::denial::{Needs, cause};
+use crate::denial::{Needs, cause, explain};
 use crate::error::Error;
-use crate::link::PERF_EVENT;
+use crate::link::{PERF_EVENT, ProbeSource};
 use crate::loader::Loader;
 use crate::map::Map;
 use crate::patch::encoded;
@@ -158,6 +160,33 @@ pub(super) fn helper(
             Support::Available
         }
         Err(_) => missing(),
+    }
+}
+
+/// Opens a probe on what cannot be probed, a function or a file that is none: a process that may
+/// not open any is refused before the kernel looks for it. Loads the program for it as well.
+pub(super) fn perf_probe(kernel: &SharedKernel, source: &'static str) -> Result<(), Error> {
+    let found = ProbeSource::find(&**kernel, source)?;
+    load(kernel, None, ProgramType::Kprobe, AttachKind::None)?;
+    let name = match source {
+        "uprobe" => c"/",
+        _ => c"kscope_no_such_function",
+    };
+    let kind = PerfKind::Probe {
+        source: found.number,
+        config: 0,
+        name,
+        offset: 0,
+    };
+    match kernel.perf_event_open(PerfEvent::new(kind, PerfTarget::Cpu(0))) {
+        Err(errno @ (Errno::PERM | Errno::ACCES)) => Err(explain(
+            &**kernel,
+            Needs::Perf,
+            "perf_event_open",
+            errno,
+            source,
+        )),
+        _ => Ok(()),
     }
 }
 

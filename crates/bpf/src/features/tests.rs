@@ -89,6 +89,39 @@ fn cookies_are_known_by_the_complaint_about_the_event() {
 }
 
 #[test]
+fn probes_are_there_for_those_who_may_open_them() {
+    #[track_caller]
+    fn check(source: bool, load: Option<Errno>, open: Errno, have: u64, expected: &str) {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::ReadFile(path) if path.ends_with("type") && source => {
+                Ok(Reply::Bytes(b"8\n".to_vec()))
+            }
+            Call::ReadFile(_) | Call::Identity(_) | Call::OpenDirectory(_) => Err(Errno::NOENT),
+            Call::Bpf(Bpf::ProgramLoad(_)) => load.map_or_else(FakeKernel::object, Err),
+            Call::Bpf(_) => FakeKernel::object(),
+            Call::PerfEventOpen(_) => Err(open),
+            Call::Capabilities => Ok(Reply::Number(have)),
+            Call::Memlock => Ok(Reply::Number(u64::MAX)),
+            Call::RaiseMemlock => Ok(Reply::Done),
+            other => panic!("{other:?}"),
+        });
+        let features = Features::new(Arc::new(fake), None);
+        assert_eq!(features.uprobe().to_string(), expected);
+        let of_kernel = expected.replace("UPROBE", "KPROBE");
+        assert_eq!(features.kprobe().to_string(), of_kernel);
+    }
+    let all = u64::MAX;
+    let no_source = "missing (comes with CONFIG_UPROBE_EVENTS)";
+    check(false, None, Errno::INVAL, all, no_source);
+    check(true, None, Errno::INVAL, all, "available");
+    check(true, None, Errno::NOENT, all, "available");
+    let lacks = "refused: the process lacks CAP_PERFMON";
+    check(true, None, Errno::ACCES, 1 << 39, lacks);
+    let lacks = "refused: the process lacks CAP_BPF and CAP_PERFMON";
+    check(true, Some(Errno::PERM), Errno::ACCES, 0, lacks);
+}
+
+#[test]
 fn answers_read_well() {
     let check = |support: Support, expected: &str| assert_eq!(support.to_string(), expected);
     check(Support::Available, "available");

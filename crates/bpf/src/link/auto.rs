@@ -271,9 +271,11 @@ impl Program {
             Some(raw) => raw,
             None => {
                 let bytes = executable::read(&*self.kernel, &path)?;
-                let found = Executable::parse(&bytes)?.function(function);
+                let file = Executable::parse(&bytes)?;
+                let found = file.function(function);
                 found.ok_or_else(|| {
-                    Error::not_found("function", format!("{}:{function}", path.display()))
+                    let name = format!("{}:{function}", path.display());
+                    Error::not_found_near("function", name, file.near_functions(function))
                 })?
             }
         };
@@ -299,7 +301,8 @@ impl Program {
         offsets.dedup();
         if offsets.is_empty() {
             let name = format!("{}:{pattern}", path.display());
-            return Err(Error::not_found("function matching", name));
+            let near = file.near_functions(pattern);
+            return Err(Error::not_found_near("function matching", name, near));
         }
         let places: Vec<_> = offsets.into_iter().map(UprobePlace::at).collect();
         self.attach_uprobe_multi(&path, &places, on_return, None)

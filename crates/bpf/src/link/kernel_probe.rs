@@ -31,7 +31,7 @@ pub enum KprobeAt {
 
 /// One of perf's sources of probes.
 pub(crate) struct ProbeSource {
-    pub(super) number: u32,
+    pub(crate) number: u32,
     pub(super) return_bit: u64,
 }
 

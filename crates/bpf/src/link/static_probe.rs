@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
+use kscope_btf::nearest;
 use kscope_sys::Kernel;
 
 use super::{Link, Uprobe, UprobePlace};
@@ -60,7 +61,11 @@ impl Object {
         let file = Executable::parse(&bytes)?;
         let places = file.usdt(probe.provider, probe.name);
         if places.is_empty() {
-            return Err(Error::not_found("probe", target));
+            let wanted = format!("{}:{}", probe.provider, probe.name);
+            let known = file.usdt_names();
+            let near = nearest(&wanted, known.iter().map(String::as_str), 3);
+            let name = format!("{}:{wanted}", probe.path.display());
+            return Err(Error::not_found_near("USDT probe", name, near));
         }
         let specs = self.map_named(SPECS);
         // Where the program cannot be told by a cookie which place it runs at, it looks the address up.

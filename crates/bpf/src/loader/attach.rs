@@ -130,7 +130,9 @@ fn of_program<'a>(
     let btf = copied(kernel, fd.as_fd()).and_then(|bytes| Btf::parse(bytes).ok());
     let btf = btf.ok_or_else(untyped)?;
     let id = btf.find(name, Kind::Func).ok_or_else(|| {
-        Error::not_found("function", format!("{name} in program {}", target.name()))
+        let near = btf.near_names(name, Kind::Func, 3);
+        let name = format!("{name} in program {}", target.name());
+        Error::not_found_near("subprogram", name, near)
     })?;
     Ok(AttachPoint {
         btf_id: id.0,

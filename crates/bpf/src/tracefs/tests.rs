@@ -83,7 +83,11 @@ fn what_stands_in_the_way_is_said() {
 
 #[test]
 fn names_cannot_leave_the_directory() {
-    let fake = FakeKernel::new(|call| panic!("{call:?}"));
+    let fake = FakeKernel::new(|call| match call {
+        // For near names.
+        Call::ReadFile(path) if path == Path::new("/t/available_events") => Err(Errno::NOENT),
+        other => panic!("{other:?}"),
+    });
     let tracefs = Tracefs { root: "/t".into() };
     for (category, name) in [
         ("..", "x"),
@@ -119,4 +123,33 @@ fn an_id_is_a_number() {
     };
     assert_eq!(id("12\n"), Ok(12));
     assert!(matches!(id("twelve"), Err(Error::Os { .. })));
+}
+
+#[test]
+fn near_names_are_told() {
+    #[track_caller]
+    fn check(category: &str, name: &str, expected: &str) {
+        let fake = FakeKernel::new(|call| match call {
+            Call::ReadFile(path) if path.ends_with("available_events") => Ok(Reply::Bytes(
+                "sched:sched_switch\nsched:sched_waking\nirq:softirq_entry\nnet:napi_poll\n".into(),
+            )),
+            Call::ReadFile(_) => Err(Errno::NOENT),
+            other => panic!("{other:?}"),
+        });
+        let error = Tracefs { root: "/t".into() }.tracepoint_id(&fake, category, name);
+        let error = error.expect_err("it is not there");
+        assert_eq!(error.to_string(), expected);
+        assert!(error.way_out().expect("one").contains("available_events"));
+    }
+    check(
+        "sched",
+        "sched_swich",
+        "there is no tracepoint sched:sched_swich; did you mean sched:sched_switch?",
+    );
+    check(
+        "network",
+        "napi_poll",
+        "there is no tracepoint network:napi_poll; did you mean net:napi_poll?",
+    );
+    check("x", "y", "there is no tracepoint x:y");
 }

@@ -116,6 +116,7 @@ impl Session {
             Error::Kernel(kscope_bpf::Error::NotFound {
                 what: "map number",
                 name: index.to_string(),
+                near: Vec::new(),
             })
         };
         let plan = self.plan.maps.get(index as usize).ok_or_else(missing)?;

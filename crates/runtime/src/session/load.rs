@@ -167,6 +167,7 @@ fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
             Error::Kernel(kscope_bpf::Error::NotFound {
                 what: "map",
                 name: "events".to_owned(),
+                near: Vec::new(),
             })
         })
     };

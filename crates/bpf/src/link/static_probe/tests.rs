@@ -257,6 +257,18 @@ fn who_lacks_the_privilege_is_told_so() {
         cookie: 0,
     };
     let program = object.program_named("p").expect("loaded");
+    let absent = Usdt {
+        name: "bb",
+        ..probe
+    };
+    let error = object.attach_usdt(program, &absent).expect_err("not there");
+    let expected = "there is no USDT probe /bin/app:a:bb; did you mean a:b?";
+    assert_eq!(error.to_string(), expected);
+    assert!(
+        error
+            .way_out()
+            .is_some_and(|way_out| way_out.contains("readelf -n"))
+    );
     let error = object.attach_usdt(program, &probe).expect_err("refused");
     let cause = Denial::Capability {
         missing: vec!["CAP_BPF", "CAP_PERFMON"],
