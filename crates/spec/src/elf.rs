@@ -71,6 +71,8 @@ pub struct Elf<'a> {
     pub sections: Vec<Section<'a>>,
     /// All symbols in order; the first is none.
     pub symbols: Vec<Symbol<'a>>,
+    /// The sections but the first by name, ascending; those of one name in their order.
+    by_name: Vec<(&'a str, SectionIndex)>,
 }
 
 /// A section.
@@ -218,10 +220,12 @@ impl<'a> Elf<'a> {
             .map(|(index, section)| (SectionIndex(index as u32), section))
     }
 
-    /// Finds a section by name.
+    /// Finds the first section of a name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(SectionIndex, &Section<'a>)> {
-        self.indexed().find(|(_, section)| section.name == name)
+        let at = self.by_name.partition_point(|(known, _)| *known < name);
+        let (_, index) = *self.by_name.get(at).filter(|(known, _)| *known == name)?;
+        Some((index, self.section(index)?))
     }
 
     /// Gives a symbol.

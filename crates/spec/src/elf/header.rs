@@ -107,10 +107,16 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Elf<'_>, ElfError> {
     let headers = headers(file)?;
     let sections = sections(file, &headers)?;
     let symbols = symbols(file, &headers, &sections)?;
+    let named = sections.iter().zip(0..).skip(1);
+    let mut by_name: Vec<(&str, SectionIndex)> = named
+        .map(|(section, index)| (section.name, SectionIndex(index)))
+        .collect();
+    by_name.sort_unstable();
     Ok(Elf {
         order,
         sections,
         symbols,
+        by_name,
     })
 }
 

@@ -29,6 +29,10 @@ pub(super) fn sections(inputs: &[Input<'_>], layout: &mut Layout<'_>) -> Result<
             let Some(place) = layout.place(number, target) else {
                 continue;
             };
+            // Only the first of these sections stays.
+            if place.shared {
+                return Err(refuse("is in a section that holds text or a number alone"));
+            }
             let width = match relocation.kind {
                 R_BPF_64_64 if section.is_code() => 2 * SLOT,
                 R_BPF_64_32 if section.is_code() => SLOT,

@@ -487,6 +487,15 @@ fn what_is_refused() {
         }],
         "a.o: relocation against 'f' at byte 16 of section 'tc' is on no instruction or data of the section",
     );
+    // What is dropped with a section is not dropped silently.
+    let relocated = |o: &mut Object| {
+        let f = o.undefined("f", Binding::Global);
+        o.relocate_data("license", 0, f);
+    };
+    refused(
+        &[&|_: &mut Object| {}, &relocated],
+        "b.o: relocation against 'f' at byte 0 of section 'license' is in a section that holds text or a number alone",
+    );
     refused(
         &[&callee(Binding::Global, 1), &caller],
         "'f' is declared differently in b.o than in a.o: 1 parameters, not 0",
