@@ -12,15 +12,12 @@ use rustix::thread::{
 
 use crate::program::{Folder, kscope};
 
-/// Gives the test its [`Program`], or skips the test for want of it or of root.
+/// Gives the test its [`Program`], or skips the test for want of root.
 #[macro_export]
 macro_rules! program_or_skip {
     ($name:expr) => {{
         let _ = $crate::kernel_or_skip!();
-        match $crate::caller::Program::find($name) {
-            Some(program) => program,
-            None => $crate::skip!("kscope", "there is no kscope program"),
-        }
+        $crate::caller::Program::copied($name)
     }};
 }
 
@@ -91,21 +88,21 @@ pub struct Program {
 }
 
 impl Program {
-    /// Copies kscope into a folder of this name; none where there is no kscope.
+    /// Copies kscope into a folder of this name.
     ///
     /// # Panics
     ///
     /// If it cannot be copied.
     #[must_use]
-    pub fn find(name: &str) -> Option<Program> {
-        let program = kscope()?;
+    pub fn copied(name: &str) -> Program {
+        let program = kscope();
         let folder = Folder::new(name);
         let open = std::fs::Permissions::from_mode(0o755);
         std::fs::set_permissions(folder.path(), open.clone()).expect("ours");
         let copy = folder.path().join("kscope");
         std::fs::copy(program, &copy).expect("a copy");
         std::fs::set_permissions(&copy, open).expect("ours");
-        Some(Program { folder })
+        Program { folder }
     }
 
     /// Gives the path of the copy.

@@ -3,8 +3,11 @@
 use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
+
+use crate::workspace::built;
 
 /// What `kscope` prints when all probes are attached and the environment asks for it.
 const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
@@ -12,27 +15,23 @@ const ATTACHED: &str = "__BPFTRACE_NOTIFY_PROBES_ATTACHED";
 /// How long anything may take; guests are emulated.
 pub const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo built beside this test, or
-/// the released one.
+/// Gives the kscope program: `KSCOPE_BIN`, or the one that cargo builds beside this test, anew where
+/// a source changed.
 ///
 /// # Panics
 ///
-/// If `KSCOPE_BIN` names no file.
+/// If `KSCOPE_BIN` names no file, or kscope does not build.
 #[must_use]
-pub fn kscope() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("KSCOPE_BIN") {
-        assert!(
-            Path::new(&path).is_file(),
-            "KSCOPE_BIN is {}",
-            path.to_string_lossy()
-        );
-        return Some(path.into());
+pub fn kscope() -> PathBuf {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    match std::env::var_os("KSCOPE_BIN") {
+        Some(path) => {
+            let shown = path.to_string_lossy();
+            assert!(Path::new(&path).is_file(), "KSCOPE_BIN is {shown}");
+            path.into()
+        }
+        None => BUILT.get_or_init(|| built("kscope")).clone(),
     }
-    let test = std::env::current_exe().ok()?;
-    let profile = test.parent()?.parent()?;
-    let beside = profile.join("kscope");
-    let released = profile.parent()?.join("release/kscope");
-    [beside, released].into_iter().find(|path| path.is_file())
 }
 
 /// A running kscope whose probes are attached.
@@ -258,14 +257,11 @@ pub fn c_program(name: &str, folder: &Folder) -> Option<PathBuf> {
     Some(program)
 }
 
-/// Gives kscope, or skips the test for want of it or of root.
+/// Gives kscope, or skips the test for want of root.
 #[macro_export]
 macro_rules! kscope_or_skip {
     () => {{
         let _ = $crate::kernel_or_skip!();
-        match $crate::program::kscope() {
-            Some(program) => program,
-            None => $crate::skip!("kscope", "there is no kscope program"),
-        }
+        $crate::program::kscope()
     }};
 }

@@ -13,7 +13,7 @@ use serde_json::Value;
 /// Runs the program to its end, and gives the objects it printed.
 #[track_caller]
 fn objects(words: &[&str]) -> Vec<Value> {
-    let program = kscope().expect("it was found before");
+    let program = kscope();
     let output = Command::new(program).args(words).output().expect("it runs");
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{words:?}: {errors}");
@@ -23,7 +23,7 @@ fn objects(words: &[&str]) -> Vec<Value> {
 }
 
 fn text(words: &[&str]) -> String {
-    let program = kscope().expect("it was found before");
+    let program = kscope();
     let output = Command::new(program).args(words).output().expect("it runs");
     assert!(output.status.success(), "{words:?}");
     String::from_utf8_lossy(&output.stdout).into_owned()
@@ -44,9 +44,6 @@ fn assembly() -> Assembly {
 #[test]
 fn what_is_loaded_is_listed_shown_and_dumped() {
     let kernel = kernel_or_skip!();
-    if kscope().is_none() {
-        skip!("kscope", "the program is not built");
-    }
     let object = assembly().load_all(&kernel);
     let program = object.program_named("shown_program").expect("loaded");
     let info = program.info().expect("it is there");
@@ -125,9 +122,7 @@ fn top_counts_what_the_kernel_counts() {
     /// Runs while it watches.
     const RUNS: u32 = 3000;
     let kernel = kernel_or_skip!();
-    let Some(command) = kscope() else {
-        skip!("kscope", "the program is not built");
-    };
+    let command = kscope();
     let object = assembly().load_all(&kernel);
     let program = object.program_named("shown_program").expect("loaded");
     // Statistics stay on between the kernel's figures before and after.
@@ -189,9 +184,7 @@ fn top_counts_what_the_kernel_counts() {
 #[test]
 fn nobody_is_shown_what_is_not_there() {
     let _ = kernel_or_skip!();
-    let Some(command) = kscope() else {
-        skip!("kscope", "the program is not built");
-    };
+    let command = kscope();
     for (words, said) in [
         (["bpf", "prog", "show", "4000000000"], "there is no program"),
         (["bpf", "map", "dump", "no such map"], "there is no map"),

@@ -1,10 +1,10 @@
 //! Skeletons on a kernel, and the example programs.
 
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
-use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
 
 use kscope_bpf::{TestInput, UpdateMode};
+use kscope_tests::workspace::built;
 use kscope_tests::{kernel_or_skip, objects, skip};
 
 #[path = "../skeletons/bindgen.rs"]
@@ -95,31 +95,9 @@ fn a_skeleton_loads_with_types() {
     assert!(links.match_.is_some() && links.left_out.is_none());
 }
 
-/// Builds an example as cargo does for a user, beside these tests, and starts it.
+/// Builds an example, and starts it.
 fn start(package: &str, arguments: &[&str]) -> Child {
-    let test = std::env::current_exe().expect("this test");
-    let target = test.ancestors().nth(3).expect("target/debug/deps/test");
-    let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let built = Command::new(cargo)
-        .args([
-            "build",
-            "--quiet",
-            "--offline",
-            "-p",
-            package,
-            // With the features that the libraries were built with for these tests: they are not
-            // built again.
-            "-p",
-            "kscope-tests",
-            "--target-dir",
-        ])
-        .arg(target)
-        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
-        .status()
-        .expect("cargo");
-    assert!(built.success(), "{package}: {built}");
-    let program: PathBuf = target.join("debug").join(package);
-    Command::new(program)
+    Command::new(built(package))
         .args(arguments)
         .stdout(Stdio::piped())
         .spawn()

@@ -173,9 +173,7 @@ fn objects_are_linked_as_libbpf_links_them() {
     if let Err(reason) = bpftool(&["version"], &[]) {
         skip!("bpftool", "{reason}");
     }
-    let Some(program) = kscope() else {
-        skip!("kscope", "the kscope program has not been built");
-    };
+    let program = kscope();
     let folder = Folder::new("link");
     let mut compared = 0;
     for group in &GROUPS {
@@ -261,9 +259,7 @@ fn one_object_linked_is_that_object() {
 
 #[test]
 fn errors_name_file_symbol_and_section() {
-    let Some(program) = kscope() else {
-        skip!("kscope", "the kscope program has not been built");
-    };
+    let program = kscope();
     let folder = Folder::new("link-errors");
     let check = |files: &[(&str, &[u8])], expected: &str| {
         let paths = files.iter().map(|(name, bytes)| file(&folder, name, bytes));

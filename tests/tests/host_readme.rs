@@ -142,12 +142,7 @@ fn check(program: &Path, shown: &Shown) -> bool {
 
 #[test]
 fn commands_of_the_readme_work() {
-    let Some(program) = kscope() else {
-        skip!(
-            "kscope",
-            "kscope is not built: `cargo build -p kscope`, or set KSCOPE_BIN"
-        );
-    };
+    let program = kscope();
     let shown = shown(README);
     let ours = shown.iter().filter(|shown| shown.words[0] == "kscope");
     let checked = ours.filter(|shown| check(&program, shown)).count();

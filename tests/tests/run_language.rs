@@ -118,9 +118,7 @@ macro_rules! language {
         #[test]
         fn $name() {
             let _kernel = kernel_or_skip!();
-            let Some(program) = kscope() else {
-                skip!("kscope", "kscope is not built")
-            };
+            let program = kscope();
             let text = include_str!(concat!("../scripts/language/", stringify!($name), ".txt"));
             let told = check(&program, text);
             assert_eq!(told.lines().filter(|line| line.contains("ERROR")).count(), 0, "{told}");
@@ -160,9 +158,7 @@ fn has_lookup_percpu(kernel: SharedKernel) -> bool {
 #[test]
 fn merged() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     if !has_lookup_percpu(kernel) {
         let script = "begin { @a = count(); if (@a > 0) { exit(); } }";
         let ran = run(&program, &["run", "-e", script]);
@@ -178,9 +174,7 @@ fn merged() {
 #[test]
 fn differences() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     let text = include_str!("../scripts/language/differences.txt");
     let mut cases: Vec<&str> = text.split("# case: ").collect();
     if !has_lookup_percpu(kernel) {
@@ -193,9 +187,7 @@ fn differences() {
 /// Runs a file whose lines are probes of one script that is refused; each expects the place and
 /// the message of the first finding in its line.
 fn refused(text: &str) {
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     let cases = cases(text);
     let script: Vec<&str> = cases.iter().map(|case| case.line).collect();
     let ran = run(&program, &["run", "-e", &script.join("\n")]);
@@ -233,9 +225,7 @@ fn mistakes_of_syntax() {
 /// Runs the program with arguments and compares its whole output; the number of probes goes to
 /// standard error and is left out.
 fn check_run(arguments: &[&str], code: i32, out: &str, err: &str) {
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     let ran = run(&program, arguments);
     let told: Vec<&str> = ran
         .err
@@ -349,9 +339,7 @@ fn a_run_ends() {
 #[test]
 fn exit_needs_no_room_in_the_buffer() {
     let _kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     for buffer in ["ring", "perf"] {
         let config = format!(
             "config = {{ perf_rb_pages = 1; event_buffer = {buffer}; print_maps_on_exit = false }}"
@@ -528,9 +516,7 @@ const BUSY: &str = "for cpu in 0 1; do taskset -c $cpu dd if=/dev/zero of=/dev/n
 #[test]
 fn steps_on_two_cpus_are_all_counted() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         skip!("CPUs", "needs two CPUs");
     }

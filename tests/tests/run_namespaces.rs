@@ -7,16 +7,14 @@ use std::time::Duration;
 
 use kscope_tests::caller::Left;
 use kscope_tests::program::kscope;
-use kscope_tests::{kernel_or_skip, skip};
+use kscope_tests::kernel_or_skip;
 
 /// Runs a shell script as the first process of a new pid namespace, kscope being `$KSCOPE`, and
 /// gives what it left; or skips the test.
 macro_rules! in_own_namespace {
     ($script:expr) => {{
         let _ = kernel_or_skip!();
-        let Some(program) = kscope() else {
-            skip!("kscope", "there is no kscope program");
-        };
+        let program = kscope();
         let unshare = ["unshare", "-p", "-f", "--mount-proc", "sh", "-c"];
         let mut command = Command::new("timeout");
         command

@@ -31,7 +31,7 @@ const CALL: (u32, &str) = (141, "__arm64_sys_getpriority");
 
 /// Traces a thread of many names; each must be seen, with its ids, `CALLS` times if `counted`.
 fn check(probe: &str, condition: &str, counted: bool) {
-    let program = kscope().expect("the program was there");
+    let program = kscope();
     let (tell, told) = channel();
     let (go, wait) = channel();
     let worker = thread::spawn(move || {
@@ -88,9 +88,6 @@ fn check(probe: &str, condition: &str, counted: bool) {
 #[test]
 fn in_tracepoints() {
     let _kernel = kernel_or_skip!();
-    if kscope().is_none() {
-        skip!("kscope", "there is no kscope program");
-    }
     let call = CALL.0;
     check(
         "tracepoint:raw_syscalls:sys_enter",
@@ -107,18 +104,12 @@ fn in_tracepoints() {
 #[test]
 fn in_samples() {
     let _kernel = kernel_or_skip!();
-    if kscope().is_none() {
-        skip!("kscope", "there is no kscope program");
-    }
     check("profile:hz:999", "", false);
 }
 
 #[test]
 fn in_kprobes() {
     let kernel = kernel_or_skip!();
-    if kscope().is_none() {
-        skip!("kscope", "there is no kscope program");
-    }
     if !Features::new(kernel, kernel_types())
         .kprobe()
         .is_available()

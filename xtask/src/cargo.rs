@@ -101,6 +101,23 @@ pub(crate) fn kscope(profile: Profile) -> Result<PathBuf, String> {
     }
 }
 
+/// The programs of examples/ that tests run.
+const EXAMPLES: [&str; 2] = ["execsnoop-skeleton", "script-in-process"];
+
+/// Builds the programs of examples/ beside the tests, with the features that those have.
+pub(crate) fn examples() -> Result<(), String> {
+    let mut command = cargo(&["build", "-q"]);
+    for package in EXAMPLES.iter().chain(&["kscope-tests"]) {
+        command.args(["-p", package]);
+    }
+    let status = command.status();
+    let status = status.map_err(|error| format!("cargo: {error}"))?;
+    match status.success() {
+        true => Ok(()),
+        false => Err("the programs of examples/ do not build".to_string()),
+    }
+}
+
 fn make_static(command: &mut Command) -> Result<String, String> {
     let triple = host_triple()?;
     let variable = format!(

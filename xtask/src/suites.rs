@@ -174,6 +174,11 @@ impl Session {
             // The tests say what they lack.
             Err(why) => println!("bpftrace's scripts: {why}"),
         }
+        // The tests of the examples build them as users do, and find them built: one that had to wait
+        // for the compiler would be stopped.
+        if let Err(why) = cargo::examples() {
+            println!("examples: {why}");
+        }
         let rules = Rules {
             jobs: 1,
             limit: self.test_limit(),
