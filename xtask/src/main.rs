@@ -6,6 +6,7 @@ mod cargo;
 mod check;
 mod chroot;
 mod deadline;
+mod features;
 mod kernels;
 mod outcome;
 mod portability;

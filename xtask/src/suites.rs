@@ -9,7 +9,7 @@ use crate::arguments::Arguments;
 use crate::cargo::{self, Profile, TestExecutable};
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case, Rules};
-use crate::{check, deadline, kernels, portability, setup, vm};
+use crate::{check, deadline, features, kernels, portability, setup, vm};
 
 /// Starts of the names of the files in tests/tests that need a kernel and root.
 const ON_KERNEL: [&str; 4] = ["bpf_", "run_", "host_", "guest_"];
@@ -28,8 +28,8 @@ const SUITES: [(&str, u64); 7] = [
     ("guests", 480),
 ];
 
-/// The suite that only `--ignored`, or its name, has run, with its budget.
-const LONG: (&str, u64) = ("portability", 400);
+/// The suites that only `--ignored`, or their names, have run, with their budgets.
+const LONG: [(&str, u64); 2] = [("features", 120), ("portability", 400)];
 
 /// A suite is stopped when it takes this many times its budget.
 const PATIENCE: u32 = 2;
@@ -64,7 +64,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     let only = arguments.values("--only")?;
     arguments.finish()?;
     let mut names = SUITES.map(|(suite, _)| suite).to_vec();
-    names.push(LONG.0);
+    names.extend(LONG.map(|(suite, _)| suite));
     if let Some(name) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("no suite {name}; there are {}", names.join(", ")));
     }
@@ -94,9 +94,10 @@ impl Session {
 
     fn run(mut self) -> bool {
         let whole = Instant::now();
-        for (name, seconds) in SUITES.into_iter().chain([LONG]) {
+        for (name, seconds) in SUITES.into_iter().chain(LONG) {
             let named = self.only.iter().any(|wanted| wanted == name);
-            let usual = self.only.is_empty() && (self.ignored || name != LONG.0);
+            let usual = self.only.is_empty()
+                && (self.ignored || LONG.iter().all(|(long, _)| *long != name));
             if !named && !usual {
                 continue;
             }
@@ -117,6 +118,7 @@ impl Session {
                 "clippy" => vec![clippy(limit)],
                 "docs" => docs(limit),
                 "pure" => self.pure(started + limit),
+                "features" => features::outcomes(limit),
                 "portability" => portability::outcomes(limit.max(LONG_TEST_LIMIT * 2)),
                 "release" => vec![self.release()],
                 "host" => self.host(started + limit),

@@ -146,6 +146,14 @@ impl Error {
         }
     }
 
+    /// Says what was left out of this build of the crate, and which Cargo feature brings it.
+    #[cfg(not(feature = "uprobe"))]
+    pub(crate) fn left_out(family: &str, feature: &str) -> Error {
+        Error::invalid(format!(
+            "{family} were left out of this program (feature {feature} of kscope-bpf brings them)"
+        ))
+    }
+
     /// Says what can be done about it, where that is known and the message does not say it.
     pub fn way_out(&self) -> Option<&'static str> {
         match self {

@@ -25,9 +25,13 @@
 //!
 //! # Features
 //!
-//! None is on unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`,
-//! `check`, `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse`
-//! (functions of [`btf`]) and `tokio`. docs/LIBRARY.md says what each brings.
+//! On unless `default-features = false`: `bulk` (many entries of a map at once), `gzip`
+//! (`/proc/config.gz`), `manage` (links found again, described, updated), `network` (links on
+//! interfaces, sockets, cgroups and the like), `uprobe` (uprobes and USDT probes).
+//!
+//! Off unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`, `check`,
+//! `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse` (functions of
+//! [`btf`]) and `tokio`. docs/LIBRARY.md says what each brings.
 
 #[cfg(feature = "tokio")]
 mod asynchronous;
@@ -35,6 +39,7 @@ mod create;
 mod denial;
 mod error;
 mod event;
+#[cfg(feature = "uprobe")]
 mod executable;
 mod features;
 #[cfg(feature = "inspect")]
@@ -51,11 +56,13 @@ mod perf_buffer;
 pub mod plain;
 mod program;
 mod ring;
+#[cfg(feature = "bulk")]
 mod snapshot;
 mod stats;
 mod token;
 mod tracefs;
 pub mod typed;
+#[cfg(feature = "uprobe")]
 mod usdt;
 mod user_ring;
 mod waker;
@@ -69,21 +76,27 @@ pub use asynchronous::{AsyncEvents, AsyncReader, Closer};
 pub use denial::Denial;
 pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
+#[cfg(feature = "uprobe")]
 pub use executable::{Executable, Function, UsdtPlace};
 pub use features::{Features, Support};
 pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
+pub use link::{AttachOutcome, Attachment, IterReader, KprobeAt, Link};
+#[cfg(feature = "network")]
 pub use link::{
-    AttachOutcome, Attachment, CgroupMode, Direction, Interface, IterReader, KprobeAt, Link,
-    LinkDetails, LinkKind, NetfilterHook, NetkitSide, PerfDetails, Route, TcFilter, Uprobe,
-    UprobePlace, Usdt, XdpMode,
+    CgroupMode, Direction, Interface, NetfilterHook, NetkitSide, Route, TcFilter, XdpMode,
 };
+#[cfg(feature = "manage")]
+pub use link::{LinkDetails, LinkKind, PerfDetails};
+#[cfg(feature = "uprobe")]
+pub use link::{Uprobe, UprobePlace, Usdt};
 pub use loader::{Global, GlobalValue, Loader, Object, build_option};
 pub use log::VerifierLog;
 pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
 pub use perf_buffer::PerfBuffer;
 pub use program::{Program, ProgramError, ProgramStats, TestInput, TestOutput};
 pub use ring::RingBuffer;
+#[cfg(feature = "bulk")]
 pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
 pub use token::Token;

@@ -6,45 +6,65 @@
 //! stays if the process is killed; the methods that attach so say it.
 
 mod auto;
+#[cfg(feature = "network")]
 mod cgroup;
 mod extension;
 mod iter;
 mod kernel_probe;
 mod legacy;
+#[cfg(feature = "manage")]
 mod manage;
+#[cfg(feature = "network")]
 mod netfilter;
+#[cfg(feature = "network")]
 mod netlink;
+#[cfg(feature = "network")]
 mod network;
 mod perf;
+mod pin;
 mod raw;
+#[cfg(feature = "network")]
 mod route;
+#[cfg(feature = "network")]
 mod socket;
+#[cfg(feature = "uprobe")]
 mod static_probe;
 mod struct_ops;
+#[cfg(feature = "network")]
 mod tc;
 mod tracepoint;
+#[cfg(feature = "uprobe")]
 mod user_probe;
+#[cfg(feature = "uprobe")]
+mod user_section;
 
 use std::fmt;
-use std::os::fd::{BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use kscope_sys::SharedKernel;
+use kscope_sys::{Errno, SharedKernel};
 
 pub use auto::{AttachOutcome, Attachment};
+#[cfg(feature = "network")]
 pub use cgroup::CgroupMode;
 pub use iter::IterReader;
 pub use kernel_probe::KprobeAt;
 pub(crate) use kernel_probe::ProbeSource;
-use kernel_probe::matches;
 use legacy::Undo;
+#[cfg(feature = "manage")]
 pub use manage::{LinkDetails, LinkKind, PerfDetails};
-pub(crate) use manage::{open_pin, pin};
+#[cfg(feature = "network")]
 pub use netfilter::NetfilterHook;
+#[cfg(feature = "network")]
 pub use network::{Interface, NetkitSide, XdpMode};
 pub(crate) use perf::PERF_EVENT;
+pub(crate) use pin::{open_pin, pin};
+#[cfg(feature = "network")]
 pub use route::Route;
+#[cfg(feature = "uprobe")]
 pub use static_probe::Usdt;
+#[cfg(feature = "network")]
 pub use tc::{Direction, TcFilter};
+#[cfg(feature = "uprobe")]
 pub use user_probe::{Uprobe, UprobePlace};
 
 use crate::error::Error;
@@ -95,6 +115,7 @@ impl Link {
     }
 
     /// Makes one of links that belong together.
+    #[cfg(feature = "uprobe")]
     fn joined(kernel: &SharedKernel, links: Vec<Link>, target: String) -> Link {
         let (mut all, mut events) = (Vec::new(), Vec::new());
         for mut link in links {
@@ -124,7 +145,6 @@ impl Link {
     ///
     /// [`Error::Invalid`] where the kernel holds it by something else.
     pub fn bpf_link(&self) -> Result<BorrowedFd<'_>, Error> {
-        use std::os::fd::AsFd;
         match &self.hold {
             Hold::Links(fds) if fds.len() == 1 => Ok(fds[0].as_fd()),
             Hold::Links(fds) => Err(Error::invalid(format!(
@@ -142,6 +162,39 @@ impl Link {
             ))),
             Hold::Detached => Err(Error::invalid(format!("{} is detached", self.target))),
         }
+    }
+
+    /// Detaches now, and says whether that went well; a pinned link stays, without its target.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Unsupported`] for kinds of links that the kernel detaches only when nobody holds
+    /// them; the link is closed nevertheless.
+    pub fn detach(mut self) -> Result<(), Error> {
+        match std::mem::replace(&mut self.hold, Hold::Detached) {
+            Hold::Undo(undo) => undo.run(&self.kernel),
+            Hold::Links(fds) => {
+                for fd in fds {
+                    match self.kernel.link_detach(fd.as_fd()) {
+                        Ok(()) => {}
+                        // Closing it, which follows, does the same unless it is pinned.
+                        Err(Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
+                        Err(errno) => {
+                            return Err(Error::os("BPF_LINK_DETACH", errno, &self.target));
+                        }
+                    }
+                }
+                Ok(())
+            }
+            Hold::Events(_) | Hold::Detached => Ok(()),
+        }
+    }
+
+    /// Leaves the program attached when this value is gone: what is held by descriptors stays
+    /// until the process ends, all else for good.
+    pub fn leave(mut self) {
+        let hold = std::mem::replace(&mut self.hold, Hold::Detached);
+        std::mem::forget(hold);
     }
 }
 

@@ -12,7 +12,6 @@ mod program;
 mod refusal;
 mod struct_ops;
 
-use std::collections::HashMap;
 use std::fmt;
 use std::path::PathBuf;
 
@@ -292,9 +291,8 @@ impl<'a> Loader<'a> {
         externs.write_config(&mut contents);
         let own = LoadedBtf::load(&*self.kernel, spec, local);
         let mut maps = Vec::with_capacity(spec.maps.len());
-        for (index, map) in (0..).zip(&spec.maps) {
-            let initial = contents.get(&index).map(Vec::as_slice);
-            let made = self.make(map, initial, own.fd(), &types);
+        for (map, initial) in spec.maps.iter().zip(&contents) {
+            let made = self.make(map, initial.as_deref(), own.fd(), &types);
             if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
                 return Err(error.clone());
             }
@@ -336,7 +334,7 @@ impl<'a> Loader<'a> {
             variables: spec.variables.clone(),
             types_refused: malformed.or_else(|| own.refused().cloned()),
             unfilled,
-            tables: HashMap::new(),
+            tables: Vec::new(),
         };
         object.fill_tables(spec, local, &types);
         Ok(object)

@@ -1,5 +1,7 @@
 //! A map: keys and values as bytes.
 
+#[cfg(feature = "bulk")]
+mod bulk;
 mod entries;
 mod handle;
 mod manage;
@@ -276,28 +278,6 @@ impl Map {
             Err(Errno::NOENT) => Ok(None),
             Err(errno) => Err(self.failed("BPF_MAP_GET_NEXT_KEY", errno)),
         }
-    }
-
-    /// Empties the map: hash kinds lose their entries, arrays are set to zero.
-    ///
-    /// # Errors
-    ///
-    /// What the kernel says.
-    pub fn clear(&self) -> Result<(), Error> {
-        if matches!(self.kind, MapKind::Array | MapKind::PerCpuArray) {
-            let zero = vec![0; self.transfer_size()];
-            for index in 0..self.max_entries() {
-                self.update(&index.to_ne_bytes(), &zero, UpdateMode::Any)?;
-            }
-            return Ok(());
-        }
-        if self.is_hash() {
-            return self.take_all().map(drop);
-        }
-        for entry in self.snapshot()?.entries() {
-            self.delete(entry.key)?;
-        }
-        Ok(())
     }
 }
 

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use kscope_spec::{AttachKind, LineInfo, ProgramId, ProgramType};
+use kscope_spec::{AttachKind, AttachType, LineInfo, ProgramId, ProgramType};
 use kscope_sys::{Errno, ProgramInfo, SharedKernel, TestRun};
 
 use crate::denial::{Needs, explain};
@@ -208,6 +208,22 @@ impl Program {
         let info = self.kernel.program_info(self.fd.as_fd());
         info.map(ProgramStats::from)
             .map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, &self.name))
+    }
+
+    pub(crate) fn must_be(&self, kind: ProgramType, place: &str) -> Result<(), Error> {
+        if self.kind == kind {
+            Ok(())
+        } else {
+            Err(self.wrong_kind(place))
+        }
+    }
+
+    /// Gives the attach type that was given at load, if there was one.
+    pub(crate) fn expected(&self) -> Option<AttachType> {
+        match &*self.attach {
+            AttachKind::Expected(attach_type) => Some(*attach_type),
+            _ => None,
+        }
     }
 }
 

@@ -172,6 +172,15 @@ impl Maps {
         self.list.get_mut(id.0 as usize)
     }
 
+    /// Gives the maps whose descriptions are in a section, by their offsets, ascending.
+    fn places(&self, section: SectionIndex) -> Vec<(u64, MapId)> {
+        let described = self.described.iter();
+        let inside = described.filter(|((of, _), _)| *of == section);
+        let mut places: Vec<_> = inside.map(|&((_, offset), id)| (offset, id)).collect();
+        table::sort(&mut places, |place| *place);
+        places
+    }
+
     /// Refuses a map, unless it is refused already.
     fn refuse(&mut self, id: MapId, why: &Why) {
         if let Some(map) = self.get_mut(id) {

@@ -1,7 +1,8 @@
 //! Tables by small numbers and lists in order, made of code that is compiled once.
 //!
 //! A hash table or a sort for each type of key and value would be most of what this crate compiles
-//! to: all tables share one from numbers to places in a list, all sorts one of pairs of numbers.
+//! to: all tables share one from numbers, or one from names, to places in a list, all sorts one of pairs of
+//! numbers.
 
 use std::collections::HashMap;
 
@@ -138,6 +139,55 @@ impl<K: Key, V> FromIterator<(K, V)> for Table<K, V> {
     }
 }
 
+/// A table by names, which keeps the order in which they came.
+pub(crate) struct Names<'a, V> {
+    places: HashMap<&'a str, usize>,
+    values: Vec<V>,
+}
+
+impl<V> Default for Names<'_, V> {
+    fn default() -> Self {
+        Names {
+            places: HashMap::new(),
+            values: Vec::new(),
+        }
+    }
+}
+
+impl<'a, V> Names<'a, V> {
+    pub(crate) fn get(&self, name: &str) -> Option<&V> {
+        self.values.get(find_name(&self.places, name)?)
+    }
+
+    pub(crate) fn get_mut(&mut self, name: &str) -> Option<&mut V> {
+        self.values.get_mut(find_name(&self.places, name)?)
+    }
+
+    /// Gives the value of a name, which is made if there is none; none is never given.
+    pub(crate) fn get_or(&mut self, name: &'a str, make: impl FnOnce() -> V) -> Option<&mut V> {
+        let next = self.values.len();
+        let place = place_name(&mut self.places, name, next);
+        if place == next {
+            self.values.push(make());
+        }
+        self.values.get_mut(place)
+    }
+
+    pub(crate) fn values_mut(&mut self) -> core::slice::IterMut<'_, V> {
+        self.values.iter_mut()
+    }
+}
+
+#[inline(never)]
+fn find_name(places: &HashMap<&str, usize>, name: &str) -> Option<usize> {
+    places.get(name).copied()
+}
+
+#[inline(never)]
+fn place_name<'a>(places: &mut HashMap<&'a str, usize>, name: &'a str, next: usize) -> usize {
+    *places.entry(name).or_insert(next)
+}
+
 #[inline(never)]
 fn find(places: &Places, code: Code) -> Option<usize> {
     places.get(&code).copied()
@@ -202,6 +252,17 @@ mod tests {
         assert!(table.contains_key(&(SectionIndex(2), 2)));
         let table: Table<u32, u8> = [(1, 1), (2, 2), (1, 3)].into_iter().collect();
         assert_eq!(table.iter().copied().collect::<Vec<_>>(), [(1, 3), (2, 2)]);
+    }
+
+    #[test]
+    fn names_keep_what_they_are_given_first() {
+        let mut names = Names::default();
+        for (name, value) in [("b", 1), ("a", 2), ("b", 3)] {
+            names.get_or(name, || value);
+        }
+        assert_eq!((names.get("a"), names.get("b")), (Some(&2), Some(&1)));
+        assert_eq!(names.get_mut("c"), None);
+        assert_eq!(names.values_mut().collect::<Vec<_>>(), [&1, &2]);
     }
 
     #[test]

@@ -2,9 +2,8 @@
 
 use kscope_spec::{MapId, ProgramType, section};
 
-use super::{KprobeAt, Link, Uprobe, UprobePlace, Usdt, matches};
+use super::{KprobeAt, Link};
 use crate::error::Error;
-use crate::executable::{self, Executable};
 use crate::loader::Object;
 use crate::map::Map;
 use crate::program::Program;
@@ -110,19 +109,7 @@ impl Object {
             }
         }
         let linked = match kind {
-            "usdt+" | "usdt.s+" => {
-                usdt_target(program, target).and_then(|(path, provider, probe)| {
-                    let path = executable::find(&*program.kernel, path)?;
-                    let usdt = Usdt {
-                        path: &path,
-                        provider,
-                        name: probe,
-                        pid: None,
-                        cookie: 0,
-                    };
-                    self.attach_usdt(program, &usdt)
-                })
-            }
+            "usdt+" | "usdt.s+" => self.attach_marked_place(program, target),
             _ => match program.attach_by_section(kind, target) {
                 Some(linked) => linked,
                 None => return elsewhere(kind),
@@ -204,6 +191,24 @@ fn elsewhere(kind: &str) -> AttachOutcome {
     }
 }
 
+#[cfg(not(feature = "uprobe"))]
+impl Object {
+    fn attach_marked_place(&self, _: &Program, _: &str) -> Result<Link, Error> {
+        Err(Error::left_out("USDT probes", "uprobe"))
+    }
+}
+
+#[cfg(not(feature = "uprobe"))]
+impl Program {
+    fn attach_user_function(&self, _: &str, _: bool) -> Result<Link, Error> {
+        Err(Error::left_out("uprobes", "uprobe"))
+    }
+
+    fn attach_user_functions(&self, target: &str, on_return: bool) -> Result<Link, Error> {
+        self.attach_user_function(target, on_return)
+    }
+}
+
 impl Program {
     /// Attaches to what the section names; none where it cannot name it.
     fn attach_by_section(&self, kind: &str, target: &str) -> Option<Result<Link, Error>> {
@@ -239,7 +244,7 @@ impl Program {
         })
     }
 
-    fn bad_target(&self, wanted: &str) -> Error {
+    pub(super) fn bad_target(&self, wanted: &str) -> Error {
         Error::invalid(format!(
             "section {} of program {} is not {wanted}",
             self.section, self.name
@@ -256,75 +261,12 @@ impl Program {
         let name = name.to_owned();
         Ok(KprobeAt::Function { name, offset })
     }
-
-    /// Attaches a uprobe to `path:function+offset` or `path:offset`.
-    fn attach_user_function(&self, target: &str, on_return: bool) -> Result<Link, Error> {
-        let bad = || self.bad_target("uprobe/path:function+offset");
-        let (path, place) = target.rsplit_once(':').ok_or_else(bad)?;
-        let path = executable::find(&*self.kernel, path)?;
-        let (function, offset) = match place.split_once('+') {
-            None => (place, Some(0)),
-            Some((function, offset)) => (function, number(offset)),
-        };
-        let offset = offset.ok_or_else(bad)?;
-        let start = match number(function) {
-            Some(raw) => raw,
-            None => {
-                let bytes = executable::read(&*self.kernel, &path)?;
-                let file = Executable::parse(&bytes)?;
-                let found = file.function(function);
-                found.ok_or_else(|| {
-                    let name = format!("{}:{function}", path.display());
-                    Error::not_found_near("function", name, file.near_functions(function))
-                })?
-            }
-        };
-        self.attach_uprobe(&Uprobe {
-            on_return,
-            ..Uprobe::new(&path, start.wrapping_add(offset))
-        })
-    }
-
-    /// Attaches many uprobes to `path:pattern`.
-    fn attach_user_functions(&self, target: &str, on_return: bool) -> Result<Link, Error> {
-        let split = target.rsplit_once(':');
-        let (path, pattern) = split.ok_or_else(|| self.bad_target("uprobe.multi/path:pattern"))?;
-        let path = executable::find(&*self.kernel, path)?;
-        let bytes = executable::read(&*self.kernel, &path)?;
-        let file = Executable::parse(&bytes)?;
-        let mut offsets: Vec<u64> = file
-            .functions()
-            .filter(|function| matches(pattern.as_bytes(), function.name))
-            .map(|function| function.offset)
-            .collect();
-        offsets.sort_unstable();
-        offsets.dedup();
-        if offsets.is_empty() {
-            let name = format!("{}:{pattern}", path.display());
-            let near = file.near_functions(pattern);
-            return Err(Error::not_found_near("function matching", name, near));
-        }
-        let places: Vec<_> = offsets.into_iter().map(UprobePlace::at).collect();
-        self.attach_uprobe_multi(&path, &places, on_return, None)
-    }
 }
 
 /// Reads a number, decimal or hexadecimal with `0x`.
-fn number(text: &str) -> Option<u64> {
+pub(super) fn number(text: &str) -> Option<u64> {
     match text.strip_prefix("0x") {
         Some(hex) => u64::from_str_radix(hex, 16).ok(),
         None => text.parse().ok(),
     }
-}
-
-/// Splits `path:provider:name`.
-fn usdt_target<'t>(
-    program: &Program,
-    target: &'t str,
-) -> Result<(&'t str, &'t str, &'t str), Error> {
-    let split = target.rsplit_once(':').and_then(|(rest, name)| {
-        rest.rsplit_once(':')
-            .map(|(path, provider)| (path, provider, name))
-    });
-    split.ok_or_else(|| program.bad_target("usdt/path:provider:name"))
 }

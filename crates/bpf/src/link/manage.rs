@@ -1,15 +1,14 @@
 //! What can be done with a link that is there: replace, detach, pin, describe, list.
 
-use std::ffi::CString;
 use std::fmt;
 use std::os::fd::{AsFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kscope_spec::AttachType;
-use kscope_sys::{Errno, Kernel, LinkInfo, SharedKernel};
+use kscope_sys::{Errno, LinkInfo, SharedKernel};
 
-use super::{Hold, Link};
+use super::Link;
+use super::pin::{open_pin, pin};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::map::Map;
@@ -267,60 +266,6 @@ impl fmt::Display for LinkKind {
     }
 }
 
-fn c_path(path: &Path) -> Result<CString, Error> {
-    CString::new(path.as_os_str().as_bytes())
-        .map_err(|_| Error::invalid("a path with a NUL".to_owned()))
-}
-
-/// Says what went wrong with a pin.
-pub(crate) fn pin_error(
-    kernel: &dyn Kernel,
-    call: &'static str,
-    errno: Errno,
-    path: &Path,
-) -> Error {
-    let shown = path.display().to_string();
-    match errno {
-        Errno::PERM | Errno::NOENT if !bpffs(kernel) => Error::NotMounted {
-            kind: "the BPF file system",
-            way_out: "mount -t bpf bpf /sys/fs/bpf",
-        },
-        Errno::NOENT if call == "BPF_OBJ_GET" => Error::not_found("pinned object", shown),
-        Errno::NOENT => Error::not_found("directory for the pin", shown),
-        Errno::PERM => explain(kernel, Needs::Bpf, call, errno, shown),
-        errno => Error::os(call, errno, shown),
-    }
-}
-
-/// Looks whether the BPF file system is mounted anywhere; where that cannot be seen, it is.
-fn bpffs(kernel: &dyn Kernel) -> bool {
-    let Ok(text) = kernel.read_file(Path::new("/proc/self/mounts")) else {
-        return true;
-    };
-    text.split(|&byte| byte == b'\n')
-        .any(|line| line.split(|&byte| byte == b' ').nth(2) == Some(b"bpf"))
-}
-
-/// Pins an object under a name.
-pub(crate) fn pin(
-    kernel: &dyn Kernel,
-    path: &Path,
-    object: std::os::fd::BorrowedFd<'_>,
-) -> Result<(), Error> {
-    let name = c_path(path)?;
-    kernel
-        .pin(&name, object)
-        .map_err(|errno| pin_error(kernel, "BPF_OBJ_PIN", errno, path))
-}
-
-/// Opens what is pinned under a name.
-pub(crate) fn open_pin(kernel: &dyn Kernel, path: &Path) -> Result<OwnedFd, Error> {
-    let name = c_path(path)?;
-    kernel
-        .pinned(&name)
-        .map_err(|errno| pin_error(kernel, "BPF_OBJ_GET", errno, path))
-}
-
 impl Link {
     /// Puts another program in this one's place; no event is lost between the two.
     ///
@@ -393,32 +338,6 @@ impl Link {
     pub fn update_struct_ops(&self, map: &Map) -> Result<(), Error> {
         let updated = self.kernel.link_update(self.bpf_link()?, map.as_fd(), None);
         updated.map_err(|errno| Error::os("BPF_LINK_UPDATE", errno, &self.target))
-    }
-
-    /// Detaches now, and says whether that went well; a pinned link stays, without its target.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Unsupported`] for kinds of links that the kernel detaches only when nobody holds
-    /// them; the link is closed nevertheless.
-    pub fn detach(mut self) -> Result<(), Error> {
-        match std::mem::replace(&mut self.hold, Hold::Detached) {
-            Hold::Undo(undo) => undo.run(&self.kernel),
-            Hold::Links(fds) => {
-                for fd in fds {
-                    match self.kernel.link_detach(fd.as_fd()) {
-                        Ok(()) => {}
-                        // Closing it, which follows, does the same unless it is pinned.
-                        Err(Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
-                        Err(errno) => {
-                            return Err(Error::os("BPF_LINK_DETACH", errno, &self.target));
-                        }
-                    }
-                }
-                Ok(())
-            }
-            Hold::Events(_) | Hold::Detached => Ok(()),
-        }
     }
 
     /// Gives the link a name in the BPF file system, by which it outlives the process.
@@ -514,12 +433,5 @@ impl Link {
             program: info.program,
             kind: LinkKind::of(&info),
         })
-    }
-
-    /// Leaves the program attached when this value is gone: what is held by descriptors stays
-    /// until the process ends, all else for good.
-    pub fn leave(mut self) {
-        let hold = std::mem::replace(&mut self.hold, Hold::Detached);
-        std::mem::forget(hold);
     }
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::CString;
 
-use kscope_spec::{AttachKind, AttachType, ProgramType};
+use kscope_spec::{AttachType, ProgramType};
 use kscope_sys::{Errno, Kernel, LinkCreate, LinkTarget, Order, SharedKernel};
 
 use super::legacy::Undo;
@@ -239,22 +239,6 @@ impl Program {
             errno => self.failed("BPF_LINK_CREATE", errno, target),
         })?;
         Ok(Link::of(&self.kernel, fd, target))
-    }
-
-    pub(crate) fn must_be(&self, kind: ProgramType, place: &str) -> Result<(), Error> {
-        if self.kind == kind {
-            Ok(())
-        } else {
-            Err(self.wrong_kind(place))
-        }
-    }
-
-    /// Gives the attach type that was given at load, if there was one.
-    pub(super) fn expected(&self) -> Option<AttachType> {
-        match &*self.attach {
-            AttachKind::Expected(attach_type) => Some(*attach_type),
-            _ => None,
-        }
     }
 }
 

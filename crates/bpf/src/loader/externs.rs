@@ -1,7 +1,6 @@
 //! Symbols that an object uses and the kernel defines.
 
 use std::cell::{OnceCell, RefCell};
-use std::collections::HashMap;
 use std::os::fd::{AsRawFd, BorrowedFd};
 use std::path::Path;
 
@@ -11,6 +10,7 @@ use kscope_sys::SharedKernel;
 
 use super::kconfig::{self, KernelConfig};
 use super::kernel_types::{Found, KernelTypes};
+use super::maps::Contents;
 use crate::error::Error;
 use crate::features::perf_cookie;
 use crate::late::SymbolResolver;
@@ -35,11 +35,18 @@ pub(crate) struct Externs<'a> {
     types: &'a KernelTypes<'a>,
     resolver: Option<SymbolResolver<'a>>,
     given: Option<&'a KernelConfig>,
-    addresses: OnceCell<HashMap<String, u64>>,
+    addresses: OnceCell<Vec<(&'a [u8], Option<u64>)>>,
     /// Modules whose functions are called; their place counts from 1.
     called: RefCell<Vec<usize>>,
     /// `.kconfig` variables without a value: where they lie, and why.
     missing: Vec<Missing>,
+}
+
+/// Finds a symbol among those that are looked for, which are ascending.
+fn place(wanted: &[(&[u8], Option<u64>)], name: &[u8]) -> Option<usize> {
+    wanted
+        .binary_search_by(|(known, _)| (*known).cmp(name))
+        .ok()
 }
 
 struct Missing {
@@ -73,7 +80,7 @@ impl<'a> Externs<'a> {
 
     /// Writes build options and facts of the kernel into the contents of their map. What has no
     /// value is remembered, for the programs that use it.
-    pub(crate) fn write_config(&mut self, contents: &mut HashMap<u32, Vec<u8>>) {
+    pub(crate) fn write_config(&mut self, contents: &mut Contents) {
         let wanted: Vec<&str> = self
             .spec
             .externs
@@ -111,30 +118,10 @@ impl<'a> Externs<'a> {
             };
             let why = match bytes {
                 Some(Ok(bytes)) => {
-                    let value = contents.entry(map.0).or_insert_with(|| {
-                        let spec = self.spec.maps.get(map.0 as usize);
-                        spec.and_then(|map| map.initial.clone()).unwrap_or_default()
-                    });
-                    let end = (offset as usize).saturating_add(bytes.len());
-                    let room = self
-                        .spec
-                        .maps
-                        .get(map.0 as usize)
-                        .map_or(0, |m| m.value_size);
-                    if end > room as usize {
-                        Error::invalid(format!("{} lies outside of its map", external.name))
-                    } else {
-                        if value.len() < end {
-                            value.resize(end, 0);
-                        }
-                        let place = value.get_mut(offset as usize..end);
-                        place
-                            .unwrap_or_default()
-                            .iter_mut()
-                            .zip(&bytes)
-                            .for_each(|(to, from)| *to = *from);
+                    if self.put(contents, map, offset, &bytes).is_some() {
                         continue;
                     }
+                    Error::invalid(format!("{} lies outside of its map", external.name))
                 }
                 Some(Err(why)) => Error::invalid(format!("build option {}: {why}", external.name)),
                 None if external.weak => continue,
@@ -300,7 +287,8 @@ impl<'a> Externs<'a> {
             return Ok(resolve(name));
         }
         let known = self.addresses.get_or_init(|| self.read_addresses());
-        match known.get(name) {
+        let known = place(known, name.as_bytes()).and_then(|at| known.get(at)?.1);
+        match known {
             Some(0) => Err(Error::Permission {
                 call: "reading kernel addresses",
                 cause: crate::denial::Denial::File {
@@ -308,24 +296,23 @@ impl<'a> Externs<'a> {
                         .to_owned(),
                 },
             }),
-            Some(&address) => Ok(Some(address)),
-            None => Ok(None),
+            known => Ok(known),
         }
     }
 
     /// Looks up all symbols without a type at once.
-    fn read_addresses(&self) -> HashMap<String, u64> {
-        let mut wanted: Vec<&str> = self
+    fn read_addresses(&self) -> Vec<(&'a [u8], Option<u64>)> {
+        let mut wanted: Vec<&[u8]> = self
             .spec
             .externs
             .iter()
             .filter(|external| external.kind == ExternKind::Address)
-            .map(|external| external.name.as_str())
+            .map(|external| external.name.as_bytes())
             .collect();
         wanted.sort_unstable();
+        let mut found: Vec<_> = wanted.into_iter().map(|name| (name, None)).collect();
         let text = self.kernel.read_file(Path::new("/proc/kallsyms"));
         let text = text.unwrap_or_default();
-        let mut found = HashMap::new();
         for line in text.split(|&byte| byte == b'\n') {
             // "ffffffff81000000 T _text", modules' with "\t[name]" behind
             let mut parts = line.split(|&byte| byte == b' ' || byte == b'\t');
@@ -333,18 +320,29 @@ impl<'a> Externs<'a> {
             else {
                 continue;
             };
-            let Ok(name) = std::str::from_utf8(name) else {
+            let entry = place(&found, name).and_then(|at| found.get_mut(at));
+            let Some((_, kept @ None)) = entry else {
                 continue;
             };
-            if wanted.binary_search(&name).is_err() {
-                continue;
-            }
             let address = std::str::from_utf8(address).ok();
-            if let Some(address) = address.and_then(|text| u64::from_str_radix(text, 16).ok()) {
-                found.entry(name.to_owned()).or_insert(address);
-            }
+            *kept = address.and_then(|text| u64::from_str_radix(text, 16).ok());
         }
         found
+    }
+
+    /// Writes a variable's value into the contents of its map; none where it lies outside.
+    fn put(&self, contents: &mut Contents, map: MapId, offset: u32, bytes: &[u8]) -> Option<()> {
+        let index = map.0 as usize;
+        let (start, spec) = (offset as usize, self.spec.maps.get(index)?);
+        let end = start.checked_add(bytes.len())?;
+        (end <= spec.value_size as usize).then_some(())?;
+        let value = contents.get_mut(index)?;
+        let value = value.get_or_insert_with(|| spec.initial.clone().unwrap_or_default());
+        if value.len() < end {
+            value.resize(end, 0);
+        }
+        value.get_mut(start..end)?.copy_from_slice(bytes);
+        Some(())
     }
 
     /// Gives a fact that is no build option.

@@ -1,19 +1,20 @@
 //! The kernel's build options, and how an object's `.kconfig` variables are written.
 
-use std::collections::HashMap;
 use std::path::Path;
 
 use kscope_spec::ConfigType;
 use kscope_sys::Kernel;
-use miniz_oxide::inflate::decompress_to_vec_with_limit;
+
+use crate::named::Named;
 
 /// Larger than any kernel's configuration.
+#[cfg(feature = "gzip")]
 const LARGEST: usize = 4 << 20;
 
 /// The build options of a kernel, as its configuration file has them.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct KernelConfig {
-    values: HashMap<String, String>,
+    values: Named<String>,
 }
 
 impl KernelConfig {
@@ -29,7 +30,7 @@ impl KernelConfig {
 
     /// Takes the wanted options out of a configuration file.
     pub(crate) fn parse(text: &[u8], wanted: &[&str]) -> KernelConfig {
-        let mut values = HashMap::new();
+        let mut values = Named::default();
         for line in text.split(|&byte| byte == b'\n') {
             if !line.starts_with(b"CONFIG_") {
                 continue;
@@ -118,7 +119,14 @@ fn version(text: &str) -> Option<u32> {
     fits.then(|| (major << 16) | (minor << 8) | patch.min(255))
 }
 
+/// Unpacks nothing, as this build was made without the feature `gzip`.
+#[cfg(not(feature = "gzip"))]
+fn gunzip(_: &[u8]) -> Option<Vec<u8>> {
+    None
+}
+
 /// Gives the bytes of a gzip file; none where it is none, or absurdly large.
+#[cfg(feature = "gzip")]
 fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
     const EXTRA: u8 = 4;
     const NAME: u8 = 8;
@@ -142,7 +150,7 @@ fn gunzip(bytes: &[u8]) -> Option<Vec<u8>> {
     if flags & CHECKSUM != 0 {
         rest = rest.get(2..)?;
     }
-    decompress_to_vec_with_limit(rest, LARGEST).ok()
+    miniz_oxide::inflate::decompress_to_vec_with_limit(rest, LARGEST).ok()
 }
 
 /// Gives a fact that is no build option as a variable's bytes; none where it does not fit.
@@ -301,6 +309,7 @@ mod tests {
     }
 
     #[test]
+    #[cfg(feature = "gzip")]
     fn packed_files_are_unpacked() {
         // A stored block of "CONFIG_X=y\n", with a file name.
         let mut bytes = vec![0x1f, 0x8b, 8, 8, 0, 0, 0, 0, 0, 3];

@@ -1,6 +1,5 @@
 //! The maps of an object.
 
-use std::collections::HashMap;
 use std::os::fd::{AsFd, BorrowedFd};
 
 use kscope_spec::{MapId, MapKind, MapSpec, Pinning, SlotValue, Spec};
@@ -19,21 +18,24 @@ const MMAPABLE: u32 = 1 << 10;
 const LINK: u32 = 1 << 13;
 const MODULE_TYPE: u32 = 1 << 15;
 
+/// What maps hold at first, by their ids, where that is not what the spec says.
+pub(crate) type Contents = Vec<Option<Vec<u8>>>;
+
 impl Loader<'_> {
     /// Gives what the maps of sections hold at first, where that is not what the spec says: values
     /// given for global variables.
-    pub(super) fn contents(&self, spec: &Spec) -> Result<HashMap<u32, Vec<u8>>, Error> {
-        let mut contents: HashMap<u32, Vec<u8>> = HashMap::new();
+    pub(super) fn contents(&self, spec: &Spec) -> Result<Contents, Error> {
+        let mut contents: Contents = vec![None; spec.maps.len()];
         for (name, bytes) in &self.globals {
             let variable = spec
                 .variable_named(name)
                 .ok_or_else(|| Error::not_found("global variable", name))?;
             sized(variable, bytes)?;
-            let map = spec.maps.get(variable.map.0 as usize);
-            let map = map.ok_or_else(|| Error::invalid("a variable's map is past the last"))?;
-            let value = contents
-                .entry(variable.map.0)
-                .or_insert_with(|| map.initial.clone().unwrap_or_default());
+            let index = variable.map.0 as usize;
+            let map = spec.maps.get(index).zip(contents.get_mut(index));
+            let (map, value) =
+                map.ok_or_else(|| Error::invalid("a variable's map is past the last"))?;
+            let value = value.get_or_insert_with(|| map.initial.clone().unwrap_or_default());
             let start = variable.offset as usize;
             let end = start.saturating_add(bytes.len());
             if end > map.value_size as usize {

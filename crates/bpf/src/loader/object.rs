@@ -1,7 +1,5 @@
 //! What came of a spec on a kernel.
 
-use std::collections::HashMap;
-
 use kscope_spec::{MapId, ProgramId, Variable};
 
 use super::global::{Global, Memory};
@@ -17,8 +15,8 @@ pub struct Object {
     pub(super) variables: Vec<Variable>,
     pub(super) types_refused: Option<Error>,
     pub(super) unfilled: Vec<Error>,
-    /// What the kernel is given of tables of functions, by the index of their map.
-    pub(super) tables: HashMap<u32, Vec<u8>>,
+    /// What the kernel is given of tables of functions, by their maps, ascending.
+    pub(super) tables: Vec<(MapId, Vec<u8>)>,
 }
 
 /// What became of a map.
@@ -142,14 +140,13 @@ impl Object {
     /// written to its entry 0 they register it, or make it ready for a link. They hold descriptors
     /// of this object's programs.
     pub fn table(&self, id: MapId) -> Option<&[u8]> {
-        self.tables.get(&id.0).map(Vec::as_slice)
+        let table = self.tables.iter().find(|(known, _)| *known == id);
+        table.map(|(_, contents)| contents.as_slice())
     }
 
     /// Gives the maps that are tables of functions, in the spec's order.
     pub(crate) fn tables(&self) -> Vec<MapId> {
-        let mut ids: Vec<MapId> = self.tables.keys().map(|&id| MapId(id)).collect();
-        ids.sort_unstable();
-        ids
+        self.tables.iter().map(|(id, _)| *id).collect()
     }
 
     /// Gives the global variables.

@@ -247,7 +247,7 @@ impl Object {
             let layout = Table::find(types, &table.type_name);
             match layout.and_then(|layout| layout.contents(local, table, &program)) {
                 Ok(bytes) => {
-                    self.tables.insert(index, bytes);
+                    self.tables.push((MapId(index), bytes));
                 }
                 Err(error) => self.unfilled.push(error),
             }

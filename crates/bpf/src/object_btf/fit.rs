@@ -152,7 +152,7 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
         return placeholder(builder);
     };
     let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
-    let mut vars: Vec<(TypeId, u32, u32)> = section
+    let vars: Vec<(TypeId, u32, u32)> = section
         .vars()
         .filter_map(|var| {
             let Some(Type::Var { name, .. }) = local.get(var.type_id) else {
@@ -171,7 +171,14 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
             is_defined(local, var.type_id).then_some((var.type_id, offset, var.size))
         })
         .collect();
-    vars.sort_by_key(|&(_, offset, _)| offset);
+    // By offset, then as they came: numbers are sorted elsewhere as well, and share the code.
+    let keys = (0u64..).zip(&vars);
+    let mut order: Vec<u64> = keys
+        .map(|(place, &(_, offset, _))| u64::from(offset) << 32 | place)
+        .collect();
+    order.sort_unstable();
+    let ordered = order.iter().map(|&key| key as u32 as usize);
+    let mut vars: Vec<_> = ordered.filter_map(|at| vars.get(at).copied()).collect();
     let mut end = 0;
     vars.retain(|&(_, offset, size)| {
         let next = offset.checked_add(size);

@@ -100,6 +100,7 @@ impl<K: Plain, V: Plain> TypedMap<K, V> {
     /// # Errors
     ///
     /// As [`Map::snapshot`].
+    #[cfg(feature = "bulk")]
     pub fn entries(&self) -> Result<Vec<(K, V)>, Error> {
         let all = self.map.snapshot()?;
         let entries = all.entries();
@@ -113,6 +114,7 @@ impl<K: Plain, V: Plain> TypedMap<K, V> {
     /// # Errors
     ///
     /// As [`Map::take_all`].
+    #[cfg(feature = "bulk")]
     pub fn drain(&self) -> Result<Vec<(K, V)>, Error> {
         let all = self.map.take_all()?;
         let entries = all.entries();
@@ -126,6 +128,7 @@ impl<K: Plain, V: Plain> TypedMap<K, V> {
     /// # Errors
     ///
     /// As [`Map::update_many`].
+    #[cfg(feature = "bulk")]
     pub fn insert_many(&self, entries: &[(K, V)]) -> Result<usize, Error> {
         let mut keys = vec![0; entries.len().saturating_mul(K::SIZE)];
         let mut values = vec![0; entries.len().saturating_mul(V::SIZE)];
@@ -209,6 +212,7 @@ impl<K: Plain, V: Plain> PerCpuMap<K, V> {
     /// # Errors
     ///
     /// As [`Map::snapshot`].
+    #[cfg(feature = "bulk")]
     pub fn entries(&self) -> Result<Vec<(K, Vec<V>)>, Error> {
         let all = self.map.snapshot()?;
         let entries = all.entries();

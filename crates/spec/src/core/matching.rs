@@ -1,12 +1,11 @@
 //! Whether a type of the target is defined as the object's type is: at least its members, at least
 //! its constants, the same sizes and signs.
 
-use std::collections::{HashMap, HashSet};
-
 use kscope_btf::{Composite, Enum, Type, TypeId, essential_name};
 
 use super::failure::Mismatch;
 use super::view::{DEPTH, Pair, View};
+use crate::table::Names;
 
 /// Tells whether types whose names are the same match.
 pub(super) fn types_match(
@@ -84,13 +83,12 @@ fn enums_match(local: &Enum<'_>, target: &Enum<'_>) -> bool {
     if local.size != target.size || local.len() > target.len() {
         return false;
     }
-    let names = |e: &Enum<'_>| -> HashSet<String> {
-        let names = e
-            .enumerators()
-            .map(|constant| essential_name(constant.name));
-        names.map(str::to_owned).collect()
-    };
-    names(local).is_subset(&names(target))
+    let mut names = Names::default();
+    for constant in target.enumerators() {
+        names.get_or(essential_name(constant.name), || ());
+    }
+    let mut wanted = local.enumerators();
+    wanted.all(|constant| names.get(essential_name(constant.name)).is_some())
 }
 
 /// Each member's name exists in the target with a type that matches.
@@ -104,10 +102,12 @@ fn members_match(
         return Ok(false);
     }
     pair.steps(target.len())?;
-    let mut others: HashMap<&str, Vec<usize>> = HashMap::new();
+    let mut others: Names<'_, Vec<usize>> = Names::default();
     for index in 0..target.len() {
         let name = essential_name(target.member_name(index));
-        others.entry(name).or_default().push(index);
+        if let Some(same) = others.get_or(name, Vec::new) {
+            same.push(index);
+        }
     }
     for member in local.members() {
         let mut matched = false;

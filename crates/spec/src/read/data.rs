@@ -227,7 +227,7 @@ fn addresses(
         .chain(of_symbols.map(|symbol| (symbol.value, symbol.size)))
         .map(|(start, size)| (start, start.saturating_add(size)))
         .collect();
-    spans.sort_unstable();
+    table::sort(&mut spans, |span| *span);
     let names = names(object);
     let Some(found) = maps.addresses.get_or(index, Vec::new) else {
         return;

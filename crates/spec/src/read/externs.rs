@@ -1,7 +1,5 @@
 //! Symbols that the target defines: `.ksyms` and `.kconfig`.
 
-use std::collections::HashMap;
-
 use kscope_btf::{Btf, Encoding, Int, Kind, Linkage, Type, TypeId, essential_name};
 
 use super::budget::Budget;
@@ -12,7 +10,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Binding, Elf, SymbolIndex};
 use crate::object::{ConfigType, Extern, ExternId, ExternKind, MapId, MapKind, MapSpec};
-use crate::table::Table;
+use crate::table::{Names, Table};
 
 /// Largest map of build options, in bytes.
 const LARGEST: u32 = 1 << 30;
@@ -85,17 +83,15 @@ struct Declared<'a> {
 }
 
 /// Gives the declarations of external variables and functions by name.
-fn declarations(types: &Btf) -> HashMap<&str, Declared<'_>> {
-    let mut declared = HashMap::new();
+fn declarations(types: &Btf) -> Names<'_, Declared<'_>> {
+    let mut declared = Names::default();
     let mut sections = Vec::new();
     for id in types.own_ids() {
         match types.get(id) {
             Some(Type::Var { name, linkage, .. } | Type::Func { name, linkage, .. })
                 if linkage == Linkage::Extern =>
             {
-                declared
-                    .entry(name)
-                    .or_insert(Declared { id, section: None });
+                declared.get_or(name, || Declared { id, section: None });
             }
             Some(Type::DataSec(section)) => sections.push(section),
             _ => {}

@@ -8,7 +8,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Reader, Section, SymbolIndex, SymbolKind};
 use crate::object::{MapId, MapKind, MapSlot, MapSpec, Pinning, SlotValue};
-use crate::table::Table;
+use crate::table::{self, Table};
 
 /// Sizes in bytes of `struct bpf_map_def` and of iproute2's `struct bpf_elf_map`, whose last
 /// members may be left out.
@@ -48,7 +48,7 @@ pub(super) fn read(
             })
             .map(|(number, symbol)| (symbol.value, SymbolIndex(number as u32)))
             .collect();
-        symbols.sort_unstable();
+        table::sort(&mut symbols, |symbol| *symbol);
         symbols.dedup_by_key(|(offset, _)| *offset);
         let ends = symbols.iter().skip(1).map(|&(offset, _)| offset);
         let ends: Vec<u64> = ends.chain([section.size]).collect();

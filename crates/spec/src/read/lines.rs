@@ -1,6 +1,6 @@
 //! What `.BTF.ext` says of functions: their types, source lines and CO-RE relocations.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use kscope_btf::ext::{CoreRecord, Ext, LineRecord, Section};
 use kscope_btf::{Btf, TypeId};
@@ -9,7 +9,7 @@ use super::Object;
 use super::functions::Function;
 use super::why::Why;
 use crate::object::{CoreKind, CoreReloc, LineInfo, ProgramSpec, SourceFile, SourceText};
-use crate::table::{self, Table};
+use crate::table::{self, Names, Table};
 
 /// Longest access of a CO-RE relocation, as libbpf has it.
 const ACCESS: usize = 64;
@@ -17,7 +17,7 @@ const ACCESS: usize = 64;
 /// The records of all sections, by name.
 pub(super) struct About<'a> {
     types: Option<&'a Btf>,
-    sections: HashMap<&'a str, Records>,
+    sections: Names<'a, Records>,
 }
 
 /// The records of a section, ascending.
@@ -32,7 +32,7 @@ impl<'a> About<'a> {
     pub(super) fn new(object: &'a Object<'_>, ext: &Ext) -> About<'a> {
         let mut about = About {
             types: object.types.as_ref(),
-            sections: HashMap::new(),
+            sections: Names::default(),
         };
         let Some(types) = about.types else {
             return about;
@@ -125,14 +125,16 @@ impl<'a> About<'a> {
 fn each<'a, T>(
     types: &'a Btf,
     records: &[Section<T>],
-    sections: &mut HashMap<&'a str, Records>,
+    sections: &mut Names<'a, Records>,
     mut take: impl FnMut(&mut Records, &T),
 ) {
     for section in records {
         let Some(name) = types.string(section.name) else {
             continue;
         };
-        let into = sections.entry(name).or_default();
+        let Some(into) = sections.get_or(name, Records::default) else {
+            continue;
+        };
         section.records.iter().for_each(|record| take(into, record));
     }
 }
@@ -186,7 +188,11 @@ pub(super) fn keep_used(files: &mut Vec<SourceFile>, programs: &mut [ProgramSpec
     table::sort(&mut kept, |(number, _)| *number);
     for ((_, file), used) in kept.iter_mut().zip(&used) {
         if let SourceText::Lines(lines) = &mut file.text {
-            lines.retain(|line, _| used.contains_key(line));
+            for (line, text) in core::mem::take(lines) {
+                if used.contains_key(&line) {
+                    lines.insert(line, text);
+                }
+            }
         }
     }
     files.extend(kept.into_iter().map(|(_, file)| file));

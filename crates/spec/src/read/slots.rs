@@ -31,13 +31,7 @@ pub(super) fn read(
     let Some((index, _)) = object.elf.named(SECTION) else {
         return;
     };
-    let mut places: Vec<(u64, MapId)> = maps
-        .described
-        .iter()
-        .filter(|((of, _), _)| *of == index)
-        .map(|&((_, offset), id)| (offset, id))
-        .collect();
-    places.sort_unstable();
+    let places = maps.places(index);
     for relocation in object.relocations.of(index) {
         let after = places.partition_point(|(offset, _)| *offset <= relocation.offset);
         let Some(&(offset, id)) = after.checked_sub(1).and_then(|at| places.get(at)) else {

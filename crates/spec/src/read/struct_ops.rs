@@ -8,7 +8,7 @@ use super::programs::Programs;
 use super::why::Why;
 use super::{Maps, Object, types};
 use crate::elf::{Relocation, SectionIndex};
-use crate::object::{AttachKind, MapId, MapKind, MapSpec, ProgramType, StructOps, StructOpsMember};
+use crate::object::{AttachKind, MapKind, MapSpec, ProgramType, StructOps, StructOpsMember};
 use crate::table::Table;
 
 /// The sections, without and with a link, and those that are left out unless asked for.
@@ -102,13 +102,7 @@ pub(super) fn members(object: &Object<'_>, maps: &mut Maps, programs: &mut Progr
         if !is_table(section.name) {
             continue;
         }
-        let mut places: Vec<(u64, MapId)> = maps
-            .described
-            .iter()
-            .filter(|((of, _), _)| *of == index)
-            .map(|&((_, offset), id)| (offset, id))
-            .collect();
-        places.sort_unstable();
+        let places = maps.places(index);
         let mut tables: Table<TypeId, Table<u64, (&str, TypeId)>> = Table::default();
         for relocation in object.relocations.of(index) {
             let after = places.partition_point(|(offset, _)| *offset <= relocation.offset);

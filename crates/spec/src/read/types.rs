@@ -1,15 +1,13 @@
 //! The object's types: read, and mended where compilers leave to linkers and loaders what the
 //! table of symbols says.
 
-use std::collections::HashMap;
-
 use kscope_btf::ext::Ext;
 use kscope_btf::{Btf, DataSec, Endian, Kind, Linkage, Type, TypeId, VarInfo};
 
 use super::error::ReadError;
 use super::externs::Config;
 use crate::elf::{Binding, Elf, Symbol, SymbolKind};
-use crate::table;
+use crate::table::{self, Names};
 
 /// Section of build options.
 pub(super) const KCONFIG: &str = ".kconfig";
@@ -156,12 +154,12 @@ fn place(words: &mut Vec<(usize, u32)>, at: usize, mut vars: Vec<VarInfo>) {
 }
 
 /// Gives the symbols that other objects see, the first of each name.
-fn globals<'e, 'a>(elf: &'e Elf<'a>) -> HashMap<&'a str, &'e Symbol<'a>> {
-    let mut globals = HashMap::new();
+fn globals<'e, 'a>(elf: &'e Elf<'a>) -> Names<'a, &'e Symbol<'a>> {
+    let mut globals = Names::default();
     for symbol in &elf.symbols {
         let seen = matches!(symbol.binding, Binding::Global | Binding::Weak);
         if seen && symbol.section().is_some() {
-            globals.entry(symbol.name).or_insert(symbol);
+            globals.get_or(symbol.name, || symbol);
         }
     }
     globals
