@@ -68,12 +68,16 @@ fn probes_that_are_there_compile() {
             let probe = name.replace("category:event", "sched:sched_switch");
             let probe = probe.replace("rawtracepoint:event", "rawtracepoint:sched_switch");
             let probe = probe
+                .replace("module:", "vmlinux:")
                 .replace("function", "vfs_read")
                 .replace("+offset", "+4");
             let probe = match probe.as_str() {
                 "t" => "t:sched:sched_switch",
                 "rt" => "rt:sched_switch",
-                "k" | "kr" => &format!("{probe}:vfs_read"),
+                "k" | "kr" | "f" | "fr" | "kfunc" | "kretfunc" => &format!("{probe}:vfs_read"),
+                "s" => "s:cs",
+                "h" => "h:cycles",
+                "it" => "it:task",
                 "i" | "p" => &format!("{probe}:s:1"),
                 other => other,
             };
@@ -92,6 +96,7 @@ fn builtins_that_are_there_compile() {
         let (probe, value) = match name {
             "args" => ("tracepoint:sched:sched_switch", "args.prev_pid"),
             "retval" => ("kretprobe:vfs_read", name),
+            "ctx" => ("iter:task", "ctx.task"),
             _ => ("kprobe:vfs_read", name),
         };
         assert_eq!(
@@ -186,7 +191,7 @@ fn refused(script: &str) {
 fn what_is_not_there_yet_is_refused_by_name() {
     let section = section("Not yet");
     let names = quoted(item(section, "Probes"));
-    assert!(names.len() > 10, "{names:?}");
+    assert!(!names.is_empty(), "{names:?}");
     names
         .iter()
         .for_each(|name| refused(&format!("{name}:x {{ }}")));
@@ -211,7 +216,6 @@ fn what_has_no_name_is_refused_too() {
             "{script}: {said:?}"
         );
     };
-    check("kprobe:0xffff { }", "later version");
     check("begin { @m[1] = 1; for ($kv : @m) { } }", "later version");
     check("begin { $x = 1; $p = &$x; }", "later version");
     check(

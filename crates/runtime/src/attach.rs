@@ -1,8 +1,8 @@
 //! Attaching the programs of a plan.
 
-use kscope_bpf::{KprobeAt, Link, Object, Program};
+use kscope_bpf::{IterReader, KprobeAt, Link, Object, Program};
 use kscope_script::plan::{Attach, MissingProbes, Plan, ProbePlan, Rate};
-use kscope_sys::Sampling;
+use kscope_sys::{PerfKind, Sampling};
 
 use crate::error::Error;
 
@@ -11,10 +11,19 @@ use crate::error::Error;
 pub(crate) struct Attached {
     /// Dropping them detaches.
     pub(crate) links: Vec<Link>,
+    /// Iterators, in order.
+    pub(crate) walks: Vec<IterReader>,
     /// Attach points that are not there, with the reason, where the script goes on without.
     pub(crate) missing: Vec<Error>,
     /// Whether what is attached is more than timers.
     pub(crate) events: bool,
+}
+
+impl Attached {
+    /// Says whether anything is attached.
+    pub(crate) fn has_any(&self) -> bool {
+        !self.links.is_empty() || !self.walks.is_empty()
+    }
 }
 
 /// Attaches all programs but those that the session runs, until `stop` says so.
@@ -32,6 +41,16 @@ pub(crate) fn attach_all(
             }
             if stop() {
                 return Err(Error::Interrupted);
+            }
+            if let Attach::Iterator { .. } = point {
+                let walk = program(probe, object)?.attach_iterator();
+                let walk = walk.map_err(|error| Error::Attach {
+                    probe: probe.name.clone(),
+                    error,
+                })?;
+                attached.walks.push(walk);
+                attached.events = true;
+                continue;
             }
             match attach(probe, point, object) {
                 Ok(link) => {
@@ -83,7 +102,9 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
 fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Error> {
     let program = program(probe, object)?;
     let link = match point {
-        Attach::Begin | Attach::End | Attach::Signal => return Err(unattachable(probe)),
+        Attach::Begin | Attach::End | Attach::Signal | Attach::Iterator { .. } => {
+            return Err(unattachable(probe));
+        }
         Attach::Tracepoint { category, event } => program.attach_tracepoint(category, event, 0),
         Attach::RawTracepoint { event } => program.attach_raw_tracepoint(event, 0),
         Attach::Kprobe { function, offset } => {
@@ -99,6 +120,21 @@ fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Er
                 offset: 0,
             };
             program.attach_kprobe(&at, true, 0)
+        }
+        Attach::KprobeAddress { address } => {
+            program.attach_kprobe(&KprobeAt::Address(*address), false, 0)
+        }
+        Attach::FunctionEntry { .. } | Attach::FunctionExit { .. } => program.attach_typed(0),
+        Attach::PerfEvent {
+            hardware,
+            event,
+            count,
+        } => {
+            let kind = match hardware {
+                true => PerfKind::Hardware(*event),
+                false => PerfKind::Software(*event),
+            };
+            program.attach_perf(kind, Sampling::Period(*count), None, 0)
         }
         Attach::Interval { nanoseconds } => program.attach_timer(Sampling::Period(*nanoseconds)),
         Attach::Profile { rate } => program.attach_clock(sampling(*rate), None),

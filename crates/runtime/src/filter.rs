@@ -32,11 +32,19 @@ pub(crate) fn only_process(spec: &mut Spec, plan: &Plan, pid: u32) {
 
 fn belongs_to_a_process(point: &Attach) -> bool {
     match point {
-        Attach::Begin | Attach::End | Attach::Signal | Attach::Interval { .. } => false,
+        Attach::Begin
+        | Attach::End
+        | Attach::Signal
+        | Attach::Interval { .. }
+        | Attach::Iterator { .. } => false,
         Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
         | Attach::Kprobe { .. }
         | Attach::Kretprobe { .. }
+        | Attach::KprobeAddress { .. }
+        | Attach::FunctionEntry { .. }
+        | Attach::FunctionExit { .. }
+        | Attach::PerfEvent { .. }
         | Attach::Profile { .. } => true,
     }
 }

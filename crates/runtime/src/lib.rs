@@ -22,6 +22,7 @@ mod resolve;
 mod script;
 mod session;
 mod target;
+mod walk;
 mod wildcards;
 
 pub use catalogue::LiveCatalogue;

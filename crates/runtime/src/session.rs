@@ -21,6 +21,7 @@ use crate::error::Error;
 use crate::event::Sites;
 use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
+use crate::walk::Walks;
 
 pub use load::Request;
 
@@ -44,6 +45,7 @@ pub struct Session {
     users: UserNames,
     unread_stacks: Cell<u64>,
     links: Vec<Link>,
+    walks: Walks,
     exit: Option<i32>,
     /// Whether `end` runs or has run.
     ending: bool,
@@ -148,7 +150,8 @@ impl Session {
                 Some(_) => self.probes,
                 None => {
                     let later = self.count(&Attach::End) + self.count(&Attach::Signal);
-                    ran + later + self.links.len() as u64
+                    let attached = self.links.len() + self.walks.len();
+                    ran + later + attached as u64
                 }
             };
             sink.output(Output::AttachedProbes(count))
@@ -172,9 +175,10 @@ impl Session {
         let mut points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
         let enough = match self.strict {
             true => attached.events,
-            false => !attached.links.is_empty() || points.any(attach::runs_by_itself),
+            false => attached.has_any() || points.any(attach::runs_by_itself),
         };
         self.links = attached.links;
+        self.walks = Walks::new(attached.walks);
         let mut missing = attached.missing;
         if !enough && !missing.is_empty() {
             let first = Box::new(missing.swap_remove(0));
@@ -207,9 +211,15 @@ impl Session {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
             }
-            if self.links.is_empty() && child.is_none() && self.count(&Attach::Signal) == 0 {
+            let walked = self.walks.go_on()?;
+            if walked
+                && self.links.is_empty()
+                && child.is_none()
+                && self.count(&Attach::Signal) == 0
+            {
                 // Nothing but `begin` and `end`: nothing more can come.
-                return Ok(Stop::Exit(0));
+                self.drain(sink)?;
+                return Ok(Stop::Exit(self.exit.unwrap_or(0)));
             }
             if wishes.take_question() {
                 self.drain(sink)?;

@@ -73,6 +73,11 @@ fn look_up(pattern: &Attach, catalogue: &dyn Catalogue) -> Option<Vec<Attach>> {
         | Attach::End
         | Attach::Signal
         | Attach::Interval { .. }
+        | Attach::KprobeAddress { .. }
+        | Attach::FunctionEntry { .. }
+        | Attach::FunctionExit { .. }
+        | Attach::PerfEvent { .. }
+        | Attach::Iterator { .. }
         | Attach::Profile { .. } => None,
     }
 }

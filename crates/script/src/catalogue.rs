@@ -72,6 +72,15 @@ pub trait Catalogue {
 
     /// Gives the kernel functions that can be probed and match a pattern, sorted.
     fn functions(&self, pattern: &str) -> Lookup<Vec<String>>;
+
+    /// Gives the functions of modules that match two patterns, sorted: those of the kernel itself,
+    /// whose module is `vmlinux`, as they are, others as `module:function`.
+    fn functions_of(&self, module: &str, pattern: &str) -> Lookup<Vec<String>> {
+        match matches(module, "vmlinux") {
+            true => self.functions(pattern),
+            false => Lookup::NotFound,
+        }
+    }
 }
 
 /// Says whether a name in an attach point is a pattern.

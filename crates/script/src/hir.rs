@@ -109,6 +109,10 @@ pub enum Context {
     RawTracepoint,
     /// `struct bpf_perf_event_data`.
     PerfEvent,
+    /// The arguments, and at its exit the result, of a kernel function, in eight bytes each.
+    Function,
+    /// `struct bpf_iter__…`: pointers to the objects of one step, null at the end.
+    Iterator,
 }
 
 /// A variable.
@@ -604,8 +608,13 @@ pub enum Builtin {
     Random,
     /// Number of possible CPUs.
     CpuCount,
-    /// The address of the probed function (kprobe).
+    /// The address of the probed function, as the registers tell it at its entry (kprobe).
     FunctionAddress,
+    /// The address of the probed function, as a helper tells it.
+    ///
+    /// # Minimum kernel version
+    /// 5.15 (`bpf_get_func_ip`)
+    TracedFunction,
 }
 
 impl Builtin {

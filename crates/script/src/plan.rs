@@ -295,6 +295,35 @@ pub enum Attach {
         /// How often.
         rate: Rate,
     },
+    /// Entry of a kernel function whose arguments have types.
+    FunctionEntry {
+        /// Function, after its module's name and a colon where it is of one.
+        function: String,
+    },
+    /// Return of a kernel function whose arguments and result have types.
+    FunctionExit {
+        /// Function, as of an entry.
+        function: String,
+    },
+    /// A counter of perf, on every CPU.
+    PerfEvent {
+        /// Whether a counter of the hardware, else of the kernel.
+        hardware: bool,
+        /// The kernel's number of the event.
+        event: u64,
+        /// How many make the program run once.
+        count: u64,
+    },
+    /// Run once for each object of a kind.
+    Iterator {
+        /// Kind of object, for example `task`.
+        name: String,
+    },
+    /// An instruction of the kernel.
+    KprobeAddress {
+        /// Its address.
+        address: u64,
+    },
 }
 
 /// How often a profile probe fires.

@@ -24,6 +24,7 @@ use crate::options::Options;
 use crate::prepare;
 use crate::refusals::Refusals;
 use crate::target::Target;
+use crate::walk::Walks;
 
 /// Bytes of a CPU's perf buffer where the script does not say.
 const PERF_BUFFER_BYTES: usize = 4 << 20;
@@ -138,6 +139,7 @@ impl Session {
             users: UserNames::new(),
             unread_stacks: Cell::new(0),
             links: Vec::new(),
+            walks: Walks::default(),
             exit: None,
             ending: false,
             lost_reported: 0,

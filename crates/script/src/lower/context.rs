@@ -34,6 +34,10 @@ impl Lower<'_> {
                 self.b.extend(4, false, value)
             }
             Builtin::CpuCount => self.late("cpus", &LateKind::CpuCount),
+            Builtin::TracedFunction => {
+                let ctx = self.b.ctx();
+                self.b.call(helper::GET_FUNC_IP, vec![ctx])
+            }
             Builtin::FunctionAddress => {
                 // The instruction pointer is one past the probed instruction's first byte.
                 let ip = self.ctx_load(
@@ -68,6 +72,26 @@ impl Lower<'_> {
     pub(super) fn ctx_address(&mut self) -> Value {
         let ctx = self.b.ctx();
         self.b.ptr_to_int(ctx)
+    }
+
+    /// Gives a pointer of the context as a number.
+    ///
+    /// The verifier knows the types of pointers that it gives typed programs, and lets nobody count
+    /// with them; what went through a swap of its bytes is a number to it.
+    pub(super) fn context_pointer(&mut self, value: Value) -> Value {
+        if !matches!(self.context, Context::Function | Context::Iterator) {
+            return value;
+        }
+        let swapped = self.b.byte_swap(8, value);
+        let number = self.b.byte_swap(8, swapped);
+        if self.context == Context::Iterator {
+            // After the last object the program runs once more, without one.
+            let zero = self.b.constant(0);
+            let (exit, go_on) = (self.exit, self.b.block());
+            self.b.branch(Cond::Eq, number, zero, exit, go_on);
+            self.enter(go_on);
+        }
+        number
     }
 
     /// `argN`

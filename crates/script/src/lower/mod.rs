@@ -22,8 +22,8 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, MapRef, Probe, Program};
 use crate::ir;
 use crate::plan::{
-    Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps, Site,
-    SiteId, SiteKind,
+    Attach, Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps,
+    Site, SiteId, SiteKind,
 };
 
 pub use maps::LOST_COUNTERS;
@@ -90,7 +90,7 @@ pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
             Ok(function) => programs.push(LoweredProgram {
                 name,
                 kind: program_type(probe.context),
-                attach: AttachKind::None,
+                attach: attach_kind(probe),
                 function,
                 span: probe.span,
             }),
@@ -109,6 +109,17 @@ fn program_type(context: Context) -> ProgramType {
         Context::KprobeEntry | Context::KprobeReturn => ProgramType::Kprobe,
         Context::Tracepoint => ProgramType::Tracepoint,
         Context::PerfEvent => ProgramType::PerfEvent,
+        Context::Function | Context::Iterator => ProgramType::Tracing,
+    }
+}
+
+/// Gives what the kernel is told of the attach point when the program is loaded.
+fn attach_kind(probe: &Probe) -> AttachKind {
+    match probe.plan.attach.first() {
+        Some(Attach::FunctionEntry { function }) => AttachKind::FunctionEntry(function.clone()),
+        Some(Attach::FunctionExit { function }) => AttachKind::FunctionExit(function.clone()),
+        Some(Attach::Iterator { name }) => AttachKind::Iterator(name.clone()),
+        _ => AttachKind::None,
     }
 }
 

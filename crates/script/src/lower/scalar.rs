@@ -26,7 +26,10 @@ impl Lower<'_> {
             ExprKind::Delete { map, key } => self.delete(*map, key.as_deref())?,
             ExprKind::CtxLoad { offset, int, bits } => {
                 let value = self.ctx_load(*offset, *int);
-                self.extract(value, *int, *bits)
+                match expr.ty {
+                    Type::Pointer { .. } => self.context_pointer(value),
+                    _ => self.extract(value, *int, *bits),
+                }
             }
             ExprKind::CtxLoadAt { layout, int } => {
                 let offset = self.layout(*layout);

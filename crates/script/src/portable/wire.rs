@@ -452,6 +452,15 @@ choice!(Attach {
     6 = Kretprobe { function },
     7 = Interval { nanoseconds },
     8 = Profile { rate },
+    20 = FunctionEntry { function },
+    21 = FunctionExit { function },
+    22 = PerfEvent {
+        hardware,
+        event,
+        count
+    },
+    23 = Iterator { name },
+    24 = KprobeAddress { address },
 });
 choice!(Rate { 0 = Hertz(rate), 1 = Nanoseconds(period) });
 choice!(OptionKind { 0 = Bool(value), 1 = Int(value), 2 = Str { default, capacity } });

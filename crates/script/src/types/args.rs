@@ -3,6 +3,7 @@
 use kscope_btf::CType;
 
 use super::lvalue::Place;
+use super::prototype::Prototype;
 use super::{Checker, did_you_mean, make};
 use crate::catalogue::{Format, FormatField};
 use crate::diagnostic::{Diagnostic, Span};
@@ -19,6 +20,8 @@ pub(super) struct Record {
     pub(super) format: Option<Format>,
     /// Whether its pointers are those of a system call's caller.
     pub(super) user: bool,
+    /// Its arguments, where the kernel's types and not a record tell them.
+    pub(super) prototype: Option<Prototype>,
 }
 
 impl Checker<'_> {
@@ -27,6 +30,12 @@ impl Checker<'_> {
         if self.scope.dead && self.scope.context != Context::Tracepoint {
             return super::poison(span);
         }
+        if self.has_typed_arguments() {
+            let Some(record) = self.scope.record.clone() else {
+                return super::poison(span);
+            };
+            return self.typed_argument(&record, name, span);
+        }
         if self.scope.context != Context::Tracepoint {
             let provider = self.scope.provider;
             let mut error = Diagnostic::error(
@@ -34,10 +43,7 @@ impl Checker<'_> {
                 span,
                 format!("args can not be used with {provider} probes"),
             );
-            if matches!(
-                self.scope.context,
-                Context::KprobeEntry | Context::RawTracepoint
-            ) {
+            if self.scope.context == Context::KprobeEntry {
                 error.hint = Some("use arg0, arg1, …".to_owned());
             }
             return self.report(error);

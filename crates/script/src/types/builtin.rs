@@ -30,10 +30,11 @@ const BUILTINS: &[(&str, Check)] = &[
         let ty = c.task_pointer();
         c.of_context(Builtin::CurrentTask, ty, s)
     }),
+    ("ctx", |c, s| c.whole_context(s)),
     ("elapsed", |c, s| {
         c.of_context(Builtin::Elapsed, Type::U64, s)
     }),
-    ("func", |c, s| c.function_name(s)),
+    ("func", |c, s| c.traced_function(s)),
     ("gid", |c, s| c.of_context(Builtin::Gid, Type::U32, s)),
     ("kstack", |c, s| c.whole_stack(s)),
     ("ncpus", |c, s| {
@@ -65,7 +66,6 @@ const BUILTINS: &[(&str, Check)] = &[
 /// Builtins that bpftrace has and this version has not.
 const LATER: &[&str] = &[
     "ustack",
-    "ctx",
     "jiffies",
     "numaid",
     "usermode",
@@ -158,16 +158,6 @@ impl Checker<'_> {
         make(ExprKind::Builtin(builtin), ty, span)
     }
 
-    fn function_name(&mut self, span: Span) -> Expr {
-        if !matches!(
-            self.scope.context,
-            Context::KprobeEntry | Context::KprobeReturn
-        ) {
-            return self.misplaced("func", span);
-        }
-        self.of_context(Builtin::FunctionAddress, Type::KernelSymbol, span)
-    }
-
     fn whole_stack(&mut self, span: Span) -> Expr {
         let ty = Type::KernelStack {
             mode: self.config.stack_mode,
@@ -177,13 +167,16 @@ impl Checker<'_> {
     }
 
     fn returned(&mut self, span: Span) -> Expr {
+        if self.scope.provider == "fexit" && !self.scope.dead {
+            return self.typed_result(span);
+        }
         if self.scope.context != Context::KprobeReturn {
             return self.misplaced("retval", span);
         }
         make(ExprKind::Retval, Type::U64, span)
     }
 
-    fn misplaced(&mut self, name: &str, span: Span) -> Expr {
+    pub(super) fn misplaced(&mut self, name: &str, span: Span) -> Expr {
         if self.scope.dead {
             return super::poison(span);
         }
@@ -230,6 +223,22 @@ impl Checker<'_> {
             task.unwrap_or_else(|| opaque("struct task_struct")),
             Space::Kernel,
         )
+    }
+
+    /// `ctx`: what an iterator is at.
+    fn whole_context(&mut self, span: Span) -> Expr {
+        if self.scope.context != Context::Iterator {
+            return match self.scope.dead {
+                true => super::poison(span),
+                false => self.error(
+                    "unsupported",
+                    span,
+                    "ctx is there in iter probes; in others it comes with a later version",
+                ),
+            };
+        }
+        let ty = self.iterator_context().unwrap_or(Type::Void);
+        make(ExprKind::CtxAddress, pointer(ty, Space::Kernel), span)
     }
 
     fn whole_args(&mut self, span: Span) -> Expr {

@@ -28,6 +28,10 @@ impl Place {
     /// Finds the place that a memory value was read from.
     pub(super) fn of(e: Expr) -> Place {
         match e.kind {
+            // Parts of an iterator's context.
+            ExprKind::ReadBytes { address, .. } if address.kind == ExprKind::CtxAddress => {
+                Place::Context { offset: 0 }
+            }
             ExprKind::ReadBytes { address, space } => Place::Memory {
                 address: *address,
                 space,

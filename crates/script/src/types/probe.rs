@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::args::Record;
+use super::prototype::Prototype;
 use super::provider::Target;
 use super::{Checker, Scope, did_you_mean};
 use crate::catalogue::{EventName, Lookup, is_pattern, syscalls};
@@ -38,10 +39,18 @@ pub(super) struct Unit {
 fn same_record(left: Option<&Record>, right: Option<&Record>) -> bool {
     match (left, right) {
         (Some(left), Some(right)) => {
-            left.format.is_some() && left.format == right.format && left.user == right.user
+            (left.format.is_some() || left.prototype.is_some())
+                && left.format == right.format
+                && left.user == right.user
+                && left.prototype == right.prototype
         }
         _ => false,
     }
+}
+
+/// Says whether a program is loaded for its one attach point.
+fn is_alone(context: Context) -> bool {
+    matches!(context, Context::Function | Context::Iterator)
 }
 
 /// One thing that an attach point became.
@@ -75,6 +84,8 @@ impl Checker<'_> {
                 let pattern = point.pattern.clone();
                 let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
                     !uses.probe
+                        && !is_alone(u.context)
+                        && u.context == point.context
                         && u.provider == point.provider
                         && (!uses.args || same_record(u.record.as_deref(), point.record.as_deref()))
                 });
@@ -135,6 +146,7 @@ impl Checker<'_> {
                     name: format!("tracepoint:{category}:{event}"),
                     format,
                     user: category == "syscalls",
+                    prototype: None,
                 };
                 (provider, Context::Tracepoint, Some(Arc::new(record)))
             }
@@ -150,6 +162,9 @@ impl Checker<'_> {
                 (provider, context, None)
             }
             Some((provider, Target::Plain(_))) => (provider, Context::PerfEvent, None),
+            Some((provider, Target::Address(_))) => (provider, Context::KprobeEntry, None),
+            Some((provider, Target::Function { .. })) => (provider, Context::Function, None),
+            Some((provider, Target::Iterator { .. })) => (provider, Context::Iterator, None),
             None => ("", Context::Test, None),
         };
         let name = probe.attach_points.first().map(|p| p.text.clone());
@@ -238,13 +253,42 @@ impl Checker<'_> {
                 let found = self.inputs.catalogue.raw_tracepoints(&event);
                 for event in self.found(found, &event, "raw tracepoint", point) {
                     let name = format!("rawtracepoint:vmlinux:{event}");
-                    push(
-                        Context::RawTracepoint,
-                        Attach::RawTracepoint { event },
-                        name,
-                        &written,
-                        None,
-                    );
+                    let prototype = self.tracepoint_prototype(&event);
+                    let record = uses_args.then(|| typed_record(&name, prototype));
+                    let attach = Attach::RawTracepoint { event };
+                    push(Context::RawTracepoint, attach, name, &written, record);
+                }
+            }
+            Target::Address(address) => {
+                let name = format!("kprobe:{address}");
+                let attach = Attach::KprobeAddress { address };
+                push(Context::KprobeEntry, attach, name.clone(), &name, None);
+            }
+            Target::Function {
+                module,
+                function,
+                on_exit,
+            } => {
+                let written = full_name(provider, point);
+                for function in self.typed_functions(module.as_deref(), &function, point) {
+                    let name = match function.contains(':') {
+                        true => format!("{provider}:{function}"),
+                        false => format!("{provider}:vmlinux:{function}"),
+                    };
+                    let prototype = self.function_prototype(&function);
+                    let record = typed_record(&name, prototype);
+                    let attach = match on_exit {
+                        true => Attach::FunctionExit { function },
+                        false => Attach::FunctionEntry { function },
+                    };
+                    push(Context::Function, attach, name, &written, Some(record));
+                }
+            }
+            Target::Iterator { name } => {
+                let written = full_name(provider, point);
+                if self.iterator_exists(&name, point) {
+                    let attach = Attach::Iterator { name };
+                    push(Context::Iterator, attach, written.clone(), &written, None);
                 }
             }
             Target::Kprobe {
@@ -281,7 +325,7 @@ impl Checker<'_> {
     }
 
     /// Makes the list of what was found, and reports what was not.
-    fn found(
+    pub(super) fn found(
         &mut self,
         found: Lookup<Vec<String>>,
         pattern: &str,
@@ -319,7 +363,7 @@ impl Checker<'_> {
         }
     }
 
-    fn unchecked(&mut self, point: &tree::AttachPoint, reason: &str) {
+    pub(super) fn unchecked(&mut self, point: &tree::AttachPoint, reason: &str) {
         self.warn(
             "unchecked-probe",
             point.span,
@@ -328,7 +372,13 @@ impl Checker<'_> {
     }
 
     /// Reports an attach point that the kernel has not, as `missing_probes` asks.
-    fn missing(&mut self, point: &tree::AttachPoint, what: &str, name: &str, near: &[String]) {
+    pub(super) fn missing(
+        &mut self,
+        point: &tree::AttachPoint,
+        what: &str,
+        name: &str,
+        near: &[String],
+    ) {
         let message = if is_pattern(name) {
             format!("No matches for {what} {name}")
         } else {
@@ -438,6 +488,7 @@ impl Checker<'_> {
             name: format!("tracepoint:{event}"),
             format,
             user,
+            prototype: None,
         })
     }
 
@@ -499,6 +550,15 @@ impl Checker<'_> {
             span: probe.span,
         })
     }
+}
+
+fn typed_record(name: &str, prototype: Option<Prototype>) -> Arc<Record> {
+    Arc::new(Record {
+        name: name.to_owned(),
+        format: None,
+        user: false,
+        prototype,
+    })
 }
 
 /// Gives an attach point's name with its probe type written out.

@@ -1,6 +1,6 @@
 //! Attach points as written: which kind of probe, and what of.
 
-use super::{Checker, did_you_mean};
+use super::{Checker, did_you_mean, event};
 use crate::catalogue::is_pattern;
 use crate::diagnostic::Diagnostic;
 use crate::near::nearest;
@@ -8,7 +8,7 @@ use crate::plan::{Attach, Rate};
 use crate::syntax::tree;
 
 /// Kinds of probes of this version: name, short name.
-const SUPPORTED: [(&str, &str); 9] = [
+const SUPPORTED: [(&str, &str); 16] = [
     ("begin", "BEGIN"),
     ("end", "END"),
     ("self", "self"),
@@ -18,22 +18,22 @@ const SUPPORTED: [(&str, &str); 9] = [
     ("kretprobe", "kr"),
     ("interval", "i"),
     ("profile", "p"),
+    ("software", "s"),
+    ("hardware", "h"),
+    ("fentry", "f"),
+    ("fentry", "kfunc"),
+    ("fexit", "fr"),
+    ("fexit", "kretfunc"),
+    ("iter", "it"),
 ];
 
 /// Kinds of probes that bpftrace has and this version has not.
-const LATER: [(&str, &str); 15] = [
+const LATER: [(&str, &str); 8] = [
     ("uprobe", "u"),
     ("uretprobe", "ur"),
     ("usdt", "U"),
-    ("fentry", "f"),
-    ("fexit", "fr"),
-    ("kfunc", "kfunc"),
-    ("kretfunc", "kretfunc"),
-    ("software", "s"),
-    ("hardware", "h"),
     ("watchpoint", "w"),
     ("asyncwatchpoint", "aw"),
-    ("iter", "it"),
     ("test", "test"),
     ("bench", "bench"),
     ("ksyscall", "ksyscall"),
@@ -57,13 +57,28 @@ pub(super) enum Target {
         offset: u64,
         on_return: bool,
     },
+    /// `kprobe` at an address.
+    Address(u64),
+    /// `fentry`, `fexit`.
+    Function {
+        module: Option<String>,
+        function: String,
+        on_exit: bool,
+    },
+    Iterator {
+        name: String,
+    },
 }
 
 impl Target {
     /// Gives the pattern, where it is one, in the place of the name.
     pub(super) fn pattern(&self) -> Option<Attach> {
         let (is_pattern, pattern) = match self {
-            Target::Plain(_) => return None,
+            // The program of a typed function fits that function alone.
+            Target::Plain(_)
+            | Target::Address(_)
+            | Target::Function { .. }
+            | Target::Iterator { .. } => return None,
             Target::Tracepoint { category, event } => (
                 is_pattern(category) || is_pattern(event),
                 Attach::Tracepoint {
@@ -124,6 +139,9 @@ impl Checker<'_> {
             "tracepoint" => tracepoint(&rest),
             "rawtracepoint" => raw_tracepoint(&rest),
             "interval" | "profile" => timer(provider, &rest),
+            "software" | "hardware" => event::perf_event(provider, &rest).map(Target::Plain),
+            "fentry" | "fexit" => function(provider, &rest),
+            "iter" => iterator(&rest),
             provider => kprobe(provider, &rest),
         };
         match target {
@@ -198,7 +216,11 @@ fn kprobe(provider: &str, parts: &[&str]) -> Result<Target, String> {
         return Err("kretprobe probes can not have an offset".to_owned());
     }
     if name.starts_with(|c: char| c.is_ascii_digit()) {
-        return Err("probes at a bare address come with a later version".to_owned());
+        return match (address(name.trim()), on_return, offset) {
+            (Some(address), false, 0) => Ok(Target::Address(address)),
+            (Some(_), true, _) => Err("kretprobe probes can not be at an address".to_owned()),
+            _ => Err(format!("'{function}' is no address")),
+        };
     }
     if name.is_empty() {
         return Err(format!("{provider} probes are written {provider}:function"));
@@ -208,6 +230,53 @@ fn kprobe(provider: &str, parts: &[&str]) -> Result<Target, String> {
         function: name.trim().to_owned(),
         offset,
         on_return,
+    })
+}
+
+/// Reads an address, which takes all 64 bits.
+fn address(text: &str) -> Option<u64> {
+    match text.strip_prefix("0x") {
+        Some(digits) => u64::from_str_radix(digits, 16).ok(),
+        None => text.parse().ok(),
+    }
+}
+
+fn function(provider: &str, parts: &[&str]) -> Result<Target, String> {
+    let (module, function) = match parts {
+        [function] => (None, *function),
+        [module, function] => (Some((*module).to_owned()), *function),
+        _ => {
+            return Err(format!(
+                "{provider} probes are written {provider}:function or {provider}:module:function"
+            ));
+        }
+    };
+    if function.is_empty() {
+        return Err(format!("{provider} probes are written {provider}:function"));
+    }
+    Ok(Target::Function {
+        module,
+        function: function.trim().to_owned(),
+        on_exit: provider == "fexit",
+    })
+}
+
+fn iterator(parts: &[&str]) -> Result<Target, String> {
+    let name = match parts {
+        [name] | [name, ""] => *name,
+        [_, pin] if !pin.is_empty() => {
+            return Err(format!(
+                "a pinned iterator prints to whoever reads the pin, which kscope's printf does \
+                 not: leave :{pin} out"
+            ));
+        }
+        _ => return Err("iter probes are written iter:object".to_owned()),
+    };
+    if is_pattern(name) || name.is_empty() {
+        return Err("iter probe type does not support wildcards".to_owned());
+    }
+    Ok(Target::Iterator {
+        name: name.to_owned(),
     })
 }
 
@@ -260,7 +329,7 @@ fn timer_attach(provider: &str, rate: Rate) -> Attach {
     Attach::Interval { nanoseconds }
 }
 
-fn plain_number(text: &str) -> Option<u64> {
+pub(super) fn plain_number(text: &str) -> Option<u64> {
     let text = text.trim().replace('_', "");
     match text.split_once(['e', 'E']) {
         Some((base, power)) if !base.starts_with("0x") => {

@@ -414,7 +414,6 @@ fn probes() {
         "uprobe:/bin/sh:main { }",
         &["[unsupported-probe]", "uprobe probes come with a later"],
     );
-    refuse("fentry:vfs_read { }", &["[unsupported-probe]"]);
     refuse("kprobee:vfs_read { }", &["kprobe"]);
     refuse("kprobe:vfs_raed { }", &["[unknown-probe]", "`vfs_read`"]);
     refuse("kprobe:xyz* { }", &["No matches"]);
@@ -434,6 +433,61 @@ fn probes() {
     refuse("kretprobe:vfs_read+1 { }", &["offset"]);
     refuse("BEGIN:x { }", &["take no arguments"]);
     accept("config = { missing_probes = ignore } kprobe:nothing { } BEGIN { }");
+}
+
+#[test]
+fn probes_with_typed_arguments() {
+    accept("fentry:vfs_read { print((args.inode, args.task.pid, args.flags + 1, func)) }");
+    accept("f:vmlinux:vfs_read { } kfunc:vfs_* { } fexit:vfs_read { @ = retval; } fr:vfs_* { }");
+    accept("kretfunc:vfs_read { print(args.flags + retval) } fentry:vfs_read { print(args->buf) }");
+    accept("rt:sched_switch { print((args.prev.comm, args.next.pid, arg0)) }");
+    accept("rt:vmlinux:sched_switch { } iter:task { print(ctx.task.comm) } it:task { print(pid) }");
+    accept("config = { missing_probes = ignore } fentry:no*, fentry:vfs_read { } iter:nothing { }");
+    refuse("fentry:vfs_raed { }", &["fentry not found", "`vfs_read`"]);
+    refuse("fentry:vfs_open { }", &["[unknown-probe]"]);
+    refuse("fexit:xyz:vfs_read { }", &["xyz:vfs_read"]);
+    refuse("fentry:a:b:c { }", &["fentry:module:function"]);
+    refuse(
+        "fentry:vfs_read { print(args.falgs) }",
+        &["parameter 'falgs'", "`flags`"],
+    );
+    refuse(
+        "fentry:vfs_read { print(args.nothing) }",
+        &["inode, buf, flags, task"],
+    );
+    refuse(
+        "fentry:vfs_read { print(retval) }",
+        &["can not be used with 'fentry'"],
+    );
+    refuse("fexit:vfs_write { print(retval) }", &["void"]);
+    refuse("fentry:vfs_read { print(arg0) }", &["can not be used"]);
+    refuse(
+        "rt:sys_enter { print(args.id) }",
+        &["types of the arguments", "arg0"],
+    );
+    refuse("iter:tsak { }", &["no such iterator", "`task`"]);
+    refuse("iter:ta* { }", &["wildcards"]);
+    refuse("iter:task:pin { }", &["pinned"]);
+    refuse("iter:task { print(ctx.nothing) }", &["nothing"]);
+    refuse("begin { print(func) }", &["func"]);
+}
+
+#[test]
+fn counters_of_perf() {
+    accept("software:cpu-clock:100000 { } s:faults { } software:cs:1e3 { } hardware:cycles { }");
+    accept("h:branch-misses:10 { print(probe) } hardware:instructions: { }");
+    refuse(
+        "software:cpu-clok:1 { }",
+        &["not a software event", "cpu-clock"],
+    );
+    refuse(
+        "hardware:xyzzy { }",
+        &["not a hardware event", "ref-cycles"],
+    );
+    refuse("software:cs:0 { }", &["Invalid count"]);
+    refuse("software { }", &["software:event:count"]);
+    accept("kprobe:0xffffffff81000000 { print(arg0) }");
+    refuse("kretprobe:0x1234 { }", &["address"]);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use kscope_btf::write::{Builder, NewMember};
-use kscope_btf::{Btf, Encoding};
+use kscope_btf::{Btf, Encoding, Linkage, TypeId};
 use kscope_script::catalogue::{Catalogue, TextCatalogue};
 use kscope_script::diagnostic::{Diagnostic, has_errors};
 use kscope_script::hir::Program;
@@ -150,7 +150,11 @@ function vfs_open
 
 /// Types as kernels have them, with a bit-field, an anonymous union and a `__user` pointer.
 pub(crate) fn btf() -> Btf {
-    btf_with(&[("BPF_FUNC_unspec", 0), ("BPF_FUNC_map_lookup_elem", 1)])
+    btf_with(&[
+        ("BPF_FUNC_unspec", 0),
+        ("BPF_FUNC_map_lookup_elem", 1),
+        ("BPF_FUNC_get_func_ip", 173),
+    ])
 }
 
 /// As [`btf`], for a kernel with these helpers.
@@ -197,7 +201,7 @@ pub(crate) fn btf_with(helpers: &[(&str, i32)]) -> Btf {
         ],
     );
     let dentry = b.next_id();
-    let dentry_pointer = kscope_btf::TypeId(dentry.0 + 1);
+    let dentry_pointer = TypeId(dentry.0 + 1);
     b.add_struct(
         "dentry",
         32,
@@ -237,7 +241,7 @@ pub(crate) fn btf_with(helpers: &[(&str, i32)]) -> Btf {
     let constant_cred = b.add_const(cred);
     let cred_pointer = b.add_ptr(constant_cred);
     let task = b.next_id();
-    let task_pointer = kscope_btf::TypeId(task.0 + 1);
+    let task_pointer = TypeId(task.0 + 1);
     b.add_struct(
         "task_struct",
         72,
@@ -294,5 +298,46 @@ pub(crate) fn btf_with(helpers: &[(&str, i32)]) -> Btf {
             NewMember::new("pid", int, 192),
         ],
     );
+    functions(&mut b, (int, long, ulong, boolean), task_pointer);
     Btf::parse(b.finish()).expect("the types are well formed")
+}
+
+/// Adds functions that can be traced: `vfs_read`, the stub of a raw tracepoint, an iterator.
+fn functions(b: &mut Builder, numbers: (TypeId, TypeId, TypeId, TypeId), task: TypeId) {
+    let (int, long, ulong, boolean) = numbers;
+    let file = b.add_fwd("inode", false);
+    let inode = b.add_ptr(file);
+    let read = b.add_func_proto(
+        long,
+        &[
+            ("inode", inode),
+            ("buf", ulong),
+            ("flags", int),
+            ("task", task),
+        ],
+    );
+    b.add_func("vfs_read", read, Linkage::Static);
+    let write = b.add_func_proto(TypeId::VOID, &[("inode", inode)]);
+    b.add_func("vfs_write", write, Linkage::Static);
+    let data = b.add_ptr(TypeId::VOID);
+    let stub = b.add_func_proto(
+        int,
+        &[
+            ("__data", data),
+            ("preempt", boolean),
+            ("prev", task),
+            ("next", task),
+        ],
+    );
+    b.add_func("__traceiter_sched_switch", stub, Linkage::Static);
+    let iterator = b.add_func_proto(int, &[("meta", data), ("task", task)]);
+    b.add_func("bpf_iter_task", iterator, Linkage::Static);
+    b.add_struct(
+        "bpf_iter__task",
+        16,
+        &[
+            NewMember::new("meta", data, 0),
+            NewMember::new("task", task, 64),
+        ],
+    );
 }

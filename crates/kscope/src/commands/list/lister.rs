@@ -169,10 +169,15 @@ impl<'a, W: Write> Lister<'a, W> {
                 self.head(format_args!("kprobe:{function}+{offset}"))
             }
             Attach::Kretprobe { function } => self.kretprobe(function),
+            Attach::FunctionEntry { function } => self.typed("fentry", function),
+            Attach::FunctionExit { function } => self.typed("fexit", function),
             Attach::Begin
             | Attach::End
             | Attach::Signal
             | Attach::Interval { .. }
+            | Attach::KprobeAddress { .. }
+            | Attach::PerfEvent { .. }
+            | Attach::Iterator { .. }
             | Attach::Profile { .. } => self.head(format_args!("{name}")),
         }
     }
@@ -231,6 +236,22 @@ impl<'a, W: Write> Lister<'a, W> {
                 }
             }
             _ => Ok(()),
+        }
+    }
+
+    /// Lists a probe of a function with types; those of the kernel itself with its name.
+    pub(super) fn typed(&mut self, provider: &str, function: &str) -> io::Result<()> {
+        let (module, name) = function.split_once(':').unwrap_or(("vmlinux", function));
+        self.head(format_args!("{provider}:{module}:{name}"))?;
+        let (Some(btf), Some(prototype), true) = (self.btf, self.prototype(name), self.verbose)
+        else {
+            return Ok(());
+        };
+        self.parameters(&prototype, 0)?;
+        match btf.type_name(prototype.result).as_str() {
+            "void" => Ok(()),
+            _ if provider == "fentry" => Ok(()),
+            result => writeln!(self.out, "    {result} retval"),
         }
     }
 

@@ -1,0 +1,216 @@
+//! Arguments and results that the kernel's types tell: of functions, and of raw tracepoints.
+
+use kscope_btf::{FuncProto, Kind};
+
+use super::args::Record;
+use super::lvalue::Place;
+use super::{Checker, did_you_mean, make, poison};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Builtin, Context, Expr, ExprKind, Space, Type};
+use crate::near::nearest;
+use crate::syntax::tree::Name;
+
+/// Functions whose parameters are those of a raw tracepoint after the first.
+const STUBS: [&str; 2] = ["__probestub_", "__traceiter_"];
+/// Bytes of the context that an argument takes at least.
+const SLOT: u32 = 8;
+
+/// The arguments that a program finds in its context.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub(super) struct Prototype {
+    parameters: Vec<Parameter>,
+    /// What the function gives, at its exit; none for `void`.
+    result: Option<Type>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+struct Parameter {
+    name: String,
+    ty: Type,
+    /// Where it stands in the context, in bytes.
+    offset: u32,
+}
+
+impl Prototype {
+    /// Where the result stands: behind the arguments.
+    fn end(&self) -> u32 {
+        self.parameters
+            .last()
+            .map_or(0, |last| last.offset + slots(&last.ty))
+    }
+}
+
+/// Gives the bytes of the context that an argument takes.
+fn slots(ty: &Type) -> u32 {
+    ty.size().next_multiple_of(SLOT).max(SLOT)
+}
+
+impl Checker<'_> {
+    /// Gives the arguments and the result of a kernel function; none where its type is not known.
+    pub(super) fn function_prototype(&self, function: &str) -> Option<Prototype> {
+        let btf = self.inputs.btf?;
+        let name = function.rsplit(':').next()?;
+        let proto = btf.prototype(btf.find(name, Kind::Func)?)?;
+        Some(self.prototype(&proto, 0))
+    }
+
+    /// Gives the arguments of a raw tracepoint; none where its type is not known.
+    pub(super) fn tracepoint_prototype(&self, event: &str) -> Option<Prototype> {
+        let btf = self.inputs.btf?;
+        let stub = |prefix: &&str| btf.find(&format!("{prefix}{event}"), Kind::Func);
+        let named = STUBS.iter().find_map(stub);
+        let typedef = || btf.find(&format!("btf_trace_{event}"), Kind::Typedef);
+        let proto = btf.prototype(named.or_else(typedef)?)?;
+        // The first is the tracepoint's own.
+        Some(self.prototype(&proto, 1))
+    }
+
+    fn prototype(&self, proto: &FuncProto<'_>, skip: usize) -> Prototype {
+        let mut offset = 0;
+        let mut parameters = Vec::new();
+        for (index, param) in proto.params().skip(skip).enumerate() {
+            let ty = self.btf_type(param.type_id, Space::Kernel);
+            let name = match param.name {
+                "" => format!("arg{index}"),
+                name => name.to_owned(),
+            };
+            let place = offset;
+            offset += slots(&ty);
+            parameters.push(Parameter {
+                name,
+                ty,
+                offset: place,
+            });
+        }
+        let result = Some(self.btf_type(proto.result, Space::Kernel));
+        Prototype {
+            parameters,
+            result: result.filter(|ty| *ty != Type::Void),
+        }
+    }
+
+    /// Checks `args.name` where the arguments have types.
+    pub(super) fn typed_argument(&mut self, record: &Record, name: &Name, span: Span) -> Expr {
+        let Some(prototype) = &record.prototype else {
+            let message = format!(
+                "the types of the arguments of {} are not known",
+                record.name
+            );
+            let mut error = Diagnostic::error("unknown-type", span, message);
+            error.hint = Some(match self.inputs.btf {
+                None => "there is no BTF to look them up in".to_owned(),
+                Some(_) => "use arg0, arg1, … of a rawtracepoint or kprobe".to_owned(),
+            });
+            return self.report(error);
+        };
+        let found = prototype.parameters.iter().find(|p| p.name == name.text);
+        let Some(parameter) = found else {
+            let names = || prototype.parameters.iter().map(|p| p.name.as_str());
+            let message = format!(
+                "Can not find a parameter '{}' of {}",
+                name.text, record.name
+            );
+            let mut error = Diagnostic::error("unknown-field", name.span, message);
+            let near = nearest(&name.text, names(), 3);
+            error.hint = did_you_mean(&near).or_else(|| {
+                let all = names().collect::<Vec<_>>().join(", ");
+                (!all.is_empty()).then(|| format!("its arguments are {all}"))
+            });
+            return self.report(error);
+        };
+        if self.inputs.portable {
+            return self.unportable_argument(&record.name, span);
+        }
+        let place = Place::Context {
+            offset: parameter.offset,
+        };
+        place.load(&parameter.ty, None, span)
+    }
+
+    /// Checks `retval` at the exit of a function whose result has a type.
+    pub(super) fn typed_result(&mut self, span: Span) -> Expr {
+        let Some(record) = self.scope.record.clone() else {
+            return poison(span);
+        };
+        let Some(prototype) = &record.prototype else {
+            let message = format!("the type of the result of {} is not known", record.name);
+            return self.error("unknown-type", span, message);
+        };
+        if self.inputs.portable {
+            return self.unportable_argument(&record.name, span);
+        }
+        match &prototype.result {
+            Some(ty) => Place::Context {
+                offset: prototype.end(),
+            }
+            .load(ty, None, span),
+            None => {
+                let message = format!("{} gives no result: its type is void", record.name);
+                self.error("invalid-builtin", span, message)
+            }
+        }
+    }
+
+    fn unportable_argument(&mut self, function: &str, span: Span) -> Expr {
+        self.report(
+            Diagnostic::error(
+                "not-portable",
+                span,
+                format!("which arguments {function} has differs from kernel to kernel"),
+            )
+            .hint("use a tracepoint in what is built to run elsewhere"),
+        )
+    }
+
+    /// Checks `func`.
+    pub(super) fn traced_function(&mut self, span: Span) -> Expr {
+        let context = self.scope.context;
+        let functions = [
+            Context::KprobeEntry,
+            Context::KprobeReturn,
+            Context::Function,
+        ];
+        if !functions.contains(&context) {
+            return self.misplaced("func", span);
+        }
+        let known = |btf: &kscope_btf::Btf| btf.enumerator("BPF_FUNC_get_func_ip").is_some();
+        let helper = !self.inputs.portable && self.inputs.btf.is_some_and(known);
+        // The helper tells of entries alone.
+        let inside = self.scope.probe_name.contains('+');
+        let builtin = match context {
+            _ if helper && !inside => Builtin::TracedFunction,
+            Context::KprobeEntry => Builtin::FunctionAddress,
+            _ if self.scope.dead => return poison(span),
+            _ => {
+                let provider = self.scope.provider;
+                let mut error = Diagnostic::error(
+                    "unsupported",
+                    span,
+                    format!("func in {provider} probes needs the helper bpf_get_func_ip"),
+                );
+                error.hint = Some(match self.inputs.portable {
+                    true => "what is built to run elsewhere does without it".to_owned(),
+                    false => "Linux 5.15 has it; `probe` says where the probe is".to_owned(),
+                });
+                return self.report(error);
+            }
+        };
+        make(ExprKind::Builtin(builtin), Type::KernelSymbol, span)
+    }
+
+    /// Gives `ctx` of an iterator: what one step of it is about.
+    pub(super) fn iterator_context(&self) -> Option<Type> {
+        let name = self.scope.probe_name.split(':').nth(1)?;
+        let btf = self.inputs.btf?;
+        let id = btf.find(&format!("bpf_iter__{name}"), Kind::Struct)?;
+        Some(self.btf_type(id, Space::Kernel))
+    }
+
+    /// Says whether the probe finds typed arguments in its context.
+    pub(super) fn has_typed_arguments(&self) -> bool {
+        matches!(
+            self.scope.context,
+            Context::Function | Context::RawTracepoint
+        )
+    }
+}

@@ -1,0 +1,120 @@
+//! Probes of the kernel that have typed arguments, count events or walk over objects.
+
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
+
+/// Runs a script that ends by itself.
+fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new("timeout");
+    let output = command
+        .args(["-s", "KILL", "50"])
+        .arg(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kscope starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// Demands that a script ends well and prints these lines, blank ones left out.
+#[track_caller]
+fn prints(program: &Path, script: &str, expected: &[&str]) {
+    let (code, out, err) = run(program, &["run", "-q", "-e", script]);
+    let lines: Vec<&str> = out.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(code, Some(0), "{script}\n{out}\n{err}");
+    assert_eq!(lines, expected, "{script}\n{err}");
+}
+
+/// Demands that a script is refused with words.
+#[track_caller]
+fn refused(program: &Path, script: &str, words: &[&str]) {
+    let (code, out, err) = run(program, &["run", "-q", "-e", script]);
+    assert_eq!(code, Some(1), "{script}\n{out}\n{err}");
+    for word in words {
+        assert!(err.contains(word), "{script}: no `{word}` in\n{err}");
+    }
+}
+
+#[test]
+fn counters_of_the_kernel_run_programs() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    prints(
+        &kscope,
+        "software:cpu-clock:1000000 { print((probe, probetype)); exit(); }",
+        &["(software:cpu-clock:1000000, software)"],
+    );
+    // Each CPU sleeps and wakes the script's own thread.
+    prints(
+        &kscope,
+        "s:cs:1 { @ = 1; } interval:ms:100 { exit(); }",
+        &["@: 1"],
+    );
+}
+
+#[test]
+fn raw_tracepoints_have_typed_arguments() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    // The task that is switched from is the one that still runs.
+    prints(
+        &kscope,
+        "rawtracepoint:sched_switch { @switches = 1; if (args.prev.pid != tid) { @other = 1; } \
+         if (args.prev.comm != comm) { @name = 1; } } \
+         interval:ms:200 { exit(); }",
+        &["@switches: 1"],
+    );
+    // What both kinds of arguments are is the same.
+    prints(
+        &kscope,
+        "rt:vmlinux:sched_switch { if ((uint64)args.next == arg2) { print(probe); exit(); } }",
+        &["rawtracepoint:vmlinux:sched_switch"],
+    );
+}
+
+#[test]
+fn iterators_walk_once_and_end() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    let script = format!(
+        "iter:task {{ if (ctx.task.pid == {}) {{ printf(\"%s\\n\", ctx.task.comm); }} \
+         @[ctx.task.tgid == 2] = count(); }} end {{ print(@[true]); clear(@); }}",
+        std::process::id()
+    );
+    let name = std::fs::read_to_string("/proc/self/comm").expect("the name");
+    prints(&kscope, &script, &[name.trim_end(), "1"]);
+    // Files that this process has open: more than none.
+    let script = format!(
+        "iter:task_file {{ if (ctx.task.tgid == {}) {{ @ = 1; }} }}",
+        std::process::id()
+    );
+    prints(&kscope, &script, &["@: 1"]);
+    refused(&kscope, "iter:tsak { }", &["no such iterator", "`task`"]);
+}
+
+#[test]
+fn functions_have_typed_arguments_and_results() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    let script = "fentry:vfs_read { @entry[tid] = (uint64)args.count; } \
+         fexit:vfs_read /@entry[tid]/ { if (@entry[tid] == (uint64)args.count && \
+         retval <= (int64)args.count) { print((func, args.file.f_inode != 0)); exit(); } }";
+    let (code, out, err) = run(&kscope, &["run", "-q", "-e", script]);
+    if err.contains("refuses programs that hook functions") {
+        // With a way out.
+        assert!(err.contains("HINT: a kprobe"), "{err}");
+        skip!("fentry", "this kernel refuses fentry programs");
+    }
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    assert!(
+        out.starts_with("(vfs_read, 1)") || out.starts_with("(vfs_read, true)"),
+        "{out}"
+    );
+}
