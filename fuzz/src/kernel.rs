@@ -67,6 +67,15 @@ pub(crate) fn types() -> Btf {
     assert_eq!(task, either + 2);
     let proto = w.prototype(long, &[("task", pointer), ("count", uint)]);
     w.function("vfs_read", proto, 0);
+    let proto = w.prototype(int, &[("__data", pointer), ("prev", pointer)]);
+    w.function("__traceiter_sched_switch", proto, 0);
+    w.function("bpf_iter_task", proto, 0);
+    w.structure(
+        "bpf_iter__task",
+        16,
+        &[("meta", pointer, 0, 0), ("task", pointer, 64, 0)],
+    );
+    w.enumeration("bpf_func_id", 4, false, &[("BPF_FUNC_get_func_ip", 173)]);
     w.typedef("btf_trace_sched_switch", pointer);
     Btf::parse(w.blob()).expect("types")
 }

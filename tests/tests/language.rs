@@ -66,6 +66,7 @@ fn probes_that_are_there_compile() {
         let names = quoted(cells[1]).into_iter().chain(quoted(cells[2]));
         for name in names {
             let probe = name.replace("category:event", "sched:sched_switch");
+            let probe = probe.replace("module:event", "vmlinux:sched_switch");
             let probe = probe.replace("rawtracepoint:event", "rawtracepoint:sched_switch");
             let probe = probe
                 .replace("module:", "vmlinux:")
