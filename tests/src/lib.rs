@@ -8,6 +8,7 @@
 pub mod assembly;
 pub mod caller;
 pub mod cgroup;
+pub mod language;
 pub mod objects;
 pub mod pins;
 pub mod program;

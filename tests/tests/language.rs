@@ -217,7 +217,6 @@ fn what_has_no_name_is_refused_too() {
             "{script}: {said:?}"
         );
     };
-    check("begin { @m[1] = 1; for ($kv : @m) { } }", "later version");
     check("begin { $x = 1; $p = &$x; }", "later version");
     check(
         "tracepoint:sched:sched_switch { print(args); }",

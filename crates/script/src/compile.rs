@@ -134,6 +134,7 @@ fn generate(
                 entry: scratch.programs,
             }),
             late: late_map,
+            scratch_start: 0,
         };
         match bpf::emit(&program.function, &request) {
             Ok(mut code) => {
@@ -226,6 +227,18 @@ impl ScratchNeed {
 
 fn program_spec(program: &LoweredProgram, code: Code, lines: &LineTable) -> ProgramSpec {
     let mut positions: Vec<LineInfo> = Vec::with_capacity(code.lines.len() + 1);
+    let main = FuncInfo {
+        insn: 0,
+        name: program.name.clone(),
+        ..FuncInfo::default()
+    };
+    let callbacks = code.callbacks.iter().cloned().map(|(insn, name)| FuncInfo {
+        insn,
+        name,
+        ..FuncInfo::default()
+    });
+    let starts: Vec<u32> = code.callbacks.iter().map(|(at, _)| *at).collect();
+    let funcs = std::iter::once(main).chain(callbacks).collect();
     for (insn, span) in std::iter::once((0, program.span)).chain(code.lines) {
         let (line, column) = lines.position(span);
         let info = LineInfo {
@@ -236,6 +249,8 @@ fn program_spec(program: &LoweredProgram, code: Code, lines: &LineTable) -> Prog
         };
         match positions.last_mut() {
             Some(last) if last.insn == insn => *last = info,
+            // The kernel wants the position of the start of each function.
+            _ if starts.contains(&insn) => positions.push(info),
             Some(last) if (last.line, last.column) == (line, column) => {}
             _ => positions.push(info),
         }
@@ -247,11 +262,7 @@ fn program_spec(program: &LoweredProgram, code: Code, lines: &LineTable) -> Prog
         insns: code.insns,
         relocs: code.relocs,
         lines: positions,
-        funcs: vec![FuncInfo {
-            insn: 0,
-            name: program.name.clone(),
-            ..FuncInfo::default()
-        }],
+        funcs,
         flags: 0,
         ..ProgramSpec::default()
     }

@@ -6,6 +6,7 @@
 
 mod layout;
 mod task;
+mod walk;
 
 use std::sync::Arc;
 
@@ -37,6 +38,8 @@ pub struct Program {
     pub task: Option<TaskLayout>,
     /// Whether code may add to memory and get what was there before, where the script asks for it.
     pub fetches: bool,
+    /// Whether the kernel has a helper that runs loops over ranges.
+    pub loops: bool,
     /// What portable code asks of the target's types, indexed by [`LayoutId`].
     pub layouts: Vec<Layout>,
 }
@@ -308,6 +311,15 @@ pub enum StmtKind {
         start: Expr,
         /// End, exclusive.
         end: Expr,
+        /// The body.
+        body: Vec<Stmt>,
+    },
+    /// A loop over the entries of a map.
+    ForMap {
+        /// The loop variable, a tuple of key and value.
+        var: VarId,
+        /// The map, which has keys.
+        map: MapRef,
         /// The body.
         body: Vec<Stmt>,
     },

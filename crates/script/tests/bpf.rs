@@ -32,6 +32,7 @@ fn files() {
             &Emit {
                 scratch,
                 late: None,
+                scratch_start: 0,
             },
         ) {
             Ok(code) => code,

@@ -78,7 +78,11 @@ impl Select<'_> {
             Source::MapValue(map, k) => {
                 (Base::Reg(self.hold(Source::MapValue(map, 0))), i64::from(k))
             }
-            Source::Const(_) | Source::Late(_) | Source::Layout(_) | Source::Map(_) => {
+            Source::Const(_)
+            | Source::Late(_)
+            | Source::Layout(_)
+            | Source::Map(_)
+            | Source::Callback(_) => {
                 return Err(EmitError::Malformed("access through what is no pointer"));
             }
         };
@@ -112,7 +116,7 @@ impl Select<'_> {
     /// Gives the known alignment of an access where the verifier asks for it.
     fn strict_alignment(&self, base: Value, offset: i32) -> Option<Alignment> {
         let strict = match self.function.values[base.index()] {
-            Ty::Ptr(Pointer::Ctx) => true,
+            Ty::Ptr(Pointer::Ctx | Pointer::Captured(_)) => true,
             Ty::Ptr(Pointer::Slot(slot)) => matches!(self.homes[slot.index()], Home::Frame(_)),
             _ => false,
         };
@@ -137,6 +141,8 @@ impl Select<'_> {
                 }
                 // Slots and the context lie at multiples of 8.
                 Some(Op::SlotAddr(_) | Op::Ctx) => break,
+                // What callbacks are given lies there too.
+                Some(Op::Argument(_) | Op::Load { .. }) => break,
                 _ => {
                     unit = 1;
                     break;

@@ -8,28 +8,29 @@ use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
 use super::live;
 use super::moves::{From, Location};
 use super::spill::Allocation;
-use super::{Code, EmitError, FRAME_SIZE};
+use super::{Code, EmitError};
 use crate::diagnostic::Span;
 use crate::ir::{Layout, LayoutId};
 
-/// Emits the allocated code.
+/// Emits the allocated code, whose frame may take `room` bytes.
 pub(super) fn assemble(
     code: &lir::Code,
     allocation: &Allocation,
+    room: u32,
     late: Option<MapId>,
 ) -> Result<Code, EmitError> {
-    let done = attempt(code, allocation, 0, late)?;
+    let done = attempt(code, allocation, (0, room), late)?;
     match done {
         Some(done) => Ok(done),
         // Some moves need memory of their own.
-        None => attempt(code, allocation, 2, late)?.ok_or(EmitError::Registers),
+        None => attempt(code, allocation, (2, room), late)?.ok_or(EmitError::Registers),
     }
 }
 
 fn attempt(
     code: &lir::Code,
     allocation: &Allocation,
-    reserve: u32,
+    (reserve, room): (u32, u32),
     late: Option<MapId>,
 ) -> Result<Option<Code>, EmitError> {
     let mut offset = 8 * (allocation.slot_count + reserve);
@@ -38,7 +39,7 @@ fn attempt(
         offset = offset.saturating_add(size.next_multiple_of(8));
         frame.push(-i32::try_from(offset).unwrap_or(i32::MAX));
     }
-    if offset > FRAME_SIZE {
+    if offset > room {
         return Err(EmitError::Frame { need: offset });
     }
     let mut out = Output {
@@ -69,7 +70,9 @@ fn attempt(
     if out.reserve_used && reserve == 0 {
         return Ok(None);
     }
-    link(code, &bodies, &out).map(Some)
+    let mut linked = link(code, &bodies, &out)?;
+    linked.frame_size = offset;
+    Ok(Some(linked))
 }
 
 /// One machine instruction (or the two slots of `ld_imm64`) before linking.
@@ -218,6 +221,11 @@ impl Output<'_> {
             Source::Map(map) => {
                 let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
                 self.push_wide(insns, Some(RelocKind::Map(map)));
+            }
+            Source::Callback(index) => {
+                // The number is that of the callback until its place is known.
+                let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
+                self.push_wide(insns, Some(RelocKind::Func(index)));
             }
             Source::MapValue(map, offset) => {
                 let insns = Insn::ld_pseudo(to, Pseudo::Value, 0, 0);
@@ -389,11 +397,13 @@ impl Output<'_> {
                 }
                 self.parallel(&moves, !taken & 0x3ff);
             }
-            Ins::Ctx { dst } => match self.location(*dst) {
-                Location::Register(1) => {}
-                Location::Register(r) => self.push(Insn::mov64(Reg(r), Reg::R1)),
-                Location::Slot(slot) => self.store_slot(slot, Reg::R1),
-            },
+            Ins::Given(given) => {
+                let moves: Vec<(Location, From)> = given
+                    .iter()
+                    .map(|(to, at)| (self.location(*to), From::At(Location::Register(at + 1))))
+                    .collect();
+                self.parallel(&moves, 1);
+            }
         }
     }
 

@@ -98,7 +98,11 @@ impl Graph {
                     self.votes[v.index()][0] += weight;
                 }
             }
-            Ins::Ctx { dst } => self.votes[dst.index()][1] += weight,
+            Ins::Given(given) => {
+                for (dst, at) in given {
+                    self.votes[dst.index()][usize::from(*at) + 1] += weight;
+                }
+            }
             Ins::Move {
                 dst,
                 src: Source::Reg(src) | Source::Sum(src, _),

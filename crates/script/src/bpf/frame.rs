@@ -18,11 +18,20 @@ pub(super) enum Home {
     Scratch(u32),
 }
 
+/// Slots that callbacks reach.
+struct Shared {
+    /// What a helper hands on to a callback; it must lie in the frame.
+    captured: Vec<bool>,
+    /// Memory whose address stands there.
+    outer: Vec<bool>,
+}
+
 impl Select<'_> {
     /// Decides where each slot lives.
     pub(super) fn place_slots(&mut self, request: &Emit, budget: u32) -> Result<(), EmitError> {
         let mut used = vec![false; self.homes.len()];
         let mut indexed = vec![false; self.homes.len()];
+        let Shared { captured, outer } = self.shared_slots();
         for def in self.defs.iter().flatten() {
             match def {
                 Op::SlotAddr(slot) => used[slot.index()] = true,
@@ -36,6 +45,10 @@ impl Select<'_> {
         }
         let size = |slot: usize| self.function.slots[slot].size.max(1).next_multiple_of(8);
         let mut slots: Vec<usize> = (0..used.len()).filter(|s| used[*s]).collect();
+        // What callbacks reach by a pointer is no memory of the frame: they may index it.
+        for (indexed, outer) in indexed.iter_mut().zip(outer) {
+            *indexed |= outer;
+        }
         let total: u32 = slots.iter().map(|s| size(*s)).fold(0, u32::saturating_add);
         if request.scratch.is_none() && total > FRAME_SIZE {
             return Err(EmitError::NoScratch { need: total });
@@ -46,12 +59,12 @@ impl Select<'_> {
         let direct = direct.map(|s| size(*s)).fold(0, u32::saturating_add);
         let all = direct <= budget;
         slots.sort_by_key(|s| size(*s));
-        let (mut frame, mut scratch) = (Vec::new(), 0_u32);
+        let (mut frame, mut scratch) = (Vec::new(), request.scratch_start);
         let mut taken = 0;
         let mut homes = self.homes.clone();
         for slot in slots {
             let size = size(slot);
-            let fits = all || (size <= SMALL_SLOT && taken + size <= budget);
+            let fits = captured[slot] || all || (size <= SMALL_SLOT && taken + size <= budget);
             homes[slot] = if request.scratch.is_none() || (fits && !indexed[slot]) {
                 taken += size;
                 frame.push(size);
@@ -67,17 +80,70 @@ impl Select<'_> {
         }
         self.homes = homes;
         self.code.frame = frame;
-        self.code.scratch_size = scratch;
+        // A function that needs none does not look it up.
+        self.code.scratch_size = if scratch > request.scratch_start {
+            scratch
+        } else {
+            0
+        };
         Ok(())
     }
 
-    /// Takes the context and looks the scratch memory up.
+    /// Finds the slots that callbacks are given, and those whose addresses are in these.
+    fn shared_slots(&self) -> Shared {
+        let count = self.homes.len();
+        let mut shared = Shared {
+            captured: vec![false; count],
+            outer: vec![false; count],
+        };
+        let slot_of = |value: crate::ir::Value| match self.function.values[value.index()] {
+            Ty::Ptr(Pointer::Slot(slot)) => Some(slot.index()),
+            _ => None,
+        };
+        for inst in self.function.blocks.iter().flat_map(|block| &block.insts) {
+            match &inst.op {
+                Op::Store { value, .. } => {
+                    if let Some(slot) = slot_of(*value) {
+                        shared.outer[slot] = true;
+                    }
+                }
+                Op::Call { args, .. } => {
+                    let is_callback = |v: &crate::ir::Value| {
+                        let ty = self.function.values[v.index()];
+                        matches!(ty, Ty::Ptr(Pointer::Callback(_)))
+                    };
+                    if args.iter().any(is_callback) {
+                        for slot in args.iter().filter_map(|v| slot_of(*v)) {
+                            shared.captured[slot] = true;
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
+        shared
+    }
+
+    /// Takes what the function is given and looks the scratch memory up.
     pub(super) fn prologue(&mut self, request: &Emit) -> Result<(), EmitError> {
         self.current = self.new_block();
-        if self.defs.iter().flatten().any(|op| matches!(op, Op::Ctx)) {
-            let ctx = self.code.register();
-            self.ctx = Some(ctx);
-            self.put(Ins::Ctx { dst: ctx });
+        let mut given = Vec::new();
+        for value in 0..self.defs.len() {
+            match self.defs[value] {
+                Some(Op::Ctx) if self.ctx.is_none() => {
+                    let ctx = self.code.register();
+                    self.ctx = Some(ctx);
+                    given.push((ctx, 0));
+                }
+                Some(Op::Argument(index)) => {
+                    let argument = self.register(crate::ir::Value(value as u32));
+                    given.push((argument, *index));
+                }
+                _ => {}
+            }
+        }
+        if !given.is_empty() {
+            self.put(Ins::Given(given));
         }
         let main = self.block_of(0);
         if self.code.scratch_size == 0 {

@@ -59,6 +59,8 @@ pub(super) enum Source {
     MapValue(MapId, u32),
     /// The address of a byte of a slot in the frame.
     Frame(FrameSlot, i32),
+    /// The address of a callback.
+    Callback(u32),
 }
 
 impl Source {
@@ -123,8 +125,8 @@ pub(super) enum Ins {
     },
     /// Moves that happen at once; only before a jump.
     Parallel(Vec<(V, Source)>),
-    /// `dst` = the context; only at the start.
-    Ctx { dst: V },
+    /// What the function is given, by position (a program its context alone); only at the start.
+    Given(Vec<(V, u8)>),
 }
 
 /// How a block ends.
@@ -228,7 +230,7 @@ impl Ins {
             }
             Ins::Call { args, .. } => args.iter().filter_map(|a| a.reg()).for_each(f),
             Ins::Parallel(moves) => moves.iter().filter_map(|(_, s)| s.reg()).for_each(f),
-            Ins::Ctx { .. } => {}
+            Ins::Given(_) => {}
         }
     }
 
@@ -242,8 +244,8 @@ impl Ins {
             | Ins::Swap { dst, .. }
             | Ins::Load { dst, .. }
             | Ins::LoadAt { dst, .. }
-            | Ins::FetchAdd { dst, .. }
-            | Ins::Ctx { dst } => f(*dst),
+            | Ins::FetchAdd { dst, .. } => f(*dst),
+            Ins::Given(given) => given.iter().for_each(|(v, _)| f(*v)),
             Ins::Call { result, .. } => result.iter().copied().for_each(f),
             Ins::Parallel(moves) => moves.iter().for_each(|(d, _)| f(*d)),
             Ins::Store { .. } | Ins::Atomic { .. } => {}
@@ -261,7 +263,6 @@ impl Ins {
                 | Ins::Swap { .. }
                 | Ins::Load { .. }
                 | Ins::LoadAt { .. }
-                | Ins::Ctx { .. }
         )
     }
 }

@@ -13,6 +13,7 @@ mod address;
 mod arith;
 mod assemble;
 mod bulk;
+mod chain;
 mod color;
 mod error;
 mod facts;
@@ -53,6 +54,8 @@ pub struct Emit {
     /// The map whose value has the late values in their order, eight bytes each; without it they
     /// are written into the instructions.
     pub late: Option<MapId>,
+    /// Where in its entry of the scratch map the function's part starts.
+    pub scratch_start: u32,
 }
 
 /// The code of one program.
@@ -69,19 +72,25 @@ pub struct Code {
     pub lines: Vec<(u32, Span)>,
     /// Bytes of [`Emit::scratch`] that the program uses; 0 if it does not touch the map.
     pub scratch_size: u32,
+    /// Bytes of stack that the function itself uses.
+    pub frame_size: u32,
+    /// Where callbacks start, and their names.
+    pub callbacks: Vec<(u32, String)>,
 }
 
-/// Emits the code of a function.
+/// Emits the code of a function and of its callbacks, which stand behind it.
 ///
 /// # Errors
 /// [`EmitError`] says which limit of the target the function exceeds.
 pub fn emit(function: &Function, request: &Emit) -> Result<Code, EmitError> {
     // Spills come first in the frame; where they take more than the slots leave, slots move out.
+    // What a callback takes of the stack is lost to the functions around it.
     let mut last = None;
-    for budget in [320, 256, 128, 0] {
-        let mut code = select::select(function, request, budget)?;
-        let allocation = spill::allocate(&mut code)?;
-        match assemble::assemble(&code, &allocation, request.late) {
+    for (own, of_callbacks) in [(320, 96), (256, 96), (128, 96), (0, 96), (320, 0), (0, 0)] {
+        if function.callbacks.is_empty() && of_callbacks == 0 {
+            break;
+        }
+        match chain::emit(function, request, (own, of_callbacks)) {
             Err(error @ EmitError::Frame { .. }) => last = Some(error),
             done => return done,
         }

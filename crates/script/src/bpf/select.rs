@@ -143,6 +143,8 @@ impl<'a> Select<'a> {
                 | Op::Late(_)
                 | Op::Layout(_)
                 | Op::Ctx
+                | Op::Argument(_)
+                | Op::Callback(_)
                 | Op::SlotAddr(_)
                 | Op::MapRef(_)
                 | Op::MapValueAddr { .. }
@@ -468,6 +470,7 @@ impl<'a> Select<'a> {
                 Some(Op::Layout(layout)) => break Source::Layout(*layout),
                 Some(Op::MapRef(map)) => break Source::Map(*map),
                 Some(Op::MapValueAddr { map, offset }) => break Source::MapValue(*map, *offset),
+                Some(Op::Callback(index)) => break Source::Callback(*index),
                 Some(Op::Ctx) => {
                     let ctx = self.ctx.ok_or(EmitError::Malformed("no context"))?;
                     break Source::Reg(ctx);
@@ -492,9 +495,11 @@ impl<'a> Select<'a> {
                 let offset = u32::try_from(offset).map_err(|_| EmitError::Offset(offset))?;
                 Ok(Source::MapValue(map, offset))
             }
-            Source::Const(_) | Source::Late(_) | Source::Layout(_) | Source::Map(_) => {
-                Err(EmitError::Malformed("addition to what is no pointer"))
-            }
+            Source::Const(_)
+            | Source::Late(_)
+            | Source::Layout(_)
+            | Source::Map(_)
+            | Source::Callback(_) => Err(EmitError::Malformed("addition to what is no pointer")),
         }
     }
 
@@ -516,7 +521,7 @@ impl<'a> Select<'a> {
     }
 
     /// Gives the register that belongs to a value.
-    fn register(&mut self, value: Value) -> V {
+    pub(super) fn register(&mut self, value: Value) -> V {
         if let Some(v) = self.regs[value.index()] {
             return v;
         }

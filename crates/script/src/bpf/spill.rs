@@ -166,7 +166,7 @@ fn instruction(
     ins: &mut Vec<(Ins, Span)>,
 ) {
     match &mut one {
-        Ins::Call { .. } | Ins::Parallel(_) => ins.push((one, span)),
+        Ins::Call { .. } | Ins::Parallel(_) | Ins::Given(_) => ins.push((one, span)),
         Ins::Move { dst, src } => {
             let direct = match src {
                 Source::Reg(v) => !is_spilled(*v),
@@ -246,7 +246,7 @@ fn rename(one: &mut Ins, renamed: &[(V, V)]) {
             change(dst);
             change_operand(src);
         }
-        Ins::Neg { dst } | Ins::Swap { dst, .. } | Ins::Ctx { dst } => change(dst),
+        Ins::Neg { dst } | Ins::Swap { dst, .. } => change(dst),
         Ins::Load { dst, base, .. } => {
             change(dst);
             change_base(base);
@@ -267,6 +267,6 @@ fn rename(one: &mut Ins, renamed: &[(V, V)]) {
             change_base(base);
             change(dst);
         }
-        Ins::Move { .. } | Ins::Call { .. } | Ins::Parallel(_) => {}
+        Ins::Move { .. } | Ins::Call { .. } | Ins::Parallel(_) | Ins::Given(_) => {}
     }
 }

@@ -7,6 +7,7 @@ use crate::diagnostic::Span;
 use crate::ir::{BinOp, Builder, Cond, text};
 
 const SCRATCH: Emit = Emit {
+    scratch_start: 0,
     scratch: Some(Scratch {
         map: MapId(3),
         entry: 1,

@@ -44,6 +44,8 @@ impl Builder {
             blocks: Vec::new(),
             values: Vec::new(),
             slots: Vec::new(),
+            arguments: Vec::new(),
+            callbacks: Vec::new(),
         };
         let mut builder = Builder {
             function,
@@ -98,6 +100,12 @@ impl Builder {
     #[must_use]
     pub fn current(&self) -> Block {
         self.current
+    }
+
+    /// Says whether a jump goes to the block.
+    #[must_use]
+    pub fn is_reached(&self, block: Block) -> bool {
+        !self.predecessors[block.index()].is_empty()
     }
 
     /// Says whether the current block already has its end; code after it is unreachable.
@@ -275,6 +283,28 @@ impl Builder {
         self.define(Op::Ctx, Ty::Ptr(Pointer::Ctx))
     }
 
+    /// Starts a callback that is given arguments of these types.
+    #[must_use]
+    pub fn callback(name: &str, arguments: Vec<Ty>) -> Self {
+        let mut builder = Builder::new(name);
+        builder.function.arguments = arguments;
+        builder
+    }
+
+    /// Gives an argument of a callback.
+    pub fn argument(&mut self, index: u8) -> Value {
+        let types = &self.function.arguments;
+        let ty = types.get(usize::from(index)).copied().unwrap_or(Ty::I64);
+        self.define(Op::Argument(index), ty)
+    }
+
+    /// Gives a finished function as an argument for helpers that call it.
+    pub fn call_back(&mut self, function: Function) -> Value {
+        let index = self.function.callbacks.len() as u32;
+        self.function.callbacks.push(function);
+        self.define(Op::Callback(index), Ty::Ptr(Pointer::Callback(index)))
+    }
+
     /// Gives the address of a slot.
     pub fn slot_addr(&mut self, slot: SlotId) -> Value {
         self.define(Op::SlotAddr(slot), Ty::Ptr(Pointer::Slot(slot)))
@@ -384,7 +414,7 @@ impl Builder {
         )
     }
 
-    /// Loads a member of the kernel's that is a pointer.
+    /// Loads a pointer: a member of the kernel's, or what a callback was given.
     pub fn load_pointer(&mut self, base: Value, offset: i32, pointer: Pointer) -> Value {
         let op = Op::Load {
             bytes: 8,

@@ -28,7 +28,7 @@ pub use crate::hir::LayoutId;
 
 use crate::diagnostic::Span;
 
-/// A function: one eBPF program.
+/// A function: one eBPF program, or a callback that a helper calls for each round of a loop.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Function {
     /// Name of the program.
@@ -39,6 +39,10 @@ pub struct Function {
     pub values: Vec<Ty>,
     /// Memory that lives for one run.
     pub slots: Vec<Slot>,
+    /// Types of what a helper gives the function; none for a program, which has its context.
+    pub arguments: Vec<Ty>,
+    /// Functions that the code gives to helpers ([`Op::Callback`]).
+    pub callbacks: Vec<Function>,
 }
 
 macro_rules! id {
@@ -109,6 +113,15 @@ pub enum Pointer {
     Task,
     /// The running thread's `struct cred`; only whole members are read.
     Cred,
+    /// In a callback: the key of the map that the round is for.
+    MapKey(MapId),
+    /// In a callback: what the caller gave with the call, a slot of this size on the caller's
+    /// stack. Only here and in such a slot may pointers be kept in memory.
+    Captured(u32),
+    /// In a callback: memory of this size of a function around it.
+    Outer(u32),
+    /// A callback, as helpers want it.
+    Callback(u32),
 }
 
 /// A straight run of instructions.
@@ -155,6 +168,10 @@ pub enum Op {
     Layout(Layout),
     /// The context.
     Ctx,
+    /// What a helper gives a callback, by position.
+    Argument(u8),
+    /// One of the function's callbacks as an argument of helpers.
+    Callback(u32),
     /// The address of a slot.
     SlotAddr(SlotId),
     /// A map as an argument of helpers.
@@ -200,7 +217,7 @@ pub enum Op {
         /// The operand.
         value: Value,
     },
-    /// Reads memory.
+    /// Reads memory. What [`Pointer::Captured`] leads to may be a pointer.
     Load {
         /// 1, 2, 4 or 8.
         bytes: u8,
@@ -230,7 +247,8 @@ pub enum Op {
         base: Value,
         /// Offset in bytes.
         offset: i32,
-        /// The value; its low bytes are written.
+        /// The value; its low bytes are written. A pointer is written to slots alone, which
+        /// callbacks are given.
         value: Value,
     },
     /// Adds to memory atomically.

@@ -10,6 +10,8 @@ impl Op {
             | Op::Late(_)
             | Op::Layout(_)
             | Op::Ctx
+            | Op::Argument(_)
+            | Op::Callback(_)
             | Op::SlotAddr(_)
             | Op::MapRef(_)
             | Op::MapValueAddr { .. } => {}
@@ -45,6 +47,8 @@ impl Op {
             | Op::Late(_)
             | Op::Layout(_)
             | Op::Ctx
+            | Op::Argument(_)
+            | Op::Callback(_)
             | Op::SlotAddr(_)
             | Op::MapRef(_)
             | Op::MapValueAddr { .. } => {}

@@ -56,7 +56,7 @@ impl Lower<'_> {
 
     /// Loads a number from a fixed place of the context.
     pub(super) fn ctx_load(&mut self, offset: u32, int: Int) -> Value {
-        let base = self.b.ctx();
+        let base = self.ctx();
         self.load(
             Place {
                 base,
@@ -70,7 +70,7 @@ impl Lower<'_> {
 
     /// Gives the address of the context as a number.
     pub(super) fn ctx_address(&mut self) -> Value {
-        let ctx = self.b.ctx();
+        let ctx = self.ctx();
         self.b.ptr_to_int(ctx)
     }
 
@@ -132,7 +132,7 @@ impl Lower<'_> {
     /// `kstack`: the id of the current stack; a stack that could not be kept is counted.
     pub(super) fn kernel_stack(&mut self) -> Value {
         let map = self.tables.kernel_stacks();
-        let ctx = self.b.ctx();
+        let ctx = self.ctx();
         let map_value = self.b.map(map);
         let flags = self.b.constant(0);
         let id = self

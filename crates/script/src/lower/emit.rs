@@ -98,7 +98,7 @@ impl Lower<'_> {
                 let place = self.slot_place(slot);
                 self.zero(place, size);
                 self.fill(site, place, arguments)?;
-                let ctx = self.b.ctx();
+                let ctx = self.ctx();
                 let map_value = self.b.map(map);
                 let flags = self.b.constant(CURRENT_CPU);
                 let length = self.b.constant(i64::from(size));

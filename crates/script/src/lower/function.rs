@@ -1,10 +1,14 @@
 //! One probe: its variables, its blocks, and how places in memory are reached.
 
+use std::rc::Rc;
+
 use kscope_spec::{LateKind, MapId, helper};
 
 use super::Tables;
+use super::capture::Captures;
+use super::loops::{self, Cell, Scope};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Context, Probe, Program, Type, VarId};
+use crate::hir::{Context, Probe, Program, Stmt, Type, VarId};
 use crate::ir::{Block, Builder, Cond, Function, Pointer, SlotId, Value, Variable};
 use crate::plan::{Attach, Counter};
 
@@ -17,23 +21,28 @@ pub(super) fn lower_probe(
     probe: &Probe,
     name: &str,
 ) -> Result<Function> {
+    let is_function = |statement: &Stmt| loops::is_function(program.loops, statement);
+    let captures = Captures::of(probe, &is_function);
     let mut lower = Lower {
         program,
         tables,
         context: probe.context,
         paced: is_paced(probe),
         b: Builder::new(name),
-        vars: Vec::new(),
+        name,
+        vars: vec![VarPlace::Absent; probe.vars.len()],
+        var_types: probe.vars.iter().map(|var| var.ty.clone()).collect(),
+        captures: Rc::new(captures),
+        scope: Scope::program(),
+        cells: Vec::new(),
+        sizes: Vec::new(),
         ids: None,
         loops: Vec::new(),
         exit: Block(0),
     };
     lower.b.at(probe.span);
     lower.exit = lower.b.block();
-    for var in &probe.vars {
-        let place = lower.declare(&var.ty);
-        lower.vars.push(place);
-    }
+    lower.declare_vars();
     lower.statements(&probe.body)?;
     lower.b.at(probe.span);
     let exit = lower.exit;
@@ -63,7 +72,19 @@ pub(super) struct Lower<'a> {
     /// Whether the probe fires once, or at a human's pace.
     pub(super) paced: bool,
     pub(super) b: Builder,
-    vars: Vec<VarPlace>,
+    /// Name of the program.
+    pub(super) name: &'a str,
+    /// Where the current function has its variables, and those around it theirs.
+    pub(super) vars: Vec<VarPlace>,
+    pub(super) var_types: Vec<Type>,
+    /// What loops whose bodies are functions share.
+    pub(super) captures: Rc<Captures>,
+    /// The current function.
+    pub(super) scope: Scope,
+    /// Variables that functions inside of the current one find, and those it finds itself.
+    pub(super) cells: Vec<Cell>,
+    /// Sizes of the slots that the functions around give their callbacks, the program's first.
+    pub(super) sizes: Vec<u32>,
     /// Process and thread id, and the block that has them at its end.
     pub(super) ids: Option<(Block, Value, Value)>,
     pub(super) loops: Vec<Loop>,
@@ -85,6 +106,12 @@ pub(super) enum VarPlace {
     Scalar(Variable),
     /// Memory.
     Slot(SlotId),
+    /// A 64-bit value in memory, where several functions find it.
+    Cell(Place),
+    /// Memory of a function around this one.
+    Outer(Place),
+    /// Not in this function.
+    Absent,
 }
 
 /// A place in memory: a pointer, an offset in bytes, and what the pointer is aligned to.
@@ -121,7 +148,7 @@ impl Place {
 }
 
 impl Lower<'_> {
-    fn declare(&mut self, ty: &Type) -> VarPlace {
+    pub(super) fn declare(&mut self, ty: &Type) -> VarPlace {
         if ty.is_scalar() {
             return VarPlace::Scalar(self.b.variable());
         }

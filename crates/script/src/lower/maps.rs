@@ -86,7 +86,7 @@ pub(super) fn script_map_spec(map: &Map, in_perf_event: bool) -> MapSpec {
 
 /// Gives the size that the kernel has for a key: it compares whole words faster than bytes, and
 /// an entry takes as much room.
-fn key_size(size: u32) -> u32 {
+pub(super) fn key_size(size: u32) -> u32 {
     size.max(1).next_multiple_of(8)
 }
 

@@ -8,11 +8,11 @@ impl Lower<'_> {
     /// Gives the place where the value lies: its own where it has one, a new slot else.
     pub(super) fn memory(&mut self, expr: &Expr) -> Result<Place> {
         match &expr.kind {
-            ExprKind::Var(var) => {
-                if let VarPlace::Slot(slot) = self.var(*var) {
-                    return Ok(self.slot_place(slot));
-                }
-            }
+            ExprKind::Var(var) => match self.var(*var) {
+                VarPlace::Slot(slot) => return Ok(self.slot_place(slot)),
+                VarPlace::Outer(place) => return Ok(place),
+                _ => return Err(unsupported(expr.span, "this variable")),
+            },
             ExprKind::OptionStr(option) => return Ok(self.option_place(*option)),
             ExprKind::Field {
                 base,
@@ -66,7 +66,7 @@ impl Lower<'_> {
             ExprKind::StrOfBytes(bytes) => self.string_of_bytes(bytes, to, size, pad)?,
             ExprKind::CtxBytes { offset } => {
                 let from = Place {
-                    base: self.b.ctx(),
+                    base: self.ctx(),
                     offset: 0,
                     align: 8,
                 }

@@ -5,7 +5,8 @@ use kscope_spec::{LateKind, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use super::maps::set_word;
-use crate::hir::{Expr, MapRef};
+use crate::diagnostic::Span;
+use crate::hir::{Expr, MapRef, Type};
 use crate::ir::{BinOp, Cond, Pointer, Value, Variable};
 use crate::plan::{SET_MARK, padded_size};
 
@@ -17,11 +18,22 @@ impl Lower<'_> {
         key: Option<&Expr>,
         expr: &Expr,
     ) -> Result<Value> {
-        let kind = self.program.maps[map.0 as usize].value.clone();
         let key = match key {
             Some(key) => self.key(map, key)?,
             None => self.index_key(0),
         };
+        self.aggregate_at(map, key, &expr.ty, expr.span)
+    }
+
+    /// The number, of this type, that the aggregation of the key at a place reads as.
+    pub(super) fn aggregate_at(
+        &mut self,
+        map: MapRef,
+        key: Place,
+        ty: &Type,
+        span: Span,
+    ) -> Result<Value> {
+        let kind = self.program.maps[map.0 as usize].value.clone();
         let total = self.b.variable();
         let count = self.b.variable();
         let zero = self.b.constant(0);
@@ -49,7 +61,7 @@ impl Lower<'_> {
                     lower.merge_extreme(total, count, at, beats);
                 })?;
             }
-            _ => return Err(unsupported(expr.span, "this aggregation read as a number")),
+            _ => return Err(unsupported(span, "this aggregation read as a number")),
         }
         let total = self.b.read(total);
         let value = match kind {
@@ -60,7 +72,7 @@ impl Lower<'_> {
             }
             _ => total,
         };
-        Ok(self.fit(&expr.ty, value))
+        Ok(self.fit(ty, value))
     }
 
     /// Runs `work` on the value that each CPU has for the key.

@@ -1,9 +1,11 @@
 //! The checked program to IR: one function per probe, the kernel's maps, and the Plan.
 
+mod capture;
 mod condition;
 mod context;
 mod emit;
 mod function;
+mod loops;
 mod maps;
 mod memory;
 mod merge;

@@ -2,7 +2,7 @@
 
 use kscope_spec::helper;
 
-use super::function::{Lower, Place, Result, VarPlace, unsupported};
+use super::function::{Lower, Place, Result, unsupported};
 use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, BitLayout, Expr, ExprKind, Int, LayoutId, Space, Type};
 use crate::ir::{BinOp, Cond, Layout, Value};
@@ -18,10 +18,7 @@ impl Lower<'_> {
             ExprKind::Arg(n) => self.argument(*n, &expr.ty, expr.span)?,
             ExprKind::Retval => self.return_value(&expr.ty, expr.span)?,
             ExprKind::Late(id) => self.b.late(*id),
-            ExprKind::Var(var) => match self.var(*var) {
-                VarPlace::Scalar(variable) => self.b.read(variable),
-                VarPlace::Slot(_) => return Err(unsupported(expr.span, "this variable")),
-            },
+            ExprKind::Var(var) => self.read_var(*var, expr.span)?,
             ExprKind::MapGet { map, key } => self.map_get_scalar(*map, key.as_deref(), expr)?,
             ExprKind::Delete { map, key } => self.delete(*map, key.as_deref())?,
             ExprKind::CtxLoad { offset, int, bits } => {
@@ -33,7 +30,7 @@ impl Lower<'_> {
             }
             ExprKind::CtxLoadAt { layout, int } => {
                 let offset = self.layout(*layout);
-                let base = self.b.ctx();
+                let base = self.ctx();
                 self.b.load_at(int.bytes, int.signed, base, offset)
             }
             ExprKind::Layout(layout) => {
@@ -165,14 +162,11 @@ impl Lower<'_> {
                 delta,
                 postfix,
             } => {
-                let VarPlace::Scalar(variable) = self.var(*var) else {
-                    return Err(unsupported(expr.span, "this step"));
-                };
-                let old = self.b.read(variable);
+                let old = self.read_var(*var, expr.span)?;
                 let delta = self.b.constant(*delta);
                 let new = self.b.binary(BinOp::Add, old, delta);
                 let new = self.fit(&expr.ty, new);
-                self.b.write(variable, new);
+                self.write_var(*var, new, expr.span)?;
                 if *postfix { old } else { new }
             }
             ExprKind::StepMap {

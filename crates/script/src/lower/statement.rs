@@ -1,16 +1,12 @@
 //! Statements.
 
-use super::function::{Loop, Lower, Result, VarPlace, unsupported};
+use super::function::{Lower, Result, VarPlace, unsupported};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, Stmt, StmtKind, VarId};
-use crate::ir::{BinOp, Cond, Variable};
+use crate::ir::{Cond, Value};
 
 /// Most values of a probe: the kernel takes no program of a million instructions.
 const VALUES_LIMIT: usize = 500_000;
-/// Most rounds of a `for` over a range of constants.
-const RANGE_LIMIT: i64 = 10_000;
-/// Most rounds of one whose bounds are not constant; the verifier walks through each of them.
-const OPEN_RANGE_LIMIT: u32 = 1024;
 
 impl Lower<'_> {
     /// Lowers statements in order.
@@ -55,7 +51,8 @@ impl Lower<'_> {
                 start,
                 end,
                 body,
-            } => self.for_range(*var, start, end, body, statement.span),
+            } => self.for_range(statement, *var, start, end, body),
+            StmtKind::ForMap { var, map, body } => self.for_map(statement, *var, *map, body),
             StmtKind::Repeat { count, body } => self.repeat(*count, body),
             StmtKind::While { condition, body } => self.while_loop(condition, body),
             StmtKind::Break => self.leave_loop(statement.span, |l| l.end),
@@ -79,24 +76,42 @@ impl Lower<'_> {
     }
 
     fn set_var(&mut self, var: VarId, value: &Expr) -> Result<()> {
-        match self.var(var) {
-            VarPlace::Scalar(variable) => {
+        let place = match self.var(var) {
+            VarPlace::Scalar(_) | VarPlace::Cell(_) | VarPlace::Absent => {
+                let span = value.span;
                 let value = self.scalar(value)?;
-                self.b.write(variable, value);
+                return self.write_var(var, value, span);
             }
-            VarPlace::Slot(slot) => {
-                let size = value.ty.size();
-                if fresh(value) {
-                    let to = self.slot_place(slot);
-                    self.memory_into(value, to, true)?;
-                } else {
-                    let from = self.memory(value)?;
-                    let to = self.slot_place(slot);
-                    self.copy(to, from, size);
-                }
-            }
+            VarPlace::Slot(slot) => self.slot_place(slot),
+            VarPlace::Outer(place) => place,
+        };
+        let size = value.ty.size();
+        if fresh(value) {
+            self.memory_into(value, place, true)
+        } else {
+            let from = self.memory(value)?;
+            self.copy(place, from, size);
+            Ok(())
+        }
+    }
+
+    /// Gives a variable a number.
+    pub(super) fn write_var(&mut self, var: VarId, value: Value, span: Span) -> Result<()> {
+        match self.var(var) {
+            VarPlace::Scalar(variable) => self.b.write(variable, value),
+            VarPlace::Cell(cell) => self.b.store(8, cell.base, cell.offset, value),
+            _ => return Err(unsupported(span, "this variable")),
         }
         Ok(())
+    }
+
+    /// Gives the number that a variable has.
+    pub(super) fn read_var(&mut self, var: VarId, span: Span) -> Result<Value> {
+        match self.var(var) {
+            VarPlace::Scalar(variable) => Ok(self.b.read(variable)),
+            VarPlace::Cell(cell) => Ok(self.b.load(8, false, cell.base, cell.offset)),
+            _ => Err(unsupported(span, "this variable")),
+        }
     }
 
     fn if_else(&mut self, condition: &Expr, then: &[Stmt], otherwise: &[Stmt]) -> Result<()> {
@@ -111,115 +126,6 @@ impl Lower<'_> {
         self.statements(otherwise)?;
         self.b.jump(end);
         self.enter(end);
-        Ok(())
-    }
-
-    fn for_range(
-        &mut self,
-        var: VarId,
-        start: &Expr,
-        end: &Expr,
-        body: &[Stmt],
-        span: Span,
-    ) -> Result<()> {
-        let VarPlace::Scalar(variable) = self.var(var) else {
-            return Err(unsupported(span, "this loop variable"));
-        };
-        let (ExprKind::Int(first), ExprKind::Int(last)) = (&start.kind, &end.kind) else {
-            return self.open_range(variable, start, end, body, span);
-        };
-        let rounds = last.saturating_sub(*first).max(0);
-        if rounds > RANGE_LIMIT {
-            return Err(unsupported(
-                span,
-                &format!("a range of more than {RANGE_LIMIT} rounds"),
-            ));
-        }
-        let first = *first;
-        self.rounds(rounds as u32, |lower, round, around| {
-            let first = lower.b.constant(first);
-            let value = lower.b.binary(BinOp::Add, round, first);
-            lower.b.write(variable, value);
-            lower.loop_body(body, around)
-        })
-    }
-
-    /// A range whose bounds are known when it runs: the verifier wants a limit all the same.
-    fn open_range(
-        &mut self,
-        variable: Variable,
-        start: &Expr,
-        end: &Expr,
-        body: &[Stmt],
-        span: Span,
-    ) -> Result<()> {
-        let first = self.scalar(start)?;
-        let last = self.scalar(end)?;
-        let done = self.b.block();
-        self.rounds(OPEN_RANGE_LIMIT, |lower, round, around| {
-            let value = lower.b.binary(BinOp::Add, first, round);
-            let inside = lower.b.block();
-            lower.b.branch(Cond::Slt, value, last, inside, done);
-            lower.enter(inside);
-            lower.b.write(variable, value);
-            let around = Loop {
-                end: done,
-                ..around
-            };
-            lower.loop_body(body, around)
-        })?;
-        // All rounds are used up; tell it where the range goes on.
-        let limit = self.b.constant(i64::from(OPEN_RANGE_LIMIT));
-        let next = self.b.binary(BinOp::Add, first, limit);
-        let cut = self.b.block();
-        self.b.branch(Cond::Slt, next, last, cut, done);
-        self.enter(cut);
-        self.warn(
-            &format!("for over a range ended after {OPEN_RANGE_LIMIT} rounds: more only with constant bounds"),
-            span,
-        );
-        self.join(done);
-        Ok(())
-    }
-
-    fn repeat(&mut self, count: u32, body: &[Stmt]) -> Result<()> {
-        for _ in 0..count {
-            let next = self.b.block();
-            let end = self.b.block();
-            self.loop_body(body, Loop { next, end })?;
-            self.join(next);
-            self.join(end);
-        }
-        Ok(())
-    }
-
-    fn while_loop(&mut self, condition: &Expr, body: &[Stmt]) -> Result<()> {
-        let head = self.b.block();
-        let inside = self.b.block();
-        let end = self.b.block();
-        self.b.jump(head);
-        self.b.switch_to(head);
-        self.condition(condition, inside, end)?;
-        self.enter(inside);
-        self.loop_body(body, Loop { next: head, end })?;
-        self.b.jump(head);
-        self.b.seal(head);
-        self.enter(end);
-        Ok(())
-    }
-
-    fn loop_body(&mut self, body: &[Stmt], around: Loop) -> Result<()> {
-        self.loops.push(around);
-        let result = self.statements(body);
-        self.loops.pop();
-        result
-    }
-
-    fn leave_loop(&mut self, span: Span, to: impl Fn(&Loop) -> crate::ir::Block) -> Result<()> {
-        let Some(block) = self.loops.last().map(to) else {
-            return Err(unsupported(span, "a jump outside of a loop"));
-        };
-        self.b.jump(block);
         Ok(())
     }
 

@@ -135,6 +135,10 @@ impl Dump<'_> {
                 writeln!(out, "for {var} in {}..{}", self.e(start), self.e(end))?;
                 self.statements(body, level + 1, out)
             }
+            StmtKind::ForMap { var, map, body } => {
+                writeln!(out, "for {} in {}", self.var(*var), self.map(*map, None))?;
+                self.statements(body, level + 1, out)
+            }
             StmtKind::Repeat { count, body } => {
                 writeln!(out, "repeat {count}")?;
                 self.statements(body, level + 1, out)

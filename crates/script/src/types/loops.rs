@@ -64,14 +64,14 @@ impl Checker<'_> {
         None
     }
 
-    /// Checks a loop over a map, whose variable is a key and its value. There is no code for it yet.
+    /// Checks a loop over a map, whose variable is a key and its value.
     pub(super) fn for_map(
         &mut self,
         var: &tree::Name,
         map: &tree::Name,
         body: &tree::Block,
         span: Span,
-    ) {
+    ) -> Option<Stmt> {
         let whole = tree::Expr {
             kind: tree::ExprKind::Map {
                 name: map.text.clone(),
@@ -79,8 +79,9 @@ impl Checker<'_> {
             },
             span: map.span,
         };
+        let at = map.span;
         let map = self.map_argument("for", &whole);
-        let entry = map.and_then(|map| self.entry_type(map));
+        let entry = map.and_then(|map| self.entry_type(map, at));
         self.in_block(|c| {
             let id = c.declare_var(&var.text, var.span);
             if let Some(ty) = entry {
@@ -89,20 +90,38 @@ impl Checker<'_> {
                     info.declared = true;
                 }
             }
-            c.loop_body(|c| c.block(body));
-        });
-        self.error(
-            "unsupported",
-            span,
-            "for loops over maps come with a later version",
-        );
+            let body = c.loop_body(|c| c.block(body));
+            let kind = StmtKind::ForMap {
+                var: id,
+                map: map?,
+                body,
+            };
+            Some(Stmt { kind, span })
+        })
     }
 
     /// Gives the type of a key with its value; none where they are not known or are no values.
-    fn entry_type(&self, map: crate::hir::MapRef) -> Option<Type> {
+    fn entry_type(&mut self, map: crate::hir::MapRef, at: Span) -> Option<Type> {
+        let info = self.env.maps.get(map.0 as usize)?;
+        if info.keyed == Some(false) {
+            let message = format!(
+                "@{} has no explicit keys (scalar map), and cannot be used for iteration",
+                info.name
+            );
+            self.error("invalid-loop", at, message);
+            return None;
+        }
         let value = match self.map_contents(map) {
             MapContents::Plain(shape) => shape.ty,
-            MapContents::Aggregate(value) => super::aggregate::reads_as(&value)?,
+            MapContents::Aggregate(value) => match super::aggregate::reads_as(&value) {
+                Some(ty) => ty,
+                None => {
+                    let name = super::name::aggregate_name(&value);
+                    let message = format!("Loop expression does not support type: {name}_t");
+                    self.error("invalid-loop", at, message);
+                    return None;
+                }
+            },
             MapContents::Unknown => return None,
         };
         let info = self.env.maps.get(map.0 as usize)?;

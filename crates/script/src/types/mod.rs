@@ -231,6 +231,7 @@ impl<'a> Checker<'a> {
             probes,
             task: self.task.flatten(),
             fetches: self.used_steps > 0 && btf.is_some_and(task::fetches),
+            loops: btf.is_some_and(task::loops),
             layouts: self.layouts.clone(),
         }
     }

@@ -121,7 +121,10 @@ impl Checker<'_> {
                 let stmt = self.if_statement(e, span);
                 out.push(stmt);
             }
-            StatementKind::ForMap { var, map, body } => self.for_map(var, map, body, span),
+            StatementKind::ForMap { var, map, body } => {
+                let stmt = self.for_map(var, map, body, span);
+                out.extend(stmt);
+            }
             StatementKind::ForRange {
                 var,
                 start,

@@ -31,6 +31,11 @@ pub(super) fn fetches(btf: &Btf) -> bool {
     has_helper(btf, CAME_WITH_FETCH)
 }
 
+/// Says whether the kernel has a helper that runs loops over ranges (Linux 5.17).
+pub(super) fn loops(btf: &Btf) -> bool {
+    has_helper(btf, "BPF_FUNC_loop")
+}
+
 fn has_helper(btf: &Btf, name: &str) -> bool {
     let helpers = btf.find_once("bpf_func_id", Kind::Enum);
     match helpers.and_then(|id| btf.get(id)) {

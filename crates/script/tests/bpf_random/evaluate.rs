@@ -210,7 +210,7 @@ impl State<'_> {
                 }
             }
             Op::NonNull(v) => return self.values[v],
-            Op::PtrToInt(_) => unreachable!("not generated"),
+            Op::PtrToInt(_) | Op::Argument(_) | Op::Callback(_) => unreachable!("not generated"),
             Op::Binary(op, a, b) => binary(*op, self.number(*a), self.number(*b)),
             Op::Compare(cond, a, b) => u64::from(holds(*cond, self.number(*a), self.number(*b))),
             Op::Extend {

@@ -120,6 +120,7 @@ fn compare(seed: u64, function: &Function, expected: &Outcome, ctx: &[u8]) {
         &Emit {
             scratch,
             late: None,
+            scratch_start: 0,
         },
     ) {
         Ok(code) => code,

@@ -113,6 +113,8 @@ fn is_free(op: &Op) -> bool {
             | Op::Late(_)
             | Op::Layout(_)
             | Op::Ctx
+            | Op::Argument(_)
+            | Op::Callback(_)
             | Op::SlotAddr(_)
             | Op::MapRef(_)
             | Op::MapValueAddr { .. }
@@ -127,6 +129,8 @@ fn is_shared(op: &Op, types: &[Ty]) -> bool {
         | Op::Layout(_)
         | Op::LoadAt { .. }
         | Op::Ctx
+        | Op::Argument(_)
+        | Op::Callback(_)
         | Op::SlotAddr(_)
         | Op::MapRef(_)
         | Op::MapValueAddr { .. }

@@ -32,6 +32,9 @@ const PASSES: [(&str, Pass); 6] = [
 ///
 /// Builds with debug assertions verify the function after each pass, if it was right before.
 pub fn optimize(function: &mut Function) {
+    for callback in &mut function.callbacks {
+        optimize(callback);
+    }
     let check = cfg!(debug_assertions) && verify(function).is_ok();
     for _ in 0..ROUNDS {
         let mut changed = false;

@@ -16,7 +16,9 @@
 //! ```
 //!
 //! Types are `i64`, `ctx`, `s0` (pointer to a slot), `map0`, `value0` (into a value of the map),
-//! `value0?` (or null), `record64` and `record64?`. `@start..end` is a source position.
+//! `value0?` (or null), `record64`, `record64?`, and what callbacks have: `key0`, `captured16`,
+//! `outer16`, `callback0`. Callbacks stand at the start of the function that gives them to
+//! helpers, with the types of their arguments: `fn round(i64, captured8) {`. `@start..end` is a source position.
 
 mod print;
 mod read;

@@ -38,6 +38,10 @@ impl fmt::Display for Ty {
             Ty::Ptr(Pointer::RecordOrNull(size)) => write!(f, "record{size}?"),
             Ty::Ptr(Pointer::Task) => f.write_str("task"),
             Ty::Ptr(Pointer::Cred) => f.write_str("cred"),
+            Ty::Ptr(Pointer::MapKey(map)) => write!(f, "key{}", map.0),
+            Ty::Ptr(Pointer::Captured(size)) => write!(f, "captured{size}"),
+            Ty::Ptr(Pointer::Outer(size)) => write!(f, "outer{size}"),
+            Ty::Ptr(Pointer::Callback(index)) => write!(f, "callback{index}"),
         }
     }
 }
@@ -76,6 +80,8 @@ impl fmt::Display for Op {
                 )
             }
             Op::Ctx => f.write_str("ctx"),
+            Op::Argument(index) => write!(f, "argument {index}"),
+            Op::Callback(index) => write!(f, "callback {index}"),
             Op::SlotAddr(slot) => write!(f, "slot {slot}"),
             Op::MapRef(map) => write!(f, "map {}", map.0),
             Op::MapValueAddr { map, offset } => write!(f, "mapvalue {} + {offset}", map.0),
@@ -198,7 +204,18 @@ pub fn print(function: &Function) -> String {
 }
 
 fn write_function(function: &Function, spans: bool, f: &mut dyn Write) -> fmt::Result {
-    writeln!(f, "fn {} {{", function.name)?;
+    write!(f, "fn {}", function.name)?;
+    for (index, ty) in function.arguments.iter().enumerate() {
+        let before = if index == 0 { "(" } else { ", " };
+        write!(f, "{before}{ty}")?;
+    }
+    if !function.arguments.is_empty() {
+        f.write_char(')')?;
+    }
+    writeln!(f, " {{")?;
+    for callback in &function.callbacks {
+        write_function(callback, spans, f)?;
+    }
     for (index, slot) in function.slots.iter().enumerate() {
         writeln!(f, "  slot s{index}: {} align {}", slot.size, slot.align)?;
     }

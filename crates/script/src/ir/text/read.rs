@@ -35,14 +35,9 @@ impl std::error::Error for ReadError {}
 /// # Errors
 /// [`ReadError`] names the first line that is wrong.
 pub fn read(text: &str) -> Result<Function, ReadError> {
-    let mut function = Function {
-        name: String::new(),
-        blocks: Vec::new(),
-        values: Vec::new(),
-        slots: Vec::new(),
-    };
+    let mut around: Vec<Function> = Vec::new();
+    let mut done: Option<Function> = None;
     let mut open: Option<BlockData> = None;
-    let mut state = State::Before;
     let mut last = 0;
     for (index, line) in text.lines().enumerate() {
         last = index as u32 + 1;
@@ -50,60 +45,66 @@ pub fn read(text: &str) -> Result<Function, ReadError> {
         if line.is_empty() || line.starts_with('#') {
             continue;
         }
+        let mut none = Vec::new();
+        let inside = around
+            .last_mut()
+            .filter(|_| open.is_some() || !line.starts_with("fn "));
+        let Some(function) = inside else {
+            let mut reader = Reader {
+                rest: line,
+                line: last,
+                values: &mut none,
+            };
+            if done.is_some() {
+                return Err(reader.error("nothing after the function"));
+            }
+            around.push(reader.head()?);
+            reader.done()?;
+            continue;
+        };
         let mut reader = Reader {
             rest: line,
             line: last,
             values: &mut function.values,
         };
-        match state {
-            State::Before => {
-                reader.expect("fn")?;
-                function.name = reader.word("a name")?.to_owned();
-                reader.expect("{")?;
-                state = State::Inside;
+        if reader.take("}") {
+            if open.is_some() {
+                return Err(reader.error("the end of the block"));
             }
-            State::After => return Err(reader.error("nothing after the function")),
-            State::Inside if reader.take("}") => {
-                if open.is_some() {
-                    return Err(reader.error("the end of the block"));
-                }
-                state = State::After;
+            reader.done()?;
+            let function = around.pop();
+            match around.last_mut() {
+                Some(outer) => outer.callbacks.extend(function),
+                None => done = function,
             }
-            State::Inside => match &mut open {
-                None if reader.take("slot ") => {
-                    let slot = reader.slot(function.slots.len() as u32)?;
-                    function.slots.push(slot);
+            continue;
+        }
+        match &mut open {
+            None if reader.take("slot ") => {
+                let slot = reader.slot(function.slots.len() as u32)?;
+                function.slots.push(slot);
+            }
+            None => open = Some(reader.block(function.blocks.len() as u32)?),
+            Some(block) => match reader.end()? {
+                Some(end) => {
+                    block.end = end;
+                    block.span = reader.span()?;
+                    reader.done()?;
+                    function.blocks.extend(open.take());
+                    continue;
                 }
-                None => open = Some(reader.block(function.blocks.len() as u32)?),
-                Some(block) => match reader.end()? {
-                    Some(end) => {
-                        block.end = end;
-                        block.span = reader.span()?;
-                        function.blocks.extend(open.take());
-                    }
-                    None => {
-                        let inst = reader.inst()?;
-                        block.insts.push(inst);
-                    }
-                },
+                None => {
+                    let inst = reader.inst()?;
+                    block.insts.push(inst);
+                }
             },
         }
         reader.done()?;
     }
-    match state {
-        State::After => Ok(function),
-        _ => Err(ReadError {
-            line: last,
-            expected: "}",
-        }),
-    }
-}
-
-#[derive(Clone, Copy)]
-enum State {
-    Before,
-    Inside,
-    After,
+    done.ok_or(ReadError {
+        line: last,
+        expected: "}",
+    })
 }
 
 struct Reader<'a> {
@@ -213,12 +214,44 @@ impl<'a> Reader<'a> {
             } else {
                 Pointer::Record(size)
             }
+        } else if self.take("key") {
+            Pointer::MapKey(MapId(self.small()?))
+        } else if self.take("captured") {
+            Pointer::Captured(self.small()?)
+        } else if self.take("outer") {
+            Pointer::Outer(self.small()?)
+        } else if self.take("callback") {
+            Pointer::Callback(self.small()?)
         } else if self.take("s") {
             Pointer::Slot(SlotId(self.small()?))
         } else {
             return Err(self.error("a type"));
         };
         Ok(Ty::Ptr(pointer))
+    }
+
+    /// Reads `fn name {` or `fn name(i64, captured8) {`.
+    fn head(&mut self) -> Result<Function, ReadError> {
+        self.expect("fn")?;
+        let mut function = Function {
+            name: self.word("a name")?.to_owned(),
+            blocks: Vec::new(),
+            values: Vec::new(),
+            slots: Vec::new(),
+            arguments: Vec::new(),
+            callbacks: Vec::new(),
+        };
+        if self.take("(") {
+            loop {
+                function.arguments.push(self.ty()?);
+                if !self.take(",") {
+                    break;
+                }
+            }
+            self.expect(")")?;
+        }
+        self.expect("{")?;
+        Ok(function)
     }
 
     fn slot(&mut self, index: u32) -> Result<Slot, ReadError> {
@@ -382,6 +415,8 @@ impl<'a> Reader<'a> {
                 }
             }
             ("ctx", 0) => Op::Ctx,
+            ("argument", 0) => Op::Argument(self.number()?),
+            ("callback", 0) => Op::Callback(self.small()?),
             ("slot", 0) => {
                 self.expect("s")?;
                 Op::SlotAddr(SlotId(self.small()?))

@@ -28,6 +28,8 @@ pub enum IrErrorKind {
     NoSuchValue(Value),
     /// A slot exists.
     NoSuchSlot(SlotId),
+    /// A callback exists.
+    NoSuchCallback(u32),
     /// A value is defined once.
     DefinedTwice(Value),
     /// The definition of a value dominates its uses.
@@ -76,6 +78,7 @@ impl fmt::Display for IrErrorKind {
             IrErrorKind::NoSuchBlock(block) => write!(f, "there is no {block}"),
             IrErrorKind::NoSuchValue(value) => write!(f, "there is no {value}"),
             IrErrorKind::NoSuchSlot(slot) => write!(f, "there is no {slot}"),
+            IrErrorKind::NoSuchCallback(index) => write!(f, "there is no callback {index}"),
             IrErrorKind::DefinedTwice(value) => write!(f, "{value} is defined a second time"),
             IrErrorKind::NotDefined(value) => write!(f, "{value} is not defined on every way here"),
             IrErrorKind::Bytes(bytes) => write!(f, "{bytes} is no size here"),

@@ -29,7 +29,7 @@ impl Verifier<'_> {
                 value,
             } => {
                 self.access_size(bytes);
-                self.number(value);
+                self.stored(bytes, base, value);
                 self.writable(base);
                 self.within(base, offset, u32::from(bytes));
                 None
@@ -78,6 +78,18 @@ impl Verifier<'_> {
         }
     }
 
+    /// Checks that a number is stored, or a pointer for callbacks in a slot.
+    fn stored(&mut self, bytes: u8, base: Value, value: Value) {
+        let kept = matches!(
+            self.ty(value),
+            Ty::Ptr(Pointer::Slot(_) | Pointer::Outer(_) | Pointer::Captured(_) | Pointer::Ctx)
+        );
+        let slot = matches!(self.ty(base), Ty::Ptr(Pointer::Slot(_)));
+        if !(kept && slot && bytes == 8) {
+            self.number(value);
+        }
+    }
+
     fn access_size(&mut self, bytes: u8) {
         self.require(
             matches!(bytes, 1 | 2 | 4 | 8),
@@ -89,7 +101,7 @@ impl Verifier<'_> {
         self.readable(base);
         let kernels = matches!(
             self.ty(base),
-            Ty::Ptr(Pointer::Ctx | Pointer::Task | Pointer::Cred)
+            Ty::Ptr(Pointer::Ctx | Pointer::Task | Pointer::Cred | Pointer::MapKey(_))
         );
         self.require(!kernels, Kind::Pointer(base));
     }
@@ -102,12 +114,17 @@ impl Verifier<'_> {
                 | Pointer::MapValue(_)
                 | Pointer::Record(_)
                 | Pointer::Task
-                | Pointer::Cred,
+                | Pointer::Cred
+                | Pointer::MapKey(_)
+                | Pointer::Captured(_)
+                | Pointer::Outer(_),
             ) => {}
             Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_)) => {
                 self.error(Kind::MaybeNull(base));
             }
-            Ty::Ptr(Pointer::Map(_)) | Ty::I64 => self.error(Kind::Pointer(base)),
+            Ty::Ptr(Pointer::Map(_) | Pointer::Callback(_)) | Ty::I64 => {
+                self.error(Kind::Pointer(base));
+            }
         }
     }
 
@@ -115,7 +132,7 @@ impl Verifier<'_> {
     fn within(&mut self, base: Value, offset: i32, len: u32) {
         let size = match self.ty(base) {
             Ty::Ptr(Pointer::Slot(slot)) => self.function.slots[slot.index()].size,
-            Ty::Ptr(Pointer::Record(size)) => size,
+            Ty::Ptr(Pointer::Record(size) | Pointer::Captured(size) | Pointer::Outer(size)) => size,
             _ => return,
         };
         let Some((least, most)) = self.reach(base) else {
@@ -159,11 +176,17 @@ impl Verifier<'_> {
         match (ty, self.constant(offset)) {
             (
                 Ty::Ptr(
-                    Pointer::Ctx | Pointer::Slot(_) | Pointer::MapValue(_) | Pointer::Record(_),
+                    Pointer::Ctx
+                    | Pointer::Slot(_)
+                    | Pointer::MapValue(_)
+                    | Pointer::Record(_)
+                    | Pointer::MapKey(_)
+                    | Pointer::Captured(_)
+                    | Pointer::Outer(_),
                 ),
                 Some(_),
             ) => {}
-            (Ty::Ptr(Pointer::Slot(_) | Pointer::MapValue(_)), None) => {}
+            (Ty::Ptr(Pointer::Slot(_) | Pointer::MapValue(_) | Pointer::Outer(_)), None) => {}
             _ => self.error(Kind::Pointer(base)),
         }
         ty

@@ -27,6 +27,12 @@ pub fn verify(function: &Function) -> Result<(), Vec<IrError>> {
         inst: None,
     };
     verifier.run();
+    // Each is a function of its own; what is wrong in one is told like what is wrong here.
+    for callback in &function.callbacks {
+        verifier
+            .errors
+            .extend(verify(callback).err().unwrap_or_default());
+    }
     if verifier.errors.is_empty() {
         Ok(())
     } else {
@@ -170,6 +176,14 @@ impl<'a> Verifier<'a> {
                 let of_task = self.ty(*base) == Ty::Ptr(Pointer::Task);
                 self.require(of_task, Kind::ResultType);
             }
+            (Op::Load { bytes: 8, base, .. }, _, Some(Ty::Ptr(pointer))) => {
+                let kept = matches!(
+                    pointer,
+                    Pointer::Ctx | Pointer::Captured(_) | Pointer::Outer(_)
+                );
+                let captured = matches!(self.ty(*base), Ty::Ptr(Pointer::Captured(_)));
+                self.require(kept && captured, Kind::ResultType);
+            }
             // Other helpers may give a number, a maybe-null pointer, or nothing anyone wants.
             (Op::Call { .. }, _, given) => {
                 let fine = matches!(
@@ -189,6 +203,16 @@ impl<'a> Verifier<'a> {
         match op {
             Op::Const(_) | Op::Late(_) | Op::Layout(_) => Some(Ty::I64),
             Op::Ctx => Some(Ty::Ptr(Pointer::Ctx)),
+            Op::Argument(index) => {
+                let ty = self.function.arguments.get(usize::from(*index)).copied();
+                self.require(ty.is_some(), Kind::Arguments);
+                ty
+            }
+            Op::Callback(index) => {
+                let exists = (*index as usize) < self.function.callbacks.len();
+                self.require(exists, Kind::NoSuchCallback(*index));
+                Some(Ty::Ptr(Pointer::Callback(*index)))
+            }
             Op::SlotAddr(slot) => {
                 let exists = slot.index() < self.function.slots.len();
                 self.require(exists, Kind::NoSuchSlot(*slot));
@@ -230,6 +254,7 @@ impl<'a> Verifier<'a> {
             | Op::Copy { .. } => self.memory(op),
             Op::Call { args, .. } => {
                 self.require(args.len() <= 5, Kind::Arguments);
+                self.callback_call(args);
                 for arg in args {
                     let maybe = matches!(
                         self.ty(*arg),
@@ -239,6 +264,24 @@ impl<'a> Verifier<'a> {
                 }
                 None
             }
+        }
+    }
+
+    /// Checks that a callback's last argument is what the helper is given behind it.
+    fn callback_call(&mut self, args: &[Value]) {
+        for pair in args.windows(2) {
+            let Ty::Ptr(Pointer::Callback(index)) = self.ty(pair[0]) else {
+                continue;
+            };
+            let callback = self.function.callbacks.get(index as usize);
+            let wanted = callback.and_then(|f| f.arguments.last()).copied();
+            let fits = match (self.ty(pair[1]), wanted) {
+                (Ty::Ptr(Pointer::Slot(slot)), Some(Ty::Ptr(Pointer::Captured(size)))) => {
+                    self.function.slots[slot.index()].size >= size
+                }
+                _ => false,
+            };
+            self.require(fits, Kind::ArgumentType(pair[1]));
         }
     }
 
