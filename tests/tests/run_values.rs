@@ -21,9 +21,7 @@ fn has(kernel: SharedKernel, helper: HelperId) -> bool {
 #[test]
 fn loops_over_maps() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     if !has(kernel, FOR_EACH_MAP_ELEM) {
         let script = "begin { @a[1] = 1; for ($kv : @a) { print($kv); } }";
         let ran = run(&program, &["run", "-e", script]);
@@ -40,9 +38,7 @@ fn loops_over_maps() {
 #[test]
 fn loops_over_aggregations() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     if !has(kernel, LOOKUP_PERCPU) {
         skip!("lookup_percpu_elem", "needs Linux 5.19");
     }
@@ -55,9 +51,7 @@ fn loops_over_aggregations() {
 #[test]
 fn long_ranges() {
     let kernel = kernel_or_skip!();
-    let Some(program) = kscope() else {
-        skip!("kscope", "kscope is not built")
-    };
+    let program = kscope();
     if !has(kernel, LOOP) {
         let script = "begin { $n = 2000; $i = 0; for $j : 0..$n { $i = $j; } print($i); }";
         let ran = run(&program, &["run", "-e", script]);
