@@ -108,11 +108,12 @@ const LIBRARY: &str = "library";
 type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
 
 /// The groups of figures, in the order in which they are printed.
-const GROUPS: [(&str, Group); 6] = [
+const GROUPS: [(&str, Group); 7] = [
     ("startup", startup::nothing),
     ("size", figures::size),
     ("btf", figures::btf),
     ("tool", startup::tool),
+    ("shipped", startup::shipped),
     ("events", events::measure),
     ("printf", printing::measure),
 ];

@@ -15,6 +15,9 @@ const SID: Release = Release {
     proof: "usr/bin/bpftrace",
 };
 
+/// Where the package keeps its scripts.
+const SCRIPTS: &str = "/usr/sbin";
+
 /// A program that runs scripts.
 #[derive(Clone, Debug)]
 pub(crate) struct Tracer {
@@ -81,6 +84,29 @@ impl Tracer {
         let mut command = self.command();
         command.args(&self.opensnoop);
         command
+    }
+
+    /// Runs a script of bpftrace's package, given by its name and the folder that has the package for `/`.
+    pub(crate) fn shipped_script(&self, name: &str, root: &Path) -> Command {
+        let mut command = self.command();
+        match self.root == root && self.name != "kscope" {
+            true => command.arg(Path::new(SCRIPTS).join(name)),
+            false => command
+                .arg("run")
+                .arg(under(root, &Path::new(SCRIPTS).join(name))),
+        };
+        command
+    }
+
+    /// Gives the names of the scripts in bpftrace's package.
+    pub(crate) fn shipped(&self) -> Result<Vec<String>, String> {
+        let folder = under(&self.root, Path::new(SCRIPTS));
+        let entries =
+            std::fs::read_dir(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let names = entries.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let mut names: Vec<String> = names.filter(|name| name.ends_with(".bt")).collect();
+        names.sort();
+        Ok(names)
     }
 
     /// The program's file, as seen from its own root.
@@ -172,12 +198,17 @@ fn minor(version: &str) -> Option<u32> {
     }
 }
 
+/// Gives a path inside another root as it is seen from here.
+fn under(root: &Path, file: &Path) -> PathBuf {
+    root.join(file.strip_prefix("/").unwrap_or(file))
+}
+
 /// Finds a tool of bpftrace's package, by the name it has inside.
 fn tool(root: &Path, name: &str) -> Result<PathBuf, String> {
     let folders = ["/usr/sbin", "/usr/bin", "/usr/share/bpftrace/tools"];
     let mut files = folders.iter().map(|folder| Path::new(folder).join(name));
     files
-        .find(|file| root.join(file.strip_prefix("/").unwrap_or(file)).exists())
+        .find(|file| under(root, file).exists())
         .ok_or_else(|| format!("bpftrace's package has no {name}"))
 }
 

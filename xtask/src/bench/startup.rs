@@ -10,6 +10,9 @@ use super::{Pair, Settings};
 /// Tells the time at which it runs; the tracer starts it once all is attached.
 const STAMP: &str = "/bin/date +%s%N";
 
+/// Turns of each of the many scripts that bpftrace ships.
+const TURNS: usize = 3;
+
 /// The script that leaves at once.
 pub(crate) fn nothing(pair: &Pair, settings: &Settings, table: &mut Table) -> Result<(), String> {
     const SCRIPT: &str = "BEGIN { exit(); }";
@@ -35,27 +38,9 @@ pub(crate) fn nothing(pair: &Pair, settings: &Settings, table: &mut Table) -> Re
 
 /// opensnoop, from its start until its command runs and until its end.
 pub(crate) fn tool(pair: &Pair, settings: &Settings, table: &mut Table) -> Result<(), String> {
-    let costs = interleave(pair, settings.runs, |tracer| {
-        let mut command = tracer.opensnoop();
-        command.args(["-o", "/dev/null", "-c", STAMP]);
-        command
-    })?;
-    let alone: Result<Vec<Cost>, String> = (0..settings.runs)
-        .map(|_| {
-            let mut words = STAMP.split(' ');
-            cost(Command::new(words.next().unwrap_or_default()).args(words))
-        })
-        .collect();
-    // Starting the command itself is no cost of tracing.
-    let alone = median(alone?.iter().filter_map(|cost| cost.until_stamp).collect()).unwrap_or(0.0);
-    let until = |costs: &[Cost]| {
-        median(
-            costs
-                .iter()
-                .filter_map(|cost| Some(cost.until_stamp? - alone))
-                .collect(),
-        )
-    };
+    let costs = interleave(pair, settings.runs, |tracer| stamped(tracer.opensnoop()))?;
+    let alone = alone(settings.runs)?;
+    let until = |costs: &[Cost]| until(costs, alone);
     match (until(&costs.0), until(&costs.1)) {
         (Some(kscope), peer) => table.add(&Figure {
             name: "opensnoop: compile, load, attach",
@@ -80,6 +65,68 @@ pub(crate) fn tool(pair: &Pair, settings: &Settings, table: &mut Table) -> Resul
     row("CPU time", Unit::Milliseconds, |cost| cost.cpu);
     row("peak memory", Unit::Megabytes, |cost| cost.memory);
     Ok(())
+}
+
+/// Every script that bpftrace ships and that both can attach here: until its command runs, and peak memory.
+pub(crate) fn shipped(pair: &Pair, settings: &Settings, table: &mut Table) -> Result<(), String> {
+    let runs = settings.runs.min(TURNS);
+    let alone = alone(runs)?;
+    for name in pair.peer.shipped()? {
+        let costs = interleave(pair, runs, |tracer| {
+            stamped(tracer.shipped_script(&name, &pair.peer.root))
+        });
+        let costs = match costs {
+            Ok(costs) => costs,
+            Err(why) => {
+                let error = why.split(" / ").find(|line| line.contains("ERROR"));
+                table.note(format!("{name}: {}", error.unwrap_or(&why)));
+                continue;
+            }
+        };
+        let Some(kscope) = until(&costs.0, alone) else {
+            table.note(format!("{name}: its command told no time"));
+            continue;
+        };
+        table.add(&Figure {
+            name: &format!("{name}: attached"),
+            unit: Unit::Milliseconds,
+            kscope,
+            peer: until(&costs.1, alone),
+            aim: Aim::AtMost(1.0 / 10.0),
+        });
+        add(
+            table,
+            &format!("{name}: peak memory"),
+            Unit::Megabytes,
+            Aim::AtMost(1.0 / 10.0),
+            &costs,
+            |cost| cost.memory,
+        );
+    }
+    Ok(())
+}
+
+/// Has a script run a command that tells when it was started.
+fn stamped(mut command: Command) -> Command {
+    command.args(["-o", "/dev/null", "-c", STAMP]);
+    command
+}
+
+/// Milliseconds until that command tells the time when nobody traces it, which is no cost of tracing.
+fn alone(runs: usize) -> Result<f64, String> {
+    let costs: Result<Vec<Cost>, String> = (0..runs)
+        .map(|_| {
+            let mut words = STAMP.split(' ');
+            cost(Command::new(words.next().unwrap_or_default()).args(words))
+        })
+        .collect();
+    let stamps = costs?.iter().filter_map(|cost| cost.until_stamp).collect();
+    Ok(median(stamps).unwrap_or(0.0))
+}
+
+fn until(costs: &[Cost], alone: f64) -> Option<f64> {
+    let stamps = costs.iter().filter_map(|cost| cost.until_stamp);
+    median(stamps.map(|stamp| stamp - alone).collect())
 }
 
 /// Measures both in turns; the first turn, which warms caches, is not counted.
