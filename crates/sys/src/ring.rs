@@ -16,6 +16,9 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 /// Bytes before each record.
 const HEADER: usize = 8;
+/// The kernel maps the data twice in a row, so that each record is in one piece. This much of the second copy is mapped
+/// here: pages count as this process's memory, and nearly all records are shorter.
+const OVERLAP: usize = 64 << 10;
 /// The position is published after so many records, not after each.
 const PUBLISH_EVERY: u64 = 64;
 
@@ -26,6 +29,8 @@ pub struct RingConsumer {
     producer: Mapping,
     page: usize,
     size: usize,
+    /// A record that goes on behind what is mapped, put together.
+    joined: Vec<u8>,
     #[allow(
         dead_code,
         reason = "held: another consumer may come when it is dropped"
@@ -69,7 +74,7 @@ impl RingConsumer {
             writable: true,
         })?;
         let length = size
-            .checked_mul(2)
+            .checked_add(size.min(OVERLAP))
             .and_then(|n| n.checked_add(page))
             .ok_or(Errno::INVAL)?;
         let producer = kernel.mmap(MemoryRequest {
@@ -86,13 +91,14 @@ impl RingConsumer {
     /// Joins the two mappings after checking their sizes.
     fn from_parts(consumer: Mapping, producer: Mapping, size: usize) -> Option<RingConsumer> {
         let page = page_size();
-        let wanted = size.checked_mul(2)?.checked_add(page)?;
+        let wanted = size.checked_add(page)?;
         let fits = size.is_power_of_two() && consumer.len() >= page && producer.len() >= wanted;
         fits.then_some(RingConsumer {
             consumer,
             producer,
             page,
             size,
+            joined: Vec::new(),
             claim: None,
         })
     }
@@ -147,8 +153,11 @@ impl RingConsumer {
                 // kernel writes there again only when the consumer's position has passed it. This
                 // is the map's only consumer (its claim) and the position moves below, after
                 // the borrow has ended.
-                let record = unsafe { self.producer.bytes(start + HEADER, length) };
-                stop = each(record.ok_or(Errno::IO)?).is_break();
+                stop = match unsafe { self.producer.bytes(start + HEADER, length) } {
+                    Some(record) => each(record),
+                    None => each(self.join(start + HEADER, length)?),
+                }
+                .is_break();
                 round.records += 1;
             }
             position += whole;
@@ -164,6 +173,20 @@ impl RingConsumer {
             }
         }
         Ok(round)
+    }
+
+    /// Puts together a record that ends behind what is mapped of the second copy of the data.
+    #[cold]
+    fn join(&mut self, start: usize, length: usize) -> Result<&[u8], Errno> {
+        let first = length.min((self.page + self.size).saturating_sub(start));
+        self.joined.resize(length, 0);
+        let (head, tail) = self.joined.split_at_mut(first);
+        // A header at the very end of the data leaves nothing in front.
+        let rest = (start + first - self.page) & (self.size - 1);
+        let copied = self.producer.copy_out(start, head);
+        let copied = copied.and_then(|()| self.producer.copy_out(self.page + rest, tail));
+        copied.ok_or(Errno::IO)?;
+        Ok(&self.joined)
     }
 
     /// Finds the committed record at a position: its header, its offset, its whole size.

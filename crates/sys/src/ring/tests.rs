@@ -14,9 +14,15 @@ struct Producer {
 
 impl Producer {
     fn new() -> (Producer, RingConsumer) {
+        Producer::overlapping(SIZE)
+    }
+
+    /// A ring of whose second copy only so much is mapped.
+    fn overlapping(overlap: usize) -> (Producer, RingConsumer) {
         let page = page_size();
         let (file, consumer) = memory_file(0, page, 2 * page + 2 * SIZE);
-        let producer = crate::mapping::map_file_at(&file, page as u64, page + 2 * SIZE, false);
+        let producer =
+            crate::mapping::map_file_at(&file, page as u64, page + SIZE + overlap, false);
         let ring = RingConsumer::from_parts(consumer, producer, SIZE).expect("it fits");
         (Producer { file, position: 0 }, ring)
     }
@@ -24,14 +30,12 @@ impl Producer {
     /// Writes at an offset into the data, which is mapped twice.
     fn write(&self, at: usize, bytes: &[u8]) {
         let data = 2 * page_size();
-        for (index, byte) in bytes.iter().enumerate() {
-            let at = (at + index) % SIZE;
-            self.file
-                .write_all_at(&[*byte], (data + at) as u64)
-                .expect("memory");
-            self.file
-                .write_all_at(&[*byte], (data + SIZE + at) as u64)
-                .expect("memory");
+        let at = at % SIZE;
+        let (head, tail) = bytes.split_at(bytes.len().min(SIZE - at));
+        for copy in [data, data + SIZE] {
+            for (place, bytes) in [(copy + at, head), (copy, tail)] {
+                self.file.write_all_at(bytes, place as u64).expect("memory");
+            }
         }
     }
 
@@ -203,7 +207,7 @@ fn sizes_that_are_no_ring_are_refused() {
     let page = page_size();
     let parts = |size: usize| {
         let (_, consumer) = memory_file(0, page, page);
-        let (_, producer) = memory_file(0, page + 2 * SIZE, page + 2 * SIZE);
+        let (_, producer) = memory_file(0, page + SIZE, page + SIZE);
         RingConsumer::from_parts(consumer, producer, size).is_some()
     };
     assert!(parts(SIZE));
@@ -211,4 +215,20 @@ fn sizes_that_are_no_ring_are_refused() {
     assert!(!parts(3000));
     assert!(!parts(0));
     assert!(!parts(usize::MAX / 2 + 1));
+}
+
+#[test]
+fn records_that_go_on_behind_what_is_mapped_are_put_together() {
+    let (mut producer, mut ring) = Producer::overlapping(0);
+    let long: Vec<u8> = (0..1500).map(|n| n as u8).collect();
+    // The headers come to stand at every place near the end, the last one included.
+    for length in 1480..1500 {
+        for _ in 0..9 {
+            producer.put(0, &long[..length]);
+            producer.put(0, &long[..8]);
+            let (records, _) = drain(&mut ring);
+            assert!(records == [&long[..length], &long[..8]], "{length}");
+        }
+    }
+    assert_eq!(producer.consumed(), producer.position);
 }
