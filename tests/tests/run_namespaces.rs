@@ -6,8 +6,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use kscope_tests::caller::Left;
-use kscope_tests::program::kscope;
 use kscope_tests::kernel_or_skip;
+use kscope_tests::program::kscope;
 
 /// Runs a shell script as the first process of a new pid namespace, kscope being `$KSCOPE`, and
 /// gives what it left; or skips the test.

@@ -154,6 +154,12 @@ impl Error {
         ))
     }
 
+    /// Clones it, by code that is compiled once: it is long, and would stand at every use.
+    #[inline(never)]
+    pub(crate) fn copied(&self) -> Error {
+        self.clone()
+    }
+
     /// Says what can be done about it, where that is known and the message does not say it.
     pub fn way_out(&self) -> Option<&'static str> {
         match self {

@@ -6,6 +6,7 @@ use kscope_btf::nearest;
 use kscope_sys::{Errno, Kernel};
 
 use crate::error::Error;
+use crate::search::has;
 
 /// An ELF file that processes execute, of either class and byte order.
 ///
@@ -349,7 +350,7 @@ pub(crate) fn find(kernel: &dyn Kernel, name: &str) -> Result<PathBuf, Error> {
     if name.contains('/') {
         return Ok(PathBuf::from(name));
     }
-    let folders: &[&str] = if name.contains(".so") {
+    let folders: &[&str] = if has(name, ".so") {
         &LIBRARIES
     } else {
         &PROGRAMS

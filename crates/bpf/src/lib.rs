@@ -56,6 +56,7 @@ mod perf_buffer;
 pub mod plain;
 mod program;
 mod ring;
+mod search;
 #[cfg(feature = "bulk")]
 mod snapshot;
 mod stats;

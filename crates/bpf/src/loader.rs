@@ -294,7 +294,7 @@ impl<'a> Loader<'a> {
         for (map, initial) in spec.maps.iter().zip(&contents) {
             let made = self.make(map, initial.as_deref(), own.fd(), &types);
             if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
-                return Err(error.clone());
+                return Err(error.copied());
             }
             maps.push(made);
         }
@@ -310,7 +310,7 @@ impl<'a> Loader<'a> {
             let loaded = filling.load(program, own.of_program(index));
             if let Err(error) = &loaded {
                 if self.all_or_nothing || *error == Error::Interrupted {
-                    return Err(error.clone());
+                    return Err(error.copied());
                 }
             }
             programs.push(match loaded {
@@ -324,7 +324,7 @@ impl<'a> Loader<'a> {
             if let Some(MapState::Failed(error)) =
                 maps.iter().find(|map| matches!(map, MapState::Failed(_)))
             {
-                return Err(error.clone());
+                return Err(error.copied());
             }
         }
         unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
@@ -332,7 +332,7 @@ impl<'a> Loader<'a> {
             maps,
             programs,
             variables: spec.variables.clone(),
-            types_refused: malformed.or_else(|| own.refused().cloned()),
+            types_refused: malformed.or_else(|| own.refused().map(Error::copied)),
             unfilled,
             tables: Vec::new(),
         };

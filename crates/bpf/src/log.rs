@@ -4,6 +4,7 @@ mod advice;
 
 use std::fmt;
 
+use crate::search::has;
 use kscope_spec::{LineInfo, ProgramSpec};
 
 /// What the verifier said of a program.
@@ -101,7 +102,7 @@ fn is_noise(line: &str) -> bool {
     let state = line.split_once(':').is_some_and(|(number, rest)| {
         let from = number
             .strip_prefix("from ")
-            .is_some_and(|range| range.contains(" to "));
+            .is_some_and(|range| has(range, " to "));
         let numbered = !number.is_empty() && number.bytes().all(|b| b.is_ascii_digit());
         let frame = rest.trim_start().strip_prefix("frame").is_some();
         from || (numbered && (rest.is_empty() || rest.starts_with(" R") || frame))
@@ -125,7 +126,7 @@ fn is_noise(line: &str) -> bool {
         || line.starts_with(" frame")
         || line.starts_with("propagating ")
         || line.ends_with(": safe")
-        || line.contains(" for reg r") && line.starts_with("Live regs")
+        || has(line, " for reg r") && line.starts_with("Live regs")
 }
 
 /// `unreachable insn 7`, `jump out of range from insn 2 to 9`, `back-edge from insn 4 to 3`.

@@ -10,6 +10,7 @@ use kscope_sys::{Errno, ProgramInfo, SharedKernel, TestRun};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::log::VerifierLog;
+use crate::search::has;
 
 /// A program that the verifier accepted. Clones are the same program.
 #[derive(Clone, Debug)]
@@ -59,7 +60,7 @@ impl ProgramError {
 impl fmt::Display for ProgramError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let message = self.error.to_string();
-        if !message.contains(&format!("program {}", self.name)) {
+        if !has(&message, &format!("program {}", self.name)) {
             write!(f, "program {}: ", self.name)?;
         }
         f.write_str(&message)?;

@@ -9,6 +9,7 @@ use kscope_sys::{Delegated, Errno, Kernel, SharedKernel, TokenKernel};
 
 use crate::denial::{Denial, Needs, cause};
 use crate::error::Error;
+use crate::search::around;
 
 /// Where a token is looked for if nobody says where.
 pub(crate) const USUAL: &str = "/sys/fs/bpf";
@@ -134,7 +135,7 @@ impl Mounted {
             path => path,
         };
         text.lines().rev().find_map(|line| {
-            let (mount, file_system) = line.split_once(" - ")?;
+            let (mount, file_system) = around(line, " - ")?;
             (unescaped(mount.split(' ').nth(4)?) == path).then_some(())?;
             let mut words = file_system.split(' ');
             Some(Mounted {
@@ -212,7 +213,10 @@ pub(crate) fn missing(kernel: &dyn Kernel, wanted: Wanted<'_>) -> Option<Denial>
 
 /// Tells whether an option's value (`any`, or names and numbers between colons) has one.
 fn delegates(value: &str, number: u32, name: &str) -> bool {
-    let plain = |text: &str| text.replace('_', "").to_ascii_lowercase();
+    let plain = |text: &str| {
+        let letters = text.chars().filter(|&letter| letter != '_');
+        letters.collect::<String>().to_ascii_lowercase()
+    };
     value.split(':').any(|one| match one.strip_prefix("0x") {
         // A set of what has no name.
         Some(hex) => u64::from_str_radix(hex, 16)
@@ -223,8 +227,12 @@ fn delegates(value: &str, number: u32, name: &str) -> bool {
 
 /// Writes a name as the kernel does: `SocketFilter` is `socket_filter`.
 fn snake(name: &str) -> String {
+    let name = match around(name, "PerCpu") {
+        Some((before, after)) => format!("{before}Percpu{after}"),
+        None => name.to_owned(),
+    };
     let mut text = String::new();
-    for letter in name.replace("PerCpu", "Percpu").chars() {
+    for letter in name.chars() {
         if letter.is_ascii_uppercase() && !text.is_empty() {
             text.push('_');
         }

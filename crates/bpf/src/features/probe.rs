@@ -19,6 +19,7 @@ use crate::loader::Loader;
 use crate::map::Map;
 use crate::patch::encoded;
 use crate::program::Program;
+use crate::search::has;
 
 /// Name of a function that no kernel has.
 const NO_FUNCTION: &str = "kscope_no_such_function";
@@ -156,7 +157,7 @@ pub(super) fn helper(
             why: cause(&**kernel, Needs::Tracing),
         },
         // The verifier came to the helper's arguments.
-        Err(_) if text.starts_with("0: ") || text.contains("\n0: ") || text.contains("R1 ") => {
+        Err(_) if text.starts_with("0: ") || has(&text, "\n0: ") || has(&text, "R1 ") => {
             Support::Available
         }
         Err(_) => missing(),

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::loader::Object;
 use crate::map::Map;
 use crate::program::Program;
+use crate::search::has;
 
 /// What came of attaching a program by its section.
 #[derive(Debug)]
@@ -212,7 +213,7 @@ impl Program {
 impl Program {
     /// Attaches to what the section names; none where it cannot name it.
     fn attach_by_section(&self, kind: &str, target: &str) -> Option<Result<Link, Error>> {
-        let on_return = kind.contains("ret");
+        let on_return = has(kind, "ret");
         Some(match kind {
             "kprobe+" | "kretprobe+" => self
                 .function_and_offset(target)

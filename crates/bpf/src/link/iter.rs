@@ -8,6 +8,7 @@ use kscope_sys::{Errno, IterOver, LinkCreate, LinkTarget, SharedKernel};
 use super::Link;
 use crate::error::Error;
 use crate::program::Program;
+use crate::search::has;
 
 /// Reads what an iterator's program writes; each reader is one walk over all objects.
 #[derive(Debug)]
@@ -83,7 +84,7 @@ impl Program {
             ) if create(IterOver::All).is_ok() => {
                 Error::unsupported("iterators over one process", "Linux 6.1")
             }
-            (Errno::BADF, IterOver::All) if name.contains("map_elem") => {
+            (Errno::BADF, IterOver::All) if has(name, "map_elem") => {
                 Error::invalid(format!("iterator {name} needs the map that it walks over"))
             }
             (errno, _) => self.failed("BPF_LINK_CREATE", errno, name),

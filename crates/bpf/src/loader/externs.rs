@@ -152,7 +152,7 @@ impl<'a> Externs<'a> {
             let end = missing.offset.saturating_add(missing.size);
             missing.map == map && (missing.offset..end).contains(&offset)
         });
-        missing.map_or(Ok(()), |missing| Err(missing.why.clone()))
+        missing.map_or(Ok(()), |missing| Err(missing.why.copied()))
     }
 
     /// Gives what a symbol stands for; none for a weak one that is nowhere.

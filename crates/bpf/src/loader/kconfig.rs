@@ -6,6 +6,7 @@ use kscope_spec::ConfigType;
 use kscope_sys::Kernel;
 
 use crate::named::Named;
+use crate::search::around;
 
 /// Larger than any kernel's configuration.
 #[cfg(feature = "gzip")]
@@ -99,7 +100,7 @@ pub(crate) fn version_code(kernel: &dyn Kernel) -> Option<u32> {
     // "#1 SMP PREEMPT_DYNAMIC Debian 6.1.76-1 (2024-02-01)"
     let debian = || {
         let text = file("/proc/sys/kernel/version")?;
-        version(text.split_once("Debian ")?.1)
+        version(around(&text, "Debian ")?.1)
     };
     ubuntu()
         .or_else(debian)

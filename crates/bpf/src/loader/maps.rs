@@ -183,7 +183,7 @@ pub(super) fn fill_with_maps(spec: &Spec, maps: &[MapState]) -> Vec<Error> {
     fill(spec, maps, |value| match value {
         SlotValue::Map(id) => Some(match maps.get(id.0 as usize) {
             Some(MapState::Made { map, .. }) => Ok(map.as_fd()),
-            Some(MapState::Failed(error)) => Err(error.clone()),
+            Some(MapState::Failed(error)) => Err(error.copied()),
             Some(MapState::LeftOut) | None => Err(Error::invalid(format!(
                 "map {} is not there to be put into another",
                 name(spec, id)
@@ -202,7 +202,7 @@ pub(super) fn fill_with_programs(
     fill(spec, maps, |value| match value {
         SlotValue::Program(id) => match programs.get(id.0 as usize) {
             Some(ProgramState::Loaded(program)) => Some(Ok(program.as_fd())),
-            Some(ProgramState::Failed(failed)) => Some(Err(failed.error.clone())),
+            Some(ProgramState::Failed(failed)) => Some(Err(failed.error.copied())),
             Some(ProgramState::LeftOut(_)) | None => None,
         },
         SlotValue::Map(_) => None,

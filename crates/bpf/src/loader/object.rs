@@ -99,7 +99,7 @@ impl Object {
     pub fn program(&self, id: ProgramId) -> Result<&Program, Error> {
         match self.programs.get(id.0 as usize) {
             Some(ProgramState::Loaded(program)) => Ok(program),
-            Some(ProgramState::Failed(failed)) => Err(failed.error.clone()),
+            Some(ProgramState::Failed(failed)) => Err(failed.error.copied()),
             Some(ProgramState::LeftOut(name)) => Err(Error::invalid(format!(
                 "program {name} was left out of this load"
             ))),
@@ -189,7 +189,7 @@ impl Object {
                 variable,
                 frozen: *frozen,
             }),
-            Some(MapState::Failed(error)) => Err(error.clone()),
+            Some(MapState::Failed(error)) => Err(error.copied()),
             Some(MapState::LeftOut) | None => {
                 Err(Error::not_found("map of the variable", &*variable.name))
             }

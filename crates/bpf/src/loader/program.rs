@@ -196,7 +196,7 @@ impl Target for Filling<'_> {
         match self.maps.get(map.0 as usize) {
             Some(MapState::Made { map, .. }) => Ok(Some(map.as_fd().as_raw_fd())),
             Some(MapState::LeftOut) => Ok(None),
-            Some(MapState::Failed(error)) => Err(error.clone()),
+            Some(MapState::Failed(error)) => Err(error.copied()),
             None => Err(Error::invalid("a relocation names a map past the last")),
         }
     }
@@ -215,7 +215,10 @@ impl Target for Filling<'_> {
             numbers: &self.loader.numbers,
             symbols: self.loader.symbols,
         };
-        known.get_or_init(|| sources.value(late)).clone()
+        match known.get_or_init(|| sources.value(late)) {
+            Ok(value) => Ok(*value),
+            Err(error) => Err(error.copied()),
+        }
     }
 
     fn external(&self, external: ExternId) -> Result<Option<External>, Error> {

@@ -10,6 +10,7 @@ use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
 use crate::error::{Absent, Error};
 use crate::log::VerifierLog;
 use crate::patch::{NO_FUNCTION, NO_MAP};
+use crate::search::{around, has};
 use crate::token::{Wanted, missing};
 
 /// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
@@ -136,7 +137,7 @@ impl Refused<'_> {
 
     /// Finds what the verifier came to that is not there: a call of a helper that stands for it.
     fn absent(&self, log: &VerifierLog) -> Option<Absent> {
-        let (_, number) = log.telling_line.split_once("unknown#")?;
+        let (_, number) = around(&log.telling_line, "unknown#")?;
         let end = number.find(|c: char| !c.is_ascii_digit());
         let number: i32 = number.get(..end.unwrap_or(number.len()))?.parse().ok()?;
         if number == POISON {
@@ -162,7 +163,7 @@ impl Refused<'_> {
     /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
     fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
         // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
-        if !log.telling_line.contains(" bpf_probe_read") {
+        if !has(&log.telling_line, " bpf_probe_read") {
             return None;
         }
         no_secrets(self.kernel)
@@ -172,7 +173,7 @@ impl Refused<'_> {
 /// Finds the helper that the kernel has no number for: "invalid func unknown#195". Helpers that programs of this type
 /// may not call have names there.
 fn unknown_helper(log: &VerifierLog) -> Option<HelperId> {
-    let (_, number) = log.telling_line.split_once("invalid func unknown#")?;
+    let (_, number) = around(&log.telling_line, "invalid func unknown#")?;
     let id = HelperId(number.trim().parse().ok()?);
     helper::name(id).map(|_| id)
 }

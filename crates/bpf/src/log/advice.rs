@@ -1,6 +1,7 @@
 //! Ways out of what the verifier refuses.
 
 use super::VerifierLog;
+use crate::search::has;
 
 /// Words of a telling line, all of which it has, and what to do.
 const ADVICE: &[(&[&str], &str)] = &[
@@ -198,7 +199,7 @@ const ADVICE: &[(&[&str], &str)] = &[
 impl VerifierLog {
     /// Gives the usual way out of what the telling line says; none for a line that is not known.
     pub fn advice(&self) -> Option<&'static str> {
-        let has_all = |words: &[&str]| words.iter().all(|word| self.telling_line.contains(word));
+        let has_all = |words: &[&str]| words.iter().all(|word| has(&self.telling_line, word));
         let found = ADVICE.iter().find(|(words, _)| has_all(words));
         found.map(|(_, advice)| *advice)
     }
