@@ -79,7 +79,7 @@ pub fn core(bytes: &[u8]) -> bool {
         far |= done.failures.len() < program.core.len();
         match minimize(&[&spec], types) {
             Ok(small) => {
-                let small = Btf::parse(small).expect("types");
+                let small = Btf::parse(small.types).expect("types");
                 let again = relocate(&spec, &program, &local, &Target::new(&small));
                 if kind != CoreKind::TypeIdTarget {
                     assert_eq!(again.insns, done.insns);

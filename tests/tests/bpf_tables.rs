@@ -97,6 +97,25 @@ fn the_kernel_uses_a_table_of_functions() {
 }
 
 #[test]
+fn a_table_without_a_member_is_told_which() {
+    let kernel = kernel_or_skip!();
+    let mut spec = object_or_skip!("links");
+    let id = spec.map_named("registered").expect("a table");
+    let table = spec.maps[id.0 as usize].struct_ops.as_mut();
+    let members = &mut table.expect("functions").programs;
+    let whole = members.len();
+    members.retain(|member| member.name != "undo_cwnd");
+    assert_eq!(members.len(), whole - 1);
+    let object = load(&kernel, &spec);
+    if object.program_named("ssthresh").is_none() {
+        skip!("struct_ops", "{}", why(&object, "ssthresh"));
+    }
+    let error = object.attach_table(id).expect_err("it is not complete");
+    let expected = "struct tcp_congestion_ops is not complete: the kernel wants undo_cwnd";
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
 fn the_kernel_uses_a_table_by_a_link() {
     let kernel = kernel_or_skip!();
     let spec = object_or_skip!("links_new");

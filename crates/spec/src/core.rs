@@ -28,7 +28,7 @@ use view::{Pair, View};
 
 pub use failure::{Failure, Mismatch, Reason, Rejected, Source};
 #[cfg(feature = "minimize")]
-pub use minimize::{MinimizeError, minimize};
+pub use minimize::{Absent, Minimal, MinimizeError, minimize};
 pub use patch::POISON;
 pub use target::{Module, Target};
 

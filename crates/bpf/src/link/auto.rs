@@ -1,6 +1,7 @@
 //! Programs attached where their sections say.
 
 use kscope_spec::{MapId, ProgramType, section};
+use kscope_sys::Errno;
 
 use super::{KprobeAt, Link};
 use crate::error::Error;
@@ -91,12 +92,17 @@ impl Object {
     ///
     /// # Errors
     ///
-    /// [`Error::NotFound`] for another map, else as [`Map::attach_struct_ops`].
+    /// [`Error::NotFound`] for another map; [`Error::Invalid`] with the members that are missing,
+    /// where the kernel takes none without them; else as [`Map::attach_struct_ops`].
     pub fn attach_table(&self, id: MapId) -> Result<Link, Error> {
-        let both = self.map(id).zip(self.table(id));
+        let both = self.map(id).zip(self.contents(id));
         let (map, contents) =
             both.ok_or_else(|| Error::not_found("table of functions", id.0.to_string()))?;
-        map.attach_struct_ops(contents)
+        let attached = map.attach_struct_ops(&contents.bytes);
+        attached.map_err(|error| match error.errno() {
+            Some(Errno::INVAL) => contents.incomplete().unwrap_or(error),
+            _ => error,
+        })
     }
 
     /// Attaches one program of this object to what its section names.

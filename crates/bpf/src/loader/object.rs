@@ -3,6 +3,7 @@
 use kscope_spec::{MapId, ProgramId, Variable};
 
 use super::global::{Global, Memory};
+use super::struct_ops::Contents;
 use crate::error::Error;
 use crate::map::Map;
 use crate::program::{Program, ProgramError};
@@ -16,7 +17,7 @@ pub struct Object {
     pub(super) types_refused: Option<Error>,
     pub(super) unfilled: Vec<Error>,
     /// What the kernel is given of tables of functions, by their maps, ascending.
-    pub(super) tables: Vec<(MapId, Vec<u8>)>,
+    pub(super) tables: Vec<(MapId, Contents)>,
 }
 
 /// What became of a map.
@@ -140,8 +141,12 @@ impl Object {
     /// written to its entry 0 they register it, or make it ready for a link. They hold descriptors
     /// of this object's programs.
     pub fn table(&self, id: MapId) -> Option<&[u8]> {
+        self.contents(id).map(|contents| &*contents.bytes)
+    }
+
+    pub(crate) fn contents(&self, id: MapId) -> Option<&Contents> {
         let table = self.tables.iter().find(|(known, _)| *known == id);
-        table.map(|(_, contents)| contents.as_slice())
+        table.map(|(_, contents)| contents)
     }
 
     /// Gives the maps that are tables of functions, in the spec's order.

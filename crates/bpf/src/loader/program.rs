@@ -249,8 +249,8 @@ impl Object {
             };
             let layout = Table::find(types, &table.type_name);
             match layout.and_then(|layout| layout.contents(local, table, &program)) {
-                Ok(bytes) => {
-                    self.tables.push((MapId(index), bytes));
+                Ok(contents) => {
+                    self.tables.push((MapId(index), contents));
                 }
                 Err(error) => self.unfilled.push(error),
             }

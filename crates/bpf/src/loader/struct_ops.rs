@@ -81,7 +81,7 @@ impl<'a> Table<'a> {
         local: &Btf,
         object: &StructOps,
         program: &dyn Fn(ProgramId) -> Option<i32>,
-    ) -> Result<Vec<u8>, Error> {
+    ) -> Result<Contents, Error> {
         let refuse = |member: &str, why: &str| {
             Error::invalid(format!("struct {}: member {member} {why}", self.name))
         };
@@ -137,7 +137,81 @@ impl<'a> Table<'a> {
             };
             place.copy_from_slice(from);
         }
-        Ok(value)
+        let is_empty = |member: &Member<'_>| {
+            let size = self.btf.size_of(member.type_id).unwrap_or(0);
+            let inside = value.get(self.data as usize..).unwrap_or_default();
+            let bytes = bytes_at(inside, member.bit_offset, size);
+            bytes.is_some_and(|bytes| bytes.iter().all(|&byte| byte == 0))
+        };
+        let named = |member: &Member<'_>| is_function(self.btf, member) || member.name == "name";
+        let empty = theirs.members().filter(|member| named(member));
+        let empty = empty.filter(is_empty).map(|member| member.name.to_owned());
+        Ok(Contents {
+            type_name: self.name.to_owned(),
+            empty: empty.collect(),
+            bytes: value,
+        })
+    }
+}
+
+/// What the kernel is given of a table.
+#[derive(Clone, Debug)]
+pub(crate) struct Contents {
+    /// The bytes, in the kernel's layout.
+    pub(crate) bytes: Vec<u8>,
+    type_name: String,
+    /// Functions that no program fills, and the name where there is none.
+    empty: Vec<String>,
+}
+
+impl Contents {
+    /// Says what the kernel may miss in a table that it refuses without a word.
+    pub(crate) fn incomplete(&self) -> Option<Error> {
+        let name = &self.type_name;
+        let is_empty = |member: &&&str| self.empty.iter().any(|empty| empty == **member);
+        // Of each, one must be there.
+        let wanted: Vec<String> = demanded(name)
+            .iter()
+            .filter(|members| members.iter().filter(is_empty).count() == members.len())
+            .map(|members| members.join(" or "))
+            .collect();
+        if !wanted.is_empty() {
+            return Some(Error::invalid(format!(
+                "struct {name} is not complete: the kernel wants {}",
+                wanted.join(", ")
+            )));
+        }
+        // What it wants of others is not written anywhere but in its code.
+        (!self.empty.is_empty()).then(|| {
+            Error::invalid(format!(
+                "the kernel refuses struct {name}, and does not say why; it may want one of the members \
+                 that are empty: {}",
+                self.empty.join(", ")
+            ))
+        })
+    }
+}
+
+/// What the kernel's own checks of tables ask for (`tcp_validate_congestion_control` of
+/// net/ipv4/tcp_cong.c, `bpf_scx_init_member` of kernel/sched/ext.c, `bpf_qdisc_validate` of
+/// net/sched/bpf_qdisc.c): of each list one.
+fn demanded(type_name: &str) -> &'static [&'static [&'static str]] {
+    match type_name {
+        "tcp_congestion_ops" => &[
+            &["name"],
+            &["ssthresh"],
+            &["undo_cwnd"],
+            &["cong_avoid", "cong_control"],
+        ],
+        "sched_ext_ops" => &[&["name"]],
+        "Qdisc_ops" => &[
+            &["enqueue"],
+            &["dequeue"],
+            &["init"],
+            &["reset"],
+            &["destroy"],
+        ],
+        _ => &[],
     }
 }
 
@@ -223,7 +297,7 @@ mod tests {
         let object = object(type_id, data, programs);
         let fd = |id: ProgramId| (id.0 < 8).then_some(100 + id.0 as i32);
         let bytes = table.contents(&local, &object, &fd);
-        let bytes = bytes.map_err(|e| e.to_string())?;
+        let bytes = bytes.map_err(|e| e.to_string())?.bytes;
         assert_eq!(bytes[..64], [0; 64]);
         Ok(bytes[64..].to_vec())
     }
@@ -265,5 +339,49 @@ mod tests {
         let refused = check(&["flags"], data(&[0]), &[("flags", 1)], &["flags"]);
         let expected = "struct ops: member flags is no function in the kernel";
         assert_eq!(refused, Err(expected.to_owned()));
+    }
+
+    #[test]
+    fn what_a_refused_table_lacks_is_named() {
+        let check = |type_name: &str, empty: &[&str], expected: Option<&str>| {
+            let contents = Contents {
+                bytes: Vec::new(),
+                type_name: type_name.to_owned(),
+                empty: empty.iter().map(|&name| name.to_owned()).collect(),
+            };
+            let told = contents.incomplete().map(|error| error.to_string());
+            assert_eq!(told.as_deref(), expected, "{type_name} {empty:?}");
+        };
+        check(
+            "tcp_congestion_ops",
+            &["undo_cwnd", "cong_control", "init"],
+            Some("struct tcp_congestion_ops is not complete: the kernel wants undo_cwnd"),
+        );
+        check(
+            "tcp_congestion_ops",
+            &["ssthresh", "cong_avoid", "cong_control"],
+            Some(
+                "struct tcp_congestion_ops is not complete: the kernel wants ssthresh, cong_avoid or \
+                 cong_control",
+            ),
+        );
+        check(
+            "ops",
+            &["run"],
+            Some(
+                "the kernel refuses struct ops, and does not say why; it may want one of the members \
+                 that are empty: run",
+            ),
+        );
+        check("ops", &[], None);
+        // Empty is what no program fills.
+        let (local, type_id) = types(0, &["flags", "run", "stop", "name"]);
+        let fake = Arc::new(FakeKernel::new(|_| Err(Errno::NOENT)));
+        let (kernel, _) = types(64, &["flags", "run", "stop", "name"]);
+        let types = KernelTypes::new(fake, Some(&kernel));
+        let table = Table::find(&types, "ops").expect("it is there");
+        let object = object(type_id, data(&[0, 0, 0, 0]), &[("run", 1)]);
+        let contents = table.contents(&local, &object, &|_| Some(9)).expect("fits");
+        assert_eq!(contents.empty, ["stop", "name"]);
     }
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use kscope_bpf::btf::{Btf, Kind, TypeId};
 use kscope_bpf::inspect::LoadedTypes;
-use kscope_spec::core::minimize;
+use kscope_spec::core::{Absent, minimize};
 use kscope_spec::elf::Elf;
 
 use crate::commands::bpf::failed;
 use crate::commands::bpf::holders::{Held, Holders};
-use crate::commands::bpf::listing::{Holds, Listing, number, text};
+use crate::commands::bpf::listing::{Holds, ListArgs, Listing, number, text};
 use crate::commands::bpf::object::{read_file, read_object};
 use crate::error::{Failure, NO_TYPES};
 use crate::place::Place;
@@ -26,10 +26,10 @@ pub(crate) struct BtfArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the BTF that is loaded, or the types of one
+    #[command(visible_alias = "show")]
     List {
-        /// Print an object a line
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: ListArgs,
         /// `vmlinux`, a module, a BTF file or an object file
         #[arg(value_name = "SOURCE")]
         source: Option<String>,
@@ -84,11 +84,11 @@ struct MinimizeArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BtfArgs) -> Result<u8, Failure> {
     match &args.what {
-        What::List { json, source: None } => list_loaded(*json)?,
+        What::List { how, source: None } => list_loaded(how.json)?,
         What::List {
-            json,
+            how,
             source: Some(source),
-        } => list_types(&open(source)?, *json)?,
+        } => list_types(&open(source)?, how.json)?,
         What::Dump(args) => dump(args)?,
         What::Minimize(args) => make_minimal(args)?,
     }
@@ -306,13 +306,15 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         specs.push(read_object(path)?);
     }
     let all: Vec<&kscope_spec::Spec> = specs.iter().collect();
-    let bytes = minimize(&all, types).map_err(|error| {
+    let minimal = minimize(&all, types).map_err(|error| {
         let mut text = error.to_string();
         if let Some(cause) = std::error::Error::source(&error) {
             text.push_str(&format!(": {cause}"));
         }
         Failure::new(text)
     })?;
+    tell_absent(args, &minimal.absent);
+    let bytes = minimal.types;
     std::fs::write(&args.output, &bytes).map_err(|error| {
         Failure::new(format!("cannot write {}: {error}", args.output.display()))
     })?;
@@ -323,4 +325,26 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         types.bytes().len()
     ));
     Ok(())
+}
+
+/// Tells which relocations find nothing, each once.
+fn tell_absent(args: &MinimizeArgs, absent: &[Absent]) {
+    const MOST: usize = 20;
+    let mut lines: Vec<String> = Vec::new();
+    for one in absent {
+        let object = args.objects.get(one.object);
+        let object = object.map_or_else(String::new, |path| path.display().to_string());
+        let (program, failure) = (&one.program, &one.failure);
+        let line = format!("NOTE: {object}: program {program} finds no {failure}");
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+    for line in lines.iter().take(MOST) {
+        crate::console::tell(line);
+    }
+    if lines.len() > MOST {
+        let more = lines.len() - MOST;
+        crate::console::tell(format_args!("NOTE: {more} more relocations find nothing"));
+    }
 }

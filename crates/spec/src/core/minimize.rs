@@ -52,19 +52,41 @@ impl std::error::Error for MinimizeError {
     }
 }
 
+/// BTF made minimal.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Minimal {
+    /// The types, as BTF is written.
+    pub types: Vec<u8>,
+    /// Relocations that find nothing in the whole BTF either, by object and program.
+    pub absent: Vec<Absent>,
+}
+
+/// A relocation that finds nothing: its program works where it does not come to it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Absent {
+    /// Index of the object.
+    pub object: usize,
+    /// The program's name.
+    pub program: String,
+    /// The relocation, and why it finds nothing.
+    pub failure: Failure,
+}
+
 /// Makes BTF of the types and members that the objects' relocations come to, as `bpftool gen
 /// min_core_btf` does. Relocating against it gives the same instructions as against `target`, but
-/// for ids of types ([`CoreKind::TypeIdTarget`]), which are numbered anew.
+/// for ids of types ([`CoreKind::TypeIdTarget`]), which are numbered anew. What finds nothing there
+/// is told, and finds nothing in what is made.
 ///
 /// # Errors
 /// Where an object cannot be fitted to the whole of `target`.
-pub fn minimize(specs: &[&Spec], target: &Btf) -> Result<Vec<u8>, MinimizeError> {
+pub fn minimize(specs: &[&Spec], target: &Btf) -> Result<Minimal, MinimizeError> {
     let mut marks = Marks {
         btf: target,
         kept: BTreeMap::new(),
         seen: HashSet::new(),
         waiting: Vec::new(),
     };
+    let mut absent = Vec::new();
     for (object, spec) in specs.iter().enumerate() {
         if spec.programs.iter().all(|program| program.core.is_empty()) {
             continue;
@@ -80,21 +102,33 @@ pub fn minimize(specs: &[&Spec], target: &Btf) -> Result<Vec<u8>, MinimizeError>
                             marks.access(relocation.kind, candidate.id, access);
                         }
                     }
-                    Err(Fault { reason, candidates }) if reason.is_fatal() => {
+                    Err(Fault { reason, candidates }) => {
+                        let is_fatal = reason.is_fatal();
                         let failure = failure(spec, program, &local, index, reason, candidates);
-                        return Err(MinimizeError::Refused {
+                        let program = program.name.clone();
+                        if is_fatal {
+                            let failure = Box::new(failure);
+                            return Err(MinimizeError::Refused {
+                                object,
+                                program,
+                                failure,
+                            });
+                        }
+                        absent.push(Absent {
                             object,
-                            program: program.name.clone(),
-                            failure: Box::new(failure),
+                            program,
+                            failure,
                         });
                     }
-                    Err(_) => {}
                 }
             }
         }
     }
     marks.pointers();
-    Ok(target.subset(&marks.kept))
+    Ok(Minimal {
+        types: target.subset(&marks.kept),
+        absent,
+    })
 }
 
 /// How far a type is followed.

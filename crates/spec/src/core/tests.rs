@@ -207,7 +207,14 @@ fn check_minimal(
         ..Spec::default()
     };
     let small = match minimize(&[&spec], target) {
-        Ok(small) => small,
+        Ok(small) => {
+            let absent: Vec<&Failure> = small.absent.iter().map(|one| &one.failure).collect();
+            // What is found and then does not fit the instruction is no matter of types.
+            let found_nothing = |failure: &&Failure| absent.contains(failure);
+            let told = expected.failures.iter().filter(found_nothing).count();
+            assert_eq!(told, absent.len(), "{absent:?}");
+            small.types
+        }
         Err(MinimizeError::Refused { failure, .. }) => {
             assert_eq!(Some(&*failure), expected.refusal());
             return;

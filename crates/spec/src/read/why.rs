@@ -2,6 +2,8 @@
 
 use core::fmt;
 
+use crate::object::MapKind;
+
 /// A reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Why {
@@ -374,7 +376,12 @@ impl Why {
             ),
             Why::MapNoType => f.write_str("its description has no type: add __uint(type, BPF_MAP_TYPE_…)"),
             Why::MapUnknownType(kind) => {
-                write!(f, "it is of type {kind}, which is newer than this release")
+                write!(
+                    f,
+                    "it is of type {kind}, and the last that this release knows is {} \
+                     (BPF_MAP_TYPE_*): is the number right? Else a newer release may know it",
+                    MapKind::ALL.last().map_or(0, |&last| last as u32)
+                )
             }
             Why::MapValuesNotLast => {
                 f.write_str("'values' must be the last member of its description")

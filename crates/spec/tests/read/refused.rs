@@ -224,7 +224,8 @@ fn maps() {
     );
     map(
         |o| o.map("m", &[Uint("type", 9999)]),
-        "it is of type 9999, which is newer than this release",
+        "it is of type 9999, and the last that this release knows is 34 (BPF_MAP_TYPE_*): is the \
+         number right? Else a newer release may know it",
     );
     map(
         |o| o.map("m", &[Uint("type", 1), Uint("max_entrie", 1)]),

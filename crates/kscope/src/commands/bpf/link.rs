@@ -5,7 +5,7 @@ use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{Link, LinkDetails, LinkKind, PerfDetails};
 
 use super::holders::{Held, Holders};
-use super::listing::{Holds, Listing, number, some, text};
+use super::listing::{Holds, ListArgs, Listing, ShowArgs, number, some, text};
 use super::{chosen, opened};
 use crate::error::Failure;
 use crate::place::Place;
@@ -20,16 +20,11 @@ pub(crate) struct LinkArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the links of the kernel
-    List {
-        /// Print an object a line
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Show all that is known of a link
     Show {
-        /// Print an object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: ShowArgs,
         /// Its id
         #[arg(value_name = "ID")]
         link: String,
@@ -62,13 +57,13 @@ pub(super) fn run(args: &LinkArgs) -> Result<u8, Failure> {
         ]);
     };
     match &args.what {
-        What::List { json } => {
+        What::List(ListArgs { json }) => {
             links.iter().for_each(&mut push);
             listing.print(*json)?;
         }
-        What::Show { json, link } => {
+        What::Show { how, link } => {
             push(&chosen(link, "link", links, |link| link.id, |_, _| false)?);
-            listing.print_one(*json)?;
+            listing.print_one(how.json)?;
         }
     }
     Ok(0)

@@ -2,11 +2,28 @@
 
 use std::sync::Arc;
 
+use clap::Args;
 use kscope_rows::{Column, DataType, Output, Row, Schema, Value};
 use kscope_view::{RowJsonView, TableView, value_text};
 
 use crate::console::say;
 use crate::error::Failure;
+
+/// How a list is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ListArgs {
+    /// Print an object a line
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// How one thing is printed.
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct ShowArgs {
+    /// Print an object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
 
 /// Rows that are to be printed.
 pub(crate) struct Listing {

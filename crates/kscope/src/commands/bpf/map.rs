@@ -8,7 +8,7 @@ use kscope_bpf::inspect::{LoadedMap, LoadedTypes};
 use kscope_bpf::sys::SharedKernel;
 
 use super::holders::{Held, Holders};
-use super::listing::{Holds, Listing, kind, number, some, text};
+use super::listing::{Holds, ListArgs, Listing, ShowArgs, kind, number, some, text};
 use super::{chosen, failed, opened};
 use crate::console::say;
 use crate::error::Failure;
@@ -24,16 +24,11 @@ pub(crate) struct MapArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the maps of the kernel
-    List {
-        /// Print an object a line
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Show all that is known of a map
     Show {
-        /// Print an object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: ShowArgs,
         /// Its id or its name
         #[arg(value_name = "ID|NAME")]
         map: String,
@@ -54,8 +49,8 @@ pub(super) fn run(args: &MapArgs) -> Result<u8, Failure> {
     let place = Place::open(None)?;
     let kernel = place.target.kernel();
     match &args.what {
-        What::List { json } => list(all(kernel)?).print(*json)?,
-        What::Show { json, map } => list(vec![find(kernel, map)?]).print_one(*json)?,
+        What::List(ListArgs { json }) => list(all(kernel)?).print(*json)?,
+        What::Show { how, map } => list(vec![find(kernel, map)?]).print_one(how.json)?,
         What::Dump { json, map } => say(dump(kernel, &find(kernel, map)?, *json)?)?,
     }
     Ok(0)

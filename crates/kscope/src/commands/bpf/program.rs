@@ -10,7 +10,7 @@ use kscope_rows::Value;
 use kscope_rows::time::{Dialect, WallTime, format_time};
 
 use super::holders::{Held, Holders};
-use super::listing::{Holds, Listing, kind, number, numbers, some, text};
+use super::listing::{Holds, ListArgs, Listing, ShowArgs, kind, number, numbers, some, text};
 use super::{chosen, opened};
 use crate::console::say;
 use crate::error::Failure;
@@ -26,16 +26,11 @@ pub(crate) struct ProgramArgs {
 #[derive(Debug, Subcommand)]
 enum What {
     /// List the programs of the kernel
-    List {
-        /// Print an object a line
-        #[arg(long)]
-        json: bool,
-    },
+    List(ListArgs),
     /// Show all that is known of a program
     Show {
-        /// Print an object
-        #[arg(long)]
-        json: bool,
+        #[command(flatten)]
+        how: ShowArgs,
         /// Its id, its name or its tag
         #[arg(value_name = "ID|NAME|TAG")]
         program: String,
@@ -65,8 +60,8 @@ pub(super) fn run(args: &ProgramArgs) -> Result<u8, Failure> {
     let place = Place::open(None)?;
     let kernel = place.target.kernel();
     match &args.what {
-        What::List { json } => list(kernel, *json)?,
-        What::Show { json, program } => show(kernel, *json, &find(kernel, program)?)?,
+        What::List(ListArgs { json }) => list(kernel, *json)?,
+        What::Show { how, program } => show(kernel, how.json, &find(kernel, program)?)?,
         What::Dump(args) => dump(&place, args)?,
     }
     Ok(0)
