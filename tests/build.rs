@@ -1,6 +1,8 @@
-//! Compiles the objects and the programs of the tests, so that tests carry them into guests that have
-//! no compiler. Without clang there are no objects, without cc and a static C library no programs, and
-//! the tests that want them are skipped.
+//! Compiles the objects and the programs of the tests, and cuts the objects of libbpf's own tools out of
+//! the executables that Debian's package `libbpf-tools` has (or those in the folder that
+//! `KSCOPE_LIBBPF_TOOLS` names), so that tests carry them into guests that have no compiler and no packages.
+//! Without clang there are no objects, without cc and a static C library no programs, and the tests that
+//! want them are skipped.
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
@@ -9,6 +11,13 @@ use std::process::Command;
 /// Where sources of objects are, and what the names of their objects begin with.
 const FOLDERS: [(&str, &str); 2] = [("programs/objects", ""), ("programs/tools", "tools/")];
 const PROGRAMS: &str = "programs";
+
+/// A program that loads objects with libbpf, and what it is linked with.
+const PEER: &str = "peers/libbpf_load.c";
+const LIBBPF: [&str; 3] = ["-lbpf", "-lelf", "-lz"];
+
+/// What dpkg keeps of libbpf's tools.
+const TOOLS: &str = "/var/lib/dpkg/info/libbpf-tools.list";
 
 fn main() {
     println!("cargo::rerun-if-changed={PROGRAMS}");
@@ -35,15 +44,72 @@ fn main() {
     table.push_str("]\n");
     std::fs::write(out.join("objects.rs"), table).expect("cargo's own folder");
     let mut table = String::from("&[\n");
-    for source in &sources(PROGRAMS, ".c") {
+    let programs = sources(PROGRAMS, ".c").into_iter();
+    let programs = programs.map(|source| (source, &[][..]));
+    for (source, libraries) in programs.chain([(PathBuf::from(PEER), &LIBBPF[..])]) {
         let name = source.file_stem().expect("a file").to_string_lossy();
         let program = out.join(&*name);
-        if link(source, &program) {
+        if link(&source, libraries, &program) {
             writeln!(table, "    ({name:?}, include_bytes!({program:?})),").expect("a string");
         }
     }
     table.push_str("]\n");
     std::fs::write(out.join("programs.rs"), table).expect("cargo's own folder");
+    std::fs::write(out.join("libbpf_tools.rs"), tools(&out)).expect("cargo's own folder");
+}
+
+/// Gives the table of the objects of libbpf's tools.
+fn tools(out: &Path) -> String {
+    println!("cargo::rerun-if-env-changed=KSCOPE_LIBBPF_TOOLS");
+    println!("cargo::rerun-if-changed={PEER}");
+    let mut executables: Vec<PathBuf> = match std::env::var_os("KSCOPE_LIBBPF_TOOLS") {
+        Some(folder) => std::fs::read_dir(folder)
+            .expect("a folder")
+            .map(|entry| entry.expect("readable").path())
+            .collect(),
+        None => {
+            println!("cargo::rerun-if-changed={TOOLS}");
+            let list = std::fs::read_to_string(TOOLS).unwrap_or_default();
+            let files = list.lines().filter(|line| line.starts_with("/usr/sbin/"));
+            files.map(PathBuf::from).collect()
+        }
+    };
+    // Links are the same tools under other names.
+    executables.retain(|path| path.symlink_metadata().is_ok_and(|found| found.is_file()));
+    executables.sort();
+    let mut table = String::from("&[\n");
+    for path in &executables {
+        let name = path.file_name().expect("a file").to_string_lossy();
+        let bytes = std::fs::read(path).expect("readable");
+        for object in embedded(&bytes) {
+            let file = out.join(format!("libbpf-tools-{name}.bpf.o"));
+            std::fs::write(&file, object).expect("cargo's own folder");
+            writeln!(table, "    ({name:?}, include_bytes!({file:?})),").expect("a string");
+        }
+    }
+    table.push_str("]\n");
+    table
+}
+
+/// Finds the objects for BPF inside of an executable: each begins as a file does, and ends with its table
+/// of sections.
+fn embedded(bytes: &[u8]) -> Vec<&[u8]> {
+    let number = |at: usize, size: usize| -> Option<usize> {
+        let mut wide = [0; 8];
+        wide[..size].copy_from_slice(bytes.get(at..at.checked_add(size)?)?);
+        usize::try_from(u64::from_le_bytes(wide)).ok()
+    };
+    // A wide little-endian file, relocatable, for EM_BPF.
+    let starts = (1..bytes.len().saturating_sub(64)).filter(|&at| {
+        bytes[at..].starts_with(b"\x7fELF\x02\x01") && bytes[at + 16..].starts_with(&[1, 0, 247, 0])
+    });
+    starts
+        .filter_map(|at| {
+            let sections = number(at + 40, 8)?;
+            let length = number(at + 58, 2)?.checked_mul(number(at + 60, 2)?)?;
+            bytes.get(at..at.checked_add(sections)?.checked_add(length)?)
+        })
+        .collect()
 }
 
 /// Gives the files of a folder whose names end like this, sorted.
@@ -58,11 +124,12 @@ fn sources(folder: &str, end: &str) -> Vec<PathBuf> {
 }
 
 /// Makes a program that needs nothing else; false where this machine cannot.
-fn link(source: &Path, program: &Path) -> bool {
+fn link(source: &Path, libraries: &[&str], program: &Path) -> bool {
     let compiled = Command::new("cc")
         .args(["-O1", "-pthread", "-static", "-s", "-o"])
         .arg(program)
         .arg(source)
+        .args(libraries)
         .output();
     match compiled {
         Ok(output) if output.status.success() => true,

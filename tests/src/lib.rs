@@ -8,11 +8,15 @@
 pub mod assembly;
 pub mod caller;
 pub mod cgroup;
+pub mod disk;
 pub mod language;
+pub mod libbpf;
+pub mod libbpf_tools;
 pub mod objects;
 pub mod pins;
 pub mod program;
 pub mod selftests;
+pub mod tool;
 pub mod workspace;
 
 /// The guide to the library, whose examples are compiled with this crate's.

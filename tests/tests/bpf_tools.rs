@@ -2,130 +2,18 @@
 //! the tests, attaches by its sections on every kernel and tells the right events.
 //@ modules: loop
 
-use std::collections::VecDeque;
 use std::fs::File;
 use std::io::Write;
 use std::net::{Ipv4Addr, TcpListener, TcpStream, UdpSocket};
-use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use kscope_bpf::btf::Kind;
+use kscope_bpf::Loader;
 use kscope_bpf::sys::SharedKernel;
-use kscope_bpf::{AttachOutcome, Error, EventReader, Link, Loader, Object, PerfBuffer, RingBuffer};
 use kscope_tests::assembly::kernel_types;
-use kscope_tests::{kernel_or_skip, object_or_skip, skip};
-
-/// How long an event may take to come; guests are emulated.
-const PATIENCE: Duration = Duration::from_secs(20);
-
-/// A tool at work.
-struct Tool {
-    object: Object,
-    _links: Vec<Link>,
-}
-
-impl Tool {
-    /// Attaches every program by its section.
-    fn attach(object: Object) -> Result<Tool, String> {
-        if let Some(failed) = object.failures().next() {
-            return match &failed.error {
-                error @ (Error::Unsupported { .. } | Error::Permission { .. }) => {
-                    Err(error.to_string())
-                }
-                error => panic!("{failed}\n{error:#?}"),
-            };
-        }
-        let mut links = Vec::new();
-        for one in object.attach() {
-            match one.outcome {
-                AttachOutcome::Attached(link) => links.push(link),
-                AttachOutcome::Failed(error @ Error::Unsupported { .. }) => {
-                    return Err(error.to_string());
-                }
-                other => panic!("{}: {other}", one.section),
-            }
-        }
-        assert!(!links.is_empty());
-        let _links = links;
-        Ok(Tool { object, _links })
-    }
-
-    /// Opens the buffer of events.
-    fn events(&self) -> Events {
-        let map = self.object.map_named("events").expect("there");
-        let reader = match PerfBuffer::new(map, 64 << 10, 0) {
-            Ok(buffer) => EventReader::Perf(buffer),
-            Err(_) => EventReader::Ring(RingBuffer::new(&[map]).expect("a ring")),
-        };
-        Events {
-            reader,
-            unread: VecDeque::new(),
-        }
-    }
-
-    fn global(&self, name: &str) -> Vec<u8> {
-        let global = self.object.global(name).expect("there");
-        global.bytes().expect("readable")
-    }
-}
-
-/// A buffer of events, and those that were read and not asked for yet.
-struct Events {
-    reader: EventReader,
-    unread: VecDeque<Event>,
-}
-
-impl Events {
-    /// Reads events until one is as wanted, and gives it.
-    #[track_caller]
-    fn wait(&mut self, wanted: impl Fn(&Event) -> bool) -> Event {
-        let begin = Instant::now();
-        let mut others = 0;
-        loop {
-            while let Some(event) = self.unread.pop_front() {
-                if wanted(&event) {
-                    return event;
-                }
-                others += 1;
-            }
-            let left = PATIENCE.saturating_sub(begin.elapsed());
-            assert!(!left.is_zero(), "not among {others} events");
-            let unread = &mut self.unread;
-            let mut keep = |record: &[u8]| unread.push_back(Event(record.to_vec()));
-            self.reader.poll(Some(left), &mut keep).expect("readable");
-        }
-    }
-}
-
-/// An event's bytes.
-struct Event(Vec<u8>);
-
-impl Event {
-    fn byte(&self, at: usize) -> u8 {
-        self.0[at]
-    }
-
-    fn u32(&self, at: usize) -> u32 {
-        u32::from_ne_bytes(*self.0[at..].first_chunk().expect("long enough"))
-    }
-
-    fn u64(&self, at: usize) -> u64 {
-        u64::from_ne_bytes(*self.0[at..].first_chunk().expect("long enough"))
-    }
-
-    /// A port as it is in a packet.
-    fn port(&self, at: usize) -> u16 {
-        u16::from_be_bytes(*self.0[at..].first_chunk().expect("long enough"))
-    }
-
-    fn text(&self, at: usize) -> &str {
-        let bytes = &self.0[at..];
-        let end = bytes.iter().position(|&byte| byte == 0);
-        std::str::from_utf8(&bytes[..end.expect("ends")]).expect("text")
-    }
-}
+use kscope_tests::tool::{Event, PATIENCE, Tool};
+use kscope_tests::{disk, kernel_or_skip, object_or_skip, skip};
 
 fn loader<'a>(kernel: &SharedKernel) -> Loader<'a> {
     Loader::new(kernel.clone()).btf(kernel_types())
@@ -224,68 +112,20 @@ fn runqlat_counts_waits_for_a_cpu() {
     assert_eq!(slots[31], 0);
 }
 
-/// A file on a block device, or a block device itself.
-fn on_disk() -> Result<(PathBuf, Option<Loop>), String> {
-    if std::env::var_os("KSCOPE_GUEST").is_none() {
-        let program = std::env::current_exe().expect("proc");
-        let name = format!("kscope-biolatency-{}", std::process::id());
-        return Ok((program.with_file_name(name), None));
-    }
-    let backing = std::env::temp_dir().join("kscope-disk");
-    std::fs::write(&backing, vec![0; 4 << 20]).map_err(|e| e.to_string())?;
-    let device = PathBuf::from("/dev/loop0");
-    let done = Command::new("losetup").arg(&device).arg(&backing).status();
-    match done {
-        Ok(status) if status.success() => Ok((device.clone(), Some(Loop { device, backing }))),
-        other => Err(format!("losetup: {other:?}")),
-    }
-}
-
-/// A loop device, freed when dropped.
-struct Loop {
-    device: PathBuf,
-    backing: PathBuf,
-}
-
-impl Drop for Loop {
-    fn drop(&mut self) {
-        let _ = Command::new("losetup").arg("-d").arg(&self.device).status();
-        let _ = std::fs::remove_file(&self.backing);
-    }
-}
-
-/// Tells whether a request that begins comes with its queue: what is told of it has two arguments then,
-/// beside the one that every tracepoint has.
-fn tells_queue() -> bool {
-    let arguments = kernel_types().and_then(|types| {
-        let pointer = types.resolve(types.find("btf_trace_block_rq_issue", Kind::Typedef)?)?;
-        Some(types.prototype(pointer)?.params().len())
-    });
-    arguments.is_some_and(|count| count > 2)
-}
-
 #[test]
 fn biolatency_counts_what_disks_do() {
     const BYTES: usize = 1 << 20;
     let kernel = kernel_or_skip!();
-    let loader = loader(&kernel).global("with_queue", &tells_queue());
+    let loader = loader(&kernel).global("with_queue", &disk::tells_queue());
     let tool = tool_or_skip!("tools/biolatency", "btf", loader);
-    let (path, disk) = match on_disk() {
-        Ok(found) => found,
+    let on_blocks = match disk::write(BYTES) {
+        Ok(on_blocks) => on_blocks,
         Err(reason) => skip!("disk", "{reason}"),
     };
-    let mut options = File::options();
-    options.write(true).create(disk.is_none());
-    let file = options.open(&path).expect("writable");
-    file.write_all_at(&vec![7; BYTES], 0).expect("written");
-    file.sync_all().expect("written out");
-    if disk.is_none() {
-        std::fs::remove_file(&path).expect("ours");
-    }
     let number = |name| Event(tool.global(name)).u64(0);
     let (bytes, requests) = (number("bytes"), number("requests"));
-    if requests == 0 && disk.is_none() {
-        skip!("disk", "{} lies on no block device", path.display());
+    if requests == 0 && !on_blocks {
+        skip!("disk", "the tests lie on no block device");
     }
     assert!(
         bytes >= BYTES as u64,
@@ -305,7 +145,7 @@ fn tcpstates_tells_how_connections_come_and_go() {
     let port = listener.local_addr().expect("bound").port();
     let client = TcpStream::connect(listener.local_addr().expect("bound")).expect("connected");
     let local = client.local_addr().expect("bound").port();
-    let host = |event: &Event, at| port_of_host(event, at);
+    let host = |event: &Event, at| event.u16(at);
     // TCP_CLOSE to TCP_SYN_SENT, then to TCP_ESTABLISHED.
     for (from, to) in [(7, 2), (2, 1)] {
         let event =
@@ -317,11 +157,6 @@ fn tcpstates_tells_how_connections_come_and_go() {
             assert_eq!(host(&event, 12), local);
         }
     }
-}
-
-/// A port as the processor has it.
-fn port_of_host(event: &Event, at: usize) -> u16 {
-    u16::from_ne_bytes(*event.0[at..].first_chunk().expect("long enough"))
 }
 
 #[test]

@@ -2,9 +2,6 @@
 //! accepted. What is expected of each is a record, with the newest libbpf's verdict beside it; the
 //! installed libbpf gives its own in the same run.
 
-#[path = "host_selftests/libbpf.rs"]
-mod libbpf;
-
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread::ScopedJoinHandle;
 
@@ -12,9 +9,9 @@ use kscope_bpf::Loader;
 use kscope_bpf::spec::read;
 use kscope_bpf::sys::SharedKernel;
 use kscope_tests::assembly::kernel_types;
+use kscope_tests::libbpf::Libbpf;
 use kscope_tests::selftests::Selftests;
 use kscope_tests::skipped;
-use libbpf::Libbpf;
 
 const RECORD: &str = include_str!("host_selftests/record.txt");
 /// The kernel of the record.
@@ -172,7 +169,7 @@ fn compare(objects: &[&Known]) {
         let compiles = ours.is_ok();
         let ours = ours.and_then(|bytes| load(&kernel, known.name, &bytes));
         let theirs = match &peer {
-            Ok(peer) if compiles => peer.load(&selftests.file(known.name)),
+            Ok(peer) if compiles => peer.load(&selftests.file(known.name), &[]),
             Ok(_) => Err("it does not compile".to_owned()),
             Err(_) if known.libbpf => Ok(()),
             Err(_) => Err("as recorded".to_owned()),
