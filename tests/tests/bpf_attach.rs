@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kscope_bpf::btf::{Kind, Type};
 use kscope_bpf::spec::{MapKind, ProgramId, section};
 use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{
@@ -245,6 +246,45 @@ fn what_a_section_does_not_name_is_said() {
         "tracepoint/raw_syscalls/sys_enter: attached to tracepoint:raw_syscalls:sys_enter",
     ];
     assert_eq!(said, expected);
+}
+
+#[test]
+fn sections_that_came_late_are_refused_by_name() {
+    let kernel = kernel_or_skip!();
+    let Some(types) = kernel_types() else {
+        skip!("btf", "the kernel has no BTF");
+    };
+    let known = |constant: &str| {
+        let kinds = types.find("bpf_attach_type", Kind::Enum);
+        match kinds.and_then(|id| types.get(id)) {
+            Some(Type::Enum(kinds)) => kinds.enumerators().any(|one| one.name == constant),
+            _ => false,
+        }
+    };
+    let check = |name: &str, constant: &str, since: &str| {
+        let object = object(&kernel, &[name]);
+        let head = name.split('/').next().unwrap_or_default();
+        let failed = object.failures().next().map(|f| f.error.to_string());
+        if !known(constant) {
+            let said = format!(
+                "this kernel has no {head} programs, one of which is p0 (it comes with {since})"
+            );
+            assert_eq!(failed, Some(said));
+        } else if constant.ends_with("_MULTI") {
+            assert_eq!(failed, None);
+            let said = object.attach().remove(0).outcome.to_string();
+            let said_of = format!("{head} programs, which many functions share, are known by name");
+            assert!(said.starts_with(&said_of), "{said}");
+        }
+    };
+    check("fsession/vfs_statx", "BPF_TRACE_FSESSION", "Linux 7.0");
+    check("fentry.multi/vfs_*", "BPF_TRACE_FENTRY_MULTI", "Linux 7.2");
+    check("fexit.multi/vfs_*", "BPF_TRACE_FEXIT_MULTI", "Linux 7.2");
+    check(
+        "fsession.multi/vfs_*",
+        "BPF_TRACE_FSESSION_MULTI",
+        "Linux 7.2",
+    );
 }
 
 #[test]

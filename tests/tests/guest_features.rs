@@ -155,6 +155,7 @@ fn netkit_devices_have_programs() {
         let name = device.expect("readable").file_name();
         let name = name.to_string_lossy();
         if name.starts_with("nk") {
+            ip(&["addr", "add", "10.78.0.1/24", "dev", &name]);
             ip(&["link", "set", &name, "up"]);
         }
     }
@@ -164,9 +165,10 @@ fn netkit_devices_have_programs() {
             "r1 = map_value(hits) + 0 ll\nr2 = 1\nlock *(u64 *)(r1 + 0) += r2\nr0 = {result}\nexit"
         )
     };
-    for (side, attach) in [
-        (NetkitSide::Primary, AttachType::NetkitPrimary),
-        (NetkitSide::Peer, AttachType::NetkitPeer),
+    // Each side's program sees what its own device sends.
+    for (side, attach, network) in [
+        (NetkitSide::Primary, AttachType::NetkitPrimary, 77),
+        (NetkitSide::Peer, AttachType::NetkitPeer, 78),
     ] {
         let object = Assembly::new()
             .map("hits", MapKind::Array, (4, 8), 1)
@@ -190,12 +192,10 @@ fn netkit_devices_have_programs() {
             let value = map.lookup(&[0; 4]).expect("readable").expect("there");
             u64::from_ne_bytes(value.try_into().expect("8 bytes"))
         };
-        if side == NetkitSide::Primary {
-            let from = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
-            let to = SocketAddr::from((Ipv4Addr::new(10, 77, 0, 2), 9));
-            drop(from.send_to(b"x", to));
-            assert!(hits() > 0, "{} did not fire", link.target());
-        }
+        let from = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0)).expect("a port");
+        let to = SocketAddr::from((Ipv4Addr::new(10, network, 0, 2), 9));
+        drop(from.send_to(b"x", to));
+        assert!(hits() > 0, "{} did not fire", link.target());
         link.detach().expect("was attached");
     }
     ip(&["link", "del", "kscope0"]);

@@ -129,7 +129,17 @@ fn all_tests() -> BTreeSet<String> {
                 .expect("a name")
                 .to_string_lossy()
                 .into_owned();
+            let folder = path.with_extension("");
             add(&suite, &[path]);
+            // The modules of a suite lie in a folder of its name.
+            let mut modules = Vec::new();
+            if folder.is_dir() {
+                sources(&folder, &mut modules);
+            }
+            for module in modules {
+                let stem = module.file_stem().expect("a name").to_string_lossy();
+                add(&format!("{suite}::{stem}"), std::slice::from_ref(&module));
+            }
         }
     }
     for entry in std::fs::read_dir(root.join("crates"))

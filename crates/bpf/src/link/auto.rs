@@ -164,6 +164,12 @@ fn without_target(kind: &str) -> Option<AttachOutcome> {
 /// Says by which method a program is attached whose section cannot name its target.
 fn elsewhere(kind: &str) -> AttachOutcome {
     let head = kind.trim_end_matches('+');
+    if let Some(one) = head.split(".multi").next().filter(|one| *one != head) {
+        return AttachOutcome::Failed(Error::invalid(format!(
+            "{head} programs, which many functions share, are known by name and not attached yet; \
+             {one} programs have one function each, and kprobe.multi ones many"
+        )));
+    }
     let head = head.split(['/', '.']).next().unwrap_or_default();
     match head {
         "xdp" => AttachOutcome::needs("a network interface", "Program::attach_xdp"),

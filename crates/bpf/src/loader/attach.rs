@@ -2,8 +2,8 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kscope_btf::{Btf, Kind};
-use kscope_spec::{AttachKind, ProgramSpec};
+use kscope_btf::{Btf, Kind, Type};
+use kscope_spec::{AttachKind, AttachType, ProgramSpec};
 use kscope_sys::SharedKernel;
 
 use super::kernel_types::{KernelTypes, copied};
@@ -34,6 +34,9 @@ pub(crate) fn attach_point<'a>(
         attach_type: attach.attach_type(),
         ..AttachPoint::default()
     };
+    if let Some(error) = too_new(types, program) {
+        return Err(error);
+    }
     let (what, kind, name, shown) = match attach {
         AttachKind::RawTracepointBtf(name) => {
             let typedef = prefixed("btf_trace_", name);
@@ -95,6 +98,37 @@ pub(crate) fn attach_point<'a>(
         }),
         None => Err(Error::not_found(what, shown)),
     }
+}
+
+/// Names the attach type of a program that the kernel's types do not have: of these the kernel says no
+/// more than `EINVAL`, or complains of something else.
+fn too_new(types: &KernelTypes<'_>, program: &ProgramSpec) -> Option<Error> {
+    const MULTI: &str = "Linux 7.2";
+    let (constant, section, since) = match program.attach {
+        AttachKind::FunctionSession(_) => ("BPF_TRACE_FSESSION", "fsession", "Linux 7.0"),
+        AttachKind::Expected(AttachType::TraceFentryMulti) => {
+            ("BPF_TRACE_FENTRY_MULTI", "fentry.multi", MULTI)
+        }
+        AttachKind::Expected(AttachType::TraceFexitMulti) => {
+            ("BPF_TRACE_FEXIT_MULTI", "fexit.multi", MULTI)
+        }
+        AttachKind::Expected(AttachType::TraceFsessionMulti) => {
+            ("BPF_TRACE_FSESSION_MULTI", "fsession.multi", MULTI)
+        }
+        _ => return None,
+    };
+    let base = types.base()?;
+    let Type::Enum(known) = base.get(base.find("bpf_attach_type", Kind::Enum)?)? else {
+        return None;
+    };
+    let absent = !known.enumerators().any(|one| one.name == constant);
+    absent.then(|| {
+        let program = &program.name;
+        Error::unsupported(
+            format!("{section} programs, one of which is {program}"),
+            since,
+        )
+    })
 }
 
 /// `module:name` becomes `module:prefix` and the name.
