@@ -118,3 +118,86 @@ fn functions_have_typed_arguments_and_results() {
         "{out}"
     );
 }
+
+/// Says whether the kernel has kprobes.
+fn has_kprobes() -> bool {
+    Path::new("/sys/bus/event_source/devices/kprobe/type").exists()
+}
+
+#[test]
+fn many_functions_share_a_program() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    if !has_kprobes() {
+        skip!("kprobe", "this kernel has no kprobes");
+    }
+    // By one link where the kernel has that, else by one each: the names are the functions' own.
+    prints(
+        &kscope,
+        "kprobe:vfs_rea*, kprobe:vfs_writ* { @[func] = count(); } \
+         interval:ms:300 { exit(); } \
+         end { print(has_key(@, ksym(kaddr(\"vfs_read\")))); clear(@); }",
+        &["true"],
+    );
+    let (code, out, err) = run(
+        &kscope,
+        &["run", "-e", "kretprobe:vfs_rea* { } begin { exit(); }"],
+    );
+    assert_eq!(code, Some(0), "{out}\n{err}");
+    // What is not there among what is.
+    prints(
+        &kscope,
+        "config = { missing_probes = ignore } \
+         kprobe:vfs_read, kprobe:kscope_has_no_such_function { @ = 1; } \
+         interval:ms:300 { exit(); }",
+        &["@: 1"],
+    );
+    refused(
+        &kscope,
+        "kprobe:kscope_has_none:vfs_read { }",
+        &["kscope_has_none"],
+    );
+}
+
+#[test]
+fn a_kprobe_sits_at_an_address() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    if !has_kprobes() {
+        skip!("kprobe", "this kernel has no kprobes");
+    }
+    let symbols = std::fs::read_to_string("/proc/kallsyms").expect("symbols");
+    let line = symbols.lines().find(|line| line.ends_with(" T vfs_read"));
+    let address = line
+        .and_then(|line| line.split(' ').next())
+        .expect("vfs_read");
+    prints(
+        &kscope,
+        &format!("kprobe:0x{address} {{ print(arg2 < 1 << 40); exit(); }}"),
+        &["true"],
+    );
+    refused(&kscope, "kprobe:0x1234 { }", &["cannot attach kprobe:4660"]);
+}
+
+#[test]
+fn a_script_does_without_probes_that_the_kernel_has_not() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    // A counter that no virtual machine has.
+    let probes = "hardware:ref-cycles:100000000000, kprobe:kscope_has_no_such_function { @ = 1; }";
+    for (word, warned) in [("warn", true), ("ignore", false)] {
+        let script = format!(
+            "config = {{ missing_probes = {word} }} {probes} begin {{ print(1); }} \
+             interval:ms:10 {{ exit(); }}"
+        );
+        let (code, out, err) = run(&kscope, &["run", "-q", "-e", &script]);
+        assert_eq!(code, Some(0), "{out}\n{err}");
+        assert!(out.starts_with("1\n"), "{out}");
+        assert_eq!(err.contains("WARNING"), warned, "{err}");
+    }
+    if !has_kprobes() {
+        let script = "config = { missing_probes = ignore } kprobe:vfs_read { @ = 1; } \
+                      interval:ms:10 { exit(); }";
+        prints(&kscope, script, &[]);
+    }
+}

@@ -1,10 +1,11 @@
 //! Attaching the programs of a plan.
 
-use kscope_bpf::{IterReader, KprobeAt, Link, Object, Program};
+use kscope_bpf::{Denial, IterReader, KprobeAt, Link, Object, Program};
 use kscope_script::plan::{Attach, MissingProbes, Plan, ProbePlan, Rate};
-use kscope_sys::{PerfKind, Sampling};
+use kscope_sys::{Errno, PerfKind, Sampling};
 
 use crate::error::Error;
+use crate::many;
 
 /// What came of attaching.
 #[derive(Debug, Default)]
@@ -15,6 +16,10 @@ pub(crate) struct Attached {
     pub(crate) walks: Vec<IterReader>,
     /// Attach points that are not there, with the reason, where the script goes on without.
     pub(crate) missing: Vec<Error>,
+    /// Attach points that cannot be probed, of patterns of which others can.
+    pub(crate) skipped: Vec<Error>,
+    /// Attach points beyond one for each link.
+    pub(crate) functions: u64,
     /// Whether what is attached is more than timers.
     pub(crate) events: bool,
 }
@@ -35,34 +40,121 @@ pub(crate) fn attach_all(
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
     for probe in &plan.probes {
-        for point in &probe.attach {
-            if runs_by_itself(point) {
+        if probe.attach.iter().all(runs_by_itself) {
+            continue;
+        }
+        let program = match program(probe, object) {
+            Ok(program) => program,
+            Err(error) if may_be_missing(plan, strict, &error) => {
+                attached.missing.push(error);
                 continue;
             }
-            if stop() {
-                return Err(Error::Interrupted);
-            }
-            if let Attach::Iterator { .. } = point {
-                let walk = program(probe, object)?.attach_iterator();
-                let walk = walk.map_err(|error| Error::Attach {
-                    probe: probe.name.clone(),
-                    error,
-                })?;
-                attached.walks.push(walk);
-                attached.events = true;
-                continue;
-            }
-            match attach(probe, point, object) {
-                Ok(link) => {
-                    attached.events |= !matches!(point, Attach::Interval { .. });
-                    attached.links.push(link);
+            Err(error) => return Err(error),
+        };
+        let mut failed = Failed::default();
+        if many::is_chosen(program) {
+            let many = many::attach(program, &probe.attach);
+            attached.functions += many.functions.saturating_sub(many.links.len() as u64);
+            attached.events |= !many.links.is_empty();
+            failed.some_hold = !many.links.is_empty();
+            attached.links.extend(many.links);
+            failed.all = many.failed;
+        } else {
+            for point in &probe.attach {
+                if runs_by_itself(point) {
+                    continue;
                 }
-                Err(error) if may_be_missing(plan, strict, &error) => attached.missing.push(error),
-                Err(error) => return Err(error),
+                if stop() {
+                    return Err(Error::Interrupted);
+                }
+                match attached.attach(program, point) {
+                    Ok(()) => failed.some_hold = true,
+                    Err(error) => failed.all.push(error),
+                }
+                if failed.is_hopeless(plan, strict) {
+                    break;
+                }
             }
         }
+        failed.judge(plan, probe, strict, &mut attached)?;
     }
     Ok(attached)
+}
+
+impl Attached {
+    /// Attaches a program to one of its points.
+    fn attach(&mut self, program: &Program, point: &Attach) -> Result<(), kscope_bpf::Error> {
+        if let Attach::Iterator { .. } = point {
+            self.walks.push(program.attach_iterator()?);
+        } else {
+            self.links.push(attach(program, point)?);
+        }
+        self.events |= !matches!(point, Attach::Interval { .. });
+        Ok(())
+    }
+}
+
+/// Attach points of one program that do not hold.
+#[derive(Default)]
+struct Failed {
+    all: Vec<kscope_bpf::Error>,
+    some_hold: bool,
+}
+
+impl Failed {
+    /// Says whether what failed is reason enough to try no further: the script needs it, or the
+    /// kernel has no probes of the kind at all.
+    fn is_hopeless(&self, plan: &Plan, strict: bool) -> bool {
+        let unsupported = |error| matches!(error, &kscope_bpf::Error::Unsupported { .. });
+        match self.all.last() {
+            None => false,
+            Some(error) => unsupported(error) || is_fatal(plan, strict, error),
+        }
+    }
+
+    /// Gives the failures to whoever is to know of them.
+    fn judge(
+        self,
+        plan: &Plan,
+        probe: &ProbePlan,
+        strict: bool,
+        attached: &mut Attached,
+    ) -> Result<(), Error> {
+        let count = self.all.len();
+        let mut all = self.all.into_iter();
+        // The worst is told.
+        let Some(first) = all.next() else {
+            return Ok(());
+        };
+        let fatal = all.find(|error| is_fatal(plan, strict, error));
+        let is_fatal = fatal.is_some() || is_fatal(plan, strict, &first);
+        let error = Error::Attach {
+            probe: probe.name.clone(),
+            error: fatal.unwrap_or(first),
+        };
+        // A pattern stands for what can be probed of what matches it.
+        let of_pattern = !probe.patterns.is_empty() && self.some_hold;
+        if is_fatal && !of_pattern {
+            return Err(error);
+        }
+        let error = match count {
+            1 => error,
+            count => Error::Skipped {
+                count,
+                first: Box::new(error),
+            },
+        };
+        match of_pattern {
+            true => attached.skipped.push(error),
+            false => attached.missing.push(error),
+        }
+        Ok(())
+    }
+}
+
+/// Says whether a script does not do without a probe that failed like this.
+fn is_fatal(plan: &Plan, strict: bool, error: &kscope_bpf::Error) -> bool {
+    plan.config.missing_probes == MissingProbes::Error || !is_absent(strict, error)
 }
 
 /// Says whether a program is not attached anywhere, but run by the session.
@@ -70,18 +162,30 @@ pub(crate) fn runs_by_itself(point: &Attach) -> bool {
     matches!(point, Attach::Begin | Attach::End | Attach::Signal)
 }
 
-/// Says whether the script goes on without a probe that failed like this: the kernel does not have
-/// it, or, unless the run is `strict`, no probes of its kind at all.
-fn may_be_missing(plan: &Plan, strict: bool, error: &Error) -> bool {
-    let Error::Attach { error, .. } = error else {
+/// Says whether the script goes on without a program that was refused like this.
+pub(crate) fn may_be_missing(plan: &Plan, strict: bool, error: &Error) -> bool {
+    let (Error::Attach { error, .. } | Error::Program { error, .. }) = error else {
         return false;
     };
-    let absent = match error {
+    !is_fatal(plan, strict, error)
+}
+
+/// Says whether the error means that the kernel does not have the probe, or, unless the run is
+/// `strict`, no probes of its kind at all.
+fn is_absent(strict: bool, error: &kscope_bpf::Error) -> bool {
+    match error {
         kscope_bpf::Error::NotFound { .. } => true,
+        // What the kernel says of functions that must not be probed, and of counters that the
+        // hardware has not.
+        kscope_bpf::Error::Os { errno, .. } => {
+            [Errno::INVAL, Errno::NOENT, Errno::OPNOTSUPP].contains(errno)
+        }
         kscope_bpf::Error::Unsupported { .. } => !strict,
+        kscope_bpf::Error::Permission { cause, .. } => {
+            !strict && matches!(cause, Denial::Trampoline)
+        }
         _ => false,
-    };
-    absent && plan.config.missing_probes != MissingProbes::Error
+    }
 }
 
 /// Gives the loaded program of a probe.
@@ -99,11 +203,12 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
     })
 }
 
-fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Error> {
-    let program = program(probe, object)?;
-    let link = match point {
+fn attach(program: &Program, point: &Attach) -> Result<Link, kscope_bpf::Error> {
+    match point {
         Attach::Begin | Attach::End | Attach::Signal | Attach::Iterator { .. } => {
-            return Err(unattachable(probe));
+            Err(kscope_bpf::Error::Invalid {
+                why: "it runs by itself".to_owned(),
+            })
         }
         Attach::Tracepoint { category, event } => program.attach_tracepoint(category, event, 0),
         Attach::RawTracepoint { event } => program.attach_raw_tracepoint(event, 0),
@@ -138,25 +243,12 @@ fn attach(probe: &ProbePlan, point: &Attach, object: &Object) -> Result<Link, Er
         }
         Attach::Interval { nanoseconds } => program.attach_timer(Sampling::Period(*nanoseconds)),
         Attach::Profile { rate } => program.attach_clock(sampling(*rate), None),
-    };
-    link.map_err(|error| Error::Attach {
-        probe: probe.name.clone(),
-        error,
-    })
+    }
 }
 
 fn sampling(rate: Rate) -> Sampling {
     match rate {
         Rate::Hertz(hertz) => Sampling::Frequency(hertz),
         Rate::Nanoseconds(nanoseconds) => Sampling::Period(nanoseconds),
-    }
-}
-
-fn unattachable(probe: &ProbePlan) -> Error {
-    Error::Attach {
-        probe: probe.name.clone(),
-        error: kscope_bpf::Error::Invalid {
-            why: "it runs by itself".to_owned(),
-        },
     }
 }

@@ -11,6 +11,9 @@ use crate::target::Target;
 /// Prefix of the typedefs that BTF has for tracepoints.
 const TRACEPOINT_TYPEDEF: &str = "btf_trace_";
 
+/// Stands for the kernel itself where a module's name may stand.
+const KERNEL: &str = "vmlinux";
+
 /// Looks probes up on the running kernel, each list when first asked for.
 #[derive(Debug)]
 pub struct LiveCatalogue<'a> {
@@ -36,6 +39,13 @@ impl<'a> LiveCatalogue<'a> {
 
     fn events(&self) -> Result<PathBuf, String> {
         self.tracefs.clone().map(|root| root.join("events"))
+    }
+
+    /// Gives the list of functions that can be traced, a line each with the module's name in
+    /// brackets behind it; none where nobody may read it.
+    fn traceable(&self) -> Option<String> {
+        let root = self.tracefs.as_ref().ok()?;
+        std::fs::read_to_string(root.join("available_filter_functions")).ok()
     }
 
     /// Gives the raw tracepoints that the kernel's types tell of.
@@ -174,11 +184,9 @@ impl Catalogue for LiveCatalogue<'_> {
                 return Lookup::Found(vec![pattern.to_owned()]);
             }
         }
-        if let Ok(root) = &self.tracefs {
-            if let Ok(text) = std::fs::read_to_string(root.join("available_filter_functions")) {
-                let names = text.lines().filter_map(|line| line.split(' ').next());
-                return found(matching(pattern, names));
-            }
+        if let Some(text) = self.traceable() {
+            let names = text.lines().filter_map(|line| line.split(' ').next());
+            return found(matching(pattern, names.filter(|name| !is_padding(name))));
         }
         match self.target.symbols().symbols() {
             Ok(symbols) => {
@@ -189,6 +197,57 @@ impl Catalogue for LiveCatalogue<'_> {
             Err(error) => Lookup::Unavailable(error.to_string()),
         }
     }
+
+    fn functions_of(&self, module: &str, pattern: &str) -> Lookup<Vec<String>> {
+        // Most have no module in mind, and few kernels' modules have what they look for.
+        if module == KERNEL {
+            return self.functions(pattern);
+        }
+        if module == "*" && !is_pattern(pattern) {
+            if let Lookup::Found(names) = self.functions(pattern) {
+                let in_types = |name: &String| {
+                    let of_kernel = |btf: &Btf| btf.find(name, Kind::Func).is_some();
+                    self.btf.is_none_or(of_kernel)
+                };
+                if names.iter().all(in_types) {
+                    return Lookup::Found(names);
+                }
+            }
+        }
+        let full = |of: Option<&str>, name: &str| match of {
+            None => name.to_owned(),
+            Some(of) => format!("{of}:{name}"),
+        };
+        let fits = |of: Option<&str>, name: &str| {
+            matches(module, of.unwrap_or(KERNEL)) && matches(pattern, name)
+        };
+        if let Some(text) = self.traceable() {
+            let lines = text.lines().map(|line| match line.split_once(' ') {
+                Some((name, of)) => (Some(of.trim_matches(['[', ']'])), name),
+                None => (None, line),
+            });
+            let lines = lines.filter(|(of, name)| fits(*of, name) && !is_padding(name));
+            return found(sorted(lines.map(|(of, name)| full(of, name))));
+        }
+        match self.target.symbols().symbols() {
+            Ok(symbols) => {
+                let code = symbols.iter().filter(kscope_memory::KernelSymbol::is_code);
+                let code = code.filter(|symbol| symbol.module != Some("bpf"));
+                let code = code
+                    .filter(|symbol| fits(symbol.module, symbol.name) && !is_padding(symbol.name));
+                found(sorted(code.map(|symbol| full(symbol.module, symbol.name))))
+            }
+            Err(error) => Lookup::Unavailable(error.to_string()),
+        }
+    }
+}
+
+/// Sorts names, each once.
+fn sorted(names: impl Iterator<Item = String>) -> Vec<String> {
+    let mut names: Vec<String> = names.collect();
+    names.sort_unstable();
+    names.dedup();
+    names
 }
 
 /// Gives the names that match, sorted, each once.
@@ -200,7 +259,9 @@ fn matching<'a>(pattern: &str, names: impl Iterator<Item = &'a str>) -> Vec<Stri
     names
 }
 
-/// Says whether the symbol is what compilers put before a function, not a function.
+/// Says whether the symbol is what compilers put before a function, or none any more.
 fn is_padding(name: &str) -> bool {
-    name.starts_with("__pfx_") || name.starts_with("__cfi_")
+    ["__pfx_", "__cfi_", "__ftrace_invalid_address__"]
+        .iter()
+        .any(|prefix| name.starts_with(prefix))
 }

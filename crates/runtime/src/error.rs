@@ -31,6 +31,13 @@ pub enum Error {
         /// Why.
         error: kscope_bpf::Error,
     },
+    /// Several attach points of a probe were not attached.
+    Skipped {
+        /// How many.
+        count: usize,
+        /// Why the first of them was not.
+        first: Box<Error>,
+    },
     /// The script may do without missing probes, but none is left.
     NothingAttached {
         /// Why the first of them is missing.
@@ -95,6 +102,9 @@ impl fmt::Display for Error {
             Error::Kernel(error) => error.fmt(f),
             Error::Program { probe, error, .. } => write!(f, "cannot load {probe}: {error}"),
             Error::Attach { probe, error } => write!(f, "cannot attach {probe}: {error}"),
+            Error::Skipped { count, first } => {
+                write!(f, "{first} (and {} more)", count.saturating_sub(1))
+            }
             Error::NothingAttached { first } => {
                 write!(f, "none of the script's probes can be attached: {first}")
             }

@@ -13,6 +13,7 @@ mod error;
 mod event;
 mod filter;
 mod fit;
+mod many;
 mod maps;
 mod meaning;
 mod options;

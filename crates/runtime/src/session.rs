@@ -46,6 +46,8 @@ pub struct Session {
     unread_stacks: Cell<u64>,
     links: Vec<Link>,
     walks: Walks,
+    /// Attach points beyond one for each link.
+    functions: u64,
     exit: Option<i32>,
     /// Whether `end` runs or has run.
     ending: bool,
@@ -151,7 +153,7 @@ impl Session {
                 None => {
                     let later = self.count(&Attach::End) + self.count(&Attach::Signal);
                     let attached = self.links.len() + self.walks.len();
-                    ran + later + attached as u64
+                    ran + later + attached as u64 + self.functions
                 }
             };
             sink.output(Output::AttachedProbes(count))
@@ -178,14 +180,16 @@ impl Session {
             false => attached.has_any() || points.any(attach::runs_by_itself),
         };
         self.links = attached.links;
+        self.functions = attached.functions;
         self.walks = Walks::new(attached.walks);
         let mut missing = attached.missing;
         if !enough && !missing.is_empty() {
             let first = Box::new(missing.swap_remove(0));
             return Err(Error::NothingAttached { first });
         }
-        if self.plan.config.missing_probes != MissingProbes::Warn {
-            missing.clear();
+        match self.plan.config.missing_probes {
+            MissingProbes::Ignore => missing.clear(),
+            MissingProbes::Warn | MissingProbes::Error => missing.extend(attached.skipped),
         }
         Ok(missing)
     }

@@ -20,6 +20,7 @@ use crate::error::Error;
 use crate::event::Sites;
 use crate::filter;
 use crate::fit;
+use crate::many;
 use crate::options::Options;
 use crate::prepare;
 use crate::refusals::Refusals;
@@ -92,6 +93,7 @@ impl Session {
         })?;
         let cpus = cpus.len();
         fit::fit(&mut spec, &plan, cpus);
+        many::choose(&mut spec, &plan, kernel, btf);
         let start = clock::read(&**kernel, Clock::Boottime)?;
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
@@ -140,6 +142,7 @@ impl Session {
             unread_stacks: Cell::new(0),
             links: Vec::new(),
             walks: Walks::default(),
+            functions: 0,
             exit: None,
             ending: false,
             lost_reported: 0,
@@ -153,10 +156,15 @@ impl Session {
         Ok(session)
     }
 
-    /// Fails with the first program that the kernel refused.
+    /// Fails with the first program that the kernel refused and the script needs.
     fn require_programs(&self) -> Result<(), Error> {
         for probe in &self.plan.probes {
-            attach::program(probe, &self.object)?;
+            match attach::program(probe, &self.object) {
+                Err(error) if !attach::may_be_missing(&self.plan, self.strict, &error) => {
+                    return Err(error);
+                }
+                _ => {}
+            }
         }
         Ok(())
     }

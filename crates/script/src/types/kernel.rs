@@ -70,6 +70,24 @@ impl Checker<'_> {
         names
     }
 
+    /// Says whether a module that an attach point names is there; reports where not.
+    pub(super) fn module_exists(
+        &mut self,
+        module: Option<&str>,
+        point: &tree::AttachPoint,
+    ) -> bool {
+        let Some(module) = module.filter(|module| !matches(module, "vmlinux")) else {
+            return true;
+        };
+        match self.inputs.catalogue.functions_of(module, "*") {
+            Lookup::NotFound => {
+                self.missing(point, "loaded module", module, &[]);
+                false
+            }
+            Lookup::Found(_) | Lookup::Unavailable(_) => true,
+        }
+    }
+
     /// Says whether the kernel has an iterator; reports where not.
     pub(super) fn iterator_exists(&mut self, name: &str, point: &tree::AttachPoint) -> bool {
         let Some(btf) = self.inputs.btf else {

@@ -248,8 +248,11 @@ impl Checker<'_> {
                     push(Context::Tracepoint, attach, name, &written, Some(record));
                 }
             }
-            Target::RawTracepoint { event } => {
+            Target::RawTracepoint { module, event } => {
                 let written = format!("rawtracepoint:{event}");
+                if !self.module_exists(module.as_deref(), point) {
+                    return;
+                }
                 let found = self.inputs.catalogue.raw_tracepoints(&event);
                 for event in self.found(found, &event, "raw tracepoint", point) {
                     let name = format!("rawtracepoint:vmlinux:{event}");
@@ -298,12 +301,19 @@ impl Checker<'_> {
                 on_return,
             } => {
                 let written = full_name(provider, point);
-                let found = self.inputs.catalogue.functions(&function);
-                let prefix = match &module {
-                    Some(module) => format!("{provider}:{module}:"),
-                    None => format!("{provider}:"),
+                let found = match &module {
+                    Some(module) => self.inputs.catalogue.functions_of(module, &function),
+                    None => self.inputs.catalogue.functions(&function),
                 };
+                if !self.module_exists(module.as_deref(), point) {
+                    return;
+                }
+                let vmlinux = if module.is_some() { "vmlinux:" } else { "" };
                 for function in self.found(found, &function, "kernel function", point) {
+                    let prefix = match function.contains(':') {
+                        true => format!("{provider}:"),
+                        false => format!("{provider}:{vmlinux}"),
+                    };
                     let plus = if offset == 0 {
                         String::new()
                     } else {

@@ -49,6 +49,7 @@ pub(super) enum Target {
         event: String,
     },
     RawTracepoint {
+        module: Option<String>,
         event: String,
     },
     Kprobe {
@@ -86,7 +87,7 @@ impl Target {
                     event: event.clone(),
                 },
             ),
-            Target::RawTracepoint { event } => (
+            Target::RawTracepoint { event, .. } => (
                 is_pattern(event),
                 Attach::RawTracepoint {
                     event: event.clone(),
@@ -188,7 +189,12 @@ fn tracepoint(parts: &[&str]) -> Result<Target, String> {
 
 fn raw_tracepoint(parts: &[&str]) -> Result<Target, String> {
     match parts {
-        [event] | [_, event] if !event.is_empty() => Ok(Target::RawTracepoint {
+        [event] if !event.is_empty() => Ok(Target::RawTracepoint {
+            module: None,
+            event: (*event).to_owned(),
+        }),
+        [module, event] if !event.is_empty() => Ok(Target::RawTracepoint {
+            module: Some((*module).to_owned()),
             event: (*event).to_owned(),
         }),
         _ => Err("rawtracepoint probes are written rawtracepoint:event".to_owned()),

@@ -1,0 +1,83 @@
+//! Many kernel functions by one program and one link, where the kernel has that.
+
+use kscope_bpf::{Features, Link, Program};
+use kscope_btf::Btf;
+use kscope_script::plan::{Attach, Plan};
+use kscope_spec::{AttachKind, AttachType, Spec};
+use kscope_sys::SharedKernel;
+
+/// What is attached by one program to many functions.
+#[derive(Debug, Default)]
+pub(crate) struct Many {
+    pub(crate) links: Vec<Link>,
+    /// How many functions.
+    pub(crate) functions: u64,
+    /// Functions that cannot be probed, with the reason.
+    pub(crate) failed: Vec<kscope_bpf::Error>,
+}
+
+/// Has the programs of several functions loaded for all of them at once.
+pub(crate) fn choose(spec: &mut Spec, plan: &Plan, kernel: &SharedKernel, btf: Option<&Btf>) {
+    let several = |points: &[Attach]| points.len() > 1 && kind(points).is_some();
+    let mut fit = plan.probes.iter().filter(|p| several(&p.attach)).peekable();
+    if fit.peek().is_none() {
+        return;
+    }
+    let features = Features::new(kernel.clone(), btf);
+    if !features.kprobe_multi().is_available() {
+        return;
+    }
+    for probe in fit {
+        if let Some(program) = spec.programs.get_mut(probe.program.0 as usize) {
+            program.attach = AttachKind::Expected(AttachType::TraceKprobeMulti);
+        }
+    }
+}
+
+/// Says whether a program was loaded for many functions.
+pub(crate) fn is_chosen(program: &Program) -> bool {
+    *program.attach_kind() == AttachKind::Expected(AttachType::TraceKprobeMulti)
+}
+
+/// Says whether all points are returns, or all entries, of functions; none where there are others.
+fn kind(points: &[Attach]) -> Option<bool> {
+    let entry = |point: &Attach| matches!(point, Attach::Kprobe { offset: 0, .. });
+    let back = |point: &Attach| matches!(point, Attach::Kretprobe { .. });
+    match points {
+        points if points.iter().all(entry) => Some(false),
+        points if points.iter().all(back) => Some(true),
+        _ => None,
+    }
+}
+
+/// Attaches to as many of the functions as can be probed.
+pub(crate) fn attach(program: &Program, points: &[Attach]) -> Many {
+    let names = points.iter().filter_map(|point| match point {
+        // The kernel finds functions of modules by their own names.
+        Attach::Kprobe { function, .. } | Attach::Kretprobe { function } => {
+            Some(function.rsplit(':').next().unwrap_or(function))
+        }
+        _ => None,
+    });
+    let names: Vec<&str> = names.collect();
+    let mut many = Many::default();
+    attach_part(program, &names, kind(points) == Some(true), &mut many);
+    many
+}
+
+/// Attaches to functions at once, or to each half of them where one is refused.
+fn attach_part(program: &Program, names: &[&str], on_return: bool, many: &mut Many) {
+    match program.attach_kprobe_multi(names, on_return, &[]) {
+        Ok(link) => {
+            many.links.push(link);
+            many.functions += names.len() as u64;
+        }
+        Err(error @ kscope_bpf::Error::Permission { .. }) => many.failed.push(error),
+        Err(_) if names.len() > 1 => {
+            let (left, right) = names.split_at(names.len() / 2);
+            attach_part(program, left, on_return, many);
+            attach_part(program, right, on_return, many);
+        }
+        Err(error) => many.failed.push(error),
+    }
+}
