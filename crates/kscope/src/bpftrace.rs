@@ -49,7 +49,7 @@ struct Bpftrace {
     /// Print the version
     #[arg(short = 'V', long = "version")]
     version: bool,
-    /// Allow functions that change the system (there are none yet)
+    /// Allow functions that change the system
     #[arg(long = "unsafe")]
     unsafe_functions: bool,
     /// Attach all probes, then leave
@@ -194,6 +194,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         positional: words,
         no_warnings: args.no_warnings,
         to_run: !args.list,
+        allow_unsafe: args.unsafe_functions,
         ..Setup::default()
     };
     let compiled = setup.compile(&place, &source)?;

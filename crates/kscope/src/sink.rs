@@ -165,6 +165,9 @@ impl kscope_runtime::Sink for Sink {
         match &mut self.view {
             View::Text(view) => view.write(&output, &mut self.out, &mut err)?,
             View::Table(view) => view.write(&output, &mut self.out, &mut err)?,
+            _ if matches!(output, Output::Problem(_)) => {
+                TextView::default().write(&output, &mut self.out, &mut err)?;
+            }
             View::Json(view) => view.write(&output, &mut self.out)?,
             // Whoever reads rows has no use for sentences among them.
             View::RowJson(_) if matches!(output, Output::Message { .. }) => {

@@ -56,6 +56,8 @@ pub(crate) struct Setup {
     pub(crate) to_run: bool,
     /// Whether the result is to run on other kernels as well.
     pub(crate) portable: bool,
+    /// Whether functions that change the system may be called.
+    pub(crate) allow_unsafe: bool,
 }
 
 impl Setup {
@@ -102,6 +104,7 @@ impl Setup {
         let mut inputs = Inputs::new(&catalogue);
         inputs.btf = btf;
         inputs.portable = self.portable;
+        inputs.allow_unsafe = self.allow_unsafe;
         inputs.positional.clone_from(&self.positional);
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
@@ -273,6 +276,7 @@ pub(crate) fn run(
         numbers: run.numbers.clone(),
         name: run.name.clone(),
         source: source.text.clone(),
+        render: Some(kscope_view::render),
         pid: run.pid,
         strict: run.is_tool,
     };

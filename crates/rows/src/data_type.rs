@@ -2,6 +2,13 @@
 
 use std::sync::Arc;
 
+use crate::names::NameTable;
+
+/// Bytes of a family and an address.
+const INTERNET_ADDRESS: u32 = 20;
+/// Bytes of an Ethernet address.
+const ETHERNET_ADDRESS: u32 = 6;
+
 /// Type and layout of a value in host byte order, as it lies in an event, a key or a map value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum DataType {
@@ -90,6 +97,21 @@ pub enum DataType {
         /// Size of the path's field in bytes.
         capacity: u32,
     },
+    /// An `i32` printed by name.
+    Named {
+        /// The names.
+        table: NameTable,
+    },
+    /// A `u32` address family (2 or 10) and 16 bytes that begin with the address, in network byte
+    /// order.
+    InternetAddress,
+    /// The 6 bytes of an Ethernet address.
+    EthernetAddress,
+    /// The `u64` id of a cgroup printed as its paths, by hierarchy.
+    CgroupPath {
+        /// Pattern of the hierarchies' names; empty for all.
+        filter: Arc<str>,
+    },
 }
 
 /// How a stack is printed.
@@ -137,9 +159,12 @@ impl DataType {
             DataType::Pointer
             | DataType::KernelStack { .. }
             | DataType::KernelSymbol
+            | DataType::CgroupPath { .. }
             | DataType::Timestamp { .. } => 8,
             DataType::UserStack { .. } | DataType::UserSymbol => 16,
-            DataType::UserName => 4,
+            DataType::UserName | DataType::Named { .. } => 4,
+            DataType::InternetAddress => INTERNET_ADDRESS,
+            DataType::EthernetAddress => ETHERNET_ADDRESS,
             DataType::Str { capacity } => *capacity,
             DataType::Buffer { capacity } => capacity.saturating_add(4),
             DataType::FullPath { capacity } => rounded(capacity.saturating_add(24), 8),
@@ -158,9 +183,12 @@ impl DataType {
     #[must_use]
     pub fn align(&self) -> u32 {
         match self {
-            DataType::None | DataType::Bool | DataType::Str { .. } => 1,
+            DataType::None | DataType::Bool | DataType::Str { .. } | DataType::EthernetAddress => 1,
             DataType::Int { bytes, .. } | DataType::Enum { bytes, .. } => u32::from(*bytes),
-            DataType::Buffer { .. } | DataType::UserName => 4,
+            DataType::Buffer { .. }
+            | DataType::UserName
+            | DataType::Named { .. }
+            | DataType::InternetAddress => 4,
             DataType::Tuple(fields) | DataType::Record { fields, .. } => {
                 fields.iter().map(|f| f.ty.align()).max().unwrap_or(1)
             }

@@ -1,5 +1,6 @@
 //! Bytes to values.
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::data_type::{Bits, DataType, Field};
@@ -143,6 +144,19 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
             let path = string(bytes.get(24..)?, *capacity, resolve);
             full_path(directory, path, resolve)
         }
+        DataType::Named { table } => Value::Text(table.name(signed(bytes, 4)?)),
+        DataType::InternetAddress => {
+            internet_address(unsigned(bytes, 4)?, bytes.get(4..)?.first_chunk()?)
+        }
+        DataType::EthernetAddress => {
+            let parts = bytes.get(..6)?.iter().map(|byte| format!("{byte:02X}"));
+            Value::Text(parts.collect::<Vec<_>>().join(":"))
+        }
+        DataType::CgroupPath { filter } => {
+            let id = unsigned(bytes, 8)?;
+            let paths = resolve.cgroup_path(id, filter);
+            Value::Text(paths.unwrap_or_else(|| id.to_string()))
+        }
         DataType::UserName => {
             let uid = u32::try_from(unsigned(bytes, 4)?).ok()?;
             Value::Text(resolve.user_name(uid).unwrap_or_default())
@@ -220,6 +234,17 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
         text.extend_from_slice(resolve.truncation_trailer().as_bytes());
     }
     Value::Str(text)
+}
+
+/// `AF_INET6`
+const INTERNET_6: u64 = 10;
+
+fn internet_address(family: u64, bytes: &[u8; 16]) -> Value {
+    let address = match family {
+        INTERNET_6 => IpAddr::from(*bytes),
+        _ => IpAddr::from([bytes[0], bytes[1], bytes[2], bytes[3]]),
+    };
+    Value::Text(address.to_string())
 }
 
 /// `-EFAULT`: there was no stack, as when a sample that asks for the kernel's hits a process.

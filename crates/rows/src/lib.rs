@@ -9,6 +9,7 @@ mod format;
 mod from_row;
 mod histogram;
 mod merge;
+mod names;
 mod order;
 mod output;
 mod resolve;
@@ -25,6 +26,7 @@ pub use format::{
 };
 pub use from_row::{FromRow, FromValue, RowError, column};
 pub use merge::{average, decode_map_value};
+pub use names::NameTable;
 pub use order::{divide, sort_entries};
 pub use output::{
     HelperFailure, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,

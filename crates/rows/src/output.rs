@@ -52,6 +52,8 @@ pub enum Output {
     Join(Vec<u8>),
     /// `system`: what the command printed.
     System(Vec<u8>),
+    /// What `cat` or `system` could not do.
+    Problem(String),
     /// Events lost since the last of these.
     Lost(u64),
     /// An operation that failed in the kernel.

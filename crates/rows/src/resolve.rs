@@ -30,6 +30,11 @@ pub trait Resolve {
         None
     }
 
+    /// Gives the paths of a cgroup in the hierarchies whose names match a pattern.
+    fn cgroup_path(&self, _id: u64, _filter: &str) -> Option<String> {
+        None
+    }
+
     /// Gives what is put after a string that filled its field.
     fn truncation_trailer(&self) -> &str {
         ".."

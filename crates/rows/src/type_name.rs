@@ -3,6 +3,7 @@
 use std::fmt;
 
 use crate::data_type::DataType;
+use crate::names::NameTable;
 
 impl fmt::Display for DataType {
     /// Writes the type's name as bpftrace's diagnostics do: `uint64`, `string[16]`.
@@ -37,6 +38,18 @@ impl fmt::Display for DataType {
             DataType::UserSymbol => f.write_str("usym_t"),
             DataType::Timestamp { .. } => f.write_str("timestamp"),
             DataType::UserName => f.write_str("username"),
+            DataType::Named {
+                table: NameTable::Error,
+            } => f.write_str("strerror"),
+            DataType::Named {
+                table: NameTable::Signal,
+            } => f.write_str("signal_name"),
+            DataType::Named {
+                table: NameTable::Syscall,
+            } => f.write_str("syscall_name"),
+            DataType::InternetAddress => f.write_str("inet"),
+            DataType::EthernetAddress => f.write_str("mac_address"),
+            DataType::CgroupPath { .. } => f.write_str("cgroup_path"),
             DataType::FullPath { capacity } => write!(f, "fullpath[{capacity}]"),
         }
     }

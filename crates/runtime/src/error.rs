@@ -83,6 +83,11 @@ pub enum Error {
         /// What: "cat()".
         what: &'static str,
     },
+    /// A cgroup that the script names is not there.
+    NoCgroup {
+        /// What is wrong with its path.
+        why: String,
+    },
     /// The receiver of the output failed.
     Output(io::Error),
     /// The script is wrong.
@@ -128,6 +133,7 @@ impl fmt::Display for Error {
                     "the script calls {what}, which this kscope does not have"
                 )
             }
+            Error::NoCgroup { why } => write!(f, "cgroupid(): {why}"),
             Error::Findings(findings) => write!(f, "the script does not compile\n{findings}"),
             Error::Row(error) => error.fmt(f),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),

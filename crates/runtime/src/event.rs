@@ -19,6 +19,10 @@ pub(crate) enum Event {
     Exit(i32),
     /// The time, in this format.
     Time(Arc<str>),
+    /// A file whose content is wanted.
+    Cat(Arc<Format>, Vec<Value>),
+    /// A command to be run.
+    System(Arc<Format>, Vec<Value>),
     /// A map to be printed.
     PrintMap { map: u32, top: u32, div: u64 },
     /// An entry of a map to be printed.
@@ -139,10 +143,17 @@ impl Sites {
                     _ => 0,
                 })
             }
-            // They send nothing, and scripts with these are refused.
-            SiteKind::MapFull { .. } | SiteKind::Cat { .. } | SiteKind::System { .. } => {
-                Event::Unknown
-            }
+            SiteKind::Cat { .. } => match format {
+                Some(format) => Event::Cat(format.clone(), values()),
+                None => Event::Unknown,
+            },
+            SiteKind::System { .. } => match format {
+                Some(format) => Event::System(format.clone(), values()),
+                None => Event::Unknown,
+            },
+            SiteKind::Join { separator } => Event::Output(Output::Join(join(values(), separator))),
+            // It sends nothing.
+            SiteKind::MapFull { .. } => Event::Unknown,
         }
     }
 
@@ -167,6 +178,15 @@ impl Sites {
     }
 }
 
+/// Puts strings together, up to the first that is empty.
+fn join(values: Vec<Value>, separator: &str) -> Vec<u8> {
+    let texts = values.into_iter().map_while(|value| match value {
+        Value::Str(text) if !text.is_empty() => Some(text),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join(separator.as_bytes())
+}
+
 fn print(
     field: &Field,
     schema: Option<&Arc<Schema>>,
@@ -185,9 +205,10 @@ fn print(
 
 fn prepare(site: &Site, name: &str, file: &str, source: &str, lines: &LineTable) -> Prepared {
     let format = match &site.kind {
-        SiteKind::Printf { format } | SiteKind::Message { format, .. } => {
-            Format::parse(format).ok().map(Arc::new)
-        }
+        SiteKind::Printf { format }
+        | SiteKind::Message { format, .. }
+        | SiteKind::Cat { format }
+        | SiteKind::System { format } => Format::parse(format).ok().map(Arc::new),
         _ => None,
     };
     let schema = match (&site.kind, site.fields.as_slice()) {

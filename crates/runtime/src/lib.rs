@@ -8,6 +8,7 @@
 
 mod attach;
 mod catalogue;
+mod cgroups;
 mod clock;
 mod error;
 mod event;
@@ -17,6 +18,7 @@ mod many;
 mod maps;
 mod meaning;
 mod options;
+mod outside;
 mod prepare;
 mod refusals;
 mod resolve;
@@ -30,6 +32,7 @@ pub use catalogue::LiveCatalogue;
 pub use error::Error;
 pub use meaning::duration;
 pub use options::{OptionValue, Options};
+pub use outside::Render;
 pub use refusals::FullMap;
 pub use script::{Findings, Finished, Running, Script};
 pub use session::{Request, Session, Sink, Stop, Summary, Wishes};

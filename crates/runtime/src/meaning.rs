@@ -4,6 +4,7 @@ use std::ops::RangeInclusive;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use crate::error::Error;
 use kscope_script::near::near;
 use kscope_script::plan::OptionMeaning;
 use kscope_symbol::UserNames;
@@ -213,6 +214,12 @@ pub fn duration(text: &str) -> Result<i64, String> {
 
 /// Gives the id of a cgroup, which is the inode number of its folder; paths may begin where
 /// cgroups of version 2 are mounted.
+/// Gives the id of the cgroup at a path.
+pub(crate) fn cgroup_id(path: &str) -> Result<u64, Error> {
+    let found = cgroup(path).map_err(|why| Error::NoCgroup { why })?;
+    Ok(found as u64)
+}
+
 fn cgroup(path: &str) -> Result<i64, String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = cgroup_mounts(&mounts);

@@ -7,15 +7,17 @@ use crate::error::Error;
 use crate::options::Options;
 
 /// Refuses a plan that asks for what is not done here: it comes of another version.
-pub(crate) fn check(plan: &Plan) -> Result<(), Error> {
+///
+/// Files and commands need somebody who renders their names.
+pub(crate) fn check(plan: &Plan, renders: bool) -> Result<(), Error> {
     if plan.version > PLAN_VERSION {
         return Err(Error::NewerPlan {
             version: plan.version,
         });
     }
     let unknown = plan.sites.iter().find_map(|site| match &site.kind {
-        SiteKind::Cat { .. } => Some("cat()"),
-        SiteKind::System { .. } => Some("system()"),
+        SiteKind::Cat { .. } if !renders => Some("cat()"),
+        SiteKind::System { .. } if !renders => Some("system()"),
         _ => None,
     });
     unknown.map_or(Ok(()), |what| Err(Error::UnknownRequest { what }))
@@ -76,7 +78,7 @@ mod tests {
                 config: Config::default(),
                 service: ServiceMaps::default(),
             };
-            let found = check(&plan).err().map(|error| error.to_string());
+            let found = check(&plan, false).err().map(|error| error.to_string());
             assert_eq!(found.as_deref(), expected);
         };
         let format = || "x".into();

@@ -154,6 +154,10 @@ impl Resolve for Resolver<'_> {
             .then(|| target.into_os_string().into_vec())
     }
 
+    fn cgroup_path(&self, id: u64, filter: &str) -> Option<String> {
+        Some(crate::cgroups::paths(id, filter))
+    }
+
     fn truncation_trailer(&self) -> &str {
         self.trailer
     }

@@ -154,6 +154,7 @@ impl Script {
             numbers: Vec::new(),
             name: NAME.to_owned(),
             source: self.source,
+            render: None,
             pid: None,
             strict: false,
         };

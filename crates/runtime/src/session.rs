@@ -19,6 +19,7 @@ use crate::attach;
 use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::Sites;
+use crate::outside::Render;
 use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
 use crate::walk::Walks;
@@ -59,6 +60,7 @@ pub struct Session {
     refusals: Refusals,
     probes: u64,
     strict: bool,
+    render: Option<Render>,
 }
 
 /// What the caller wishes while a script runs. A function that says whether to stop is one.

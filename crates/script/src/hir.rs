@@ -10,7 +10,7 @@ mod walk;
 
 use std::sync::Arc;
 
-use kscope_rows::{Bits, MapValueType, StackMode};
+use kscope_rows::{Bits, MapValueType, NameTable, StackMode};
 use kscope_spec::LateId;
 
 use crate::diagnostic::Span;
@@ -187,6 +187,17 @@ pub enum Type {
     /// Process, directory descriptor and path, laid out as a tuple, that print as a path from
     /// the root.
     FullPath(Arc<[FieldType]>),
+    /// An `i32` that prints as a name.
+    Named(NameTable),
+    /// A `u32` family and 16 bytes that begin with an address (memory).
+    InternetAddress,
+    /// Six bytes (memory).
+    EthernetAddress,
+    /// The id of a cgroup that prints as its paths.
+    CgroupPath {
+        /// Pattern of the hierarchies' names; empty for all.
+        filter: Arc<str>,
+    },
 }
 
 /// An integer type.
@@ -585,6 +596,55 @@ pub enum ExprKind {
     },
     /// `kstack` (scalar, `KernelStack`).
     KernelStack,
+    /// What a helper gives (scalar). A number is given as such, the context as a pointer, any
+    /// other memory value by its address.
+    Helper {
+        /// Which.
+        helper: kscope_spec::HelperId,
+        /// At most five.
+        args: Vec<Expr>,
+    },
+    /// At most `len` bytes read from memory (memory, `Buffer`).
+    ReadBuffer {
+        /// The address.
+        address: Box<Expr>,
+        /// Which memory.
+        space: Space,
+        /// How many bytes; never more than the capacity of the type.
+        len: Box<Expr>,
+    },
+    /// At most `len` bytes of another memory value (memory, `Buffer`).
+    BufferOf {
+        /// The value.
+        value: Box<Expr>,
+        /// How many bytes; never more than the capacity of the type.
+        len: Box<Expr>,
+    },
+    /// The number of bytes before the first NUL of a string (scalar).
+    StrLen(Box<Expr>),
+    /// Where the string `haystack` has `needle`, counted from 0; -2 where it has not (scalar).
+    StrFind {
+        /// Where to look.
+        haystack: Box<Expr>,
+        /// What for.
+        needle: Box<Expr>,
+    },
+    /// Two strings in one (memory, `Str`).
+    Concat(Box<Expr>, Box<Expr>),
+    /// The difference of the first bytes that differ among `len`, or 0 (scalar).
+    MemoryDifference {
+        /// Number of bytes compared.
+        len: u32,
+        /// Left.
+        left: Box<Expr>,
+        /// Right.
+        right: Box<Expr>,
+    },
+    /// A register as the context has it (scalar).
+    Register {
+        /// Offset in bytes in the context.
+        offset: u32,
+    },
     /// Bytes swapped in the width of the type (scalar).
     ByteSwap(Box<Expr>),
     /// Statements, then a value.

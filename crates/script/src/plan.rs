@@ -180,6 +180,11 @@ pub enum SiteKind {
     },
     /// `exit(code)`: one field, the code as `i32`.
     Exit,
+    /// `join(list, separator)`: one field for each string, up to the first that is empty.
+    Join {
+        /// Put between the strings.
+        separator: Arc<str>,
+    },
     /// `cat(format, …)`.
     Cat {
         /// The format string.
@@ -435,6 +440,8 @@ pub struct Config {
     pub max_probes: u32,
     /// Most programs.
     pub max_bpf_progs: u32,
+    /// Most bytes that `cat` prints of a file.
+    pub max_cat_bytes: u32,
     /// Pages of the event buffer; 0 chooses.
     pub perf_rb_pages: u32,
     /// Bytes of the verifier's log; 0 for as much as there is.
@@ -458,6 +465,7 @@ impl Default for Config {
             max_strlen: 1024,
             max_probes: 1024,
             max_bpf_progs: 1024,
+            max_cat_bytes: 10240,
             perf_rb_pages: 0,
             log_size: 0,
             missing_probes: MissingProbes::Error,

@@ -30,6 +30,8 @@ impl JsonView {
             Output::AttachedProbes(count) => {
                 write_count(&mut line, "attached_probes", "probes", *count);
             }
+            // It is said to people, beside the data.
+            Output::Problem(_) => {}
             Output::Lost(count) => write_count(&mut line, "lost_events", "events", *count),
             Output::Printf { format, values } => {
                 write_text(&mut line, "printf", &render(format, values));

@@ -92,6 +92,10 @@ fn write_type(out: &mut Vec<u8>, ty: &DataType) {
         | DataType::UserSymbol
         | DataType::Timestamp { .. }
         | DataType::FullPath { .. }
+        | DataType::Named { .. }
+        | DataType::InternetAddress
+        | DataType::EthernetAddress
+        | DataType::CgroupPath { .. }
         | DataType::UserName => out.extend_from_slice(b"{\"type\":\"string\"}"),
         DataType::Tuple(fields) => {
             out.extend_from_slice(b"{\"type\":\"array\",\"prefixItems\":");

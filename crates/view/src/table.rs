@@ -213,6 +213,8 @@ fn least_width(ty: &DataType) -> usize {
         DataType::Str { capacity } => (*capacity as usize).saturating_sub(1).min(16),
         DataType::KernelSymbol | DataType::UserSymbol => 24,
         DataType::UserName => 8,
+        DataType::InternetAddress => 15,
+        DataType::EthernetAddress => 17,
         DataType::Timestamp { format } => {
             let shown = format_time(format, &WallTime::utc(0), Dialect::Strftime);
             shown.chars().count().min(TEXT_LIMIT)

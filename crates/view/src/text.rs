@@ -52,6 +52,7 @@ impl TextView {
                 let plural = if *count == 1 { "" } else { "s" };
                 return writeln!(err, "Attached {count} probe{plural}");
             }
+            Output::Problem(text) => return writeln!(err, "ERROR: {text}"),
             Output::Lost(count) => return writeln!(err, "Lost {count} events"),
             Output::Message {
                 severity,

@@ -25,6 +25,9 @@ pub(crate) struct BuildArgs {
     /// Take the kernel's types from this BTF file
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
+    /// Allow functions that change the system: system(), signal(), override()
+    #[arg(long = "unsafe")]
+    allow_unsafe: bool,
     /// A file with the script; `-` reads standard input
     #[arg(value_name = "FILE", required_unless_present = "script")]
     file: Option<String>,
@@ -57,6 +60,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     let setup = Setup {
         positional,
         portable: true,
+        allow_unsafe: args.allow_unsafe,
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;

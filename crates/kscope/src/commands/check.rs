@@ -58,6 +58,8 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     };
     let setup = Setup {
         positional,
+        // None of it is run.
+        allow_unsafe: true,
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;
@@ -86,6 +88,7 @@ fn load(place: &Place, source: &Source, compiled: Compiled) -> Result<String, Fa
         numbers: Vec::new(),
         name: "script".to_owned(),
         source: source.text.clone(),
+        render: Some(kscope_view::render),
         pid: None,
         strict: false,
     };

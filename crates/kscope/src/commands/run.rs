@@ -75,6 +75,9 @@ pub(crate) struct OutputArgs {
     /// Leave out warnings about the script
     #[arg(long)]
     pub(crate) no_warnings: bool,
+    /// Allow functions that change the system: system(), signal(), override()
+    #[arg(long = "unsafe")]
+    pub(crate) allow_unsafe: bool,
 }
 
 /// Forms that `-f` names.
@@ -144,6 +147,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         config: output.buffer.map(BufferKind::config).into_iter().collect(),
         no_warnings: output.no_warnings,
         to_run: !output.json_schema,
+        allow_unsafe: output.allow_unsafe,
         ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?;

@@ -11,6 +11,7 @@ use super::{Session, Sink};
 use crate::error::Error;
 use crate::event::Event;
 use crate::maps::{self, Moment};
+use crate::outside;
 use crate::resolve::Resolver;
 
 impl Session {
@@ -84,6 +85,21 @@ impl Session {
                 let now = self.clock.now(&**self.target.kernel())?;
                 Output::Time(format_time(&format, &now, Dialect::Time))
             }
+            Event::Cat(format, values) => match self.render {
+                Some(render) => {
+                    let path = render(&format, &values);
+                    outside::cat(&path, self.plan.config.max_cat_bytes)
+                }
+                None => return Ok(None),
+            },
+            Event::System(format, values) => match self.render {
+                Some(render) => {
+                    // What was printed before comes before what the command writes by itself.
+                    sink.pause().map_err(Error::Output)?;
+                    outside::system(&render(&format, &values))
+                }
+                None => return Ok(None),
+            },
             Event::PrintMap { map, top, div } => {
                 let (plan, map) = self.map(map)?;
                 match maps::read(plan, map, (top, div), Moment::Asked, &resolver)? {

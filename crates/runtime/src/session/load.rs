@@ -9,6 +9,7 @@ use kscope_btf::Btf;
 use kscope_script::Compiled;
 use kscope_script::lower::START_TIME;
 use kscope_script::plan::{EventMap, Plan};
+use kscope_script::types::CGROUP_LATE;
 use kscope_spec::{LateKind, MapId};
 use kscope_symbol::UserNames;
 use kscope_sys::{Clock, CpuSet};
@@ -21,7 +22,9 @@ use crate::event::Sites;
 use crate::filter;
 use crate::fit;
 use crate::many;
+use crate::meaning;
 use crate::options::Options;
+use crate::outside::Render;
 use crate::prepare;
 use crate::refusals::Refusals;
 use crate::target::Target;
@@ -44,6 +47,8 @@ pub struct Request {
     pub name: String,
     /// The script's source, for the places of messages.
     pub source: String,
+    /// Renders the names of files and commands; without it a script has no `cat` and no `system`.
+    pub render: Option<Render>,
     /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
     pub pid: Option<u32>,
     /// Whether the run fails, although the script may do without missing probes, where the kernel
@@ -71,11 +76,12 @@ impl Session {
             numbers,
             name,
             source,
+            render,
             pid,
             strict,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
-        prepare::check(&plan)?;
+        prepare::check(&plan, render.is_some())?;
         prepare::drop_unused(&mut spec, &mut plan, &options);
         if let Some(pid) = pid {
             filter::only_process(&mut spec, &plan, pid);
@@ -108,7 +114,11 @@ impl Session {
             .iter()
             .filter(|late| late.kind == LateKind::Number)
         {
-            loader = loader.late(late.name.clone(), 0);
+            let value = match late.name.strip_prefix(CGROUP_LATE) {
+                Some(path) => meaning::cgroup_id(path)?,
+                None => 0,
+            };
+            loader = loader.late(late.name.clone(), value);
         }
         for (name, value) in numbers {
             loader = loader.late(name, value);
@@ -151,6 +161,7 @@ impl Session {
             refusals,
             probes,
             strict,
+            render,
         };
         session.require_programs()?;
         Ok(session)

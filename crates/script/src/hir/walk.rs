@@ -65,6 +65,7 @@ impl Expr {
             | ExprKind::CtxDataLoc { .. }
             | ExprKind::CtxAddress
             | ExprKind::StepVar { .. }
+            | ExprKind::Register { .. }
             | ExprKind::KernelStack => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::Delete { key, .. }
@@ -84,16 +85,27 @@ impl Expr {
             | ExprKind::Cast(e)
             | ExprKind::Resize(e)
             | ExprKind::ByteSwap(e)
+            | ExprKind::StrLen(e)
             | ExprKind::Block(_, e) => f(e),
             ExprKind::Field { base, .. } => f(base),
             ExprKind::Binary { left, right, .. }
             | ExprKind::Compare { left, right, .. }
             | ExprKind::CompareBytes { left, right, .. }
+            | ExprKind::MemoryDifference { left, right, .. }
+            | ExprKind::Concat(left, right)
             | ExprKind::Logical { left, right, .. } => {
                 f(left);
                 f(right);
             }
-            ExprKind::StrContains { haystack, needle } => {
+            ExprKind::ReadBuffer { address, len, .. } => {
+                f(address);
+                f(len);
+            }
+            ExprKind::BufferOf { value, len } => {
+                f(value);
+                f(len);
+            }
+            ExprKind::StrContains { haystack, needle } | ExprKind::StrFind { haystack, needle } => {
                 f(haystack);
                 f(needle);
             }
@@ -114,7 +126,9 @@ impl Expr {
                 f(then);
                 f(otherwise);
             }
-            ExprKind::Fields(parts) => parts.iter().for_each(f),
+            ExprKind::Fields(parts) | ExprKind::Helper { args: parts, .. } => {
+                parts.iter().for_each(f)
+            }
         }
     }
 }

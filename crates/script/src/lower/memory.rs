@@ -92,6 +92,13 @@ impl Lower<'_> {
                 }
                 self.enter(end);
             }
+            ExprKind::ReadBuffer {
+                address,
+                space,
+                len,
+            } => self.read_buffer((address, *space), len, to, size, pad)?,
+            ExprKind::BufferOf { value, len } => self.buffer_of(value, len, to, size)?,
+            ExprKind::Concat(first, second) => self.concat(first, second, to, size)?,
             ExprKind::Resize(inner) => self.resize(inner, to, size, pad)?,
             ExprKind::Fields(parts) => self.fields(expr, parts, to)?,
             ExprKind::Index { base, index } => {
@@ -146,8 +153,19 @@ impl Lower<'_> {
     }
 
     fn fields(&mut self, expr: &Expr, parts: &[Expr], to: Place) -> Result<()> {
-        let (Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields)) = &expr.ty else {
-            return Err(unsupported(expr.span, "these fields"));
+        let fields = match &expr.ty {
+            Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => fields,
+            // A family and an address, an address, elements.
+            Type::InternetAddress | Type::EthernetAddress | Type::Array { .. } => {
+                self.zero(to, expr.ty.size());
+                let mut at = 0;
+                for part in parts {
+                    self.value_into(part, to.at(at), true)?;
+                    at += part.ty.size();
+                }
+                return Ok(());
+            }
+            _ => return Err(unsupported(expr.span, "these fields")),
         };
         self.zero_gaps(fields, to, expr.ty.size());
         for (field, part) in fields.iter().zip(parts) {

@@ -1,5 +1,6 @@
 //! The checked program to IR: one function per probe, the kernel's maps, and the Plan.
 
+mod bytes;
 mod capture;
 mod condition;
 mod context;
@@ -13,7 +14,7 @@ mod scalar;
 mod statement;
 mod strings;
 mod task;
-mod x86_64;
+pub(crate) mod x86_64;
 
 use kscope_rows::MapValueType;
 use kscope_spec::{

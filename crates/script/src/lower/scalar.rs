@@ -186,6 +186,16 @@ impl Lower<'_> {
                 self.statements(statements)?;
                 self.scalar(value)?
             }
+            ExprKind::Helper { helper, args } => {
+                let value = self.helper(*helper, args)?;
+                self.fit(&expr.ty, value)
+            }
+            ExprKind::StrLen(string) => self.str_len(string)?,
+            ExprKind::StrFind { haystack, needle } => self.str_find(haystack, needle)?,
+            ExprKind::MemoryDifference { len, left, right } => {
+                self.difference(*len, left, right)?
+            }
+            ExprKind::Register { offset } => self.ctx_load(*offset, Int::U64),
             ExprKind::Str(_)
             | ExprKind::OptionStr(_)
             | ExprKind::CtxBytes { .. }
@@ -193,6 +203,9 @@ impl Lower<'_> {
             | ExprKind::ReadStr { .. }
             | ExprKind::StrOfBytes(_)
             | ExprKind::Resize(_)
+            | ExprKind::ReadBuffer { .. }
+            | ExprKind::BufferOf { .. }
+            | ExprKind::Concat(..)
             | ExprKind::Fields(_) => return Err(unsupported(expr.span, "this value as a number")),
         })
     }
@@ -447,7 +460,7 @@ fn narrows(from: &Type, to: &Type) -> bool {
 }
 
 /// Gives the helper that reads this memory.
-fn read_helper(space: Space) -> kscope_spec::HelperId {
+pub(super) fn read_helper(space: Space) -> kscope_spec::HelperId {
     match space {
         Space::Kernel => helper::PROBE_READ_KERNEL,
         Space::User => helper::PROBE_READ_USER,

@@ -197,9 +197,9 @@ pub(super) fn fresh(expr: &Expr) -> bool {
         | ExprKind::Builtin(_)
         | ExprKind::OptionStr(_)
         | ExprKind::CtxBytes { .. } => true,
-        ExprKind::ReadStr { address, .. } | ExprKind::ReadBytes { address, .. } => {
-            address.ty.is_scalar()
-        }
+        ExprKind::ReadStr { address, .. }
+        | ExprKind::ReadBytes { address, .. }
+        | ExprKind::ReadBuffer { address, .. } => address.ty.is_scalar(),
         ExprKind::StrOfBytes(inner) => fresh(inner),
         _ => false,
     }

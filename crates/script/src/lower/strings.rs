@@ -11,7 +11,7 @@ use crate::plan::SEARCH_LIMIT;
 const STRAIGHT: u32 = 128;
 
 /// Most steps of a search for a string that is not known before it runs.
-const SEARCH_STEPS: u32 = 64 * 128;
+pub(super) const SEARCH_STEPS: u32 = 64 * 128;
 
 impl Lower<'_> {
     /// Writes a literal and zeros up to `size`, or (without `pad`) up to the end of its last word.
@@ -192,7 +192,7 @@ impl Lower<'_> {
         }
     }
 
-    fn go_on_if_equal(&mut self, left: Value, right: Value, different: Block) {
+    pub(super) fn go_on_if_equal(&mut self, left: Value, right: Value, different: Block) {
         let next = self.b.block();
         self.b.branch(Cond::Eq, left, right, next, different);
         self.enter(next);
@@ -225,7 +225,13 @@ impl Lower<'_> {
     }
 
     /// Gives the byte at an offset into `size` bytes, or goes to `end` where it is the NUL.
-    fn byte_before_nul(&mut self, start: Value, offset: Value, size: u32, end: Block) -> Value {
+    pub(super) fn byte_before_nul(
+        &mut self,
+        start: Value,
+        offset: Value,
+        size: u32,
+        end: Block,
+    ) -> Value {
         let at = self.b.ptr_add_var(start, offset, size.saturating_sub(1));
         let byte = self.b.load(1, false, at, 0);
         let zero = self.b.constant(0);

@@ -162,11 +162,13 @@ impl<'a> Types<'a> {
                 self.int(*bytes, *signed)
             }
             DataType::Bool => self.int(1, false),
-            DataType::Pointer | DataType::KernelSymbol | DataType::Timestamp { .. } => {
-                self.int(8, false)
-            }
+            DataType::Pointer
+            | DataType::KernelSymbol
+            | DataType::CgroupPath { .. }
+            | DataType::Timestamp { .. } => self.int(8, false),
             DataType::KernelStack { .. } => self.int(8, true),
             DataType::UserName => self.int(4, false),
+            DataType::Named { .. } => self.int(4, true),
             DataType::Str { capacity } => {
                 let character = self.builder.add_int("char", 1, Encoding::Char);
                 self.builder.add_array(character, self.index, *capacity)

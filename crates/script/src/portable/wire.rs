@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kscope_rows::{Bits, DataType, Field, MapValueType, StackMode};
+use kscope_rows::{Bits, DataType, Field, MapValueType, NameTable, StackMode};
 use kscope_spec::{LateId, LateKind, LateValue, MapId, ProgramId};
 
 use crate::diagnostic::Span;
@@ -418,6 +418,7 @@ record!(Config {
     max_strlen,
     max_probes,
     max_bpf_progs,
+    max_cat_bytes,
     perf_rb_pages,
     log_size,
     missing_probes,
@@ -441,6 +442,7 @@ choice!(SiteKind {
     10 = System { format },
     11 = RuntimeError { message },
     12 = MapFull { map },
+    13 = Join { separator },
 });
 choice!(Attach {
     0 = Begin,
@@ -477,6 +479,7 @@ choice!(OptionMeaning {
     9 = Command,
 });
 choice!(MissingProbes { 0 = Error, 1 = Warn, 2 = Ignore });
+choice!(NameTable { 0 = Error, 1 = Signal, 2 = Syscall });
 choice!(StackMode { 0 = Bpftrace, 1 = Perf, 2 = Raw });
 choice!(LateKind {
     0 = Number,
@@ -504,6 +507,10 @@ choice!(DataType {
     14 = Timestamp { format },
     15 = UserName,
     16 = FullPath { capacity },
+    17 = Named { table },
+    18 = InternetAddress,
+    19 = EthernetAddress,
+    20 = CgroupPath { filter },
 });
 choice!(MapValueType {
     0 = Plain(ty),

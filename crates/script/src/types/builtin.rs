@@ -5,6 +5,7 @@ use super::{Checker, did_you_mean, make};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Context, EnumType, Expr, ExprKind, Int, Space, Type};
 use crate::near::nearest;
+use kscope_spec::helper;
 
 /// Most frames of a stack where no number is given.
 pub(super) const FRAMES: u32 = 127;
@@ -36,12 +37,18 @@ const BUILTINS: &[(&str, Check)] = &[
     }),
     ("func", |c, s| c.traced_function(s)),
     ("gid", |c, s| c.of_context(Builtin::Gid, Type::U32, s)),
+    ("jiffies", |c, s| {
+        c.helper_value(helper::JIFFIES64, Type::U64, s)
+    }),
     ("kstack", |c, s| c.whole_stack(s)),
     ("ncpus", |c, s| {
         c.of_context(Builtin::CpuCount, Type::U64, s)
     }),
     ("nsecs", |c, s| {
         c.of_context(Builtin::NsecsBoot, Type::U64, s)
+    }),
+    ("numaid", |c, s| {
+        c.helper_value(helper::GET_NUMA_NODE_ID, Type::U64, s)
     }),
     ("pid", |c, s| c.of_context(Builtin::Pid, Type::U32, s)),
     ("probe", |c, s| {
@@ -66,8 +73,6 @@ const BUILTINS: &[(&str, Check)] = &[
 /// Builtins that bpftrace has and this version has not.
 const LATER: &[&str] = &[
     "ustack",
-    "jiffies",
-    "numaid",
     "usermode",
     "cpid",
     "has_cpid",
@@ -227,15 +232,15 @@ impl Checker<'_> {
 
     /// `ctx`: what an iterator is at.
     fn whole_context(&mut self, span: Span) -> Expr {
-        if self.scope.context != Context::Iterator {
-            return match self.scope.dead {
-                true => super::poison(span),
-                false => self.error(
-                    "unsupported",
-                    span,
-                    "ctx is there in iter probes; in others it comes with a later version",
-                ),
-            };
+        let fixed = match self.scope.context {
+            Context::Iterator => None,
+            Context::KprobeEntry | Context::KprobeReturn => Some("struct pt_regs"),
+            Context::PerfEvent => Some("struct bpf_perf_event_data"),
+            _ => return self.misplaced("ctx", span),
+        };
+        if let Some(name) = fixed {
+            let ty = pointer(opaque(name), Space::Kernel);
+            return make(ExprKind::CtxAddress, ty, span);
         }
         let ty = self.iterator_context().unwrap_or(Type::Void);
         make(ExprKind::CtxAddress, pointer(ty, Space::Kernel), span)

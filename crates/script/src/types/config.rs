@@ -8,11 +8,12 @@ use crate::plan::MissingProbes;
 use crate::syntax::tree;
 
 /// Keys this version acts on.
-const KEYS: [&str; 12] = [
+const KEYS: [&str; 13] = [
     "max_map_keys",
     "max_strlen",
     "max_probes",
     "max_bpf_progs",
+    "max_cat_bytes",
     "perf_rb_pages",
     "log_size",
     "missing_probes",
@@ -24,8 +25,7 @@ const KEYS: [&str; 12] = [
 ];
 
 /// Keys of bpftrace that change nothing here.
-const IGNORED: [&str; 12] = [
-    "max_cat_bytes",
+const IGNORED: [&str; 11] = [
     "cache_user_symbols",
     "cpp_demangle",
     "lazy_symbolication",
@@ -93,10 +93,6 @@ impl Checker<'_> {
                 let message = format!("{key} is deprecated and has no effect");
                 self.warn("deprecated", entry.key.span, message);
                 continue;
-            }
-            if key == "max_cat_bytes" {
-                let message = "max_cat_bytes has no effect: cat() comes with a later version";
-                self.warn("no-effect", entry.key.span, message);
             }
             if let Err(mut error) = self.set(&key, &value, entry.key.span) {
                 if error.id == "invalid-config" {
@@ -184,6 +180,7 @@ impl Checker<'_> {
             "max_strlen" => config.max_strlen = number(1, 1 << 16)?,
             "max_probes" => config.max_probes = number(1, 1 << 20)?,
             "max_bpf_progs" => config.max_bpf_progs = number(1, 1 << 20)?,
+            "max_cat_bytes" => config.max_cat_bytes = number(0, 1 << 30)?,
             "perf_rb_pages" => config.perf_rb_pages = number(0, 1 << 20)?,
             "log_size" => config.log_size = number(128, i64::from(u32::MAX >> 2))?,
             "missing_probes" => {

@@ -81,10 +81,7 @@ impl Checker<'_> {
                 let pointer = matches!(name.suffixes.first(), Some(TypeSuffix::Pointer));
                 self.aggregate_type(*kind, tag, pointer, name.span)?
             }
-            TypeBase::TypeOf(e) => match self.expr(e).ty {
-                Type::Void => return None,
-                ty => ty,
-            },
+            TypeBase::TypeOf(e) => self.type_of(e)?,
         };
         for suffix in suffixes {
             ty = match suffix {

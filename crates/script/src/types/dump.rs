@@ -276,6 +276,14 @@ fn plain_name(kind: &ExprKind) -> &'static str {
         ExprKind::Index { .. } => "index",
         ExprKind::KernelStack => "stack",
         ExprKind::ByteSwap(_) => "bswap",
+        ExprKind::Helper { .. } => "helper",
+        ExprKind::ReadBuffer { .. } => "read_buffer",
+        ExprKind::BufferOf { .. } => "buffer_of",
+        ExprKind::StrLen(_) => "strlen",
+        ExprKind::StrFind { .. } => "strstr",
+        ExprKind::Concat(..) => "concat",
+        ExprKind::MemoryDifference { .. } => "memcmp",
+        ExprKind::Register { .. } => "register",
         _ => "other",
     }
 }
@@ -298,6 +306,7 @@ fn operands(e: &Expr) -> Vec<&Expr> {
         | ExprKind::Resize(inner)
         | ExprKind::Field { base: inner, .. }
         | ExprKind::ByteSwap(inner)
+        | ExprKind::StrLen(inner)
         | ExprKind::Block(_, inner) => vec![&**inner],
         ExprKind::ReadStr { address, len, .. } => {
             let mut all = vec![&**address];
@@ -316,6 +325,21 @@ fn operands(e: &Expr) -> Vec<&Expr> {
             string: left,
             prefix: right,
         }
+        | ExprKind::StrFind {
+            haystack: left,
+            needle: right,
+        }
+        | ExprKind::ReadBuffer {
+            address: left,
+            len: right,
+            ..
+        }
+        | ExprKind::BufferOf {
+            value: left,
+            len: right,
+        }
+        | ExprKind::MemoryDifference { left, right, .. }
+        | ExprKind::Concat(left, right)
         | ExprKind::Index {
             base: left,
             index: right,
@@ -325,7 +349,7 @@ fn operands(e: &Expr) -> Vec<&Expr> {
             then,
             otherwise,
         } => vec![&**condition, &**then, &**otherwise],
-        ExprKind::Fields(parts) => parts.iter().collect(),
+        ExprKind::Fields(parts) | ExprKind::Helper { args: parts, .. } => parts.iter().collect(),
         _ => Vec::new(),
     }
 }

@@ -64,7 +64,7 @@ impl Checker<'_> {
             tree::ExprKind::Record(parts) => self.record_value(parts, span),
             tree::ExprKind::Block(block) => self.block_value(block, span),
             tree::ExprKind::If(e) => self.if_value(e, span),
-            tree::ExprKind::Comptime(inner) => self.expr(inner),
+            tree::ExprKind::Comptime(inner) => self.comptime(inner, span),
             tree::ExprKind::Error => poison(span),
         }
     }

@@ -4,9 +4,11 @@ use std::ops::RangeInclusive;
 
 use super::{Checker, did_you_mean, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, Space, Stmt};
+use crate::hir::{Expr, Space, Stmt, Type};
 use crate::near::nearest;
 use crate::syntax::tree;
+use kscope_rows::NameTable;
+use kscope_spec::helper;
 
 /// A call as it stands in the script.
 #[derive(Clone, Copy)]
@@ -78,6 +80,50 @@ const FUNCTIONS: &[Function] = &[
     statement("zero", 1, 1, |c, f| c.clear(f)),
     statement("exit", 0, 1, |c, f| c.exit(f.args, f.span)),
     statement("time", 0, 1, |c, f| c.time(f.args, f.span)),
+    statement("cat", 1, FORMATTED, |c, f| c.printf(f)),
+    statement("system", 1, FORMATTED, |c, f| c.system(f)),
+    statement("join", 1, 2, |c, f| c.join(f)),
+    statement("debugf", 1, FORMATTED, |c, f| c.debugf(f)),
+    statement("signal", 1, 1, |c, f| c.signal(f, helper::SEND_SIGNAL)),
+    statement("signal_thread", 1, 1, |c, f| {
+        c.signal(f, helper::SEND_SIGNAL_THREAD)
+    }),
+    statement("override", 1, 1, |c, f| c.override_result(f)),
+    statement("static_assert", 2, 2, |c, f| c.static_assert(f)),
+    value("buf", 1, 2, |c, f| c.buf(f)),
+    value("cgroup_path", 1, 2, |c, f| c.cgroup_path(f)),
+    value("cgroupid", 1, 1, |c, f| c.cgroupid(f)),
+    value("fail", 1, FORMATTED, |c, f| c.fail(f)),
+    value("is_array", 1, 1, |c, f| {
+        c.predicate(f, |ty| matches!(ty, Type::Array { .. }))
+    }),
+    value("is_integer", 1, 1, |c, f| {
+        c.predicate(f, |ty| matches!(ty, Type::Int(_)))
+    }),
+    value("is_literal", 1, 1, |c, f| c.literal_given(f)),
+    value("is_ptr", 1, 1, |c, f| {
+        c.predicate(f, |ty| matches!(ty, Type::Pointer { .. }))
+    }),
+    value("is_str", 1, 1, |c, f| {
+        c.predicate(f, |ty| matches!(ty, Type::Str { .. }))
+    }),
+    value("is_unsigned_integer", 1, 1, |c, f| {
+        c.predicate(f, |ty| matches!(ty, Type::Int(int) if !int.signed))
+    }),
+    value("kfunc_allowed", 1, 1, |c, f| c.kfunc_exist(f)),
+    value("kfunc_exist", 1, 1, |c, f| c.kfunc_exist(f)),
+    value("macaddr", 1, 1, |c, f| c.macaddr(f)),
+    value("memcmp", 3, 3, |c, f| c.memcmp(f)),
+    value("ntop", 1, 2, |c, f| c.ntop(f)),
+    value("pton", 1, 1, |c, f| c.pton(f)),
+    value("reg", 1, 1, |c, f| c.reg(f)),
+    value("signal_name", 1, 1, |c, f| c.named(f, NameTable::Signal)),
+    value("str_concat", 2, 2, |c, f| c.str_concat(f)),
+    value("strcap", 1, 1, |c, f| c.strcap(f)),
+    value("strerror", 1, 1, |c, f| c.named(f, NameTable::Error)),
+    value("strlen", 1, 1, |c, f| c.strlen(f)),
+    value("strstr", 2, 2, |c, f| c.strstr(f)),
+    value("syscall_name", 1, 1, |c, f| c.named(f, NameTable::Syscall)),
     value("bswap", 1, 1, |c, f| c.bswap(f.args, f.span)),
     value("delete", 1, 2, |c, f| c.delete(f.args, f.span)),
     value("fullpath", 5, 5, |c, f| c.full_path(f.args, f.span)),
@@ -101,19 +147,9 @@ const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
 
 /// Functions that bpftrace has and this version has not.
 const LATER: &[&str] = &[
-    "cat",
-    "system",
-    "join",
-    "buf",
     "usym",
     "uaddr",
-    "reg",
-    "ntop",
-    "pton",
-    "macaddr",
     "path",
-    "cgroupid",
-    "cgroup_path",
     "ustack",
     "dw_ustack",
     "socket_cookie",
@@ -121,37 +157,9 @@ const LATER: &[&str] = &[
     "stack_len",
     "typeof",
     "typeinfo",
-    "container_of",
-    "find",
-    "strstr",
-    "strlen",
-    "strcap",
-    "str_concat",
-    "memcmp",
-    "strerror",
-    "signal_name",
-    "syscall_name",
-    "assert",
-    "static_assert",
-    "fail",
-    "is_err",
-    "is_str",
-    "is_ptr",
-    "is_array",
-    "is_integer",
-    "is_unsigned_integer",
-    "is_literal",
-    "assert_str",
-    "kfunc_exist",
-    "kfunc_allowed",
-    "signal",
-    "signal_thread",
-    "override",
     "write_user",
     "unwatch",
     "skboutput",
-    "debugf",
-    "percpu_kaddr",
     "tseries",
 ];
 

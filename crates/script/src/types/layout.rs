@@ -46,6 +46,8 @@ impl Type {
             | Type::KernelStack { .. }
             | Type::KernelSymbol
             | Type::Timestamp { .. }
+            | Type::Named(_)
+            | Type::CgroupPath { .. }
             | Type::UserName => true,
             Type::Struct(_)
             | Type::Array { .. }
@@ -53,6 +55,8 @@ impl Type {
             | Type::Buffer { .. }
             | Type::Tuple(_)
             | Type::FullPath(_)
+            | Type::InternetAddress
+            | Type::EthernetAddress
             | Type::Record(_) => false,
         }
     }
@@ -64,7 +68,11 @@ impl Type {
             Type::Bool => Int::new(1, false),
             Type::Int(int) => *int,
             Type::Enum(e) => e.int,
-            Type::Pointer { .. } | Type::KernelSymbol | Type::Timestamp { .. } => Int::U64,
+            Type::Pointer { .. }
+            | Type::KernelSymbol
+            | Type::CgroupPath { .. }
+            | Type::Timestamp { .. } => Int::U64,
+            Type::Named(_) => Int::I32,
             Type::KernelStack { .. } => Int::I64,
             Type::UserName => Int::U32,
             _ => return None,
@@ -80,6 +88,8 @@ impl Type {
             Type::Array { element, len } => element.size().saturating_mul(*len),
             Type::Str { capacity } => *capacity,
             Type::Buffer { capacity } => capacity.saturating_add(4),
+            Type::InternetAddress => DataType::InternetAddress.size(),
+            Type::EthernetAddress => DataType::EthernetAddress.size(),
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 let end = fields
                     .iter()
@@ -97,14 +107,14 @@ impl Type {
     #[must_use]
     pub fn align(&self) -> u32 {
         match self {
-            Type::Void | Type::Str { .. } => 1,
+            Type::Void | Type::Str { .. } | Type::EthernetAddress => 1,
             Type::Struct(s) => match &s.source {
                 StructSource::Fields(fields) => fields_align(fields),
                 // What members a structure of BTF has is not looked up for this: 8 suits all.
                 StructSource::Btf(_) => 8,
             },
             Type::Array { element, .. } => element.align(),
-            Type::Buffer { .. } => 4,
+            Type::Buffer { .. } | Type::InternetAddress => 4,
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 fields_align(fields)
             }
@@ -164,6 +174,12 @@ impl Type {
                 format: format.clone(),
             },
             Type::UserName => DataType::UserName,
+            Type::Named(table) => DataType::Named { table: *table },
+            Type::InternetAddress => DataType::InternetAddress,
+            Type::EthernetAddress => DataType::EthernetAddress,
+            Type::CgroupPath { filter } => DataType::CgroupPath {
+                filter: filter.clone(),
+            },
             Type::FullPath(fields) => DataType::FullPath {
                 capacity: fields.last().map_or(0, |path| path.ty.size()),
             },

@@ -11,14 +11,17 @@ mod cast;
 mod config;
 mod convert;
 mod ctype;
+mod data;
 mod definition;
 pub mod dump;
+mod effect;
 pub mod event;
 mod expr;
 mod field;
 mod function;
 mod infer;
 pub mod kernel;
+mod known;
 mod layout;
 mod loops;
 mod lvalue;
@@ -40,6 +43,8 @@ mod statement;
 mod strings;
 mod substitute;
 mod task;
+
+pub use data::CGROUP_LATE;
 
 use kscope_btf::Btf;
 use kscope_rows::MapValueType;
@@ -75,6 +80,8 @@ pub struct Inputs<'a> {
     /// Whether offsets into kernel structures are left to the target's types (CO-RE), so that the
     /// programs run on other kernels as well.
     pub portable: bool,
+    /// Whether functions that change the system may be called.
+    pub allow_unsafe: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -88,6 +95,7 @@ impl<'a> Inputs<'a> {
             environment: Vec::new(),
             reserved_options: Vec::new(),
             portable: false,
+            allow_unsafe: false,
         }
     }
 }

@@ -42,6 +42,10 @@ impl fmt::Display for Type {
             Type::Timestamp { .. } => f.write_str("timestamp"),
             Type::UserName => f.write_str("username"),
             Type::FullPath(_) => f.write_str("fullpath"),
+            Type::Named(_)
+            | Type::InternetAddress
+            | Type::EthernetAddress
+            | Type::CgroupPath { .. } => self.data_type().fmt(f),
         }
     }
 }

@@ -43,13 +43,7 @@ impl Checker<'_> {
         if !problems.is_empty() {
             return None;
         }
-        let kind = match function {
-            "printf" => SiteKind::Printf { format: text },
-            _ => SiteKind::Message {
-                format: text,
-                error: function == "errorf",
-            },
-        };
+        let kind = Self::message_kind(function, text);
         let names = (0..values.len()).map(|i| i.to_string()).collect();
         self.emit(kind, names, values, span)
     }

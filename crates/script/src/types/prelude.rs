@@ -22,7 +22,10 @@ const fn part(source: &'static str) -> Part {
     }
 }
 
-static PARTS: [Part; 1] = [part(include_str!("../prelude/process.bt"))];
+static PARTS: [Part; 2] = [
+    part(include_str!("../prelude/base.bt")),
+    part(include_str!("../prelude/process.bt")),
+];
 
 /// The part that each name is in.
 static NAMES: OnceLock<HashMap<&'static str, usize>> = OnceLock::new();

@@ -71,6 +71,12 @@ impl Checker<'_> {
 
     pub(super) fn if_value(&mut self, e: &tree::IfExpr, span: Span) -> Expr {
         let condition = self.condition(&e.condition);
+        let comptime = e.comptime || matches!(e.condition.kind, tree::ExprKind::Comptime(_));
+        let known = super::known::number(&condition).filter(|_| comptime);
+        if let (Some(n), Some(otherwise)) = (known, &e.otherwise) {
+            let chosen = if n != 0 { &e.then } else { otherwise };
+            return self.block_value(chosen, chosen.span);
+        }
         let then = self.block_value(&e.then, e.then.span);
         let Some(otherwise) = &e.otherwise else {
             return self.error("no-value", span, "an if used as a value needs an else");
@@ -246,9 +252,10 @@ impl Checker<'_> {
     fn if_statement(&mut self, e: &tree::IfExpr, span: Span) -> Stmt {
         let condition = self.condition(&e.condition);
         let known = e.comptime || matches!(e.condition.kind, tree::ExprKind::Comptime(_));
-        if let (true, ExprKind::Int(n)) = (known && condition.ty != Type::Void, &condition.kind) {
+        let value = super::known::number(&condition);
+        if let (true, Some(n)) = (known && condition.ty != Type::Void, value) {
             // The other branch need not make sense.
-            let then = match (*n != 0, &e.otherwise) {
+            let then = match (n != 0, &e.otherwise) {
                 (true, _) => self.block(&e.then),
                 (false, Some(otherwise)) => self.block(otherwise),
                 (false, None) => Vec::new(),

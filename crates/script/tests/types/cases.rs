@@ -180,8 +180,8 @@ fn names() {
         &["[unknown-type]", "`struct file`"],
     );
     wrong("print(sizeof(struct fil))", &["[unknown-type]"]);
-    wrong("print(cat(\"x\"))", &["[unsupported]", "cat()"]);
-    wrong("system(\"x\")", &["[unsupported]", "system()"]);
+    wrong("print(cat(\"x\"))", &["[invalid-call]", "cat()"]);
+    wrong("system(\"x\")", &["[unsafe]", "system()", "--unsafe"]);
     wrong("print(ustack)", &["[unsupported]", "ustack"]);
     wrong("print(retval)", &["[invalid-builtin]", "retval"]);
     wrong("print(arg0)", &["[invalid-builtin]", "arg0"]);

@@ -128,8 +128,5 @@ fn configuration_without_effect() {
     let gone = "is deprecated and has no effect";
     check("unstable_map_decl = true", &[("unstable_map_decl", gone)]);
     check("symbol_source = \"dwarf\"", &[("symbol_source", gone)]);
-    check(
-        "max_cat_bytes = 100",
-        &[("max_cat_bytes", "cat() comes with a later version")],
-    );
+    check("max_cat_bytes = 100", &[]);
 }

@@ -1,0 +1,226 @@
+//! Functions over strings and buffers, and helpers that the script calls by name.
+
+use kscope_spec::HelperId;
+
+use super::function::{Lower, Place, Result, unsupported};
+use crate::hir::{Expr, ExprKind, Space, Type};
+use crate::ir::{BinOp, Cond, Value};
+
+/// What `strstr` gives where nothing is found: `-ENOENT`.
+const NOT_FOUND: i64 = -2;
+
+impl Lower<'_> {
+    /// Calls a helper with what the script gives it.
+    pub(super) fn helper(&mut self, helper: HelperId, args: &[Expr]) -> Result<Value> {
+        let mut values = Vec::with_capacity(args.len());
+        for arg in args {
+            values.push(match &arg.kind {
+                ExprKind::CtxAddress => self.b.ctx(),
+                _ if arg.ty.is_scalar() => self.scalar(arg)?,
+                _ => {
+                    let place = self.memory(arg)?;
+                    self.address(place)
+                }
+            });
+        }
+        Ok(self.b.call(helper, values))
+    }
+
+    /// Gives a number, or a limit where it is larger.
+    fn at_most(&mut self, number: Value, limit: u32) -> Value {
+        let most = self.b.constant(i64::from(limit));
+        let clamped = self.b.variable();
+        self.b.write(clamped, number);
+        let too_long = self.b.block();
+        let end = self.b.block();
+        self.b.branch(Cond::Ugt, number, most, too_long, end);
+        self.enter(too_long);
+        self.b.write(clamped, most);
+        self.join(end);
+        self.b.read(clamped)
+    }
+
+    /// Writes a buffer's length and reads its bytes.
+    pub(super) fn read_buffer(
+        &mut self,
+        (address, space): (&Expr, Space),
+        len: &Expr,
+        to: Place,
+        size: u32,
+        pad: bool,
+    ) -> Result<()> {
+        let capacity = size.saturating_sub(4);
+        let address = self.scalar(address)?;
+        let len = self.scalar(len)?;
+        let len = self.at_most(len, capacity);
+        if pad {
+            self.zero(to, size);
+        }
+        self.store(to, 4, len);
+        let data = self.address(to.at(4));
+        let helper = super::scalar::read_helper(space);
+        self.b.call(helper, vec![data, len, address]);
+        Ok(())
+    }
+
+    /// Makes a buffer of a value at hand.
+    pub(super) fn buffer_of(
+        &mut self,
+        value: &Expr,
+        len: &Expr,
+        to: Place,
+        size: u32,
+    ) -> Result<()> {
+        let capacity = size.saturating_sub(4);
+        let len = self.scalar(len)?;
+        let len = self.at_most(len, capacity);
+        let from = self.memory(value)?;
+        self.zero(to, size);
+        self.store(to, 4, len);
+        self.copy(to.at(4), from, value.ty.size().min(capacity));
+        Ok(())
+    }
+
+    /// Gives the number of bytes before the NUL.
+    pub(super) fn str_len(&mut self, string: &Expr) -> Result<Value> {
+        if let ExprKind::Str(text) = &string.kind {
+            return Ok(self.b.constant(text.len() as i64));
+        }
+        let size = string.ty.size();
+        let place = self.memory(string)?;
+        Ok(self.length(place, size))
+    }
+
+    fn length(&mut self, place: Place, size: u32) -> Value {
+        let start = self.address(place);
+        let length = self.b.variable();
+        let full = self.b.constant(i64::from(size));
+        self.b.write(length, full);
+        let found = self.b.block();
+        let end = self.b.block();
+        let round = self.b.variable();
+        // Cannot fail: what is done in a round does not.
+        let _ = self.rounds(size, |lower, at, _| {
+            lower.b.write(round, at);
+            lower.byte_before_nul(start, at, size, found);
+            Ok(())
+        });
+        self.b.jump(end);
+        self.enter(found);
+        let at = self.b.read(round);
+        self.b.write(length, at);
+        self.join(end);
+        self.b.read(length)
+    }
+
+    /// Gives where a string has another.
+    pub(super) fn str_find(&mut self, haystack: &Expr, needle: &Expr) -> Result<Value> {
+        let (size, len) = (haystack.ty.size(), needle.ty.size());
+        if size.saturating_mul(len) > super::strings::SEARCH_STEPS {
+            let what = format!("a search in a string of {size} bytes for one of up to {len}");
+            return Err(unsupported(needle.span, &what));
+        }
+        let place = self.memory(haystack)?;
+        let other = self.memory(needle)?;
+        let (start, other) = (self.address(place), self.address(other));
+        let result = self.b.variable();
+        let none = self.b.constant(NOT_FOUND);
+        self.b.write(result, none);
+        let found = self.b.block();
+        let end = self.b.block();
+        let position = self.b.variable();
+        self.rounds(size, |lower, at, _| {
+            lower.b.write(position, at);
+            let elsewhere = lower.b.block();
+            lower.rounds(len, |lower, round, _| {
+                let wanted = lower.byte_before_nul(other, round, len, found);
+                let offset = lower.b.binary(BinOp::Add, at, round);
+                let limit = lower.b.constant(i64::from(size));
+                let inside = lower.b.block();
+                lower.b.branch(Cond::Ult, offset, limit, inside, elsewhere);
+                lower.enter(inside);
+                let have = lower.b.ptr_add_var(start, offset, size - 1);
+                let have = lower.b.load(1, false, have, 0);
+                lower.go_on_if_equal(have, wanted, elsewhere);
+                Ok(())
+            })?;
+            lower.b.jump(found);
+            lower.enter(elsewhere);
+            lower.byte_before_nul(start, at, size, end);
+            Ok(())
+        })?;
+        self.b.jump(end);
+        self.enter(found);
+        let at = self.b.read(position);
+        self.b.write(result, at);
+        self.join(end);
+        Ok(self.b.read(result))
+    }
+
+    /// Writes two strings one behind the other.
+    pub(super) fn concat(
+        &mut self,
+        first: &Expr,
+        second: &Expr,
+        to: Place,
+        size: u32,
+    ) -> Result<()> {
+        let (Type::Str { capacity: one }, Type::Str { capacity: two }) = (&first.ty, &second.ty)
+        else {
+            return Err(unsupported(first.span, "this as a string"));
+        };
+        let (one, two) = (*one, *two);
+        let other = self.memory(second)?;
+        self.zero(to, size);
+        self.memory_into(first, to, true)?;
+        let length = match &first.kind {
+            ExprKind::Str(text) => self.b.constant(text.len() as i64),
+            _ => {
+                let length = self.length(to, one);
+                self.at_most(length, one.saturating_sub(1))
+            }
+        };
+        let (start, other) = (self.address(to), self.address(other));
+        let end = self.b.block();
+        let room = size.saturating_sub(1);
+        self.rounds(two, |lower, at, _| {
+            let byte = lower.byte_before_nul(other, at, two, end);
+            let offset = lower.b.binary(BinOp::Add, length, at);
+            let limit = lower.b.constant(i64::from(room));
+            let inside = lower.b.block();
+            lower.b.branch(Cond::Ult, offset, limit, inside, end);
+            lower.enter(inside);
+            let place = lower.b.ptr_add_var(start, offset, room);
+            lower.b.store(1, place, 0, byte);
+            Ok(())
+        })?;
+        self.join(end);
+        Ok(())
+    }
+
+    /// Gives the difference of the first bytes that differ.
+    pub(super) fn difference(&mut self, len: u32, left: &Expr, right: &Expr) -> Result<Value> {
+        let left = self.memory(left)?;
+        let right = self.memory(right)?;
+        let (a, b) = (self.address(left), self.address(right));
+        let result = self.b.variable();
+        let zero = self.b.constant(0);
+        self.b.write(result, zero);
+        let end = self.b.block();
+        self.rounds(len, |lower, at, _| {
+            let a = lower.b.ptr_add_var(a, at, len.saturating_sub(1));
+            let b = lower.b.ptr_add_var(b, at, len.saturating_sub(1));
+            let a = lower.b.load(1, false, a, 0);
+            let b = lower.b.load(1, false, b, 0);
+            let by = lower.b.binary(BinOp::Sub, a, b);
+            lower.b.write(result, by);
+            let zero = lower.b.constant(0);
+            let on = lower.b.block();
+            lower.b.branch(Cond::Eq, by, zero, on, end);
+            lower.enter(on);
+            Ok(())
+        })?;
+        self.join(end);
+        Ok(self.b.read(result))
+    }
+}
