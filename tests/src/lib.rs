@@ -8,6 +8,7 @@
 pub mod assembly;
 pub mod caller;
 pub mod cgroup;
+pub mod compatibility;
 pub mod disk;
 pub mod language;
 pub mod libbpf;
