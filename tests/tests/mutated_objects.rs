@@ -286,3 +286,25 @@ fn some_thousand_mutations() {
 fn a_hundred_thousand_mutations() {
     rounds(100_000, 2);
 }
+
+/// Sections are as many as a file has room for, and each may be looked for by its name.
+#[test]
+fn many_sections_are_found_by_name() {
+    use kscope_bpf::spec::ByteOrder;
+    use kscope_bpf::spec::elf::{SectionIndex, number, write::Writer};
+    const COUNT: u32 = 20_000;
+    let mut writer = Writer::new(ByteOrder::Little);
+    for number in 0..COUNT {
+        let name = format!("section/{number}");
+        writer.section(&name, number::SHT_PROGBITS, 0, Vec::new());
+    }
+    let bytes = writer.finish();
+    let elf = Elf::parse(&bytes).expect("an object");
+    let start = std::time::Instant::now();
+    for number in 0..COUNT {
+        let (index, _) = elf.named(&format!("section/{number}")).expect("there");
+        assert_eq!(index, SectionIndex(number + 1));
+    }
+    let took = start.elapsed();
+    assert!(took < std::time::Duration::from_secs(1), "{took:?}");
+}

@@ -196,6 +196,19 @@ fn a_kernel_without_types_is_told_from_missing_privilege() {
         .as_root(&["opensnoop", "--duration", "1"])
         .is(1, &no_types)
         .without(&blames);
+    // The cause goes before what else is wrong.
+    let two = "kprobe:vfs_read { print(((struct file *)arg0)->f_flags); print(coom); }";
+    let left = program.as_root(&["-e", two]).is(1, &["`comm`"]);
+    let place = |part: &str| {
+        left.err
+            .find(part)
+            .unwrap_or_else(|| panic!("{}", left.err))
+    };
+    assert!(
+        place("does not show its types") < place("coom"),
+        "{}",
+        left.err
+    );
     // The way out that is named is one.
     let script = "begin { printf(\"%d\\n\", ((struct task_struct *)curtask)->tgid != 0); exit(); }";
     let _ = program

@@ -214,6 +214,13 @@ impl Features {
         })
     }
 
+    /// Asks for uprobes at many places at once.
+    pub fn uprobe_multi(&self) -> Support {
+        self.answer(Question::Named("uprobe_multi"), || {
+            probe::uprobe_multi(&self.kernel)
+        })
+    }
+
     /// Asks for fentry and fexit, by attaching to a function of the kernel's that only tests call.
     pub fn function_entry(&self) -> Support {
         self.answer(Question::Named("fentry"), || {
@@ -274,6 +281,7 @@ impl Features {
             ("kprobes in mass", self.kprobe_multi()),
             ("kprobe sessions", self.kprobe_session()),
             ("uprobes", self.uprobe()),
+            ("uprobes in mass", self.uprobe_multi()),
             ("fentry and fexit", self.function_entry()),
             ("perf event programs", self.program(ProgramType::PerfEvent)),
             ("iterators", self.iterator()),

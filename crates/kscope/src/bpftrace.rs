@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Parser};
+use kscope_bpf::spec::{HelperId, ProgramType};
 use kscope_bpf::{Features, Support};
 
 use crate::commands::list;
@@ -225,6 +226,11 @@ fn is_script(word: &str) -> bool {
     word.ends_with(".bt") && Path::new(word).is_file()
 }
 
+/// Numbers of helpers: `bpf_d_path`, `bpf_get_func_ip`, `bpf_map_lookup_percpu_elem`.
+const D_PATH: u32 = 147;
+const GET_FUNC_IP: u32 = 173;
+const MAP_LOOKUP_PERCPU_ELEM: u32 = 195;
+
 /// Prints the lines of `bpftrace --info` that scripts look for.
 fn info() -> Result<u8, Failure> {
     let place = Place::open(None)?;
@@ -233,20 +239,24 @@ fn info() -> Result<u8, Failure> {
         if support.is_available() { "yes" } else { "no" }
     };
     let mut text = format!("kscope: {}\n", env!("CARGO_PKG_VERSION"));
+    let helper = |kind, number| features.helper(kind, HelperId(number));
     let known = [
         ("btf", yes(features.btf())),
         ("kprobe_multi", yes(features.kprobe_multi())),
         ("kprobe_session", yes(features.kprobe_session())),
         ("uprobe", yes(features.uprobe())),
+        ("uprobe_multi", yes(features.uprobe_multi())),
         ("fentry", yes(features.function_entry())),
+        ("iter", yes(features.iterator())),
+        ("dpath", yes(helper(ProgramType::Tracing, D_PATH))),
+        ("get_func_ip", yes(helper(ProgramType::Kprobe, GET_FUNC_IP))),
+        (
+            "lookup_percpu_elem",
+            yes(helper(ProgramType::Kprobe, MAP_LOOKUP_PERCPU_ELEM)),
+        ),
     ];
-    // What scripts here cannot use yet, whatever the kernel has.
+    // What bpftrace may be built with, and kscope is not.
     let missing = [
-        "iter",
-        "dpath",
-        "uprobe_multi",
-        "get_func_ip",
-        "lookup_percpu_elem",
         "libdw (DWARF support)",
         "dwunwind (DWARF stack unwinding)",
         "blazesym (advanced symbolization)",

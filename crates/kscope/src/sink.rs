@@ -156,25 +156,35 @@ impl Sink {
     }
 }
 
+impl View {
+    /// Writes an output: data to `out`, what is said of it to `err`.
+    fn write(
+        &mut self,
+        output: &Output,
+        out: &mut dyn Write,
+        err: &mut dyn Write,
+    ) -> io::Result<()> {
+        match self {
+            View::Text(view) => view.write(output, out, err),
+            View::Table(view) => view.write(output, out, err),
+            _ if matches!(output, Output::Problem(_)) => TextView::default().write(output, out, err),
+            View::Json(view) => view.write(output, out),
+            // Whoever reads rows has no use for sentences and losses among them.
+            View::RowJson(_) if matches!(output, Output::Message { .. } | Output::Lost(_)) => {
+                TextView::default().write(output, out, err)
+            }
+            View::RowJson(view) => view.write(output, out),
+        }
+    }
+}
+
 impl kscope_runtime::Sink for Sink {
     fn output(&mut self, output: Output) -> io::Result<()> {
         if !self.may_write(&output) {
             return Ok(());
         }
         let mut err = io::stderr().lock();
-        match &mut self.view {
-            View::Text(view) => view.write(&output, &mut self.out, &mut err)?,
-            View::Table(view) => view.write(&output, &mut self.out, &mut err)?,
-            _ if matches!(output, Output::Problem(_)) => {
-                TextView::default().write(&output, &mut self.out, &mut err)?;
-            }
-            View::Json(view) => view.write(&output, &mut self.out)?,
-            // Whoever reads rows has no use for sentences among them.
-            View::RowJson(_) if matches!(output, Output::Message { .. }) => {
-                TextView::default().write(&output, &mut self.out, &mut err)?;
-            }
-            View::RowJson(view) => view.write(&output, &mut self.out)?,
-        }
+        self.view.write(&output, &mut self.out, &mut err)?;
         match self.buffering {
             Buffering::None => self.out.flush(),
             Buffering::Line | Buffering::Full => Ok(()),
@@ -186,5 +196,28 @@ impl kscope_runtime::Sink for Sink {
             Buffering::Full => Ok(()),
             Buffering::None | Buffering::Line => self.out.flush(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn losses_are_no_data() {
+        let check = |mut view: View, expected: (&str, &str)| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let written = view.write(&Output::Lost(9), &mut out, &mut err);
+            written.expect("into memory");
+            let text = |bytes| String::from_utf8(bytes).expect("text");
+            assert_eq!((&*text(out), &*text(err)), expected);
+        };
+        let told = ("", "Lost 9 events\n");
+        check(View::RowJson(RowJsonView::default()), told);
+        check(View::Text(TextView::default()), told);
+        check(View::Table(TableView::default()), told);
+        // As bpftrace prints it.
+        let line = "{\"type\": \"lost_events\", \"count\": 9, \"data\": {\"events\": 9}}\n";
+        check(View::Json(JsonView), (line, ""));
     }
 }

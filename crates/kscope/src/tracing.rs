@@ -83,12 +83,12 @@ impl Setup {
             }
             _ => None,
         };
+        if let Some(error) = untyped {
+            // The cause goes before what else there is to say.
+            Failure::of_run(error, &source.text, false).report();
+        }
         self.tell(source, &compilation);
-        let failed = || match untyped {
-            Some(error) => Failure::of_run(error, &source.text, false),
-            None => Failure::told(),
-        };
-        let compiled = compilation.compiled.ok_or_else(failed)?;
+        let compiled = compilation.compiled.ok_or_else(Failure::told)?;
         if self.to_run {
             let mut findings = compilation.diagnostics.iter();
             let unknown = findings.find(|finding| finding.id == UNCHECKED_ARGS);

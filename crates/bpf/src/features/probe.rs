@@ -1,10 +1,12 @@
 //! The attempts by which features are found out.
 
 use std::os::fd::AsFd;
+use std::path::Path;
 
 use kscope_btf::{Btf, Kind};
 use kscope_spec::{
-    AttachKind, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType, Spec,
+    AttachKind, AttachType, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType,
+    Spec,
 };
 use kscope_sys::{
     Errno, LinkCreate, LinkTarget, PerfEvent, PerfKind, PerfTarget, ProgramLoad, SharedKernel,
@@ -14,7 +16,7 @@ use super::Support;
 use crate::create::{since, surely_right};
 use crate::denial::{Needs, cause, explain};
 use crate::error::Error;
-use crate::link::{PERF_EVENT, ProbeSource};
+use crate::link::{PERF_EVENT, ProbeSource, UprobePlace};
 use crate::loader::Loader;
 use crate::map::Map;
 use crate::patch::encoded;
@@ -203,6 +205,21 @@ pub(super) fn kprobe_multi(
     match attached {
         Err(Error::NotFound { .. }) => Support::Available,
         other => Support::of(other, feature, Some("CONFIG_FPROBE")),
+    }
+}
+
+/// Attaches to a folder: a kernel that knows such links says that it is no file.
+pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
+    let attach = AttachKind::Expected(AttachType::TraceUprobeMulti);
+    let loaded = load(kernel, None, ProgramType::Kprobe, attach);
+    let places = [UprobePlace::at(0)];
+    let attached = loaded
+        .and_then(|program| program.attach_uprobe_multi(Path::new("/"), &places, false, None));
+    match attached {
+        Err(Error::Os {
+            errno: Errno::BADF, ..
+        }) => Support::Available,
+        other => Support::of(other, "uprobe_multi", Some("Linux 6.6")),
     }
 }
 

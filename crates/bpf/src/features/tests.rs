@@ -122,6 +122,23 @@ fn probes_are_there_for_those_who_may_open_them() {
 }
 
 #[test]
+fn uprobes_in_mass_are_known_by_the_complaint_about_the_file() {
+    let support = |errno| {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::LinkCreate(_)) => Err(errno),
+            Call::Bpf(_) => FakeKernel::object(),
+            Call::Capabilities => Ok(Reply::Number(0)),
+            other => panic!("{other:?}"),
+        });
+        let features = Features::new(Arc::new(fake), None);
+        features.uprobe_multi().to_string()
+    };
+    assert_eq!(support(Errno::BADF), "available");
+    assert_eq!(support(Errno::INVAL), "missing (comes with Linux 6.6)");
+    assert!(support(Errno::PERM).starts_with("refused: "));
+}
+
+#[test]
 fn answers_read_well() {
     let check = |support: Support, expected: &str| assert_eq!(support.to_string(), expected);
     check(Support::Available, "available");

@@ -1,6 +1,7 @@
 //! Programs on perf events.
 
 use std::os::fd::{AsFd, OwnedFd};
+use std::path::Path;
 
 use kscope_spec::ProgramType;
 use kscope_sys::{
@@ -13,6 +14,8 @@ use crate::program::Program;
 
 /// `BPF_PERF_EVENT`.
 pub(crate) const PERF_EVENT: u32 = 41;
+/// Where the kernel has the highest rate of samples.
+const MAX_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 /// `PERF_COUNT_SW_CPU_CLOCK`.
 const CPU_CLOCK: u64 = 0;
 
@@ -22,7 +25,7 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::Permission`], or [`Error::Os`] with `EINVAL` for a rate that the kernel forbids
+    /// [`Error::Permission`], or [`Error::Invalid`] for a rate that the kernel forbids
     /// (`kernel.perf_event_max_sample_rate`).
     pub fn attach_clock(&self, rate: Sampling, cpu: Option<u32>) -> Result<Link, Error> {
         self.attach_perf(PerfKind::Software(CPU_CLOCK), rate, cpu, 0)
@@ -70,7 +73,9 @@ impl Program {
                 Err(Errno::NODEV) if cpu.is_none() => {}
                 Err(errno) => {
                     let about = format!("a sampling event on CPU {on}");
-                    return Err(self.failed("perf_event_open", errno, &about));
+                    let too_often = (errno == Errno::INVAL).then(|| self.too_often(rate));
+                    let failed = || self.failed("perf_event_open", errno, &about);
+                    return Err(too_often.flatten().unwrap_or_else(failed));
                 }
                 Ok(event) => held.push(self.run_on(event, cookie, "a sampling event")?),
             }
@@ -95,6 +100,21 @@ impl Program {
         }
         let held = hold(vec![self.run_on(event, cookie, "an open perf event")?]);
         Ok(Link::new(&self.kernel, held, "an open perf event"))
+    }
+
+    /// Says so where a rate is above the one that the kernel allows.
+    fn too_often(&self, rate: Sampling) -> Option<Error> {
+        let Sampling::Frequency(wanted) = rate else {
+            return None;
+        };
+        let limit = self.kernel.read_file(Path::new(MAX_RATE)).ok()?;
+        let limit: u64 = String::from_utf8_lossy(&limit).trim().parse().ok()?;
+        (wanted > limit).then(|| {
+            Error::invalid(format!(
+                "{wanted} samples a second are more than the {limit} that the kernel allows (raise it: \
+                 sysctl kernel.perf_event_max_sample_rate={wanted})"
+            ))
+        })
     }
 
     pub(crate) fn online_cpus(&self) -> Result<Vec<u32>, Error> {

@@ -104,6 +104,7 @@ fn describe(call: &Call<'_>) -> String {
 fn file(path: &Path) -> Result<Reply, Errno> {
     let text = match path.to_str().unwrap_or_default() {
         "/sys/devices/system/cpu/online" => "2-3,5\n",
+        "/proc/sys/kernel/perf_event_max_sample_rate" => "100000\n",
         "/sys/kernel/tracing/events/sched/sched_switch/id" => "316\n",
         "/sys/bus/event_source/devices/kprobe/type" => "8\n",
         "/sys/bus/event_source/devices/uprobe/type" => "9\n",
@@ -354,4 +355,22 @@ fn refusals_say_what_they_mean() {
         plain,
         "program p of type Xdp cannot be attached to a tracepoint",
     );
+}
+
+#[test]
+fn rates_above_the_kernels_are_told_with_the_way_out() {
+    let check = |rate, expected: &str| {
+        let refuse = ("open software", Errno::INVAL);
+        let world = world(ProgramType::PerfEvent, AttachKind::None, refuse);
+        let error = world.program.attach_clock(rate, None).expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+    };
+    check(
+        Sampling::Frequency(99_999_999),
+        "99999999 samples a second are more than the 100000 that the kernel allows (raise it: sysctl \
+         kernel.perf_event_max_sample_rate=99999999)",
+    );
+    let other = "perf_event_open of a sampling event on CPU 2: EINVAL (Invalid argument)";
+    check(Sampling::Frequency(100_000), other);
+    check(Sampling::Period(1), other);
 }

@@ -9,7 +9,7 @@ use kscope_script::Compiled;
 use kscope_spec::disasm;
 
 use crate::commands::run::read_source;
-use crate::console::say;
+use crate::console::{say, tell};
 use crate::error::Failure;
 use crate::place::Place;
 use crate::tracing::{Setup, Source};
@@ -64,6 +64,12 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     };
     let place = Place::open(args.btf.as_deref())?;
     let compiled = setup.compile(&place, &source)?;
+    if compiled.plan.probes.is_empty() {
+        tell(format_args!(
+            "WARNING: {} has no probe: there is nothing that it could do",
+            source.name
+        ));
+    }
     let mut text = summary(&source.name, &compiled);
     if args.disassemble {
         for program in &compiled.spec.programs {

@@ -4,11 +4,11 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use kscope_bpf::{Features, Support};
+use kscope_bpf::{Denial, Features, Support};
 use kscope_runtime::Target;
 
 use crate::console::say;
-use crate::error::{self, Failure, NO_TYPES};
+use crate::error::{self, Failure, MOUNT, NO_TYPES};
 use crate::place::Place;
 
 /// Tell what this kernel and these privileges allow, with the way out
@@ -18,6 +18,11 @@ pub(crate) struct DoctorArgs {
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
 }
+
+/// What to do without kprobes.
+const TRACEPOINTS: &str = "use tracepoints: `kscope list 'tracepoint:*'`";
+/// `CAP_SYS_ADMIN`.
+const SYS_ADMIN: u64 = 1 << 21;
 
 /// A line of the report: what, in which state, and what to do about that.
 struct Line {
@@ -42,29 +47,13 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
         line("lockdown", lockdown, None),
         symbols(&place.target),
     ];
-    let no_kprobes = matches!(features.kprobe(), Support::Missing { .. });
-    let mut denied: Vec<&str> = Vec::new();
-    for (name, support) in features.all() {
-        let (state, way_out) = match &support {
-            // They are made of kprobes.
-            Support::Missing { .. } | Support::Refused { .. }
-                if no_kprobes && ["kprobes in mass", "kprobe sessions"].contains(&name) =>
-            {
-                ("missing, as kprobes are".to_owned(), None)
-            }
-            Support::Missing { .. } if name == "tracefs" => {
-                ("not mounted".to_owned(), way_out(name, &support))
-            }
-            _ => (support.to_string(), way_out(name, &support)),
-        };
-        // What one grant brings is said once.
-        let way_out = way_out.filter(|way_out| {
-            let new = !denied.contains(way_out);
-            denied.push(way_out);
-            new
-        });
-        lines.push(line(name, state, way_out));
-    }
+    // What kscope does by itself where it is root.
+    let may_mount = place
+        .target
+        .kernel()
+        .capabilities()
+        .is_ok_and(|have| have & SYS_ADMIN != 0);
+    lines.extend(report(&features.all(), may_mount));
     let width = lines.iter().map(|line| line.name.len()).max().unwrap_or(0);
     let mut text = String::new();
     for Line {
@@ -98,20 +87,128 @@ fn symbols(target: &Target) -> Line {
     }
 }
 
-/// Gives what a person can do about a missing feature.
-fn way_out(name: &str, support: &Support) -> Option<&'static str> {
-    match support {
-        Support::Available => None,
-        Support::Missing { .. } => match name {
-            "kernel types (BTF)" => Some(NO_TYPES),
-            "tracefs" => Some("mount it: mount -t tracefs tracefs /sys/kernel/tracing"),
-            "ring buffer" => Some("use --buffer perf"),
-            "kprobes" => Some("use tracepoints: `kscope list 'tracepoint:*'`"),
-            "kprobes in mass" | "kprobe sessions" => {
-                Some("one kprobe for each function works instead")
+/// Makes the lines of features; each way out is said once, and none needs what is missing.
+fn report(all: &[(&str, Support)], may_mount: bool) -> Vec<Line> {
+    let is_there = |wanted: &str| {
+        let found = all.iter().find(|(name, _)| *name == wanted);
+        found.is_some_and(|(_, support)| support.is_available())
+    };
+    let is_missing = |wanted: &str| {
+        let found = all.iter().find(|(name, _)| *name == wanted);
+        found.is_some_and(|(_, support)| matches!(support, Support::Missing { .. }))
+    };
+    let (no_kprobes, has_kprobes) = (is_missing("kprobes"), is_there("kprobes"));
+    let mut said: Vec<&str> = Vec::new();
+    let mut lines = Vec::new();
+    for (name, support) in all {
+        let of_kprobes = ["kprobes in mass", "kprobe sessions"].contains(name);
+        let (state, way_out) = match support {
+            Support::Available => (support.to_string(), None),
+            // They are made of kprobes.
+            _ if no_kprobes && of_kprobes => ("missing, as kprobes are".to_owned(), None),
+            Support::Missing { .. } if *name == "tracefs" => {
+                let way_out = match may_mount {
+                    true => "kscope mounts it when a probe needs it",
+                    false => MOUNT,
+                };
+                ("not mounted".to_owned(), Some(way_out))
             }
-            _ => None,
-        },
-        Support::Refused { why } => error::way_out(why),
+            Support::Missing { .. } => (support.to_string(), instead_of(name, has_kprobes)),
+            Support::Refused {
+                why: Denial::Trampoline,
+            } if !has_kprobes => (support.to_string(), Some(TRACEPOINTS)),
+            Support::Refused { why } => (support.to_string(), error::way_out(why)),
+        };
+        // This is the command that shows what is missing.
+        let way_out = way_out.map(|text| text.split("; `kscope doctor`").next().unwrap_or(text));
+        // What one grant brings is said once.
+        let new = way_out.filter(|way_out| !said.contains(way_out));
+        said.extend(new);
+        lines.push(Line {
+            name: (*name).to_owned(),
+            state,
+            way_out: new,
+        });
+    }
+    lines
+}
+
+/// Gives what a person can do where the kernel lacks a feature.
+fn instead_of(name: &str, has_kprobes: bool) -> Option<&'static str> {
+    match name {
+        "kernel types (BTF)" => Some(NO_TYPES),
+        "ring buffer" => Some("use --buffer perf"),
+        "kprobes" => Some(TRACEPOINTS),
+        "kprobes in mass" | "kprobe sessions" if has_kprobes => {
+            Some("one kprobe for each function works instead")
+        }
+        "uprobes in mass" => Some("one uprobe for each function works instead"),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Gives the report of some features as text; the others are not asked.
+    fn told(all: &[(&str, Support)], may_mount: bool) -> String {
+        let lines = report(all, may_mount);
+        let lines = lines.iter().map(|line| {
+            let way_out = line.way_out.unwrap_or("-");
+            format!("{} | {} | {way_out}\n", line.name, line.state)
+        });
+        lines.collect()
+    }
+
+    fn missing(feature: &str) -> Support {
+        Support::Missing {
+            feature: feature.to_owned(),
+            since: None,
+        }
+    }
+
+    #[test]
+    fn ways_out_are_said_once_and_can_be_gone() {
+        let check = |all: &[(&str, Support)], may_mount, expected: &str| {
+            assert_eq!(told(all, may_mount), expected);
+        };
+        let tracefs = [("tracefs", missing("tracefs"))];
+        check(
+            &tracefs,
+            true,
+            "tracefs | not mounted | kscope mounts it when a probe needs it\n",
+        );
+        assert!(told(&tracefs, false).contains("mount -t tracefs"));
+        let trampoline = || Support::Refused {
+            why: Denial::Trampoline,
+        };
+        let without = [
+            ("kprobes", missing("kprobes")),
+            ("kprobes in mass", missing("kprobe_multi")),
+            ("fentry and fexit", trampoline()),
+        ];
+        let state = trampoline();
+        check(
+            &without,
+            true,
+            &format!(
+                "kprobes | missing | {TRACEPOINTS}\nkprobes in mass | missing, as kprobes are | -\n\
+                 fentry and fexit | {state} | -\n"
+            ),
+        );
+        let with = [
+            ("kprobes", Support::Available),
+            ("fentry and fexit", trampoline()),
+        ];
+        assert!(told(&with, true).contains("| a kprobe, a tracepoint"));
+        let lacks = || Support::Refused {
+            why: Denial::Capability {
+                missing: vec!["CAP_BPF"],
+            },
+        };
+        let text = told(&[("ring buffer", lacks()), ("perf buffer", lacks())], true);
+        assert_eq!(text.matches("run as root").count(), 1, "{text}");
+        assert!(!text.contains("kscope doctor"), "{text}");
     }
 }

@@ -16,7 +16,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Examples by the page that shows them: what is asked, and the command.
-const EXAMPLES: [(&str, &str, &str); 21] = [
+const EXAMPLES: [(&str, &str, &str); 25] = [
     (
         "kscope",
         "Which command opens files, and how often, until Ctrl-C:",
@@ -57,6 +57,26 @@ const EXAMPLES: [(&str, &str, &str); 21] = [
         "kscope-list",
         "A type of the kernel:",
         "kscope list 'struct task_struct'",
+    ),
+    (
+        "kscope-build",
+        "A script made an object on this machine, and run on another:",
+        "kscope build reads.bt -o reads.bpf.o; kscope run reads.bpf.o",
+    ),
+    (
+        "kscope-link",
+        "Two objects made one:",
+        "kscope link -o tool.bpf.o main.bpf.o shared.bpf.o",
+    ),
+    (
+        "kscope-bindgen",
+        "A module of Rust with the types, maps and programs of an object:",
+        "kscope bindgen tool.bpf.o > src/tool.rs",
+    ),
+    (
+        "kscope-doctor",
+        "What a user without privileges may do:",
+        "su -s /bin/sh nobody -c 'kscope doctor'",
     ),
     (
         "kscope-tools",
@@ -134,6 +154,17 @@ const STATUS: [(&str, &str); 5] = [
 
 /// Runs the command.
 pub(crate) fn run(args: &ManArgs) -> Result<u8, Failure> {
+    let pages = pages();
+    for (name, command) in &pages {
+        let page = page(name, command, &pages)?;
+        let path = args.folder.join(format!("{name}.1"));
+        write(&path, &page)?;
+    }
+    Ok(0)
+}
+
+/// Gives the commands that have a page, with its name.
+fn pages() -> Vec<(String, clap::Command)> {
     let mut command = crate::cli::command();
     command.build();
     let shown = |sub: &&clap::Command| !sub.is_hide_set() && sub.get_name() != "help";
@@ -144,12 +175,7 @@ pub(crate) fn run(args: &ManArgs) -> Result<u8, Failure> {
         .collect();
     pages.extend(Tool::all().map(|tool| (format!("kscope-{}", tool.name), tool.command())));
     pages.insert(0, ("kscope".to_owned(), command));
-    for (name, command) in &pages {
-        let page = page(name, command, &pages)?;
-        let path = args.folder.join(format!("{name}.1"));
-        write(&path, &page)?;
-    }
-    Ok(0)
+    pages
 }
 
 /// Makes one page; `all` are those that are written, with their commands.
@@ -266,4 +292,24 @@ fn roff(text: &str) -> String {
 fn write(path: &Path, page: &[u8]) -> Result<(), Failure> {
     std::fs::write(path, page)
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_page_has_examples_of_its_command() {
+        let pages = pages();
+        for (name, command) in &pages {
+            let page = page(name, command, &pages).unwrap_or_default();
+            let page = String::from_utf8_lossy(&page).into_owned();
+            assert!(page.contains(".SH EXAMPLES\n"), "{name}");
+        }
+        for (page, _, command) in EXAMPLES {
+            assert!(pages.iter().any(|(name, _)| name == page), "{page}");
+            let called = page.replace('-', " ");
+            assert!(command.contains(&called), "{page}: {command}");
+        }
+    }
 }

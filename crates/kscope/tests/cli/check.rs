@@ -27,6 +27,19 @@ fn good_scripts() {
 }
 
 #[test]
+fn a_script_without_probes_is_told_so() {
+    for script in ["// nothing", "let @a = hash(1);"] {
+        let finished = kscope(&["check", "-e", script]).code(0);
+        let finished = finished.says(&["WARNING: stdin has no probe"]);
+        assert!(
+            finished.out.starts_with("stdin: 0 probes, "),
+            "{}",
+            finished.out
+        );
+    }
+}
+
+#[test]
 fn all_errors_in_one_run() {
     let script = "begin { coom; }\nend { prinft(1); }\ninterval:x:1 { }\n";
     let file = scratch("check").join("three.bt");
