@@ -50,6 +50,28 @@ pub struct Function<'a> {
     pub size: u64,
 }
 
+/// A variable of an executable.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataObject<'a> {
+    /// Its name, without version.
+    pub name: &'a [u8],
+    /// Its address as the file is linked.
+    pub address: u64,
+    /// Its size in bytes.
+    pub size: u64,
+}
+
+/// A place of a USDT probe with the probe's name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UsdtNote {
+    /// The provider.
+    pub provider: String,
+    /// The probe's name.
+    pub name: String,
+    /// The place.
+    pub place: UsdtPlace,
+}
+
 /// A place of a USDT probe.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsdtPlace {
@@ -182,7 +204,7 @@ impl<'a> Executable<'a> {
     }
 
     /// Gives the address that an offset in the file is linked at.
-    pub(crate) fn address_of(&self, offset: u64) -> Option<u64> {
+    pub fn address_of(&self, offset: u64) -> Option<u64> {
         self.segments.iter().find_map(|segment| {
             let within = offset.checked_sub(segment.offset)?;
             (within < segment.size)
@@ -201,6 +223,24 @@ impl<'a> Executable<'a> {
     /// Gives all functions that are defined here and have a name, in no order; one that is in both
     /// tables of symbols comes twice.
     pub fn functions(&self) -> impl Iterator<Item = Function<'a>> + '_ {
+        self.symbols(|file, entry, strings| {
+            const FUNCTION: u64 = 2;
+            const INDIRECT: u64 = 10;
+            let is_function = |kind| matches!(kind, FUNCTION | INDIRECT);
+            let (name, address, size) = file.symbol(entry, strings, is_function)?;
+            Some(Function {
+                name,
+                offset: file.offset_of(address)?,
+                size,
+            })
+        })
+    }
+
+    /// Reads the entries of both tables of symbols.
+    fn symbols<T>(
+        &self,
+        read: impl Fn(&Self, &[u8], &'a [u8]) -> Option<T> + Copy,
+    ) -> impl Iterator<Item = T> {
         let tables = self.sections.iter();
         let tables = tables.filter(|section| matches!(section.kind, SYMTAB | DYNSYM));
         tables.flat_map(move |table| {
@@ -208,25 +248,26 @@ impl<'a> Executable<'a> {
             let strings = strings.map_or(&[][..], |section| section.data);
             let size = if self.wide { 24 } else { 16 };
             let entries = table.data.chunks_exact(size);
-            entries.filter_map(move |entry| self.function_of(entry, strings))
+            entries.filter_map(move |entry| read(self, entry, strings))
         })
     }
 
-    fn function_of(&self, entry: &[u8], strings: &'a [u8]) -> Option<Function<'a>> {
-        const FUNCTION: u64 = 2;
-        const INDIRECT: u64 = 10;
+    /// Reads name, address and size of a symbol that is defined here.
+    fn symbol(
+        &self,
+        entry: &[u8],
+        strings: &'a [u8],
+        wanted: impl Fn(u64) -> bool,
+    ) -> Option<(&'a [u8], u64, u64)> {
         let kind = self.field(entry, (12, 1), (4, 1))? & 15;
         let section = self.field(entry, (14, 2), (6, 2))?;
-        if !matches!(kind, FUNCTION | INDIRECT) || section == 0 {
+        if !wanted(kind) || section == 0 {
             return None;
         }
         let name = text(strings, self.number(entry, 0, 4)?);
-        let offset = self.offset_of(self.field(entry, (4, 4), (8, 8))?)?;
-        (!name.is_empty()).then_some(Function {
-            name,
-            offset,
-            size: self.field(entry, (8, 4), (16, 8))?,
-        })
+        let address = self.field(entry, (4, 4), (8, 8))?;
+        let size = self.field(entry, (8, 4), (16, 8))?;
+        (!name.is_empty()).then_some((name, address, size))
     }
 
     /// Finds the offset of a function by its name.
@@ -243,47 +284,69 @@ impl<'a> Executable<'a> {
         nearest(name, names, 3)
     }
 
+    /// Gives all variables that are defined here and have a name, in no order; one that is in both
+    /// tables of symbols comes twice.
+    pub fn objects(&self) -> impl Iterator<Item = DataObject<'a>> + '_ {
+        self.symbols(|file, entry, strings| {
+            const OBJECT: u64 = 1;
+            let (name, address, size) = file.symbol(entry, strings, |kind| kind == OBJECT)?;
+            Some(DataObject {
+                name,
+                address,
+                size,
+            })
+        })
+    }
+
+    /// Gives the build id that the linker wrote into it.
+    pub fn build_id(&self) -> Option<&'a [u8]> {
+        const BUILD_ID: u64 = 3;
+        let notes = self.sections.iter().filter(|section| section.kind == NOTE);
+        for section in notes {
+            let mut rest = section.data;
+            while let Some((kind, owner, body, after)) = self.raw_note(rest) {
+                if kind == BUILD_ID && owner == b"GNU\0" && !body.is_empty() {
+                    return Some(body);
+                }
+                rest = after;
+            }
+        }
+        None
+    }
+
     /// Finds all places of a USDT probe.
     pub fn usdt(&self, provider: &str, name: &str) -> Vec<UsdtPlace> {
-        let base = self.section(b".stapsdt.base").map(|base| base.address);
-        let notes = self.usdt_notes();
-        notes
-            .filter_map(|note| self.place(note, base, provider, name))
-            .collect()
+        let notes = self.usdt_notes().into_iter();
+        let wanted = notes.filter(|note| note.provider == provider && note.name == name);
+        wanted.map(|note| note.place).collect()
+    }
+
+    /// Gives all places of all USDT probes, in the order of the file.
+    pub fn usdt_notes(&self) -> Vec<UsdtNote> {
+        let section = |wanted: &[u8]| self.sections.iter().find(|section| section.name == wanted);
+        let Some(notes) = section(b".note.stapsdt").filter(|notes| notes.kind == NOTE) else {
+            return Vec::new();
+        };
+        let base = section(b".stapsdt.base").map(|base| base.address);
+        let mut places = Vec::new();
+        let mut rest = notes.data;
+        while let Some((note, after)) = self.note(rest) {
+            places.extend(note.and_then(|note| self.place(note, base)));
+            rest = after;
+        }
+        places
     }
 
     /// Gives the names of all USDT probes, `provider:name`, one for each place.
     pub(crate) fn usdt_names(&self) -> Vec<String> {
-        let size = if self.wide { 8 } else { 4 };
-        let name = |note: &'a [u8]| {
-            let mut texts = note.get(3 * size..)?.split(|&byte| byte == 0);
-            let (provider, name) = (texts.next()?, texts.next()?);
-            let text = |bytes| String::from_utf8_lossy(bytes);
-            Some(format!("{}:{}", text(provider), text(name)))
-        };
-        self.usdt_notes().filter_map(name).collect()
+        let notes = self.usdt_notes().into_iter();
+        notes
+            .map(|note| format!("{}:{}", note.provider, note.name))
+            .collect()
     }
 
-    fn section(&self, wanted: &[u8]) -> Option<&Section<'a>> {
-        self.sections.iter().find(|section| section.name == wanted)
-    }
-
-    /// Gives the bodies of the notes of USDT probes.
-    fn usdt_notes(&self) -> impl Iterator<Item = &'a [u8]> + '_ {
-        let notes = self.section(b".note.stapsdt");
-        let notes = notes.filter(|notes| notes.kind == NOTE);
-        let mut rest = notes.map_or(&[][..], |notes| notes.data);
-        let each = std::iter::from_fn(move || {
-            let (note, after) = self.note(rest)?;
-            rest = after;
-            Some(note)
-        });
-        each.flatten()
-    }
-
-    /// Splits the first note off; gives its body if it is a USDT probe's.
-    fn note<'n>(&self, bytes: &'n [u8]) -> Option<(Option<&'n [u8]>, &'n [u8])> {
-        const PROBE: u64 = 3;
+    /// Splits the first note off: its kind, whose it is, its body, and what follows.
+    fn raw_note<'n>(&self, bytes: &'n [u8]) -> Option<(u64, &'n [u8], &'n [u8], &'n [u8])> {
         let size = |at| usize::try_from(self.number(bytes, at, 4)?).ok();
         let (name, body) = (size(0)?, size(4)?);
         let body_at = 12usize.checked_add(name)?.checked_next_multiple_of(4)?;
@@ -291,24 +354,24 @@ impl<'a> Executable<'a> {
         let owner = bytes.get(12..12usize.checked_add(name)?)?;
         let content = bytes.get(body_at..end)?;
         let next = end.checked_next_multiple_of(4)?;
-        let is = self.number(bytes, 8, 4)? == PROBE && owner == b"stapsdt\0";
-        Some((is.then_some(content), bytes.get(next..).unwrap_or_default()))
+        let after = bytes.get(next..).unwrap_or_default();
+        Some((self.number(bytes, 8, 4)?, owner, content, after))
     }
 
-    fn place(
-        &self,
-        note: &[u8],
-        base: Option<u64>,
-        provider: &str,
-        name: &str,
-    ) -> Option<UsdtPlace> {
+    /// Splits the first note off; gives its body if it is a USDT probe's.
+    fn note<'n>(&self, bytes: &'n [u8]) -> Option<(Option<&'n [u8]>, &'n [u8])> {
+        const PROBE: u64 = 3;
+        let (kind, owner, body, after) = self.raw_note(bytes)?;
+        let is = kind == PROBE && owner == b"stapsdt\0";
+        Some((is.then_some(body), after))
+    }
+
+    fn place(&self, note: &[u8], base: Option<u64>) -> Option<UsdtNote> {
         let size = if self.wide { 8 } else { 4 };
         let word = |index| self.number(note, index * size, size);
         let mut texts = note.get(3 * size..)?.split(|&byte| byte == 0);
-        if texts.next()? != provider.as_bytes() || texts.next()? != name.as_bytes() {
-            return None;
-        }
-        let arguments = String::from_utf8_lossy(texts.next()?).into_owned();
+        let mut text = || Some(String::from_utf8_lossy(texts.next()?).into_owned());
+        let (provider, name, arguments) = (text()?, text()?, text()?);
         // The addresses are as they were when the note was written; the file may have been moved
         // since (prelink), and the base with it.
         let moved = base.map_or(0, |base| base.wrapping_sub(word(1).unwrap_or(base)));
@@ -317,10 +380,14 @@ impl<'a> Executable<'a> {
             0 => 0,
             address => self.offset_of(address.wrapping_add(moved))?,
         };
-        Some(UsdtPlace {
-            offset,
-            semaphore,
-            arguments,
+        Some(UsdtNote {
+            provider,
+            name,
+            place: UsdtPlace {
+                offset,
+                semaphore,
+                arguments,
+            },
         })
     }
 }

@@ -78,7 +78,7 @@ pub use denial::Denial;
 pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
 #[cfg(feature = "uprobe")]
-pub use executable::{Executable, Function, UsdtPlace};
+pub use executable::{DataObject, Executable, Function, UsdtNote, UsdtPlace};
 pub use features::{Features, Support};
 pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
@@ -102,6 +102,7 @@ pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
 pub use token::Token;
 pub use tracefs::Tracefs;
+pub use usdt::{Argument as UsdtArgument, Place as UsdtArgumentPlace, parse as usdt_arguments};
 pub use user_ring::UserRing;
 pub use waker::Waker;
 

@@ -9,31 +9,42 @@ pub(crate) const SPEC: usize = MOST * 16 + 16;
 /// Byte of padding in it by which entries in use are known.
 const USED: usize = SPEC - 1;
 
-/// Where an argument is.
+/// Where an argument of a USDT probe is. Registers are offsets in bytes into `struct pt_regs`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Place {
+pub enum Place {
     /// The number itself.
     Constant(i64),
     /// In the register at this offset of `struct pt_regs`.
     Register(u16),
     /// In memory at a register plus an offset.
-    Memory { base: u16, offset: i64 },
+    Memory {
+        /// The register.
+        base: u16,
+        /// Bytes from where it points to.
+        offset: i64,
+    },
     /// In memory at a register, plus another times a power of two, plus an offset.
     Indexed {
+        /// The register that points to the begin.
         base: u16,
+        /// The register that counts.
         index: u16,
+        /// The power of two.
         shift: u8,
+        /// Bytes from there.
         offset: i64,
     },
 }
 
-/// One argument.
+/// One argument of a USDT probe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Argument {
+pub struct Argument {
     /// Size in bytes: 1, 2, 4 or 8.
-    size: u8,
-    signed: bool,
-    place: Place,
+    pub size: u8,
+    /// Two's complement if set.
+    pub signed: bool,
+    /// Where it is.
+    pub place: Place,
 }
 
 /// Encodes `struct __bpf_usdt_spec` of a probe's arguments.
@@ -85,7 +96,12 @@ pub(crate) fn in_use(entry: &[u8]) -> bool {
     entry.get(USED) == Some(&1)
 }
 
-fn parse(machine: u16, text: &str) -> Result<Vec<Argument>, String> {
+/// Reads where the arguments of a USDT probe are, for a processor (`EM_*`), as the compiler wrote it.
+///
+/// # Errors
+///
+/// The argument that is not understood.
+pub fn parse(machine: u16, text: &str) -> Result<Vec<Argument>, String> {
     const X86_64: u16 = 62;
     const AARCH64: u16 = 183;
     let mut arguments = Vec::new();

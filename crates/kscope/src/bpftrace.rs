@@ -175,7 +175,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
     if args.info {
         return info();
     }
-    let place = Place::open(None)?;
+    let place = Place::open(None)?.of_process(args.pid);
     let mut words = args.words;
     let first = words.first().map(String::as_str);
     if args.list && args.program.is_none() && !first.is_some_and(is_script) {

@@ -53,6 +53,15 @@ impl Command {
         Ok(())
     }
 
+    /// Gives the process's id, which it has before and after it runs the command.
+    pub(crate) fn pid(&self) -> Option<u32> {
+        match &self.state {
+            State::Held(child) => Some(child.pid()),
+            State::Running(child) => Some(child.pid()),
+            State::Failed => None,
+        }
+    }
+
     /// Gives the process once it runs the command.
     pub(crate) fn running(&mut self) -> Option<&mut Child> {
         match &mut self.state {

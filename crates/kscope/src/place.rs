@@ -40,6 +40,14 @@ impl Place {
         })
     }
 
+    /// Looks programs and libraries up as a process sees them.
+    pub(crate) fn of_process(mut self, pid: Option<u32>) -> Place {
+        if let Some(pid) = pid {
+            self.target = self.target.with_process(pid);
+        }
+        self
+    }
+
     /// Gives the types, or the failure to read them.
     pub(crate) fn types(&self) -> Result<&Btf, Failure> {
         let failed = |error| Failure::of_run(error, "", false);

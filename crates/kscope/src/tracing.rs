@@ -278,6 +278,7 @@ pub(crate) fn run(
         source: source.text.clone(),
         render: Some(kscope_view::render),
         pid: run.pid,
+        child: command.as_ref().and_then(Command::pid),
         strict: run.is_tool,
     };
     let btf = place.btf.as_ref().ok();

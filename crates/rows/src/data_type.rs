@@ -124,6 +124,8 @@ pub enum StackMode {
     Perf,
     /// Addresses alone.
     Raw,
+    /// Build id and offset into the file; addresses where there is no file.
+    BuildId,
 }
 
 /// A named part of a tuple, a record or an event.

@@ -116,7 +116,7 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
         DataType::UserStack { mode, limit } => {
             let id = signed(bytes, 8)?;
             let pid = process(bytes)?;
-            let found = stack(id, *limit, || resolve.user_stack(id, pid));
+            let found = stack(id, *limit, || resolve.user_stack(id, pid, *mode));
             Value::Stack(Stack {
                 mode: *mode,
                 user: true,

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::data_type::StackMode;
 use crate::value::Stack;
 
 /// Turns numbers that an eBPF program wrote into what they stand for.
@@ -9,8 +10,9 @@ pub trait Resolve {
     /// Gives the frames of a kernel stack by its id, innermost first.
     fn kernel_stack(&self, id: i64) -> Stack;
 
-    /// Gives the frames of a user stack by its id, innermost first.
-    fn user_stack(&self, id: i64, pid: u32) -> Stack;
+    /// Gives the frames of a user stack by its id, innermost first. In the mode of build ids a
+    /// frame's symbol is the build id of its file, and the offset that into the file.
+    fn user_stack(&self, id: i64, pid: u32, mode: StackMode) -> Stack;
 
     /// Gives the name of the kernel symbol that an address lies in.
     fn kernel_symbol(&self, address: u64) -> Option<Arc<str>>;
@@ -63,7 +65,7 @@ impl Resolve for Unresolved {
         Stack::default()
     }
 
-    fn user_stack(&self, _id: i64, _pid: u32) -> Stack {
+    fn user_stack(&self, _id: i64, _pid: u32, _mode: StackMode) -> Stack {
         Stack::default()
     }
 

@@ -6,6 +6,7 @@ use kscope_sys::{Errno, PerfKind, Sampling};
 
 use crate::error::Error;
 use crate::many;
+use crate::user_probe::{self, UserPlace};
 
 /// What came of attaching.
 #[derive(Debug, Default)]
@@ -36,6 +37,7 @@ pub(crate) fn attach_all(
     plan: &Plan,
     object: &Object,
     strict: bool,
+    place: &UserPlace<'_>,
     stop: &dyn Fn() -> bool,
 ) -> Result<Attached, Error> {
     let mut attached = Attached::default();
@@ -52,8 +54,14 @@ pub(crate) fn attach_all(
             Err(error) => return Err(error),
         };
         let mut failed = Failed::default();
-        if many::is_chosen(program) {
-            let many = many::attach(program, &probe.attach);
+        let many = match program.attach_kind() {
+            kind if *kind == user_probe::MANY => {
+                Some(user_probe::attach_many(program, &probe.attach, place))
+            }
+            _ if many::is_chosen(program) => Some(many::attach(program, &probe.attach)),
+            _ => None,
+        };
+        if let Some(many) = many {
             attached.functions += many.functions.saturating_sub(many.links.len() as u64);
             attached.events |= !many.links.is_empty();
             failed.some_hold = !many.links.is_empty();
@@ -67,7 +75,7 @@ pub(crate) fn attach_all(
                 if stop() {
                     return Err(Error::Interrupted);
                 }
-                match attached.attach(program, point) {
+                match attached.attach(program, point, place) {
                     Ok(()) => failed.some_hold = true,
                     Err(error) => failed.all.push(error),
                 }
@@ -83,11 +91,16 @@ pub(crate) fn attach_all(
 
 impl Attached {
     /// Attaches a program to one of its points.
-    fn attach(&mut self, program: &Program, point: &Attach) -> Result<(), kscope_bpf::Error> {
+    fn attach(
+        &mut self,
+        program: &Program,
+        point: &Attach,
+        place: &UserPlace<'_>,
+    ) -> Result<(), kscope_bpf::Error> {
         if let Attach::Iterator { .. } = point {
             self.walks.push(program.attach_iterator()?);
         } else {
-            self.links.push(attach(program, point)?);
+            self.links.push(attach(program, point, place)?);
         }
         self.events |= !matches!(point, Attach::Interval { .. });
         Ok(())
@@ -203,8 +216,15 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
     })
 }
 
-fn attach(program: &Program, point: &Attach) -> Result<Link, kscope_bpf::Error> {
+fn attach(
+    program: &Program,
+    point: &Attach,
+    place: &UserPlace<'_>,
+) -> Result<Link, kscope_bpf::Error> {
     match point {
+        Attach::Uprobe { .. } | Attach::Uretprobe { .. } | Attach::Usdt { .. } => {
+            user_probe::attach(program, point, place)
+        }
         Attach::Begin | Attach::End | Attach::Signal | Attach::Iterator { .. } => {
             Err(kscope_bpf::Error::Invalid {
                 why: "it runs by itself".to_owned(),

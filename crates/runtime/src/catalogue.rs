@@ -4,7 +4,11 @@ use std::path::{Path, PathBuf};
 
 use kscope_bpf::Tracefs;
 use kscope_btf::{Btf, Kind};
-use kscope_script::catalogue::{Catalogue, EventName, Format, Lookup, matches, parse_format};
+use kscope_script::catalogue::{
+    Absent, Catalogue, EventName, Format, Language, Lookup, UsdtProbe, UserFunction, matches,
+    parse_format,
+};
+use kscope_script::plan::Attach;
 
 use crate::target::Target;
 
@@ -239,6 +243,23 @@ impl Catalogue for LiveCatalogue<'_> {
             }
             Err(error) => Lookup::Unavailable(error.to_string()),
         }
+    }
+
+    fn user_functions(
+        &self,
+        path: &str,
+        language: Option<Language>,
+        function: &str,
+    ) -> Result<Vec<UserFunction>, Absent> {
+        self.target.user().functions(path, language, function)
+    }
+
+    fn usdt(&self, path: &str, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, Absent> {
+        self.target.user().usdt(path, provider, name)
+    }
+
+    fn user_distance(&self, from: &Attach, symbol: &str) -> Result<(i64, u64), Absent> {
+        self.target.user().distance(from, symbol)
     }
 }
 

@@ -45,6 +45,9 @@ fn belongs_to_a_process(point: &Attach) -> bool {
         | Attach::FunctionEntry { .. }
         | Attach::FunctionExit { .. }
         | Attach::PerfEvent { .. }
+        | Attach::Uprobe { .. }
+        | Attach::Uretprobe { .. }
+        | Attach::Usdt { .. }
         | Attach::Profile { .. } => true,
     }
 }

@@ -25,6 +25,8 @@ mod resolve;
 mod script;
 mod session;
 mod target;
+mod user;
+mod user_probe;
 mod walk;
 mod wildcards;
 

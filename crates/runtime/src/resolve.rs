@@ -10,8 +10,8 @@ use std::sync::Arc;
 
 use kscope_bpf::Map;
 use kscope_rows::time::{Dialect, format_time};
-use kscope_rows::{Directory, Frame, Resolve, Stack};
-use kscope_symbol::{KernelSymbolizer, UserNames};
+use kscope_rows::{Directory, Frame, Resolve, Stack, StackMode};
+use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 
 use crate::clock::WallClock;
 
@@ -27,6 +27,9 @@ pub(crate) struct Resolver<'a> {
     pub(crate) users: &'a UserNames,
     pub(crate) clock: &'a WallClock,
     pub(crate) kernel_stacks: Option<&'a Map>,
+    pub(crate) user_stacks: Option<&'a Map>,
+    /// What processes have mapped.
+    pub(crate) processes: &'a UserSymbolizer,
     /// Stacks whose frames could not be read back from the map.
     pub(crate) unread_stacks: &'a Cell<u64>,
     pub(crate) trailer: &'a str,
@@ -36,20 +39,65 @@ pub(crate) struct Resolver<'a> {
 const NOT_THERE: i32 = 2;
 
 impl Resolver<'_> {
-    /// Names the addresses of a stack as its map has them.
-    fn stack(&self, bytes: &[u8]) -> Stack {
-        let words = bytes.chunks_exact(8).map(|word| {
-            let mut bytes = [0u8; 8];
-            bytes.copy_from_slice(word);
-            u64::from_ne_bytes(bytes)
-        });
-        let frames = words
-            .take_while(|address| *address != 0)
-            .map(|a| self.frame(a))
-            .collect();
+    /// Reads a stack from its map and names its addresses.
+    fn stored(&self, map: Option<&Map>, id: i64, frame: impl Fn(u64) -> Frame) -> Stack {
+        let Ok(key) = u32::try_from(id) else {
+            let lost = i32::try_from(id.saturating_neg()).ok();
+            return Stack {
+                lost: lost.or(Some(0)),
+                ..Stack::default()
+            };
+        };
+        let stored = match map {
+            Some(map) => map.lookup(&key.to_ne_bytes()),
+            None => Ok(None),
+        };
+        let errno = match stored {
+            Ok(Some(bytes)) => {
+                let words = bytes.chunks_exact(8).filter_map(<[u8]>::first_chunk::<8>);
+                let addresses = words.map(|word| u64::from_ne_bytes(*word));
+                let frames = addresses.take_while(|address| *address != 0).map(frame);
+                return Stack {
+                    frames: frames.collect(),
+                    ..Stack::default()
+                };
+            }
+            Ok(None) => NOT_THERE,
+            Err(error) => error.errno().map_or(NOT_THERE, |errno| errno.0),
+        };
+        self.unread_stacks.set(self.unread_stacks.get() + 1);
         Stack {
-            frames,
+            lost: Some(errno),
             ..Stack::default()
+        }
+    }
+
+    fn user_frame(&self, pid: u32, address: u64, mode: StackMode) -> Frame {
+        let plain = Frame {
+            address,
+            symbol: None,
+            offset: 0,
+            module: None,
+        };
+        match mode {
+            StackMode::Raw => plain,
+            StackMode::BuildId => match self.processes.build_id(pid, address) {
+                Some(found) => Frame {
+                    symbol: Some(found.id),
+                    offset: found.offset,
+                    ..plain
+                },
+                None => plain,
+            },
+            StackMode::Bpftrace | StackMode::Perf => match self.processes.symbolize(pid, address) {
+                Some(found) => Frame {
+                    symbol: Some(found.name),
+                    offset: found.offset,
+                    module: Some(found.module),
+                    ..plain
+                },
+                None => plain,
+            },
         }
     }
 
@@ -74,31 +122,13 @@ impl Resolver<'_> {
 
 impl Resolve for Resolver<'_> {
     fn kernel_stack(&self, id: i64) -> Stack {
-        let Ok(key) = u32::try_from(id) else {
-            let lost = i32::try_from(id.saturating_neg()).ok();
-            return Stack {
-                lost: lost.or(Some(0)),
-                ..Stack::default()
-            };
-        };
-        let stored = match self.kernel_stacks {
-            Some(map) => map.lookup(&key.to_ne_bytes()),
-            None => Ok(None),
-        };
-        let errno = match stored {
-            Ok(Some(bytes)) => return self.stack(&bytes),
-            Ok(None) => NOT_THERE,
-            Err(error) => error.errno().map_or(NOT_THERE, |errno| errno.0),
-        };
-        self.unread_stacks.set(self.unread_stacks.get() + 1);
-        Stack {
-            lost: Some(errno),
-            ..Stack::default()
-        }
+        self.stored(self.kernel_stacks, id, |address| self.frame(address))
     }
 
-    fn user_stack(&self, _id: i64, _pid: u32) -> Stack {
-        Stack::default()
+    fn user_stack(&self, id: i64, pid: u32, mode: StackMode) -> Stack {
+        self.stored(self.user_stacks, id, |address| {
+            self.user_frame(pid, address, mode)
+        })
     }
 
     fn kernel_symbol(&self, address: u64) -> Option<Arc<str>> {
@@ -109,8 +139,12 @@ impl Resolve for Resolver<'_> {
         })
     }
 
-    fn user_symbol(&self, _address: u64, _pid: u32) -> Option<Arc<str>> {
-        None
+    fn user_symbol(&self, address: u64, pid: u32) -> Option<Arc<str>> {
+        let found = self.processes.symbolize(pid, address)?;
+        Some(match found.offset {
+            0 => found.name,
+            offset => format!("{}+{offset}", found.name).into(),
+        })
     }
 
     fn timestamp(&self, nanoseconds: u64, format: &str) -> String {

@@ -156,6 +156,7 @@ impl Script {
             source: self.source,
             render: None,
             pid: None,
+            child: None,
             strict: false,
         };
         let go_on = || false;

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use kscope_bpf::{EventReader, Link, Object, TestInput};
 use kscope_rows::Output;
 use kscope_script::plan::{Attach, MissingProbes, Plan};
-use kscope_symbol::UserNames;
+use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Child, ExitKind};
 
 use crate::attach;
@@ -22,6 +22,7 @@ use crate::event::Sites;
 use crate::outside::Render;
 use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
+use crate::user_probe::UserPlace;
 use crate::walk::Walks;
 
 pub use load::Request;
@@ -45,6 +46,9 @@ pub struct Session {
     clock: WallClock,
     users: UserNames,
     unread_stacks: Cell<u64>,
+    /// The one process that uprobes and USDT probes are to see.
+    watched: Option<u32>,
+    processes: UserSymbolizer,
     links: Vec<Link>,
     walks: Walks,
     /// Attach points beyond one for each link.
@@ -174,8 +178,13 @@ impl Session {
     ///
     /// As [`Session::start`].
     pub fn attach(&mut self, wishes: &dyn Wishes) -> Result<Vec<Error>, Error> {
-        let attached =
-            attach::attach_all(&self.plan, &self.object, self.strict, &|| wishes.stop())?;
+        let place = UserPlace {
+            files: self.target.user(),
+            pid: self.watched,
+        };
+        let attached = attach::attach_all(&self.plan, &self.object, self.strict, &place, &|| {
+            wishes.stop()
+        })?;
         let mut points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
         let enough = match self.strict {
             true => attached.events,

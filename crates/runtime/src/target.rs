@@ -9,6 +9,7 @@ use kscope_symbol::KernelSymbolizer;
 use kscope_sys::{Errno, SharedKernel, real_kernel};
 
 use crate::error::Error;
+use crate::user::UserFiles;
 
 /// Where the kernel shows its own types.
 const VMLINUX_BTF: &str = "/sys/kernel/btf/vmlinux";
@@ -19,6 +20,7 @@ pub struct Target {
     kernel: SharedKernel,
     btf_path: PathBuf,
     symbols: Arc<KernelSymbolizer>,
+    user: Arc<UserFiles>,
 }
 
 impl Target {
@@ -29,6 +31,7 @@ impl Target {
             kernel: real_kernel(),
             btf_path: PathBuf::from(VMLINUX_BTF),
             symbols: Arc::new(KernelSymbolizer::new()),
+            user: Arc::new(UserFiles::new(None)),
         }
     }
 
@@ -37,6 +40,19 @@ impl Target {
     pub fn with_btf(mut self, path: impl Into<PathBuf>) -> Target {
         self.btf_path = path.into();
         self
+    }
+
+    /// Looks programs and libraries up as a process sees them: in its own mount namespace, and its
+    /// libraries first.
+    #[must_use]
+    pub fn with_process(mut self, pid: u32) -> Target {
+        self.user = Arc::new(UserFiles::new(Some(pid)));
+        self
+    }
+
+    /// Gives the programs and libraries.
+    pub(crate) fn user(&self) -> &UserFiles {
+        &self.user
     }
 
     /// Gives the door to the kernel.

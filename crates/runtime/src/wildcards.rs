@@ -69,7 +69,10 @@ fn look_up(pattern: &Attach, catalogue: &dyn Catalogue) -> Option<Vec<Attach>> {
         Attach::Kretprobe { function } => found(catalogue.functions(function), |function| {
             Attach::Kretprobe { function }
         }),
-        Attach::Begin
+        Attach::Uprobe { .. }
+        | Attach::Uretprobe { .. }
+        | Attach::Usdt { .. }
+        | Attach::Begin
         | Attach::End
         | Attach::Signal
         | Attach::Interval { .. }

@@ -5,11 +5,15 @@ pub mod syscalls;
 mod tests;
 mod text;
 mod tracefs;
+mod user;
 
 use std::fmt;
 
 pub use text::{TextCatalogue, TextError};
 pub use tracefs::parse_format;
+pub use user::{Absent, Language, UsdtArgument, UsdtPlace, UsdtProbe, UserFunction};
+
+use crate::plan::Attach;
 
 /// What a look-up in a catalogue gave.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +85,44 @@ pub trait Catalogue {
             false => Lookup::NotFound,
         }
     }
+
+    /// Gives the functions that match a pattern, of the programs and libraries that match another,
+    /// sorted. A path may be the short name of a library or program. An empty name stands for no
+    /// function: only the file is looked up.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`] where there is none.
+    fn user_functions(
+        &self,
+        _path: &str,
+        _language: Option<Language>,
+        _function: &str,
+    ) -> Result<Vec<UserFunction>, Absent> {
+        Err(not_looked_at())
+    }
+
+    /// Gives the places of the USDT probes that match patterns.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`] where there is none.
+    fn usdt(&self, _path: &str, _provider: &str, _name: &str) -> Result<Vec<UsdtProbe>, Absent> {
+        Err(not_looked_at())
+    }
+
+    /// Gives how many bytes a symbol lies behind an attach point in the same file, and its size.
+    ///
+    /// # Errors
+    ///
+    /// [`Absent`] where there is no such symbol.
+    fn user_distance(&self, _from: &Attach, _symbol: &str) -> Result<(i64, u64), Absent> {
+        Err(not_looked_at())
+    }
+}
+
+fn not_looked_at() -> Absent {
+    Absent::Unavailable("programs and libraries are not looked at here".to_owned())
 }
 
 /// Says whether a name in an attach point is a pattern.

@@ -116,6 +116,23 @@ pub enum Context {
     Function,
     /// `struct bpf_iter__…`: pointers to the objects of one step, null at the end.
     Iterator,
+    /// `struct pt_regs` of a process at a place of its code: `argN`.
+    UprobeEntry,
+    /// `struct pt_regs` of a process at the return of a function: `retval`.
+    UprobeReturn,
+    /// `struct pt_regs` of a process at a USDT probe, which says where its arguments are.
+    Usdt,
+}
+
+impl Context {
+    /// Says whether numbers without a type are addresses of the process, not of the kernel.
+    #[must_use]
+    pub fn is_user(self) -> bool {
+        matches!(
+            self,
+            Context::UprobeEntry | Context::UprobeReturn | Context::Usdt
+        )
+    }
 }
 
 /// A variable.
@@ -175,8 +192,18 @@ pub enum Type {
         /// Most frames.
         limit: u32,
     },
+    /// An `i64` id in the stack-trace map and the `u32` id of the process, laid out as a tuple.
+    UserStack {
+        /// How it prints.
+        mode: StackMode,
+        /// Most frames.
+        limit: u32,
+    },
     /// A kernel address that prints as a symbol.
     KernelSymbol,
+    /// An address of a process and the `u32` id of that, laid out as a tuple, that print as a
+    /// symbol.
+    UserSymbol,
     /// Nanoseconds since boot that print as wall-clock time.
     Timestamp {
         /// `strftime` format.
@@ -645,6 +672,8 @@ pub enum ExprKind {
         /// Offset in bytes in the context.
         offset: u32,
     },
+    /// The id of the process's own stack in the stack-trace map (scalar, `int64`).
+    UserStackId,
     /// Bytes swapped in the width of the type (scalar).
     ByteSwap(Box<Expr>),
     /// Statements, then a value.
@@ -687,6 +716,9 @@ pub enum Builtin {
     /// # Minimum kernel version
     /// 5.15 (`bpf_get_func_ip`)
     TracedFunction,
+    /// The address of the probed instruction in the process (uprobe, usdt); of a function that
+    /// returns, of its first (Linux 6.6).
+    UserAddress,
 }
 
 impl Builtin {

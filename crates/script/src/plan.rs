@@ -8,7 +8,7 @@ use kscope_spec::{LateId, MapId, ProgramId};
 use crate::diagnostic::Span;
 
 /// Version of the Plan's meaning; a runtime refuses a newer one.
-pub const PLAN_VERSION: u32 = 2;
+pub const PLAN_VERSION: u32 = 3;
 
 /// Size in bytes of the header of an event: the `u32` site id and 4 bytes of zero.
 pub const EVENT_HEADER: u32 = 8;
@@ -50,6 +50,8 @@ pub struct ServiceMaps {
     pub exit: Option<MapId>,
     /// Kernel stacks by id.
     pub kernel_stacks: Option<MapId>,
+    /// Stacks of processes by id.
+    pub user_stacks: Option<MapId>,
     /// Read-only values of string options, at [`OptionDecl::offset`].
     pub options: Option<MapId>,
 }
@@ -289,6 +291,33 @@ pub enum Attach {
     Kretprobe {
         /// Function.
         function: String,
+    },
+    /// Places of a program or library.
+    Uprobe {
+        /// Its path, or, in an object, what it is looked up by.
+        path: String,
+        /// The function, as the symbol table has it; empty for the place at an address.
+        function: String,
+        /// Offset in bytes from its begin, or the address that the file gives the place.
+        offset: u64,
+    },
+    /// Return of a function of a program or library.
+    Uretprobe {
+        /// Its path, or, in an object, what it is looked up by.
+        path: String,
+        /// The function, as the symbol table has it.
+        function: String,
+    },
+    /// One of the places of a USDT probe.
+    Usdt {
+        /// The path of the program or library.
+        path: String,
+        /// The probe's provider.
+        provider: String,
+        /// Its name.
+        name: String,
+        /// Which of its places, in the order of the file.
+        index: u32,
     },
     /// A timer on one CPU.
     Interval {

@@ -5,8 +5,10 @@
 
 mod error;
 mod kernel;
+mod user;
 mod users;
 
 pub use error::Error;
 pub use kernel::{KernelSymbolizer, Symbol};
+pub use user::{BuildId, ReadFile, UserFile, UserFunction, UserSymbol, UserSymbolizer};
 pub use users::UserNames;

@@ -114,6 +114,10 @@ fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
     for frame in &stack.frames {
         match stack.mode {
             StackMode::Raw => write_display(out, &format_args!("{:x}", frame.address)),
+            StackMode::BuildId => match &frame.symbol {
+                Some(id) => write_display(out, &format_args!("{id} {:#x}", frame.offset)),
+                None => write_display(out, &format_args!("{:x}", frame.address)),
+            },
             StackMode::Bpftrace => {
                 out.extend_from_slice(b"        ");
                 write_symbol(out, frame);
@@ -122,7 +126,8 @@ fn write_stack(out: &mut Vec<u8>, stack: &Stack) {
                 write_display(out, &format_args!("\t{:x} ", frame.address));
                 write_symbol(out, frame);
                 if stack.user {
-                    let module = frame.module.as_deref().unwrap_or("[unknown]");
+                    let known = frame.module.as_deref().filter(|_| frame.symbol.is_some());
+                    let module = known.unwrap_or("[unknown]");
                     write_display(out, &format_args!(" ({module})"));
                 }
             }

@@ -96,6 +96,7 @@ fn load(place: &Place, source: &Source, compiled: Compiled) -> Result<String, Fa
         source: source.text.clone(),
         render: Some(kscope_view::render),
         pid: None,
+        child: None,
         strict: false,
     };
     let btf = place.btf.as_ref().ok();

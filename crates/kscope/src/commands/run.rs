@@ -150,7 +150,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         allow_unsafe: output.allow_unsafe,
         ..Setup::default()
     };
-    let place = Place::open(output.btf.as_deref())?;
+    let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
     let mut numbers = Vec::new();
     let (source, compiled) = match given {
         Given::Script(source) => {

@@ -20,7 +20,7 @@ impl Resolve for Names {
         }
     }
 
-    fn user_stack(&self, id: i64, pid: u32) -> Stack {
+    fn user_stack(&self, id: i64, pid: u32, _mode: StackMode) -> Stack {
         let frame = Frame {
             address: u64::from(pid),
             symbol: None,

@@ -165,6 +165,12 @@ impl Session {
                 .service
                 .kernel_stacks
                 .and_then(|id| self.object.map(id)),
+            user_stacks: self
+                .plan
+                .service
+                .user_stacks
+                .and_then(|id| self.object.map(id)),
+            processes: &self.processes,
             unread_stacks: &self.unread_stacks,
             trailer: &self.plan.config.str_trunc_trailer,
         }

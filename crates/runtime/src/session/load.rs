@@ -7,11 +7,11 @@ use std::time::Instant;
 use kscope_bpf::{EventReader, Loader, Object, PerfBuffer, RingBuffer};
 use kscope_btf::Btf;
 use kscope_script::Compiled;
-use kscope_script::lower::START_TIME;
+use kscope_script::lower::{CHILD, START_TIME};
 use kscope_script::plan::{EventMap, Plan};
 use kscope_script::types::CGROUP_LATE;
 use kscope_spec::{LateKind, MapId};
-use kscope_symbol::UserNames;
+use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
 use super::{Session, Wishes};
@@ -28,6 +28,7 @@ use crate::outside::Render;
 use crate::prepare;
 use crate::refusals::Refusals;
 use crate::target::Target;
+use crate::user_probe;
 use crate::walk::Walks;
 
 /// Bytes of a CPU's perf buffer where the script does not say.
@@ -51,6 +52,9 @@ pub struct Request {
     pub render: Option<Render>,
     /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
     pub pid: Option<u32>,
+    /// The command that is held until all probes are attached; uprobes and USDT probes are to see it
+    /// alone.
+    pub child: Option<u32>,
     /// Whether the run fails, although the script may do without missing probes, where the kernel
     /// has none of a kind at all, or where only `begin`, `end` and `interval` are left: a tool would
     /// show nothing, or half.
@@ -78,6 +82,7 @@ impl Session {
             source,
             render,
             pid,
+            child,
             strict,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
@@ -100,6 +105,8 @@ impl Session {
         let cpus = cpus.len();
         fit::fit(&mut spec, &plan, cpus);
         many::choose(&mut spec, &plan, kernel, btf);
+        let watched = pid.or(child);
+        user_probe::choose(&mut spec, &plan, watched, kernel, btf);
         let start = clock::read(&**kernel, Clock::Boottime)?;
         let symbols = target.symbols().clone();
         let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
@@ -124,6 +131,9 @@ impl Session {
             loader = loader.late(name, value);
         }
         loader = loader.late(START_TIME, start);
+        if spec.late.iter().any(|late| late.name == CHILD) {
+            loader = loader.late(CHILD, u64::from(child.unwrap_or(0)));
+        }
         for (name, value) in options.numbers(&plan, &spec) {
             loader = loader.late(name, value);
         }
@@ -150,6 +160,8 @@ impl Session {
             clock,
             users: UserNames::new(),
             unread_stacks: Cell::new(0),
+            watched,
+            processes: UserSymbolizer::new(crate::user::read_symbols),
             links: Vec::new(),
             walks: Walks::default(),
             functions: 0,

@@ -66,7 +66,8 @@ impl Expr {
             | ExprKind::CtxAddress
             | ExprKind::StepVar { .. }
             | ExprKind::Register { .. }
-            | ExprKind::KernelStack => {}
+            | ExprKind::KernelStack
+            | ExprKind::UserStackId => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::Delete { key, .. }
             | ExprKind::StepMap { key, .. } => key.iter().for_each(|key| f(key)),

@@ -1,6 +1,6 @@
 //! What a program reads of its context and of the current task.
 
-use kscope_spec::{LateKind, helper};
+use kscope_spec::{LateKind, MapId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use super::{START_TIME, x86_64};
@@ -11,6 +11,8 @@ use crate::plan::Counter;
 
 /// `-EFAULT`
 const NO_STACK: i64 = -14;
+/// `BPF_F_USER_STACK`
+const USER_STACK: i64 = 1 << 8;
 
 impl Lower<'_> {
     pub(super) fn builtin(&mut self, builtin: Builtin, span: Span) -> Result<Value> {
@@ -50,6 +52,11 @@ impl Lower<'_> {
                 let one = self.b.constant(1);
                 self.b.binary(BinOp::Sub, ip, one)
             }
+            Builtin::UserAddress if self.context == Context::UprobeReturn => {
+                let ctx = self.b.ctx();
+                self.b.call(helper::GET_FUNC_IP, vec![ctx])
+            }
+            Builtin::UserAddress => self.ctx_load(x86_64::INSTRUCTION_POINTER, Int::U64),
             Builtin::Comm => return Err(unsupported(span, "a name as a number")),
         })
     }
@@ -97,7 +104,7 @@ impl Lower<'_> {
     /// `argN`
     pub(super) fn argument(&mut self, n: u8, ty: &Type, span: Span) -> Result<Value> {
         let offset = match self.context {
-            Context::KprobeEntry => x86_64::argument(n),
+            Context::KprobeEntry | Context::UprobeEntry => x86_64::argument(n),
             Context::RawTracepoint if n < 12 => Some(u32::from(n) * 8),
             _ => None,
         };
@@ -116,7 +123,7 @@ impl Lower<'_> {
 
     /// `retval`
     pub(super) fn return_value(&mut self, ty: &Type, span: Span) -> Result<Value> {
-        if self.context != Context::KprobeReturn {
+        if !matches!(self.context, Context::KprobeReturn | Context::UprobeReturn) {
             return Err(unsupported(span, "retval in this probe"));
         }
         let value = self.ctx_load(
@@ -132,9 +139,19 @@ impl Lower<'_> {
     /// `kstack`: the id of the current stack; a stack that could not be kept is counted.
     pub(super) fn kernel_stack(&mut self) -> Value {
         let map = self.tables.kernel_stacks();
+        self.stack_id(map, 0)
+    }
+
+    /// The id of the stack of the process; a stack that could not be kept is counted.
+    pub(super) fn user_stack(&mut self) -> Value {
+        let map = self.tables.user_stacks();
+        self.stack_id(map, USER_STACK)
+    }
+
+    fn stack_id(&mut self, map: MapId, flags: i64) -> Value {
         let ctx = self.ctx();
         let map_value = self.b.map(map);
-        let flags = self.b.constant(0);
+        let flags = self.b.constant(flags);
         let id = self
             .b
             .call(helper::GET_STACKID, vec![ctx, map_value, flags]);

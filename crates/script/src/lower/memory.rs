@@ -153,6 +153,7 @@ impl Lower<'_> {
     }
 
     fn fields(&mut self, expr: &Expr, parts: &[Expr], to: Place) -> Result<()> {
+        let of_process;
         let fields = match &expr.ty {
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => fields,
             // A family and an address, an address, elements.
@@ -164,6 +165,14 @@ impl Lower<'_> {
                     at += part.ty.size();
                 }
                 return Ok(());
+            }
+            Type::UserStack { .. } => {
+                of_process = FieldType::of_process(Type::I64);
+                &of_process
+            }
+            Type::UserSymbol => {
+                of_process = FieldType::of_process(Type::U64);
+                &of_process
             }
             _ => return Err(unsupported(expr.span, "these fields")),
         };

@@ -34,6 +34,9 @@ pub use maps::LOST_COUNTERS;
 /// Name of the late value that holds the boot clock in nanoseconds at the start of the run.
 pub const START_TIME: &str = "kscope.start";
 
+/// Name of the late value that holds the id of the command of `-c`, 0 where there is none.
+pub const CHILD: &str = "kscope.child";
+
 /// `BPF_F_NO_PREALLOC`
 const NO_PREALLOC: u32 = 1;
 /// `BPF_F_RDONLY_PROG`
@@ -109,7 +112,11 @@ pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
 fn program_type(context: Context) -> ProgramType {
     match context {
         Context::Test | Context::RawTracepoint => ProgramType::RawTracepoint,
-        Context::KprobeEntry | Context::KprobeReturn => ProgramType::Kprobe,
+        Context::KprobeEntry
+        | Context::KprobeReturn
+        | Context::UprobeEntry
+        | Context::UprobeReturn
+        | Context::Usdt => ProgramType::Kprobe,
         Context::Tracepoint => ProgramType::Tracepoint,
         Context::PerfEvent => ProgramType::PerfEvent,
         Context::Function | Context::Iterator => ProgramType::Tracing,
@@ -295,6 +302,18 @@ impl Tables {
         let spec = service_map("kstacks", MapKind::StackTrace, 4, value, STACK_ENTRIES);
         let map = self.add_map(spec);
         self.service.kernel_stacks = Some(map);
+        map
+    }
+
+    /// Gives the map of stacks of processes.
+    pub(crate) fn user_stacks(&mut self) -> MapId {
+        if let Some(map) = self.service.user_stacks {
+            return map;
+        }
+        let value = STACK_FRAMES * 8;
+        let spec = service_map("ustacks", MapKind::StackTrace, 4, value, STACK_ENTRIES);
+        let map = self.add_map(spec);
+        self.service.user_stacks = Some(map);
         map
     }
 

@@ -176,6 +176,7 @@ impl Lower<'_> {
                 postfix,
             } => self.step_map(*map, key.as_deref(), *delta, *postfix, expr.span)?,
             ExprKind::KernelStack => self.kernel_stack(),
+            ExprKind::UserStackId => self.user_stack(),
             ExprKind::ByteSwap(inner) => {
                 let int = self.stored(expr)?;
                 let value = self.scalar(inner)?;

@@ -167,6 +167,7 @@ impl Saved {
             &mut service.counters,
             &mut service.exit,
             &mut service.kernel_stacks,
+            &mut service.user_stacks,
             &mut service.options,
         ];
         for one in own.into_iter().flatten() {

@@ -410,6 +410,7 @@ record!(ServiceMaps {
     counters,
     exit,
     kernel_stacks,
+    user_stacks,
     options
 });
 record!(LateValue { name, kind });
@@ -454,6 +455,9 @@ choice!(Attach {
     6 = Kretprobe { function },
     7 = Interval { nanoseconds },
     8 = Profile { rate },
+    9 = Uprobe { path, function, offset },
+    10 = Uretprobe { path, function },
+    11 = Usdt { path, provider, name, index },
     20 = FunctionEntry { function },
     21 = FunctionExit { function },
     22 = PerfEvent {
@@ -480,7 +484,7 @@ choice!(OptionMeaning {
 });
 choice!(MissingProbes { 0 = Error, 1 = Warn, 2 = Ignore });
 choice!(NameTable { 0 = Error, 1 = Signal, 2 = Syscall });
-choice!(StackMode { 0 = Bpftrace, 1 = Perf, 2 = Raw });
+choice!(StackMode { 0 = Bpftrace, 1 = Perf, 2 = Raw, 3 = BuildId });
 choice!(LateKind {
     0 = Number,
     1 = KernelSymbol(symbol),

@@ -5,7 +5,7 @@ use kscope_btf::CType;
 use super::lvalue::Place;
 use super::prototype::Prototype;
 use super::{Checker, did_you_mean, make};
-use crate::catalogue::{Format, FormatField};
+use crate::catalogue::{Format, FormatField, UsdtArgument};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, Expr, ExprKind, Int, Space, Type};
 use crate::near::nearest;
@@ -22,6 +22,8 @@ pub(super) struct Record {
     pub(super) user: bool,
     /// Its arguments, where the kernel's types and not a record tell them.
     pub(super) prototype: Option<Prototype>,
+    /// The arguments of a USDT probe, or one that is not understood.
+    pub(super) usdt: Option<Result<Vec<UsdtArgument>, String>>,
 }
 
 impl Checker<'_> {

@@ -26,6 +26,7 @@ const BUILTINS: &[(&str, Check)] = &[
     ("comm", |c, s| {
         c.of_context(Builtin::Comm, Type::Str { capacity: 16 }, s)
     }),
+    ("cpid", |c, s| c.cpid(s)),
     ("cpu", |c, s| c.of_context(Builtin::Cpu, Type::U32, s)),
     ("curtask", |c, s| {
         let ty = c.task_pointer();
@@ -37,6 +38,7 @@ const BUILTINS: &[(&str, Check)] = &[
     }),
     ("func", |c, s| c.traced_function(s)),
     ("gid", |c, s| c.of_context(Builtin::Gid, Type::U32, s)),
+    ("has_cpid", |c, s| c.has_cpid(s)),
     ("jiffies", |c, s| {
         c.helper_value(helper::JIFFIES64, Type::U64, s)
     }),
@@ -68,18 +70,11 @@ const BUILTINS: &[(&str, Check)] = &[
     ("username", |c, s| {
         c.of_context(Builtin::Uid, Type::UserName, s)
     }),
+    ("ustack", |c, s| c.ustack(&[], s)),
 ];
 
 /// Builtins that bpftrace has and this version has not.
-const LATER: &[&str] = &[
-    "ustack",
-    "usermode",
-    "cpid",
-    "has_cpid",
-    "config",
-    "dw_ustack",
-    "socket_cookie",
-];
+const LATER: &[&str] = &["usermode", "config", "dw_ustack", "socket_cookie"];
 
 /// Says whether a name is a builtin's.
 pub(super) fn is_builtin(name: &str) -> bool {
@@ -175,7 +170,8 @@ impl Checker<'_> {
         if self.scope.provider == "fexit" && !self.scope.dead {
             return self.typed_result(span);
         }
-        if self.scope.context != Context::KprobeReturn {
+        let returns = [Context::KprobeReturn, Context::UprobeReturn];
+        if !returns.contains(&self.scope.context) {
             return self.misplaced("retval", span);
         }
         make(ExprKind::Retval, Type::U64, span)
@@ -201,7 +197,8 @@ impl Checker<'_> {
         }
         let most = match self.scope.context {
             // What the calling convention passes in registers.
-            Context::KprobeEntry => 5,
+            Context::KprobeEntry | Context::UprobeEntry => 5,
+            Context::Usdt => return Some(self.usdt_argument(name, number, span)),
             // What a raw tracepoint's program can be given.
             Context::RawTracepoint => 11,
             _ => return Some(self.misplaced(name, span)),

@@ -105,44 +105,10 @@ impl Checker<'_> {
     }
 
     pub(super) fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let mut mode = self.config.stack_mode;
-        let mut limit = super::builtin::FRAMES;
-        for (i, arg) in args.iter().enumerate() {
-            if let tree::ExprKind::Name(name) = &arg.kind {
-                match stack_mode(name) {
-                    Some(found) if i == 0 => {
-                        mode = found;
-                        continue;
-                    }
-                    None if i == 0 => {
-                        let mut error = Diagnostic::error(
-                            "invalid-argument",
-                            arg.span,
-                            format!("kstack() has no mode '{name}'"),
-                        );
-                        error.hint = Some("the modes are bpftrace, perf and raw".to_owned());
-                        self.report(error);
-                        continue;
-                    }
-                    _ => {}
-                }
-            }
-            let value = self.expr(arg);
-            match value.kind {
-                _ if value.ty == Type::Void => {}
-                ExprKind::Int(0) => {}
-                ExprKind::Int(n) if (1..=127).contains(&n) => limit = n as u32,
-                ExprKind::Int(n) => {
-                    self.error(
-                        "invalid-argument",
-                        arg.span,
-                        format!("kstack([int limit]): limit is from 1 to 127, got {n}"),
-                    );
-                }
-                _ => {
-                    self.wrong_argument("kstack", "a literal number of frames", &value);
-                }
-            }
+        let (mode, limit) = self.stack_arguments("kstack", args);
+        if mode == StackMode::BuildId {
+            let message = "kstack() has no mode 'build_id', which is for ustack()";
+            return self.error("invalid-argument", span, message);
         }
         make(
             ExprKind::KernelStack,
@@ -250,6 +216,7 @@ pub(super) fn stack_mode(name: &str) -> Option<StackMode> {
         "bpftrace" => StackMode::Bpftrace,
         "perf" => StackMode::Perf,
         "raw" => StackMode::Raw,
+        "build_id" => StackMode::BuildId,
         _ => return None,
     })
 }

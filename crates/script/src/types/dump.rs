@@ -275,6 +275,7 @@ fn plain_name(kind: &ExprKind) -> &'static str {
         ExprKind::Fields(_) => "fields",
         ExprKind::Index { .. } => "index",
         ExprKind::KernelStack => "stack",
+        ExprKind::UserStackId => "user_stack",
         ExprKind::ByteSwap(_) => "bswap",
         ExprKind::Helper { .. } => "helper",
         ExprKind::ReadBuffer { .. } => "read_buffer",

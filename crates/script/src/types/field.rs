@@ -319,6 +319,7 @@ impl Checker<'_> {
         match (&e.kind, &e.ty) {
             (_, Type::Pointer { space, .. }) => *space,
             (ExprKind::CtxLoad { .. }, _) if syscall => Space::User,
+            _ if self.scope.context.is_user() && e.ty != Type::KernelSymbol => Space::User,
             _ => Space::Kernel,
         }
     }

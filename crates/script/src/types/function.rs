@@ -139,7 +139,10 @@ const FUNCTIONS: &[Function] = &[
     value("strftime", 2, 2, |c, f| c.strftime(f.args, f.span)),
     value("strncmp", 3, 3, |c, f| c.strncmp(f.args, f.span)),
     value("strprefix", 2, 2, |c, f| c.search(f)),
+    value("uaddr", 1, 1, |c, f| c.uaddr(f.args, f.span)),
     value("uptr", 1, 1, |c, f| c.in_space(f, Space::User)),
+    value("ustack", 0, 2, |c, f| c.ustack(f.args, f.span)),
+    value("usym", 1, 1, |c, f| c.usym(f.args, f.span)),
 ];
 
 /// Functions that the grammar knows by name.
@@ -147,10 +150,7 @@ const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
 
 /// Functions that bpftrace has and this version has not.
 const LATER: &[&str] = &[
-    "usym",
-    "uaddr",
     "path",
-    "ustack",
     "dw_ustack",
     "socket_cookie",
     "len",

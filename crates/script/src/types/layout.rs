@@ -57,6 +57,8 @@ impl Type {
             | Type::FullPath(_)
             | Type::InternetAddress
             | Type::EthernetAddress
+            | Type::UserStack { .. }
+            | Type::UserSymbol
             | Type::Record(_) => false,
         }
     }
@@ -90,6 +92,8 @@ impl Type {
             Type::Buffer { capacity } => capacity.saturating_add(4),
             Type::InternetAddress => DataType::InternetAddress.size(),
             Type::EthernetAddress => DataType::EthernetAddress.size(),
+            // Eight bytes, the id of the process, and four that are zero.
+            Type::UserStack { .. } | Type::UserSymbol => 16,
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 let end = fields
                     .iter()
@@ -115,6 +119,7 @@ impl Type {
             },
             Type::Array { element, .. } => element.align(),
             Type::Buffer { .. } | Type::InternetAddress => 4,
+            Type::UserStack { .. } | Type::UserSymbol => 8,
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 fields_align(fields)
             }
@@ -170,6 +175,11 @@ impl Type {
                 limit: *limit,
             },
             Type::KernelSymbol => DataType::KernelSymbol,
+            Type::UserStack { mode, limit } => DataType::UserStack {
+                mode: *mode,
+                limit: *limit,
+            },
+            Type::UserSymbol => DataType::UserSymbol,
             Type::Timestamp { format } => DataType::Timestamp {
                 format: format.clone(),
             },
@@ -216,6 +226,13 @@ fn describe_fields(fields: &[FieldType], left: &mut usize) -> Arc<[Field]> {
 }
 
 impl FieldType {
+    /// Lays out what belongs to a process: a number of eight bytes and the process's id.
+    pub(crate) fn of_process(number: Type) -> Arc<[FieldType]> {
+        let parts = [number, Type::U32];
+        let named = parts.into_iter().enumerate();
+        FieldType::lay_out(named.map(|(i, ty)| (i.to_string(), ty)).collect())
+    }
+
     /// Lays parts out in order as C would: the fields of a tuple or record.
     #[must_use]
     pub fn lay_out(parts: Vec<(String, Type)>) -> Arc<[FieldType]> {

@@ -43,6 +43,8 @@ mod statement;
 mod strings;
 mod substitute;
 mod task;
+mod user;
+mod user_probe;
 
 pub use data::CGROUP_LATE;
 

@@ -38,7 +38,12 @@ impl fmt::Display for Type {
                 (StackMode::Bpftrace, super::builtin::FRAMES) => f.write_str("kstack"),
                 _ => write!(f, "kstack({mode:?}, {limit})"),
             },
+            Type::UserStack { mode, limit } => match (mode, *limit) {
+                (StackMode::Bpftrace, super::builtin::FRAMES) => f.write_str("ustack"),
+                _ => write!(f, "ustack({mode:?}, {limit})"),
+            },
             Type::KernelSymbol => f.write_str("ksym"),
+            Type::UserSymbol => f.write_str("usym"),
             Type::Timestamp { .. } => f.write_str("timestamp"),
             Type::UserName => f.write_str("username"),
             Type::FullPath(_) => f.write_str("fullpath"),

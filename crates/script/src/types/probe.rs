@@ -53,6 +53,11 @@ fn is_alone(context: Context) -> bool {
     matches!(context, Context::Function | Context::Iterator)
 }
 
+/// Says whether one program can read the arguments of both USDT probes.
+fn same_arguments(left: Option<&Record>, right: Option<&Record>) -> bool {
+    left.map(|record| &record.usdt) == right.map(|record| &record.usdt)
+}
+
 /// One thing that an attach point became.
 struct Point {
     provider: &'static str,
@@ -83,11 +88,14 @@ impl Checker<'_> {
             for point in points {
                 let pattern = point.pattern.clone();
                 let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
+                    let (known, new) = (u.record.as_deref(), point.record.as_deref());
                     !uses.probe
                         && !is_alone(u.context)
-                        && u.context == point.context
+                        && !uses.place
                         && u.provider == point.provider
-                        && (!uses.args || same_record(u.record.as_deref(), point.record.as_deref()))
+                        && u.context == point.context
+                        && (!uses.args || same_record(known, new))
+                        && (!uses.registers || same_arguments(known, new))
                 });
                 match shared {
                     Some(unit) => {
@@ -147,6 +155,7 @@ impl Checker<'_> {
                     format,
                     user: category == "syscalls",
                     prototype: None,
+                    usdt: None,
                 };
                 (provider, Context::Tracepoint, Some(Arc::new(record)))
             }
@@ -161,6 +170,11 @@ impl Checker<'_> {
                 };
                 (provider, context, None)
             }
+            Some((provider, Target::User { on_return, .. })) => match on_return {
+                true => (provider, Context::UprobeReturn, None),
+                false => (provider, Context::UprobeEntry, None),
+            },
+            Some((provider, Target::Usdt { .. })) => (provider, Context::Usdt, None),
             Some((provider, Target::Plain(_))) => (provider, Context::PerfEvent, None),
             Some((provider, Target::Address(_))) => (provider, Context::KprobeEntry, None),
             Some((provider, Target::Function { .. })) => (provider, Context::Function, None),
@@ -328,6 +342,34 @@ impl Checker<'_> {
                     push(context, attach, name, &written, None);
                 }
             }
+            Target::User { target, on_return } => {
+                let context = match on_return {
+                    true => Context::UprobeReturn,
+                    false => Context::UprobeEntry,
+                };
+                let written = full_name(provider, point);
+                for found in self.uprobes(&target, on_return, point) {
+                    push(context, found.attach, found.name, &written, None);
+                }
+            }
+            Target::Usdt {
+                path,
+                provider: of,
+                name,
+            } => {
+                let written = full_name(provider, point);
+                for found in self.usdt_probes(&path, &of, &name, point) {
+                    let record = Record {
+                        name: found.name.clone(),
+                        format: None,
+                        user: true,
+                        prototype: None,
+                        usdt: Some(found.more.arguments),
+                    };
+                    let record = Some(Arc::new(record));
+                    push(Context::Usdt, found.attach, found.name, &written, record);
+                }
+            }
         }
         for point in out.iter_mut().skip(first) {
             point.pattern.clone_from(&pattern);
@@ -394,6 +436,16 @@ impl Checker<'_> {
         } else {
             format!("{what} not found: {name}")
         };
+        self.missing_place(point, message, near);
+    }
+
+    /// Reports what an attach point does not find, as `missing_probes` asks.
+    pub(super) fn missing_place(
+        &mut self,
+        point: &tree::AttachPoint,
+        message: String,
+        near: &[String],
+    ) {
         let mut finding = match self.config.missing_probes {
             MissingProbes::Error => Diagnostic::error("unknown-probe", point.span, message),
             MissingProbes::Warn => Diagnostic::warning("unknown-probe", point.span, message),
@@ -499,6 +551,7 @@ impl Checker<'_> {
             format,
             user,
             prototype: None,
+            usdt: None,
         })
     }
 
@@ -511,6 +564,7 @@ impl Checker<'_> {
             context: unit.context,
             provider: unit.provider,
             probe_name: unit.name.clone(),
+            attach: unit.attach.first().cloned(),
             record: unit.record.clone(),
             blocks: vec![HashMap::new()],
             dead: unit.dead,
@@ -567,6 +621,7 @@ fn typed_record(name: &str, prototype: Option<Prototype>) -> Arc<Record> {
         name: name.to_owned(),
         format: None,
         user: false,
+        usdt: None,
         prototype,
     })
 }
@@ -586,6 +641,10 @@ fn full_name(provider: &str, point: &tree::AttachPoint) -> String {
 struct Uses {
     args: bool,
     probe: bool,
+    /// `argN`
+    registers: bool,
+    /// `uaddr`, which depends on where the probe is.
+    place: bool,
 }
 
 impl Uses {
@@ -606,5 +665,9 @@ impl Uses {
     fn note(&mut self, name: &str) {
         self.args |= name == "args";
         self.probe |= name == "probe";
+        self.place |= name == "uaddr";
+        self.registers |= name.strip_prefix("arg").is_some_and(|number| {
+            !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit())
+        });
     }
 }

@@ -165,6 +165,9 @@ impl Checker<'_> {
     /// Checks `func`.
     pub(super) fn traced_function(&mut self, span: Span) -> Expr {
         let context = self.scope.context;
+        if [Context::UprobeEntry, Context::UprobeReturn].contains(&context) {
+            return self.user_function(span);
+        }
         let functions = [
             Context::KprobeEntry,
             Context::KprobeReturn,

@@ -1,5 +1,6 @@
 //! Attach points as written: which kind of probe, and what of.
 
+use super::user_probe::{UserTarget, uprobe, usdt};
 use super::{Checker, did_you_mean, event};
 use crate::catalogue::is_pattern;
 use crate::diagnostic::Diagnostic;
@@ -8,7 +9,7 @@ use crate::plan::{Attach, Rate};
 use crate::syntax::tree;
 
 /// Kinds of probes of this version: name, short name.
-const SUPPORTED: [(&str, &str); 16] = [
+const SUPPORTED: [(&str, &str); 19] = [
     ("begin", "BEGIN"),
     ("end", "END"),
     ("self", "self"),
@@ -16,6 +17,9 @@ const SUPPORTED: [(&str, &str); 16] = [
     ("rawtracepoint", "rt"),
     ("kprobe", "k"),
     ("kretprobe", "kr"),
+    ("uprobe", "u"),
+    ("uretprobe", "ur"),
+    ("usdt", "U"),
     ("interval", "i"),
     ("profile", "p"),
     ("software", "s"),
@@ -28,10 +32,7 @@ const SUPPORTED: [(&str, &str); 16] = [
 ];
 
 /// Kinds of probes that bpftrace has and this version has not.
-const LATER: [(&str, &str); 8] = [
-    ("uprobe", "u"),
-    ("uretprobe", "ur"),
-    ("usdt", "U"),
+const LATER: [(&str, &str); 5] = [
     ("watchpoint", "w"),
     ("asyncwatchpoint", "aw"),
     ("test", "test"),
@@ -58,6 +59,15 @@ pub(super) enum Target {
         offset: u64,
         on_return: bool,
     },
+    User {
+        target: UserTarget,
+        on_return: bool,
+    },
+    Usdt {
+        path: String,
+        provider: String,
+        name: String,
+    },
     /// `kprobe` at an address.
     Address(u64),
     /// `fentry`, `fexit`.
@@ -80,6 +90,20 @@ impl Target {
             | Target::Address(_)
             | Target::Function { .. }
             | Target::Iterator { .. } => return None,
+            Target::User { target, on_return } => (target.is_pattern(), target.attach(*on_return)),
+            Target::Usdt {
+                path,
+                provider,
+                name,
+            } => (
+                is_pattern(path) || is_pattern(provider) || is_pattern(name),
+                Attach::Usdt {
+                    path: path.clone(),
+                    provider: provider.clone(),
+                    name: name.clone(),
+                    index: 0,
+                },
+            ),
             Target::Tracepoint { category, event } => (
                 is_pattern(category) || is_pattern(event),
                 Attach::Tracepoint {
@@ -139,6 +163,8 @@ impl Checker<'_> {
             },
             "tracepoint" => tracepoint(&rest),
             "rawtracepoint" => raw_tracepoint(&rest),
+            "uprobe" | "uretprobe" => uprobe(provider, &rest),
+            "usdt" => usdt(&rest),
             "interval" | "profile" => timer(provider, &rest),
             "software" | "hardware" => event::perf_event(provider, &rest).map(Target::Plain),
             "fentry" | "fexit" => function(provider, &rest),

@@ -18,6 +18,8 @@ pub(super) struct Scope {
     pub(super) provider: &'static str,
     /// The attach point's whole name.
     pub(super) probe_name: String,
+    /// The first attach point.
+    pub(super) attach: Option<crate::plan::Attach>,
     /// The record that `args` reads.
     pub(super) record: Option<Arc<super::args::Record>>,
     pub(super) blocks: Vec<HashMap<String, VarId>>,
@@ -43,6 +45,7 @@ impl Default for Scope {
             context: Context::Test,
             provider: "begin",
             probe_name: String::new(),
+            attach: None,
             record: None,
             blocks: Vec::new(),
             vars: Vec::new(),

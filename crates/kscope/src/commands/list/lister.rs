@@ -178,6 +178,9 @@ impl<'a, W: Write> Lister<'a, W> {
             | Attach::KprobeAddress { .. }
             | Attach::PerfEvent { .. }
             | Attach::Iterator { .. }
+            | Attach::Uprobe { .. }
+            | Attach::Uretprobe { .. }
+            | Attach::Usdt { .. }
             | Attach::Profile { .. } => self.head(format_args!("{name}")),
         }
     }

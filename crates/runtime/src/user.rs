@@ -1,0 +1,399 @@
+//! Programs and libraries: what attach points name in them, and where that is.
+
+mod image;
+mod linker_cache;
+mod places;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use kscope_bpf::{UprobePlace, UsdtArgumentPlace};
+use kscope_script::catalogue::{
+    Absent, Language, UsdtArgument, UsdtPlace, UsdtProbe, UserFunction, is_pattern, matches,
+};
+use kscope_script::near::nearest;
+use kscope_script::plan::Attach;
+
+use image::Image;
+pub(crate) use image::read_symbols;
+use places::Root;
+
+/// Names that are given as what may be meant.
+const NEAR: usize = 3;
+
+/// The programs and libraries that a script names, each read once.
+#[derive(Debug)]
+pub(crate) struct UserFiles {
+    root: Root,
+    images: Mutex<HashMap<String, Result<Arc<Image>, String>>>,
+}
+
+impl UserFiles {
+    /// Looks names up as a process sees them; as this one does where there is none.
+    pub(crate) fn new(pid: Option<u32>) -> UserFiles {
+        UserFiles {
+            root: Root::of(pid),
+            images: Mutex::default(),
+        }
+    }
+
+    /// Finds the files of a name.
+    fn files(&self, name: &str) -> Result<Vec<String>, Absent> {
+        let found = self.root.find(name);
+        if !found.is_empty() {
+            return Ok(found);
+        }
+        let (why, near) = if is_pattern(name) {
+            (format!("no program or library matches {name}"), Vec::new())
+        } else if name.contains('/') {
+            (format!("there is no file {name}"), near_files(name))
+        } else {
+            let names = self.root.short_names();
+            let near = nearest(name, names.iter().map(String::as_str), NEAR);
+            (format!("there is no program or library {name}"), near)
+        };
+        Err(Absent::Missing { why, near })
+    }
+
+    /// Reads a file once.
+    fn image(&self, path: &str) -> Result<Arc<Image>, String> {
+        let mut images = self.images.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = images.get(path) {
+            return known.clone();
+        }
+        let image = match std::fs::read(path) {
+            Ok(bytes) => match Image::read(&bytes) {
+                Ok(image) => Ok(Arc::new(image)),
+                Err(error) => Err(format!("{path}: {error}")),
+            },
+            Err(error) => Err(format!("cannot read {path}: {error}")),
+        };
+        images.insert(path.to_owned(), image.clone());
+        image
+    }
+
+    /// Reads files; that one of many is no executable is no matter.
+    fn images(&self, name: &str) -> Result<Vec<(String, Arc<Image>)>, Absent> {
+        let files = self.files(name)?;
+        let one = files.len() == 1;
+        let mut found = Vec::new();
+        for path in files {
+            match self.image(&path) {
+                Ok(image) => found.push((path, image)),
+                Err(why) if one => {
+                    let near = Vec::new();
+                    return Err(Absent::Missing { why, near });
+                }
+                Err(_) => {}
+            }
+        }
+        Ok(found)
+    }
+
+    /// As [`kscope_script::catalogue::Catalogue::user_functions`].
+    pub(crate) fn functions(
+        &self,
+        name: &str,
+        language: Option<Language>,
+        function: &str,
+    ) -> Result<Vec<UserFunction>, Absent> {
+        let images = self.images(name)?;
+        let mut found = Vec::new();
+        for (path, image) in &images {
+            let mut push = |symbol: &str, shown: &str| {
+                found.push(UserFunction {
+                    path: path.clone(),
+                    symbol: symbol.to_owned(),
+                    shown: shown.to_owned(),
+                });
+            };
+            match language {
+                None if function.is_empty() => push("", ""),
+                None if is_pattern(function) => {
+                    let mut names: Vec<&str> = image
+                        .functions
+                        .iter()
+                        .map(|f| f.name.as_str())
+                        .filter(|name| matches(function, name))
+                        .collect();
+                    names.dedup();
+                    for name in names {
+                        push(name, name);
+                    }
+                }
+                None => {
+                    let plain = function.split('@').next().unwrap_or(function);
+                    if image.function(plain).is_some() {
+                        push(plain, function);
+                    }
+                }
+                Some(language) => {
+                    let mut names: BTreeMap<&str, String> = BTreeMap::new();
+                    for symbol in &image.functions {
+                        let Some(shown) = image::demangled(&symbol.name, language) else {
+                            continue;
+                        };
+                        let plain = shown.split('(').next().unwrap_or(&shown);
+                        if matches(function, plain) || matches(function, &shown) {
+                            names.insert(&symbol.name, shown);
+                        }
+                    }
+                    for (symbol, shown) in names {
+                        push(symbol, &shown);
+                    }
+                }
+            }
+        }
+        if found.is_empty() {
+            return Err(self.no_function(&images, language, function));
+        }
+        Ok(found)
+    }
+
+    fn no_function(
+        &self,
+        images: &[(String, Arc<Image>)],
+        language: Option<Language>,
+        function: &str,
+    ) -> Absent {
+        let [(path, image)] = images else {
+            let why = format!("no function matches {function}");
+            let near = Vec::new();
+            return Absent::Missing { why, near };
+        };
+        if image.functions.is_empty() {
+            let why = format!(
+                "{path} has no symbols of functions, so that {function} cannot be found: \
+                 it is stripped"
+            );
+            let near = Vec::new();
+            return Absent::Missing { why, near };
+        }
+        let names: Vec<String> = match language {
+            None => image.functions.iter().map(|f| f.name.clone()).collect(),
+            Some(language) => {
+                let names = image.functions.iter();
+                let names = names.filter_map(|f| image::demangled(&f.name, language));
+                names
+                    .map(|name| name.split('(').next().unwrap_or_default().to_owned())
+                    .collect()
+            }
+        };
+        let mut near = Vec::new();
+        if !is_pattern(function) {
+            let names = names.iter().map(String::as_str);
+            near = kscope_btf::nearest(function, names, NEAR)
+                .into_iter()
+                .map(str::to_owned)
+                .collect();
+            near.dedup();
+        }
+        let why = match is_pattern(function) {
+            true => format!("{path} has no function that matches {function}"),
+            false => format!("{path} has no function {function}"),
+        };
+        Absent::Missing { why, near }
+    }
+
+    /// As [`kscope_script::catalogue::Catalogue::usdt`].
+    pub(crate) fn usdt(
+        &self,
+        name: &str,
+        provider: &str,
+        probe: &str,
+    ) -> Result<Vec<UsdtProbe>, Absent> {
+        let images = self.images(name)?;
+        let mut found = Vec::new();
+        for (path, image) in &images {
+            let mut counts: HashMap<(&str, &str), u32> = HashMap::new();
+            for note in &image.usdt {
+                let count = counts.entry((&note.provider, &note.name)).or_insert(0);
+                let index = *count;
+                *count += 1;
+                if !matches(provider, &note.provider) || !matches(probe, &note.name) {
+                    continue;
+                }
+                found.push(UsdtProbe {
+                    path: path.clone(),
+                    provider: note.provider.clone(),
+                    name: note.name.clone(),
+                    index,
+                    arguments: arguments(image.machine, &note.place.arguments),
+                });
+            }
+        }
+        if !found.is_empty() {
+            found.sort_by(|left, right| {
+                let key = |p: &UsdtProbe| (p.path.clone(), p.provider.clone(), p.name.clone());
+                (key(left), left.index).cmp(&(key(right), right.index))
+            });
+            return Ok(found);
+        }
+        let mut known: Vec<String> = Vec::new();
+        for (_, image) in &images {
+            let notes = image.usdt.iter();
+            known.extend(notes.map(|note| format!("{}:{}", note.provider, note.name)));
+        }
+        known.sort_unstable();
+        known.dedup();
+        if known.is_empty() {
+            let why = format!("{name} has no USDT probes");
+            let near = Vec::new();
+            return Err(Absent::Missing { why, near });
+        }
+        let wanted = format!("{provider}:{probe}");
+        let mut near: Vec<String> = Vec::new();
+        if !is_pattern(probe) {
+            let names = known.iter().map(|known| match provider {
+                "*" => known.split(':').next_back().unwrap_or(known),
+                _ => known.as_str(),
+            });
+            let searched = if provider == "*" { probe } else { &wanted };
+            near = nearest(searched, names, NEAR);
+            near.dedup();
+        }
+        let why = match provider {
+            "*" => format!("{name} has no USDT probe {probe}"),
+            _ => format!("{name} has no USDT probe {wanted}"),
+        };
+        Err(Absent::Missing { why, near })
+    }
+
+    /// As [`kscope_script::catalogue::Catalogue::user_distance`].
+    pub(crate) fn distance(&self, from: &Attach, symbol: &str) -> Result<(i64, u64), Absent> {
+        let missing = |why: String, near: Vec<String>| Absent::Missing { why, near };
+        let (path, place) = self.place(from)?;
+        let bytes = std::fs::read(&path)
+            .map_err(|error| missing(format!("cannot read {path}: {error}"), Vec::new()))?;
+        let file = kscope_bpf::Executable::parse(&bytes)
+            .map_err(|error| missing(format!("{path}: {error}"), Vec::new()))?;
+        let image = self.image(&path).map_err(|why| missing(why, Vec::new()))?;
+        let object = image.objects.iter().find(|object| object.name == symbol);
+        let object = object.map(|object| (object.address, object.size));
+        let function = || {
+            let function = image.function(symbol)?;
+            Some((file.address_of(function.offset)?, function.size))
+        };
+        let Some((address, size)) = object.or_else(function) else {
+            let names = image.objects.iter().map(|object| object.name.as_str());
+            let names = names.chain(image.functions.iter().map(|f| f.name.as_str()));
+            let near = kscope_btf::nearest(symbol, names, NEAR);
+            let near = near.into_iter().map(str::to_owned).collect();
+            let why = format!("{path} has no symbol {symbol}");
+            return Err(missing(why, near));
+        };
+        let here = file.address_of(place.offset);
+        let here = here.ok_or_else(|| missing(format!("{path} is not mapped"), Vec::new()))?;
+        Ok((address.wrapping_sub(here) as i64, size))
+    }
+
+    /// Finds the place in a file that an attach point stands for.
+    pub(crate) fn place(&self, point: &Attach) -> Result<(String, UprobePlace), Absent> {
+        let missing = |why: String| Absent::Missing {
+            why,
+            near: Vec::new(),
+        };
+        let (name, function, offset) = match point {
+            Attach::Uprobe {
+                path,
+                function,
+                offset,
+            } => (path, function, *offset),
+            Attach::Uretprobe { path, function } => (path, function, 0),
+            Attach::Usdt {
+                path,
+                provider,
+                name,
+                index,
+            } => {
+                let image = self.image(path).map_err(missing)?;
+                let mut notes = image.usdt.iter();
+                let mut of = notes
+                    .by_ref()
+                    .filter(|n| n.provider == *provider && n.name == *name);
+                let note = of.nth(*index as usize);
+                let gone = || missing(format!("{path} has no USDT probe {provider}:{name}"));
+                let note = note.ok_or_else(gone)?;
+                let place = UprobePlace {
+                    offset: note.place.offset,
+                    counter: note.place.semaphore,
+                    cookie: 0,
+                };
+                return Ok((path.clone(), place));
+            }
+            _ => return Err(missing("it is no place of a file".to_owned())),
+        };
+        let path = match self.files(name)?.into_iter().next() {
+            Some(path) => path,
+            None => return Err(missing(format!("there is no file {name}"))),
+        };
+        if function.is_empty() {
+            let bytes = std::fs::read(&path);
+            let bytes = bytes.map_err(|error| missing(format!("cannot read {path}: {error}")))?;
+            let file = kscope_bpf::Executable::parse(&bytes)
+                .map_err(|error| missing(format!("{path}: {error}")))?;
+            let place = file.offset_of(offset);
+            let place =
+                place.ok_or_else(|| missing(format!("{path} has nothing at {offset:#x}")))?;
+            return Ok((path, UprobePlace::at(place)));
+        }
+        let image = self.image(&path).map_err(missing)?;
+        let images = [(path.clone(), image.clone())];
+        let plain = function.split('@').next().unwrap_or(function);
+        let Some(found) = image.function(plain) else {
+            return Err(self.no_function(&images, None, function));
+        };
+        if offset != 0 && offset >= found.size {
+            return Err(missing(format!(
+                "{function}+{offset} is outside of the function, which has {} bytes",
+                found.size
+            )));
+        }
+        let at = found.offset.checked_add(offset);
+        let at = at.ok_or_else(|| missing(format!("{path} has nothing there")))?;
+        Ok((path, UprobePlace::at(at)))
+    }
+}
+
+/// Reads where arguments are.
+fn arguments(machine: u16, text: &str) -> Result<Vec<UsdtArgument>, String> {
+    let arguments = kscope_bpf::usdt_arguments(machine, text)?;
+    let argument = |argument: kscope_bpf::UsdtArgument| UsdtArgument {
+        bytes: argument.size,
+        signed: argument.signed,
+        place: match argument.place {
+            UsdtArgumentPlace::Constant(value) => UsdtPlace::Constant(value),
+            UsdtArgumentPlace::Register(register) => UsdtPlace::Register(register),
+            UsdtArgumentPlace::Memory { base, offset } => UsdtPlace::Memory { base, offset },
+            UsdtArgumentPlace::Indexed {
+                base,
+                index,
+                shift,
+                offset,
+            } => UsdtPlace::Indexed {
+                base,
+                index,
+                shift,
+                offset,
+            },
+        },
+    };
+    Ok(arguments.into_iter().map(argument).collect())
+}
+
+/// Gives files of the same folder with a similar name.
+fn near_files(path: &str) -> Vec<String> {
+    let Some((folder, name)) = path.rsplit_once('/') else {
+        return Vec::new();
+    };
+    let folder_path = if folder.is_empty() { "/" } else { folder };
+    let entries = std::fs::read_dir(folder_path)
+        .into_iter()
+        .flatten()
+        .flatten();
+    let names: Vec<String> = entries
+        .filter_map(|entry| entry.file_name().into_string().ok())
+        .collect();
+    let near = nearest(name, names.iter().map(String::as_str), NEAR);
+    near.iter().map(|name| format!("{folder}/{name}")).collect()
+}

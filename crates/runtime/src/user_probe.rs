@@ -1,0 +1,160 @@
+//! Attaching programs to places of programs and libraries.
+
+use std::path::Path;
+
+use kscope_bpf::{Error, Features, Link, Program, Uprobe, UprobePlace};
+use kscope_btf::Btf;
+use kscope_script::catalogue::Absent;
+use kscope_script::plan::{Attach, Plan, ProbePlan};
+use kscope_spec::{AttachKind, AttachType, Spec};
+use kscope_sys::{Errno, SharedKernel};
+
+use crate::many::Many;
+use crate::user::UserFiles;
+
+/// Where places of programs and libraries are looked up, and whose executions count.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UserPlace<'a> {
+    pub(crate) files: &'a UserFiles,
+    /// The one process; none for all.
+    pub(crate) pid: Option<u32>,
+}
+
+/// How a program of many places is loaded.
+pub(crate) const MANY: AttachKind = AttachKind::Expected(AttachType::TraceUprobeMulti);
+
+/// Has the programs of several places loaded for all of them at once, where the kernel can. For one
+/// process it is not done: kernels before Linux 6.12 take that for one thread.
+pub(crate) fn choose(
+    spec: &mut Spec,
+    plan: &Plan,
+    pid: Option<u32>,
+    kernel: &SharedKernel,
+    btf: Option<&Btf>,
+) {
+    if pid.is_some() {
+        return;
+    }
+    let many = |probe: &&ProbePlan| probe.attach.len() > 1 && probe.attach.iter().all(is_user);
+    let mut probes = plan.probes.iter().filter(many).peekable();
+    if probes.peek().is_none() {
+        return;
+    }
+    let features = Features::new(kernel.clone(), btf);
+    if !features.uprobe_multi().is_available() {
+        return;
+    }
+    for probe in probes {
+        if let Some(program) = spec.programs.get_mut(probe.program.0 as usize) {
+            program.attach = MANY;
+        }
+    }
+}
+
+fn is_user(point: &Attach) -> bool {
+    matches!(
+        point,
+        Attach::Uprobe { .. } | Attach::Uretprobe { .. } | Attach::Usdt { .. }
+    )
+}
+
+/// Places of one file, entries or returns.
+struct OfFile {
+    path: String,
+    returns: bool,
+    places: Vec<UprobePlace>,
+}
+
+/// Attaches a program to the places of each file at once.
+pub(crate) fn attach_many(program: &Program, points: &[Attach], place: &UserPlace<'_>) -> Many {
+    let mut many = Many::default();
+    let mut files: Vec<OfFile> = Vec::new();
+    for point in points {
+        let (path, at) = match find(point, place) {
+            Ok(found) => found,
+            Err(error) => {
+                many.failed.push(error);
+                continue;
+            }
+        };
+        let returns = matches!(point, Attach::Uretprobe { .. });
+        let mut known = files.iter_mut();
+        match known.find(|file| file.path == path && file.returns == returns) {
+            Some(file) => file.places.push(at),
+            None => files.push(OfFile {
+                path,
+                returns,
+                places: vec![at],
+            }),
+        }
+    }
+    for file in &files {
+        attach_part(program, file, &file.places, place, &mut many);
+    }
+    many
+}
+
+/// Attaches to places at once, or to each half of them where one is refused.
+fn attach_part(
+    program: &Program,
+    file: &OfFile,
+    places: &[UprobePlace],
+    place: &UserPlace<'_>,
+    many: &mut Many,
+) {
+    let path = Path::new(&file.path);
+    match program.attach_uprobe_multi(path, places, file.returns, place.pid) {
+        Ok(link) => {
+            many.links.push(link);
+            many.functions += places.len() as u64;
+        }
+        Err(error @ Error::Permission { .. }) => many.failed.push(error),
+        Err(_) if places.len() > 1 => {
+            let (left, right) = places.split_at(places.len() / 2);
+            attach_part(program, file, left, place, many);
+            attach_part(program, file, right, place, many);
+        }
+        Err(error) => many.failed.push(failed(&file.path, error)),
+    }
+}
+
+/// Attaches a program to one place.
+pub(crate) fn attach(
+    program: &Program,
+    point: &Attach,
+    place: &UserPlace<'_>,
+) -> Result<Link, Error> {
+    let (path, at) = find(point, place)?;
+    let uprobe = Uprobe {
+        path: Path::new(&path),
+        place: at,
+        on_return: matches!(point, Attach::Uretprobe { .. }),
+        pid: place.pid,
+    };
+    let link = program.attach_uprobe(&uprobe);
+    link.map_err(|error| failed(&path, error))
+}
+
+fn find(point: &Attach, place: &UserPlace<'_>) -> Result<(String, UprobePlace), Error> {
+    place.files.place(point).map_err(|absent| {
+        let (name, near) = match absent {
+            Absent::Missing { why, near } => (why, near),
+            Absent::Unavailable(why) => (why, Vec::new()),
+        };
+        Error::NotFound {
+            what: "place:",
+            name,
+            near,
+        }
+    })
+}
+
+/// Says what the kernel means where there is no instruction to put a probe on.
+fn failed(path: &str, error: Error) -> Error {
+    match error {
+        Error::Os { errno, .. } if errno == Errno::INVAL => Error::Invalid {
+            why: format!("{path}: no instruction that can be probed is at that place"),
+        },
+        error => error,
+    }
+}

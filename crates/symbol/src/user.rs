@@ -1,0 +1,420 @@
+//! Names for addresses of processes.
+//!
+//! What a process has mapped is kept from when it is first asked for, so that its addresses have
+//! names after it has ended. A process that is asked for again is looked at again from time to
+//! time: it may have run another program since, or loaded a library. What it had before is kept too.
+
+mod functions;
+mod maps;
+mod perf_map;
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use functions::Functions;
+pub use functions::{UserFile, UserFunction};
+use maps::{Backing, FileId, Mapping};
+use perf_map::PerfMap;
+
+/// How long what was read of a process counts.
+const FRESH: Duration = Duration::from_secs(1);
+/// How many sets of mappings of a process are kept.
+const GENERATIONS: usize = 4;
+/// Processes at most whose mappings are kept.
+const PROCESSES: usize = 16 << 10;
+/// Largest file that is read for its symbols, in bytes.
+const LARGEST: u64 = 2 << 30;
+/// Most bytes of what the kernel says of a process's mappings, or a compiler of its code.
+const LONGEST_TEXT: u64 = 64 << 20;
+/// Files at most that are held open because nothing has their name any more.
+const HELD: usize = 256;
+
+/// A name of an address of a process.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct UserSymbol {
+    /// Name of the function.
+    pub name: Arc<str>,
+    /// Bytes from its begin to the address.
+    pub offset: u64,
+    /// The file that it belongs to, as the process sees it.
+    pub module: Arc<str>,
+}
+
+/// Where an address of a process lies in a file.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BuildId {
+    /// The file's build id in hexadecimal digits.
+    pub id: Arc<str>,
+    /// Offset in bytes into the file.
+    pub offset: u64,
+}
+
+/// Reads what is known of the bytes of a program or library; nothing where they are none.
+pub type ReadFile = fn(&[u8]) -> UserFile;
+
+/// Gives names to addresses of processes.
+#[derive(Debug)]
+pub struct UserSymbolizer {
+    read: ReadFile,
+    processes: RefCell<HashMap<u32, Process>>,
+    files: RefCell<HashMap<(String, u64), Arc<Functions>>>,
+    /// Files that have no name any more, kept from when a process was seen with them.
+    held: RefCell<HashMap<(String, u64), File>>,
+    vdso: RefCell<Option<Arc<Functions>>>,
+}
+
+/// A process as it was.
+#[derive(Debug)]
+struct Process {
+    looked: Instant,
+    /// The latest first.
+    generations: Vec<Arc<[Mapping]>>,
+    perf_map: Option<Arc<PerfMap>>,
+    perf_map_read: Option<Instant>,
+}
+
+impl UserSymbolizer {
+    /// Prepares names; nothing is read yet.
+    #[must_use]
+    pub fn new(read: ReadFile) -> UserSymbolizer {
+        UserSymbolizer {
+            read,
+            processes: RefCell::default(),
+            files: RefCell::default(),
+            held: RefCell::default(),
+            vdso: RefCell::default(),
+        }
+    }
+
+    /// Remembers what a process has mapped, if that is not known yet.
+    pub fn see(&self, pid: u32) {
+        if !self.processes.borrow().contains_key(&pid) {
+            self.look(pid);
+        }
+    }
+
+    /// Names an address of a process; none where nothing is known of it.
+    #[must_use]
+    pub fn symbolize(&self, pid: u32, address: u64) -> Option<UserSymbol> {
+        let mapping = self.mapping(pid, address)?;
+        let inside = address - mapping.start;
+        match &mapping.file {
+            Backing::File(file) => {
+                let functions = self.functions(pid, &mapping, file);
+                let (name, offset) = functions.find(inside.checked_add(mapping.offset)?)?;
+                Some(UserSymbol {
+                    name: name.clone(),
+                    offset,
+                    module: file.path.as_str().into(),
+                })
+            }
+            Backing::Vdso => {
+                let functions = self.vdso();
+                let (name, offset) = functions.find(inside)?;
+                Some(UserSymbol {
+                    name: name.clone(),
+                    offset,
+                    module: "[vdso]".into(),
+                })
+            }
+            Backing::Anonymous => {
+                let map = self.perf_map(pid, address)?;
+                let (name, offset) = map.find(address)?;
+                Some(UserSymbol {
+                    name: name.clone(),
+                    offset,
+                    module: format!("/tmp/perf-{pid}.map").into(),
+                })
+            }
+        }
+    }
+
+    /// Finds the file that an address of a process lies in, by its build id.
+    #[must_use]
+    pub fn build_id(&self, pid: u32, address: u64) -> Option<BuildId> {
+        let mapping = self.mapping(pid, address)?;
+        let Backing::File(file) = &mapping.file else {
+            return None;
+        };
+        let functions = self.functions(pid, &mapping, file);
+        Some(BuildId {
+            id: functions.build_id.clone()?,
+            offset: (address - mapping.start).checked_add(mapping.offset)?,
+        })
+    }
+
+    fn mapping(&self, pid: u32, address: u64) -> Option<Mapping> {
+        let known = self.processes.borrow().get(&pid).map(|process| {
+            let stale = process.looked.elapsed() >= FRESH;
+            (stale, process.find(address))
+        });
+        match known {
+            // What lies elsewhere by now was here when the address was taken.
+            Some((false, Some(found))) => Some(found),
+            Some((false, None)) => None,
+            Some((true, _)) | None => {
+                self.look(pid);
+                self.processes.borrow().get(&pid)?.find(address)
+            }
+        }
+    }
+
+    /// Reads what a process has mapped now. Of one that has ended nothing changes.
+    fn look(&self, pid: u32) {
+        let now = Instant::now();
+        let mut processes = self.processes.borrow_mut();
+        let text = read_text(Path::new(&format!("/proc/{pid}/maps")));
+        let mappings = text.map(|text| maps::parse(&text));
+        let mappings = mappings.filter(|mappings| !mappings.is_empty());
+        let is_full = processes.len() >= PROCESSES;
+        let known = processes.get_mut(&pid);
+        let Some(mappings) = mappings else {
+            // It has ended, or cannot be looked at: that is so for a while.
+            match known {
+                Some(process) => process.looked = now,
+                None if !is_full => {
+                    processes.insert(pid, Process::new(now, Vec::new()));
+                }
+                None => {}
+            }
+            return;
+        };
+        self.hold_deleted(pid, &mappings);
+        match known {
+            Some(process) => {
+                process.looked = now;
+                if process.generations.first().map(|last| &**last) != Some(&mappings) {
+                    process.generations.insert(0, mappings.into());
+                    process.generations.truncate(GENERATIONS);
+                }
+            }
+            None => {
+                if is_full {
+                    processes.clear();
+                }
+                processes.insert(pid, Process::new(now, vec![mappings.into()]));
+            }
+        }
+    }
+
+    /// Opens files that only the process still has.
+    fn hold_deleted(&self, pid: u32, mappings: &[Mapping]) {
+        for mapping in mappings {
+            let Backing::File(file) = &mapping.file else {
+                continue;
+            };
+            let key = (file.device.clone(), file.inode);
+            if !file.deleted || self.files.borrow().contains_key(&key) {
+                continue;
+            }
+            let mut held = self.held.borrow_mut();
+            if held.len() < HELD && !held.contains_key(&key) {
+                if let Ok(open) = File::open(map_file(pid, mapping)) {
+                    held.insert(key, open);
+                }
+            }
+        }
+    }
+
+    fn functions(&self, pid: u32, mapping: &Mapping, file: &FileId) -> Arc<Functions> {
+        let key = (file.device.clone(), file.inode);
+        if let Some(known) = self.files.borrow().get(&key) {
+            return known.clone();
+        }
+        let bytes = self.bytes(pid, mapping, file);
+        let found = bytes.map(|bytes| (self.read)(&bytes)).unwrap_or_default();
+        let found = Arc::new(Functions::new(found));
+        self.files.borrow_mut().insert(key, found.clone());
+        found
+    }
+
+    /// Reads a file: as the process has it, by what it is called there, by what it is called here.
+    fn bytes(&self, pid: u32, mapping: &Mapping, file: &FileId) -> Option<Vec<u8>> {
+        let key = (file.device.clone(), file.inode);
+        if let Some(open) = self.held.borrow_mut().remove(&key) {
+            return read_file(open);
+        }
+        if let Ok(open) = File::open(map_file(pid, mapping)) {
+            if is_file(&open, file) {
+                return read_file(open);
+            }
+        }
+        let there = PathBuf::from(format!("/proc/{pid}/root{}", file.path));
+        for path in [there, PathBuf::from(&file.path)] {
+            if let Ok(open) = File::open(path) {
+                if is_file(&open, file) {
+                    return read_file(open);
+                }
+            }
+        }
+        None
+    }
+
+    /// The code that the kernel gives each process is the same in all of 64 bits.
+    fn vdso(&self) -> Arc<Functions> {
+        let mut vdso = self.vdso.borrow_mut();
+        let found = vdso.get_or_insert_with(|| {
+            let bytes = own_vdso().unwrap_or_default();
+            Arc::new(Functions::new((self.read)(&bytes)))
+        });
+        found.clone()
+    }
+
+    fn perf_map(&self, pid: u32, address: u64) -> Option<Arc<PerfMap>> {
+        let mut processes = self.processes.borrow_mut();
+        let process = processes.get_mut(&pid)?;
+        let known = process.perf_map.as_ref();
+        if known.is_some_and(|map| map.find(address).is_some()) {
+            return process.perf_map.clone();
+        }
+        if process.perf_map_read.is_some_and(|at| at.elapsed() < FRESH) {
+            return None;
+        }
+        process.perf_map_read = Some(Instant::now());
+        let inner = inner_pid(pid).unwrap_or(pid);
+        let paths = [
+            format!("/proc/{pid}/root/tmp/perf-{inner}.map"),
+            format!("/tmp/perf-{pid}.map"),
+        ];
+        let text = paths.iter().find_map(|path| read_text(Path::new(path)))?;
+        process.perf_map = Some(Arc::new(PerfMap::parse(&text)));
+        process.perf_map.clone()
+    }
+}
+
+impl Process {
+    fn new(looked: Instant, generations: Vec<Arc<[Mapping]>>) -> Process {
+        Process {
+            looked,
+            generations,
+            perf_map: None,
+            perf_map_read: None,
+        }
+    }
+
+    fn find(&self, address: u64) -> Option<Mapping> {
+        let mut all = self.generations.iter();
+        all.find_map(|mappings| maps::find(mappings, address).cloned())
+    }
+}
+
+fn map_file(pid: u32, mapping: &Mapping) -> String {
+    format!(
+        "/proc/{pid}/map_files/{:x}-{:x}",
+        mapping.start, mapping.end
+    )
+}
+
+/// Says whether an open file is the one that was mapped. Devices of some filesystems (btrfs,
+/// overlayfs) are told in two ways, so that the inode has to do.
+fn is_file(open: &File, file: &FileId) -> bool {
+    let metadata = open.metadata();
+    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.ino() == file.inode)
+}
+
+fn read_file(file: File) -> Option<Vec<u8>> {
+    let len = file.metadata().ok()?.len();
+    if len > LARGEST {
+        return None;
+    }
+    let mut bytes = Vec::with_capacity(usize::try_from(len).ok()?);
+    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
+    Some(bytes)
+}
+
+fn read_text(path: &Path) -> Option<String> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).ok()?;
+    file.take(LONGEST_TEXT).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn own_vdso() -> Option<Vec<u8>> {
+    let text = read_text(Path::new("/proc/self/maps"))?;
+    let mappings = maps::parse(&text);
+    let vdso = mappings
+        .iter()
+        .find(|mapping| mapping.file == Backing::Vdso)?;
+    let len = usize::try_from(vdso.end.checked_sub(vdso.start)?).ok()?;
+    let mut bytes = vec![0; len.min(1 << 20)];
+    let memory = File::open("/proc/self/mem").ok()?;
+    memory.read_exact_at(&mut bytes, vdso.start).ok()?;
+    Some(bytes)
+}
+
+/// Gives the number that a process has in its own pid namespace.
+fn inner_pid(pid: u32) -> Option<u32> {
+    let status = read_text(Path::new(&format!("/proc/{pid}/status")))?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().next_back()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one_function(bytes: &[u8]) -> UserFile {
+        UserFile {
+            functions: vec![UserFunction {
+                name: "whole".to_owned(),
+                offset: 0,
+                size: bytes.len() as u64,
+            }],
+            build_id: Some("abcd".to_owned()),
+        }
+    }
+
+    #[test]
+    fn an_address_of_this_process_lies_in_its_program() {
+        let symbolizer = UserSymbolizer::new(one_function);
+        let here = an_address_of_this_process_lies_in_its_program as fn() as usize as u64;
+        let pid = std::process::id();
+        let found = symbolizer.symbolize(pid, here).expect("it is mapped");
+        let program = std::env::current_exe().expect("this program");
+        assert_eq!(&*found.name, "whole");
+        assert_eq!(Path::new(&*found.module), program);
+        let id = symbolizer.build_id(pid, here).expect("it is a file");
+        assert_eq!((&*id.id, id.offset), ("abcd", found.offset));
+        assert!(symbolizer.symbolize(pid, 1).is_none());
+    }
+
+    #[test]
+    fn names_stay_when_the_process_ends() {
+        let symbolizer = UserSymbolizer::new(one_function);
+        let mut child = std::process::Command::new("sleep")
+            .arg("100")
+            .spawn()
+            .expect("sleep");
+        let pid = child.id();
+        let address = || {
+            let text = read_text(Path::new(&format!("/proc/{pid}/maps")))?;
+            let mappings = maps::parse(&text);
+            let of_sleep =
+                |m: &&Mapping| matches!(&m.file, Backing::File(f) if f.path.ends_with("sleep"));
+            mappings.iter().find(of_sleep).map(|m| m.start + 1)
+        };
+        let mut found = None;
+        for _ in 0..200 {
+            found = address();
+            if found.is_some() {
+                break;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        let address = found.expect("sleep maps its code");
+        symbolizer.see(pid);
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+        let found = symbolizer.symbolize(pid, address).expect("it was seen");
+        assert!(found.module.ends_with("sleep"), "{found:?}");
+        assert!(symbolizer.symbolize(u32::MAX, address).is_none());
+    }
+}
