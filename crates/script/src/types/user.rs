@@ -38,7 +38,7 @@ impl Checker<'_> {
                 ExprKind::Int(n) if (1..=127).contains(&n) => limit = n as u32,
                 ExprKind::Int(n) => {
                     let message =
-                        format!("{function}([int limit]): limit shouldn't exceed 127, {n} given");
+                        format!("{function}([int limit]): limit is from 1 to 127, got {n}");
                     self.error("invalid-argument", arg.span, message);
                 }
                 _ => {

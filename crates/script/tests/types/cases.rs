@@ -182,7 +182,8 @@ fn names() {
     wrong("print(sizeof(struct fil))", &["[unknown-type]"]);
     wrong("print(cat(\"x\"))", &["[invalid-call]", "cat()"]);
     wrong("system(\"x\")", &["[unsafe]", "system()", "--unsafe"]);
-    wrong("print(ustack)", &["[unsupported]", "ustack"]);
+    wrong("print(ustack(fast))", &["[invalid-argument]", "build_id"]);
+    wrong("print(uaddr(\"x\"))", &["[invalid-call]", "begin"]);
     wrong("print(retval)", &["[invalid-builtin]", "retval"]);
     wrong("print(arg0)", &["[invalid-builtin]", "arg0"]);
     wrong("print(args.x)", &["[invalid-builtin]", "args"]);
@@ -405,10 +406,23 @@ fn probes() {
     accept("i:s:1 { } interval:100ms { } p:hz:99 { } profile:us:100 { } profile:1ms { }");
     accept("tracepoint:sched:* { } kprobe:vfs_* { } kprobe:vfs_read+0x10 { }");
     accept("tracepoint:syscalls:sys_enter_* { @[probe] = count(); print(args.filename) }");
+    accept("uprobe:/bin/sh:main+4 { print(str(arg0)) } u:libc:0x10 { @[ustack, func] = count() }");
+    accept("uretprobe:libc:malloc { print(retval) } ur:/x:cpp:f { print(usym(retval)) }");
     refuse(
-        "uprobe:/bin/sh:main { }",
-        &["[unsupported-probe]", "uprobe probes come with a later"],
+        "uretprobe:libc:malloc+4 { }",
+        &["[invalid-probe]", "offset"],
     );
+    refuse(
+        "uprobe:libc { }",
+        &["[invalid-probe]", "uprobe:path:function"],
+    );
+    refuse("uprobe:a:b:c { }", &["[invalid-probe]", "`b`"]);
+    refuse("usdt:libc { }", &["[invalid-probe]", "usdt:path"]);
+    refuse(
+        "uprobe:libc:malloc { print(retval) }",
+        &["[invalid-builtin]"],
+    );
+    refuse("uprobe:libc:malloc { print(arg6) }", &["arg0 to arg5"]);
     refuse("kprobee:vfs_read { }", &["kprobe"]);
     refuse("kprobe:vfs_raed { }", &["[unknown-probe]", "`vfs_read`"]);
     refuse("kprobe:xyz* { }", &["No matches"]);

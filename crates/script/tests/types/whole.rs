@@ -96,7 +96,7 @@ fn bodies_of_probes_that_are_not_there() {
     assert_eq!(program.probes.len(), 1);
     assert_eq!(program.sites.len(), 3);
     assert_eq!(program.options.len(), 1);
-    let source = "uprobe:/bin/sh:main { @s = arg0; print(xyz); } BEGIN { print(@s); }";
+    let source = "watchpoint:0x10:8:w { @s = arg0; print(xyz); } BEGIN { print(@s); }";
     let (_, found) = checked(source, &Setup::default());
     let found = findings(source, &found);
     assert_eq!(found.matches("ERROR").count(), 2, "{found}");
