@@ -203,13 +203,6 @@ impl Features {
         })
     }
 
-    /// Asks for uprobes on many places at once.
-    pub fn uprobe_multi(&self) -> Support {
-        self.answer(Question::Named("uprobe_multi"), || {
-            probe::uprobe_multi(&self.kernel)
-        })
-    }
-
     /// Asks for entry and return of many functions by one program.
     pub fn kprobe_session(&self) -> Support {
         self.answer(Question::Named("kprobe_session"), || {

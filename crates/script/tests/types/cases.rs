@@ -406,8 +406,6 @@ fn probes() {
     accept("i:s:1 { } interval:100ms { } p:hz:99 { } profile:us:100 { } profile:1ms { }");
     accept("tracepoint:sched:* { } kprobe:vfs_* { } kprobe:vfs_read+0x10 { }");
     accept("tracepoint:syscalls:sys_enter_* { @[probe] = count(); print(args.filename) }");
-    accept("uprobe:/bin/sh:main+4 { print(str(arg0)) } u:libc:0x10 { @[ustack, func] = count() }");
-    accept("uretprobe:libc:malloc { print(retval) } ur:/x:cpp:f { print(usym(retval)) }");
     refuse(
         "uretprobe:libc:malloc+4 { }",
         &["[invalid-probe]", "offset"],
