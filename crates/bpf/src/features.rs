@@ -215,6 +215,7 @@ impl Features {
     }
 
     /// Asks for uprobes at many places at once.
+    #[cfg(feature = "uprobe")]
     pub fn uprobe_multi(&self) -> Support {
         self.answer(Question::Named("uprobe_multi"), || {
             probe::uprobe_multi(&self.kernel)
@@ -281,6 +282,7 @@ impl Features {
             ("kprobes in mass", self.kprobe_multi()),
             ("kprobe sessions", self.kprobe_session()),
             ("uprobes", self.uprobe()),
+            #[cfg(feature = "uprobe")]
             ("uprobes in mass", self.uprobe_multi()),
             ("fentry and fexit", self.function_entry()),
             ("perf event programs", self.program(ProgramType::PerfEvent)),

@@ -102,6 +102,7 @@ pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
 pub use token::Token;
 pub use tracefs::Tracefs;
+#[cfg(feature = "uprobe")]
 pub use usdt::{Argument as UsdtArgument, Place as UsdtArgumentPlace, parse as usdt_arguments};
 pub use user_ring::UserRing;
 pub use waker::Waker;

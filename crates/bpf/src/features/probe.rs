@@ -1,12 +1,12 @@
 //! The attempts by which features are found out.
 
 use std::os::fd::AsFd;
+#[cfg(feature = "uprobe")]
 use std::path::Path;
 
 use kscope_btf::{Btf, Kind};
 use kscope_spec::{
-    AttachKind, AttachType, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType,
-    Spec,
+    AttachKind, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType, Spec,
 };
 use kscope_sys::{
     Errno, LinkCreate, LinkTarget, PerfEvent, PerfKind, PerfTarget, ProgramLoad, SharedKernel,
@@ -16,7 +16,9 @@ use super::Support;
 use crate::create::{since, surely_right};
 use crate::denial::{Needs, cause, explain};
 use crate::error::Error;
-use crate::link::{PERF_EVENT, ProbeSource, UprobePlace};
+#[cfg(feature = "uprobe")]
+use crate::link::UprobePlace;
+use crate::link::{PERF_EVENT, ProbeSource};
 use crate::loader::Loader;
 use crate::map::Map;
 use crate::patch::encoded;
@@ -209,8 +211,9 @@ pub(super) fn kprobe_multi(
 }
 
 /// Attaches to a folder: a kernel that knows such links says that it is no file.
+#[cfg(feature = "uprobe")]
 pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
-    let attach = AttachKind::Expected(AttachType::TraceUprobeMulti);
+    let attach = AttachKind::Expected(kscope_spec::AttachType::TraceUprobeMulti);
     let loaded = load(kernel, None, ProgramType::Kprobe, attach);
     let places = [UprobePlace::at(0)];
     let attached = loaded
