@@ -5,6 +5,7 @@ mod bench;
 mod cargo;
 mod check;
 mod chroot;
+mod constants;
 mod deadline;
 mod features;
 mod kernels;
@@ -44,6 +45,7 @@ cargo xtask bench [options]                   figures beside those of the instal
     --kscope FILE    a kscope to measure; the release build when absent
 cargo xtask ci                                the suites that need neither root nor guests
 cargo xtask kernels [--check]                 writes docs/KERNELS.md of what the last runs in guests said
+cargo xtask constants                         writes the constants of headers that scripts know, of this machine's
 cargo xtask portability                       builds with the oldest Rust that is promised, and for aarch64
 cargo xtask check-release FILE                fails unless FILE is static and at most 8 MB
 ";
@@ -58,6 +60,7 @@ fn main() -> ExitCode {
         "bench-one" => bench::one(arguments),
         "test" => suites::run(arguments),
         "ci" => suites::run_unprivileged(arguments),
+        "constants" => constants::run(arguments),
         "kernels" => kernels::run(arguments),
         "portability" => portability::run(arguments),
         "check-release" => check::run(arguments),

@@ -119,17 +119,24 @@ impl Checker<'_> {
             format!("Unknown identifier: '{name}'"),
         );
         let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
-        error.hint = did_you_mean(&nearest(name, names().chain(macros), 3));
+        error.hint = did_you_mean(&nearest(
+            name,
+            names().chain(macros).chain(super::constant::names()),
+            3,
+        ));
         self.report(error)
     }
 
-    /// Finds an enumerator of the script or of BTF.
+    /// Finds an enumerator of the script or of BTF, or a constant of headers.
     fn constant(&mut self, name: &str, span: Span) -> Option<Expr> {
         if let Some((value, ty)) = self.definitions.constants.get(name) {
             return Some(make(ExprKind::Int(*value), Type::Enum(ty.clone()), span));
         }
-        let btf = self.inputs.btf?;
-        let found = btf.enumerator(name)?;
+        let found = (self.inputs.btf).and_then(|btf| btf.enumerator(name));
+        let Some(found) = found else {
+            let value = super::constant::value(name)?;
+            return Some(super::literal(value, span));
+        };
         let ty = match self.btf_type(found.type_id, Space::Kernel) {
             // Constants without a type of their own are numbers.
             Type::Enum(e) if e.name.is_empty() => anonymous(&e, found.value),

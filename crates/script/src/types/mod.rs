@@ -9,6 +9,7 @@ mod builtin;
 mod call;
 mod cast;
 mod config;
+mod constant;
 mod convert;
 mod ctype;
 mod data;
