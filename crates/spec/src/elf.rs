@@ -9,6 +9,7 @@ mod header;
 pub mod write;
 
 use crate::ByteOrder;
+use crate::table::Names;
 
 pub use header::ElfError;
 
@@ -71,8 +72,8 @@ pub struct Elf<'a> {
     pub sections: Vec<Section<'a>>,
     /// All symbols in order; the first is none.
     pub symbols: Vec<Symbol<'a>>,
-    /// The sections but the first by name, ascending; those of one name in their order.
-    by_name: Vec<(&'a str, SectionIndex)>,
+    /// The sections but the first by name; the first of each.
+    by_name: Names<'a, SectionIndex>,
 }
 
 /// A section.
@@ -223,8 +224,7 @@ impl<'a> Elf<'a> {
     /// Finds the first section of a name.
     #[must_use]
     pub fn named(&self, name: &str) -> Option<(SectionIndex, &Section<'a>)> {
-        let at = self.by_name.partition_point(|(known, _)| *known < name);
-        let (_, index) = *self.by_name.get(at).filter(|(known, _)| *known == name)?;
+        let index = *self.by_name.get(name)?;
         Some((index, self.section(index)?))
     }
 

@@ -140,6 +140,7 @@ impl<K: Key, V> FromIterator<(K, V)> for Table<K, V> {
 }
 
 /// A table by names, which keeps the order in which they came.
+#[derive(Clone, Debug)]
 pub(crate) struct Names<'a, V> {
     places: HashMap<&'a str, usize>,
     values: Vec<V>,

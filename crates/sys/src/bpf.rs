@@ -336,7 +336,7 @@ impl Bpf<'_> {
     /// # Errors
     ///
     /// `EINVAL` for a buffer of the wrong size, `E2BIG` for one of 4 GiB, without a system call.
-    pub(crate) fn attr(&mut self) -> Result<Attr, Errno> {
+    pub(crate) fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         Ok(match self {
             Bpf::MapCreate(map) => map.attr(),
             Bpf::MapLookup { map, key, value } => {
@@ -496,7 +496,7 @@ impl Bpf<'_> {
 }
 
 impl TestRun<'_> {
-    fn attr(&mut self) -> Result<Attr, Errno> {
+    fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         const ON_CPU: u32 = 1;
         let program = self.program.ok_or(Errno::BADF)?;
         let attr = Attr::new(10, 72)

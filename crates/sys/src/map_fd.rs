@@ -1,6 +1,5 @@
 //! A BPF map's descriptor together with its sizes, so that no buffer can be too short for it.
 
-use std::collections::BTreeSet;
 use std::fs::File;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -40,7 +39,7 @@ pub struct MapFd {
 }
 
 /// Ids of the ring buffers of this process that have a consumer, whichever descriptor it came by.
-static CONSUMED: Mutex<BTreeSet<u32>> = Mutex::new(BTreeSet::new());
+static CONSUMED: Mutex<Vec<u32>> = Mutex::new(Vec::new());
 
 /// The right to be a ring buffer's only consumer; dropping it gives it back.
 #[derive(Debug)]
@@ -52,7 +51,7 @@ pub(crate) struct ConsumerClaim {
 impl Drop for ConsumerClaim {
     fn drop(&mut self) {
         if let (Some(id), Ok(mut all)) = (self.id, CONSUMED.lock()) {
-            all.remove(&id);
+            all.retain(|&known| known != id);
         }
         self.here.store(false, Ordering::Release);
     }
@@ -106,7 +105,14 @@ impl MapFd {
             return None;
         }
         let here = self.consumed.clone();
-        let free = id.is_none_or(|id| CONSUMED.lock().is_ok_and(|mut all| all.insert(id)));
+        let claim = |all: &mut Vec<u32>, id| {
+            let free = !all.contains(&id);
+            if free {
+                all.push(id);
+            }
+            free
+        };
+        let free = id.is_none_or(|id| CONSUMED.lock().is_ok_and(|mut all| claim(&mut all, id)));
         if free {
             return Some(ConsumerClaim { here, id });
         }

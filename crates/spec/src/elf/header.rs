@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{Binding, Elf, Place, Reader, Section, SectionIndex, Symbol, SymbolKind, number as n};
 use crate::ByteOrder;
+use crate::table::Names;
 
 /// Why a file is no object that can be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -108,10 +109,10 @@ pub(super) fn parse(bytes: &[u8]) -> Result<Elf<'_>, ElfError> {
     let sections = sections(file, &headers)?;
     let symbols = symbols(file, &headers, &sections)?;
     let named = sections.iter().zip(0..).skip(1);
-    let mut by_name: Vec<(&str, SectionIndex)> = named
-        .map(|(section, index)| (section.name, SectionIndex(index)))
-        .collect();
-    by_name.sort_unstable();
+    let mut by_name = Names::default();
+    for (section, index) in named {
+        by_name.get_or(section.name, || SectionIndex(index));
+    }
     Ok(Elf {
         order,
         sections,

@@ -65,7 +65,7 @@ impl Uses<'_, '_> {
                 match first == Some(FunctionIndex(index)) {
                     true => self.body(function, files),
                     false => Body {
-                        why: function.why.clone(),
+                        why: function.why.as_ref().map(Why::copied),
                         ..Body::default()
                     },
                 }
@@ -75,7 +75,7 @@ impl Uses<'_, '_> {
 
     fn body(&self, function: &Function<'_>, files: &mut Files) -> Body {
         let mut body = Body {
-            why: function.why.clone(),
+            why: function.why.as_ref().map(Why::copied),
             ..Body::default()
         };
         let name = self.object.elf.section_name(function.section);
@@ -248,7 +248,7 @@ impl Uses<'_, '_> {
         let name = || section.name.to_owned();
         if let Some(&map) = self.maps.sections.get(&index) {
             if let Some(why) = self.address(index, offset) {
-                return Err(why.clone());
+                return Err(why.copied());
             }
             return match u32::try_from(offset) {
                 Ok(offset) if u64::from(offset) <= section.size => {

@@ -223,10 +223,10 @@ impl<'l, 'a> Layout<'l, 'a> {
             if let Some(why) = why {
                 let name = self.function(index).map_or("", |function| function.name);
                 return Some(match number {
-                    0 => why.clone(),
+                    0 => why.copied(),
                     _ => Why::Subprogram {
                         name: name.to_owned(),
-                        why: Box::new(why.clone()),
+                        why: Box::new(why.copied()),
                     },
                 });
             }

@@ -339,6 +339,12 @@ impl fmt::Display for Why {
 }
 
 impl Why {
+    /// Clones it, by code that is compiled once: it is long, and would stand at every use.
+    #[inline(never)]
+    pub(super) fn copied(&self) -> Why {
+        self.clone()
+    }
+
     fn of_map(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::NoTypes => f.write_str(

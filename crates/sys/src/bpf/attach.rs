@@ -68,7 +68,7 @@ pub struct ProgramQueryOutcome {
 }
 
 impl AttachTarget<'_> {
-    fn put(self, attr: Attr) -> Attr {
+    fn put(self, attr: Box<Attr>) -> Box<Attr> {
         match self {
             AttachTarget::Descriptor(fd) => attr.fd(0, fd),
             AttachTarget::Interface(index) => attr.u32(0, index),
@@ -77,7 +77,7 @@ impl AttachTarget<'_> {
 }
 
 impl ProgramAttach<'_> {
-    pub(super) fn attr(&self) -> Attr {
+    pub(super) fn attr(&self) -> Box<Attr> {
         const REPLACE: u32 = 1 << 2;
         let (order, peer) = self.order.encode();
         let replace = if self.replace.is_some() { REPLACE } else { 0 };
@@ -96,7 +96,7 @@ impl ProgramAttach<'_> {
 }
 
 impl ProgramDetach<'_> {
-    pub(super) fn attr(&self) -> Attr {
+    pub(super) fn attr(&self) -> Box<Attr> {
         let attr = self.target.put(Attr::new(9, 20)).u32(8, self.attach_type);
         match self.program {
             None => attr,
@@ -109,7 +109,7 @@ impl ProgramQuery<'_> {
     /// Bytes of the attribute; what the kernel answers lies in it.
     const SIZE: usize = 64;
 
-    pub(super) fn attr(&mut self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         let room = u32::try_from(self.ids.len()).map_err(|_| Errno::TOO_BIG)?;
         let address = if self.ids.is_empty() {
             0

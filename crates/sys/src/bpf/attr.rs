@@ -3,7 +3,8 @@
 use std::ffi::{CString, c_char};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
 
-/// An encoded `union bpf_attr`, with what its addresses point to kept alive.
+/// An encoded `union bpf_attr`, with what its addresses point to kept alive. It is made in a box, as
+/// otherwise each step of the making would move the whole of it.
 #[derive(Debug)]
 pub(crate) struct Attr {
     pub(crate) command: u32,
@@ -27,14 +28,14 @@ pub(super) struct Held {
 impl Attr {
     const WORDS: usize = 20;
 
-    pub(super) fn new(command: u32, size: usize) -> Attr {
+    pub(super) fn new(command: u32, size: usize) -> Box<Attr> {
         debug_assert!(size <= Attr::WORDS * 8);
-        Attr {
+        Box::new(Attr {
             command,
             words: [0; Attr::WORDS],
             size,
             held: Held::default(),
-        }
+        })
     }
 
     // Not written out at each of its hundreds of uses.
@@ -48,23 +49,23 @@ impl Attr {
         }
     }
 
-    pub(super) fn u32(mut self, at: usize, value: u32) -> Attr {
+    pub(super) fn u32(mut self: Box<Self>, at: usize, value: u32) -> Box<Attr> {
         self.put(at, &value.to_ne_bytes());
         self
     }
 
-    pub(super) fn u64(mut self, at: usize, value: u64) -> Attr {
+    pub(super) fn u64(mut self: Box<Self>, at: usize, value: u64) -> Box<Attr> {
         self.put(at, &value.to_ne_bytes());
         self
     }
 
-    pub(super) fn fd(self, at: usize, fd: impl AsFd) -> Attr {
+    pub(super) fn fd(self: Box<Self>, at: usize, fd: impl AsFd) -> Box<Attr> {
         let raw = fd.as_fd().as_raw_fd() as u32;
         self.u32(at, raw)
     }
 
     /// A descriptor that may be left out, as 0.
-    pub(super) fn optional_fd(self, at: usize, fd: Option<BorrowedFd<'_>>) -> Attr {
+    pub(super) fn optional_fd(self: Box<Self>, at: usize, fd: Option<BorrowedFd<'_>>) -> Box<Attr> {
         match fd {
             Some(fd) => self.fd(at, fd),
             None => self,
@@ -72,7 +73,7 @@ impl Attr {
     }
 
     /// The address of bytes that the kernel reads; nothing where there are none.
-    pub(super) fn source(self, at: usize, bytes: &[u8]) -> Attr {
+    pub(super) fn source(self: Box<Self>, at: usize, bytes: &[u8]) -> Box<Attr> {
         let address = if bytes.is_empty() {
             0
         } else {
@@ -82,7 +83,7 @@ impl Attr {
     }
 
     /// The address of bytes that the kernel writes; nothing where there are none.
-    pub(super) fn sink(self, at: usize, bytes: &mut [u8]) -> Attr {
+    pub(super) fn sink(self: Box<Self>, at: usize, bytes: &mut [u8]) -> Box<Attr> {
         let address = if bytes.is_empty() {
             0
         } else {
@@ -91,7 +92,7 @@ impl Attr {
         self.u64(at, address)
     }
 
-    pub(super) fn name(mut self, at: usize, name: &str) -> Attr {
+    pub(super) fn name(mut self: Box<Self>, at: usize, name: &str) -> Box<Attr> {
         self.put(at, &object_name(name));
         self
     }

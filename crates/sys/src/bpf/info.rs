@@ -138,7 +138,7 @@ impl Question {
     }
 
     /// The attribute, which points to what this holds.
-    pub(crate) fn attr(&mut self, program: BorrowedFd<'_>) -> Attr {
+    pub(crate) fn attr(&mut self, program: BorrowedFd<'_>) -> Box<Attr> {
         Attr::new(15, 16)
             .fd(0, program)
             .u32(4, (WORDS * 8) as u32)

@@ -168,7 +168,7 @@ fn aligned(list: &[u64], count: usize) -> Result<(), Errno> {
 }
 
 impl LinkCreate<'_> {
-    pub(super) fn attr(&self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&self) -> Result<Box<Attr>, Errno> {
         const RETURNS: u32 = 1;
         let base = |size| {
             Attr::new(28, size)

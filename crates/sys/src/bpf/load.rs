@@ -38,7 +38,7 @@ pub struct MapCreate<'a> {
 }
 
 impl MapCreate<'_> {
-    pub(super) fn attr(&self) -> Attr {
+    pub(super) fn attr(&self) -> Box<Attr> {
         // No longer than what is used: kernels refuse bytes that they do not know.
         let typed = self.btf.is_some() || self.kernel_value_type != 0;
         let size = if self.token.is_some() {
@@ -124,7 +124,7 @@ pub struct BtfLoad<'a> {
 }
 
 impl ProgramLoad<'_> {
-    pub(super) fn attr(&mut self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         if self.insns.len() % 8 != 0 {
             return Err(Errno::INVAL);
         }
@@ -185,7 +185,7 @@ impl ProgramLoad<'_> {
 }
 
 impl BtfLoad<'_> {
-    pub(super) fn attr(&mut self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         let size = if self.token.is_some() { 40 } else { 28 };
         let mut attr = Attr::new(18, size)
             .source(0, self.bytes)
@@ -220,7 +220,7 @@ impl BtfInfo {
         btf: BorrowedFd<'_>,
         name: &mut [u8],
         blob: &mut [u8],
-    ) -> Result<Attr, Errno> {
+    ) -> Result<Box<Attr>, Errno> {
         let mut info = Box::new([0u64; Self::SIZE / 8]);
         let address = |bytes: &mut [u8]| match bytes.is_empty() {
             true => 0,

@@ -116,7 +116,7 @@ pub(super) fn keyed(map: &MapFd, key: &[u8], value: &[u8]) -> Result<(), Errno> 
 }
 
 impl Batch<'_> {
-    pub(super) fn attr(&mut self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&mut self) -> Result<Box<Attr>, Errno> {
         let room = self.room as usize;
         let key_size = self.map.shape().key_size as usize;
         let keys = room.checked_mul(key_size).ok_or(Errno::TOO_BIG)?;
@@ -150,7 +150,7 @@ impl BatchWrite<'_> {
         }
     }
 
-    pub(super) fn attr(&self) -> Result<Attr, Errno> {
+    pub(super) fn attr(&self) -> Result<Box<Attr>, Errno> {
         let count = self.count as usize;
         let all = |one: usize| count.checked_mul(one).ok_or(Errno::TOO_BIG);
         sized(self.keys, all(self.map.shape().key_size as usize)?)?;

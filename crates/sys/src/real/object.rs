@@ -21,7 +21,7 @@ pub(super) fn adopt(fd: OwnedFd) -> Result<MapFd, Errno> {
         map: fd.as_fd(),
         into: &mut into,
     };
-    bpf(&mut call.attr()?)?;
+    bpf(&mut *call.attr()?)?;
     let shape = MapInfo::decode(&into).shape;
     let cpus = if shape.is_per_cpu() {
         possible_cpus()?
