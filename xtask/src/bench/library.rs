@@ -14,10 +14,13 @@ use crate::{cargo, deadline};
 
 /// The libraries: the programs that measure them, and the packages whose build is measured.
 const LIBRARIES: [(&str, &str); 3] = [
-    ("bench-kscope", "kscope-bpf"),
+    ("bench-kscope", KSCOPE),
     ("bench-libbpf", "libbpf-rs"),
     ("bench-aya", "aya"),
 ];
+
+/// The library whose features are chosen.
+const KSCOPE: &str = "kscope-bpf";
 
 /// Names of the columns.
 const NAMES: [&str; 3] = ["kscope-bpf", "libbpf-rs", "aya"];
@@ -99,22 +102,30 @@ pub(crate) fn measure(settings: &Settings) -> Result<(), String> {
             aim: Aim::AtMost(1.1),
         }],
     )?;
-    let crates = LIBRARIES.map(|(_, package)| third_party(package).ok());
+    // The other two are measured once, as they come; kscope-bpf without its families, and with them.
+    let none = ["--no-default-features"];
+    let (name, unit) = ("third-party crates below it, without features", Unit::Count);
+    let mut crates = LIBRARIES.map(|(_, package)| third_party(package, &none).ok());
+    table.add(name, unit, crates, Aim::Within(6.0));
+    crates[0] = third_party(KSCOPE, &[]).ok();
     table.add(
-        "third-party crates below it, without features",
-        Unit::Count,
+        "the same with its default features",
+        unit,
         crates,
-        Aim::Within(6.0),
+        Aim::None,
     );
+    let (name, unit) = ("clean release build without features", Unit::Seconds);
     let mut builds = [None; 3];
     for (value, (_, package)) in builds.iter_mut().zip(LIBRARIES) {
-        *value = Some(clean_build(package)?);
+        *value = Some(clean_build(package, &none)?);
     }
+    table.add(name, unit, builds, Aim::Within(15.0));
+    builds[0] = Some(clean_build(KSCOPE, &[])?);
     table.add(
-        "clean release build, CPU time",
-        Unit::Seconds,
+        "the same with its default features",
+        unit,
         builds,
-        Aim::Within(15.0),
+        Aim::None,
     );
     table.finish();
     Ok(())
@@ -224,8 +235,8 @@ fn field(printed: &str, name: &str) -> Option<f64> {
     words.find_map(|word| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok())
 }
 
-/// Counts the third-party crates that a user of the package builds, where no feature is asked for.
-fn third_party(package: &str) -> Result<f64, String> {
+/// Counts the third-party crates that a user of the package builds; the features are those of kscope-bpf.
+fn third_party(package: &str, features: &[&str]) -> Result<f64, String> {
     let words = [
         "tree",
         "-p",
@@ -238,7 +249,7 @@ fn third_party(package: &str) -> Result<f64, String> {
         "--locked",
     ];
     let output = match package {
-        "kscope-bpf" => cargo::cargo(&words).arg("--no-default-features").output(),
+        KSCOPE => cargo::cargo(&words).args(features).output(),
         _ => peers(&words).output(),
     };
     let output = output.map_err(|error| format!("cargo tree: {error}"))?;
@@ -256,8 +267,9 @@ fn third_party(package: &str) -> Result<f64, String> {
     Ok(names.len() as f64)
 }
 
-/// Gives the CPU seconds of a release build of a package and all below it, from nothing.
-fn clean_build(package: &str) -> Result<f64, String> {
+/// Gives the CPU seconds of a release build of a package and all below it, from nothing; the features are those of
+/// kscope-bpf.
+fn clean_build(package: &str, features: &[&str]) -> Result<f64, String> {
     let folder = super::scratch()?.join(format!("clean-{package}"));
     let clear = || match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -266,9 +278,20 @@ fn clean_build(package: &str) -> Result<f64, String> {
         _ => Ok(()),
     };
     clear()?;
-    let manifest = cargo::root().join("benches/peers/Cargo.toml");
+    let manifest = match package {
+        KSCOPE => "Cargo.toml",
+        _ => "benches/peers/Cargo.toml",
+    };
     let mut command = cargo::cargo(&["build", "-q", "--release", "--locked", "-p", package]);
-    command.arg("--manifest-path").arg(manifest);
+    command
+        .arg("--manifest-path")
+        .arg(cargo::root().join(manifest));
+    if package == KSCOPE {
+        // With the profile that Cargo has for everybody, not that of this workspace's binary.
+        command.args(features);
+        command.env("CARGO_PROFILE_RELEASE_LTO", "false");
+        command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+    }
     command.arg("--target-dir").arg(&folder);
     let cost = cost(&command);
     clear()?;
