@@ -8,6 +8,7 @@ use kscope_sys::{CpuSet, Errno, Kernel, MapCreate, MapFd, MapShape, SharedKernel
 use crate::denial::{Denial, Needs, explain, used_up};
 use crate::error::Error;
 use crate::map::Map;
+#[cfg(feature = "token")]
 use crate::token::{Wanted, missing};
 
 /// What a map is made with that is no number of its description.
@@ -210,7 +211,10 @@ fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Error {
             }
         }
     }
+    #[cfg(feature = "token")]
     let undelegated = || missing(kernel, Wanted::Map(spec.kind));
+    #[cfg(not(feature = "token"))]
+    let undelegated = || None;
     if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
         let call = "BPF_MAP_CREATE";
         return Error::Permission { call, cause };

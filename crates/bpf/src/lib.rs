@@ -27,7 +27,8 @@
 //!
 //! On unless `default-features = false`: `bulk` (many entries of a map at once), `gzip`
 //! (`/proc/config.gz`), `manage` (links found again, described, updated), `network` (links on
-//! interfaces, sockets, cgroups and the like), `uprobe` (uprobes and USDT probes).
+//! interfaces, sockets, cgroups and the like), `token` (BPF tokens), `uprobe` (uprobes and USDT
+//! probes).
 //!
 //! Off unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`, `check`,
 //! `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse` (functions of
@@ -60,6 +61,7 @@ mod search;
 #[cfg(feature = "bulk")]
 mod snapshot;
 mod stats;
+#[cfg(feature = "token")]
 mod token;
 mod tracefs;
 pub mod typed;
@@ -100,6 +102,7 @@ pub use ring::RingBuffer;
 #[cfg(feature = "bulk")]
 pub use snapshot::{Entry, Snapshot};
 pub use stats::RunStats;
+#[cfg(feature = "token")]
 pub use token::Token;
 pub use tracefs::Tracefs;
 #[cfg(feature = "uprobe")]

@@ -26,6 +26,7 @@ use crate::map::Map;
 use crate::named::Named;
 use crate::object_btf::LoadedBtf;
 use crate::program::{Program, ProgramError};
+#[cfg(feature = "token")]
 use crate::token::{Token, USUAL};
 use externs::Externs;
 pub use global::{Global, GlobalValue};
@@ -59,6 +60,7 @@ pub struct Loader<'a> {
     config: Option<Vec<u8>>,
     stop: Option<&'a dyn Fn() -> bool>,
     /// Whether a BPF token is looked for where the kernel refuses.
+    #[cfg(feature = "token")]
     finds_token: bool,
 }
 
@@ -92,12 +94,14 @@ impl<'a> Loader<'a> {
             extended: Named::default(),
             config: None,
             stop: None,
+            #[cfg(feature = "token")]
             finds_token: true,
         }
     }
 
     /// Gives the BPF token to create everything with. Without this one is made of `/sys/fs/bpf`
     /// where the kernel refuses to load without.
+    #[cfg(feature = "token")]
     #[must_use]
     pub fn token(mut self, token: &Token) -> Loader<'a> {
         self.kernel = token.kernel();
@@ -105,6 +109,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Loads without a BPF token, even where there would be one.
+    #[cfg(feature = "token")]
     #[must_use]
     pub fn without_token(mut self) -> Loader<'a> {
         self.finds_token = false;
@@ -258,6 +263,14 @@ impl<'a> Loader<'a> {
     /// that is not there; [`Error::Interrupted`] where [`Loader::stop`] says so.
     pub fn load(&self, spec: &Spec) -> Result<Object, Error> {
         let loaded = self.load_once(spec);
+        #[cfg(feature = "token")]
+        let loaded = self.or_with_token(spec, loaded);
+        loaded
+    }
+
+    /// Loads again with a BPF token where something was refused and there is one.
+    #[cfg(feature = "token")]
+    fn or_with_token(&self, spec: &Spec, loaded: Result<Object, Error>) -> Result<Object, Error> {
         if !self.finds_token || self.kernel.delegated().is_some() || !is_refused(&loaded) {
             return loaded;
         }
@@ -377,6 +390,7 @@ impl<'a> Loader<'a> {
 }
 
 /// Tells whether anything was refused for want of permission.
+#[cfg(feature = "token")]
 fn is_refused(loaded: &Result<Object, Error>) -> bool {
     let refused = |error: &Error| matches!(error, Error::Permission { .. });
     match loaded {

@@ -10,6 +10,7 @@ use kscope_spec::{ProgramSpec, SourceText, Spec};
 use kscope_sys::{BtfLoad, Errno, Kernel};
 
 use crate::error::Error;
+#[cfg(feature = "token")]
 use crate::token::{Wanted, missing};
 pub(crate) use fit::Takes;
 
@@ -105,7 +106,10 @@ impl ObjectBtf {
             log: None,
         };
         kernel.btf_load(load).map_err(|errno| {
+            #[cfg(feature = "token")]
             let undelegated = || missing(kernel, Wanted::Types);
+            #[cfg(not(feature = "token"))]
+            let undelegated = || None;
             if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
                 let call = "BPF_BTF_LOAD";
                 return Error::Permission { call, cause };

@@ -11,6 +11,7 @@ use crate::error::{Absent, Error};
 use crate::log::VerifierLog;
 use crate::patch::{NO_FUNCTION, NO_MAP};
 use crate::search::{around, has};
+#[cfg(feature = "token")]
 use crate::token::{Wanted, missing};
 
 /// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
@@ -48,7 +49,10 @@ impl Refused<'_> {
         let needs = Needs::of(self.program.kind);
         // The verifier says EACCES, and seldom EPERM, of programs as well.
         let denial = (self.errno == Errno::PERM).then(|| cause(self.kernel, needs));
+        #[cfg(feature = "token")]
         let undelegated = || missing(self.kernel, Wanted::Program(self.program));
+        #[cfg(not(feature = "token"))]
+        let undelegated = || None;
         if let Some(cause) = denial.as_ref().and_then(|_| undelegated()) {
             return Error::Permission {
                 call: "BPF_PROG_LOAD",
