@@ -29,7 +29,7 @@ const SUITES: [(&str, u64); 7] = [
 ];
 
 /// The suites that only `--ignored`, or their names, have run, with their budgets.
-const LONG: [(&str, u64); 2] = [("features", 120), ("portability", 400)];
+const LONG: [(&str, u64); 2] = [("features", 200), ("portability", 400)];
 
 /// A suite is stopped when it takes this many times its budget.
 const PATIENCE: u32 = 2;
