@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         name: "example".to_owned(),
         source: SCRIPT.to_owned(),
         pid: None,
-            child: None,
+        child: None,
         strict: false,
     };
     let end = Instant::now() + Duration::from_secs(1);

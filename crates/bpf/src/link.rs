@@ -12,6 +12,8 @@ mod extension;
 mod iter;
 mod kernel_probe;
 mod legacy;
+#[cfg(feature = "uprobe")]
+mod look;
 #[cfg(feature = "manage")]
 mod manage;
 #[cfg(feature = "network")]

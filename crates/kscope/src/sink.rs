@@ -167,7 +167,9 @@ impl View {
         match self {
             View::Text(view) => view.write(output, out, err),
             View::Table(view) => view.write(output, out, err),
-            _ if matches!(output, Output::Problem(_)) => TextView::default().write(output, out, err),
+            _ if matches!(output, Output::Problem(_)) => {
+                TextView::default().write(output, out, err)
+            }
             View::Json(view) => view.write(output, out),
             // Whoever reads rows has no use for sentences and losses among them.
             View::RowJson(_) if matches!(output, Output::Message { .. } | Output::Lost(_)) => {

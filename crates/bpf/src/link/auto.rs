@@ -265,7 +265,7 @@ impl Program {
     }
 
     /// Reads `function+offset`.
-    fn function_and_offset(&self, target: &str) -> Result<KprobeAt, Error> {
+    pub(super) fn function_and_offset(&self, target: &str) -> Result<KprobeAt, Error> {
         let (name, offset) = match target.split_once('+') {
             None => (target, Some(0)),
             Some((name, offset)) => (name, number(offset)),

@@ -273,7 +273,7 @@ impl Program {
 
 /// Gives the names that a system call's function may have: with the wrapper of this architecture,
 /// and as kernels without wrappers call it.
-fn syscall_functions(name: &str) -> [String; 3] {
+pub(super) fn syscall_functions(name: &str) -> [String; 3] {
     let arch = match std::env::consts::ARCH {
         "x86_64" => "x64",
         "aarch64" => "arm64",

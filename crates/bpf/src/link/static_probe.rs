@@ -61,11 +61,7 @@ impl Object {
         let file = Executable::parse(&bytes)?;
         let places = file.usdt(probe.provider, probe.name);
         if places.is_empty() {
-            let wanted = format!("{}:{}", probe.provider, probe.name);
-            let known = file.usdt_names();
-            let near = nearest(&wanted, known.iter().map(String::as_str), 3);
-            let name = format!("{}:{wanted}", probe.path.display());
-            return Err(Error::not_found_near("USDT probe", name, near));
+            return Err(absent(&file, probe));
         }
         let specs = self.map_named(SPECS);
         // Where the program cannot be told by a cookie which place it runs at, it looks the address up.
@@ -128,6 +124,15 @@ impl Object {
             UpdateMode::Any,
         )
     }
+}
+
+/// Says that a file has no such probe, and which are near.
+pub(super) fn absent(file: &Executable<'_>, probe: &Usdt<'_>) -> Error {
+    let wanted = format!("{}:{}", probe.provider, probe.name);
+    let known = file.usdt_names();
+    let near = nearest(&wanted, known.iter().map(String::as_str), 3);
+    let name = format!("{}:{wanted}", probe.path.display());
+    Error::not_found_near("USDT probe", name, near)
 }
 
 /// Finds the address that a place has in the processes that are probed.

@@ -1,5 +1,7 @@
 //! Sections of uprobes and USDT probes.
 
+use std::path::PathBuf;
+
 use super::auto::number;
 use super::kernel_probe::matches;
 use super::{Link, Uprobe, UprobePlace, Usdt};
@@ -35,6 +37,15 @@ impl Program {
         target: &str,
         on_return: bool,
     ) -> Result<Link, Error> {
+        let (path, offset) = self.user_function(target)?;
+        self.attach_uprobe(&Uprobe {
+            on_return,
+            ..Uprobe::new(&path, offset)
+        })
+    }
+
+    /// Finds the file of `path:function+offset` or `path:offset`, and the place in it.
+    pub(super) fn user_function(&self, target: &str) -> Result<(PathBuf, u64), Error> {
         let bad = || self.bad_target("uprobe/path:function+offset");
         let (path, place) = target.rsplit_once(':').ok_or_else(bad)?;
         let path = executable::find(&*self.kernel, path)?;
@@ -55,10 +66,7 @@ impl Program {
                 })?
             }
         };
-        self.attach_uprobe(&Uprobe {
-            on_return,
-            ..Uprobe::new(&path, start.wrapping_add(offset))
-        })
+        Ok((path, start.wrapping_add(offset)))
     }
 
     /// Attaches many uprobes to `path:pattern`.
@@ -67,6 +75,15 @@ impl Program {
         target: &str,
         on_return: bool,
     ) -> Result<Link, Error> {
+        let (path, places) = self.user_functions(target)?;
+        self.attach_uprobe_multi(&path, &places, on_return, None)
+    }
+
+    /// Finds the file of `path:pattern`, and all places that the pattern names.
+    pub(super) fn user_functions(
+        &self,
+        target: &str,
+    ) -> Result<(PathBuf, Vec<UprobePlace>), Error> {
         let split = target.rsplit_once(':');
         let (path, pattern) = split.ok_or_else(|| self.bad_target("uprobe.multi/path:pattern"))?;
         let path = executable::find(&*self.kernel, path)?;
@@ -84,13 +101,12 @@ impl Program {
             let near = file.near_functions(pattern);
             return Err(Error::not_found_near("function matching", name, near));
         }
-        let places: Vec<_> = offsets.into_iter().map(UprobePlace::at).collect();
-        self.attach_uprobe_multi(&path, &places, on_return, None)
+        Ok((path, offsets.into_iter().map(UprobePlace::at).collect()))
     }
 }
 
 /// Splits `path:provider:name`.
-fn usdt_target<'t>(
+pub(super) fn usdt_target<'t>(
     program: &Program,
     target: &'t str,
 ) -> Result<(&'t str, &'t str, &'t str), Error> {

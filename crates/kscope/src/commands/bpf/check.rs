@@ -12,14 +12,14 @@ use kscope_spec::{AttachKind, ExternKind, ProgramSpec, RelocKind, Spec};
 
 use super::listing::{Holds, Listing, kind, text};
 use super::object::{no_program, read_file, read_object};
-use crate::console::tell;
+use crate::console::{say, tell};
 use crate::error::Failure;
 use crate::place::Place;
 
 /// Tell whether the programs of an object file would load, and why not
 ///
-/// Without --btf each program is loaded into the running kernel, without being attached, and the
-/// verifier's statistics are shown. With --btf nothing is loaded: what the programs ask of the
+/// Without --btf each program is loaded into the running kernel, without being attached, what it is to
+/// be attached to is looked for, and the verifier's statistics are shown. With --btf nothing is loaded: what the programs ask of the
 /// types of another kernel is looked up there.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
@@ -51,6 +51,8 @@ struct Statistics {
 #[derive(Default)]
 struct Verdict {
     loads: bool,
+    /// Whether what its section names is there, where that is known.
+    attaches: Option<bool>,
     reason: String,
     /// Source line and instruction that the verifier complains about.
     place: Option<String>,
@@ -78,6 +80,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             ("program", Holds::Text),
             ("type", Holds::Text),
             ("loads", Holds::Text),
+            ("attaches", Holds::Text),
             ("insns", Holds::Number),
             ("states", Holds::Number),
             ("peak_states", Holds::Number),
@@ -89,8 +92,15 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         ],
     );
     let mut all = true;
+    let mut details = String::new();
     let mut push = |kernel: &str, program: &ProgramSpec, verdict: Verdict| {
-        all &= verdict.loads;
+        all &= verdict.loads && verdict.attaches != Some(false);
+        details.push_str(&detail(
+            kernel,
+            &program.name,
+            &verdict,
+            args.btf.is_empty(),
+        ));
         let count = |number: Option<u64>| number.map_or(Value::None, Value::Uint);
         let Statistics {
             insns,
@@ -103,7 +113,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             text(kernel),
             text(&program.name),
             text(kind(&format!("{:?}", program.kind))),
-            text(if verdict.loads { "yes" } else { "no" }),
+            text(yes(verdict.loads)),
+            verdict
+                .attaches
+                .map_or(Value::None, |there| text(yes(there))),
             count(insns),
             count(states),
             count(peak_states),
@@ -143,8 +156,50 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             }
         }
     }
-    listing.print(args.json)?;
+    if args.json {
+        listing.print(true)?;
+    } else {
+        // What is wrong is whole sentences, which no terminal is wide enough for beside figures.
+        let columns: &[&str] = match args.btf.is_empty() {
+            true => &FIGURES,
+            false => &["kernel", "program", "loads"],
+        };
+        listing.of_columns(columns).print(false)?;
+        say(details)?;
+    }
     Ok(if all { 0 } else { crate::error::FAILED })
+}
+
+/// Columns of the table: together they fit into a terminal.
+const FIGURES: [&str; 6] = [
+    "program",
+    "loads",
+    "attaches",
+    "insns",
+    "stack_bytes",
+    "duration_us",
+];
+
+fn yes(yes: bool) -> &'static str {
+    if yes { "yes" } else { "no" }
+}
+
+/// Says what is wrong with a program; nothing where all is well.
+fn detail(kernel: &str, program: &str, verdict: &Verdict, is_this_kernel: bool) -> String {
+    if verdict.reason.is_empty() {
+        return String::new();
+    }
+    let mut text = match is_this_kernel {
+        true => format!("\n{program}: {}\n", verdict.reason),
+        false => format!("\n{program} on {kernel}: {}\n", verdict.reason),
+    };
+    if let Some(place) = &verdict.place {
+        text.push_str(&format!("  at {place}\n"));
+    }
+    if let Some(hint) = verdict.hint {
+        text.push_str(&format!("  HINT: {hint}\n"));
+    }
+    text
 }
 
 fn read_types(path: &Path) -> Result<Btf, Failure> {
@@ -183,14 +238,23 @@ fn load(kernel: &SharedKernel, btf: Option<&Btf>, spec: &Spec, program: &Program
         };
     }
     match object.program_named(&program.name) {
-        Some(loaded) => Verdict {
-            loads: true,
-            statistics: loaded
-                .log()
-                .map(|log| statistics(&log.text))
-                .unwrap_or_default(),
-            ..Verdict::default()
-        },
+        Some(loaded) => {
+            let target = loaded.look_for_target();
+            let error = target.as_ref().err();
+            Verdict {
+                loads: true,
+                attaches: Some(error.is_none()),
+                reason: error.map_or_else(String::new, |error| {
+                    format!("it loads, and cannot be attached: {error}")
+                }),
+                hint: error.and_then(Error::way_out),
+                statistics: loaded
+                    .log()
+                    .map(|log| statistics(&log.text))
+                    .unwrap_or_default(),
+                ..Verdict::default()
+            }
+        }
         None => Verdict {
             reason: "it was not loaded".to_owned(),
             ..Verdict::default()
@@ -344,5 +408,25 @@ mod tests {
             statistics("processed\nverification time x"),
             Statistics::default()
         );
+    }
+
+    #[test]
+    fn what_is_wrong_stands_below_the_table() {
+        let check = |verdict: Verdict, is_this: bool, expected: &str| {
+            assert_eq!(detail("k.btf", "p", &verdict, is_this), expected);
+        };
+        check(Verdict::default(), true, "");
+        let verdict = || Verdict {
+            reason: "there is no tracepoint a:b".to_owned(),
+            place: Some("x.c:7".to_owned()),
+            hint: Some("look"),
+            ..Verdict::default()
+        };
+        check(
+            verdict(),
+            true,
+            "\np: there is no tracepoint a:b\n  at x.c:7\n  HINT: look\n",
+        );
+        assert!(detail("k.btf", "p", &verdict(), false).starts_with("\np on k.btf: there"));
     }
 }

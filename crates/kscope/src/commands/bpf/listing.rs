@@ -79,6 +79,31 @@ impl Listing {
         self.rows.push(Row { values });
     }
 
+    /// Leaves all columns out but these.
+    pub(crate) fn of_columns(self, names: &[&str]) -> Listing {
+        let columns = self.schema.columns.iter().enumerate();
+        let kept: Vec<usize> = columns
+            .filter(|(_, column)| names.contains(&column.name.as_str()))
+            .map(|(at, _)| at)
+            .collect();
+        let decimals = (0..kept.len()).filter(|&at| self.decimals.contains(&kept[at]));
+        let of_row = |row: &Row| Row {
+            values: kept.iter().map(|&at| row.values[at].clone()).collect(),
+        };
+        Listing {
+            decimals: decimals.collect(),
+            rows: self.rows.iter().map(of_row).collect(),
+            schema: Arc::new(Schema {
+                name: self.schema.name.clone(),
+                version: self.schema.version,
+                columns: kept
+                    .iter()
+                    .map(|&at| self.schema.columns[at].clone())
+                    .collect(),
+            }),
+        }
+    }
+
     /// Prints a table, or an object a row; in the table lists are separated by commas.
     pub(crate) fn print(self, json: bool) -> Result<(), Failure> {
         if json {

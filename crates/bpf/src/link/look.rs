@@ -1,0 +1,203 @@
+//! Whether what a section names is there, without attaching to it.
+
+use std::path::Path;
+
+use kscope_btf::nearest;
+use kscope_spec::section;
+
+use super::kernel_probe::syscall_functions;
+use super::static_probe::absent;
+use super::user_section::usdt_target;
+use super::{KprobeAt, ProbeSource, Usdt};
+use crate::error::Error;
+use crate::executable::{self, Executable};
+use crate::program::Program;
+use crate::tracefs::Tracefs;
+
+impl Program {
+    /// Looks whether the kernel function, tracepoint, function of a file or USDT probe that the
+    /// program's section names is there, and attaches nothing. Sections that name nothing, and what
+    /// the kernel looked up when it loaded the program, pass.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NotFound`]; [`Error::Unsupported`] for a kernel without probes of this kind;
+    /// [`Error::Invalid`] for a section that does not say it well.
+    pub fn look_for_target(&self) -> Result<(), Error> {
+        let target = section::target(self.section());
+        let kind = section::lookup(self.section()).map_or("", |known| known.pattern);
+        if target.is_empty() {
+            return Ok(());
+        }
+        match kind {
+            "kprobe+" | "kretprobe+" => {
+                ProbeSource::find(&*self.kernel, "kprobe")?;
+                match self.function_and_offset(target)? {
+                    KprobeAt::Function { name, .. } => self.look_for_function(&[name]),
+                    KprobeAt::Address(_) => Ok(()),
+                }
+            }
+            "ksyscall+" | "kretsyscall+" => {
+                ProbeSource::find(&*self.kernel, "kprobe")?;
+                let found = self.look_for_function(&syscall_functions(target));
+                found.map_err(|_| Error::not_found("system call", target))
+            }
+            "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
+                let (path, _) = self.user_function(target)?;
+                // The file of an offset was not read.
+                let there = self.kernel.identity(&path);
+                let absent = |_| Error::not_found("file", path.display().to_string());
+                there.map(drop).map_err(absent)
+            }
+            "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
+            | "uprobe.session+" | "uprobe.session.s+" => self.user_functions(target).map(drop),
+            "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => {
+                let (category, name) = target
+                    .split_once('/')
+                    .ok_or_else(|| self.bad_target("tracepoint/category/name"))?;
+                // Attaching mounts it where it is not; this changes nothing.
+                match Tracefs::find(&*self.kernel) {
+                    Ok(tracefs) => tracefs
+                        .tracepoint_id(&*self.kernel, category, name)
+                        .map(drop),
+                    Err(_) => Ok(()),
+                }
+            }
+            "usdt+" | "usdt.s+" => {
+                let (path, provider, name) = usdt_target(self, target)?;
+                let path = executable::find(&*self.kernel, path)?;
+                let bytes = executable::read(&*self.kernel, &path)?;
+                let file = Executable::parse(&bytes)?;
+                let probe = Usdt {
+                    path: &path,
+                    provider,
+                    name,
+                    pid: None,
+                    cookie: 0,
+                };
+                match file.usdt(provider, name).is_empty() {
+                    true => Err(absent(&file, &probe)),
+                    false => Ok(()),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Looks for one of these functions among the kernel's symbols; where those cannot be read it is
+    /// not known.
+    fn look_for_function(&self, names: &[String]) -> Result<(), Error> {
+        let Ok(list) = self.kernel.read_file(Path::new("/proc/kallsyms")) else {
+            return Ok(());
+        };
+        let list = String::from_utf8_lossy(&list);
+        let functions = || list.lines().filter_map(function_of);
+        let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
+        if list.is_empty() || functions().any(is_wanted) {
+            return Ok(());
+        }
+        let wanted = names.first().map_or("", String::as_str);
+        let near = nearest(wanted, functions(), 3);
+        Err(Error::not_found_near("kernel function", wanted, near))
+    }
+}
+
+/// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
+fn function_of(line: &str) -> Option<&str> {
+    let mut words = line.split_ascii_whitespace();
+    let kind = words.nth(1)?;
+    matches!(kind, "t" | "T" | "w" | "W").then(|| words.next())?
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use kscope_spec::{AttachKind, ProgramType};
+    use kscope_sys::{Call, Errno, FakeKernel, FileIdentity, Reply};
+
+    use super::*;
+
+    const SYMBOLS: &str = "0000000000000000 T vfs_read\n0000000000000000 t vfs_write\t[nice]\n\
+        0000000000000000 D vfs_data\n0000000000000000 T __x64_sys_openat\n\
+        0000000000000000 T __arm64_sys_openat\n";
+
+    #[track_caller]
+    fn check(section: &str, has_kprobes: bool, expected: &str) {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::ReadFile(path) => {
+                let text = match path.to_str().unwrap_or_default() {
+                    "/proc/kallsyms" => SYMBOLS,
+                    "/sys/bus/event_source/devices/kprobe/type" if has_kprobes => "8\n",
+                    "/sys/kernel/tracing/events/sched/sched_switch/id" => "3\n",
+                    "/sys/kernel/tracing/available_events" => "sched:sched_switch\n",
+                    _ => return Err(Errno::NOENT),
+                };
+                Ok(Reply::Bytes(text.into()))
+            }
+            Call::Identity(path) if path.starts_with("/no") => Err(Errno::NOENT),
+            Call::Identity(_) => Ok(Reply::Identity(FileIdentity {
+                major: 0,
+                minor: 1,
+                inode: 2,
+            })),
+            other => panic!("{other:?}"),
+        });
+        let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
+            panic!("/dev/null")
+        };
+        let program = Program {
+            kernel: Arc::new(fake),
+            fd: Arc::new(fd),
+            name: "p".into(),
+            kind: ProgramType::Kprobe,
+            attach: Arc::new(AttachKind::None),
+            section: section.into(),
+            log: None,
+        };
+        let found = program.look_for_target();
+        let told = found.map_or_else(|error| error.to_string(), |()| "there".to_owned());
+        assert_eq!(told, expected, "{section}");
+    }
+
+    #[test]
+    fn targets_are_looked_for_and_nothing_is_attached() {
+        check("kprobe/vfs_read", true, "there");
+        check("kretprobe/vfs_write", true, "there");
+        check("kprobe/vfs_read+4", true, "there");
+        check(
+            "kprobe/vfs_raed",
+            true,
+            "there is no kernel function vfs_raed; did you mean vfs_read?",
+        );
+        check(
+            "kprobe/vfs_data",
+            true,
+            "there is no kernel function vfs_data",
+        );
+        check(
+            "kprobe/vfs_read",
+            false,
+            "this kernel has no kprobes (it comes with CONFIG_KPROBE_EVENTS)",
+        );
+        check("ksyscall/openat", true, "there");
+        check("ksyscall/opennat", true, "there is no system call opennat");
+        check("tracepoint/sched/sched_switch", true, "there");
+        check(
+            "tp/sched/sched_swich",
+            true,
+            "there is no tracepoint sched:sched_swich; did you mean sched:sched_switch?",
+        );
+        check(
+            "tp/sched_switch",
+            true,
+            "section tp/sched_switch of program p is not tracepoint/category/name",
+        );
+        check("uprobe//no/such:f", true, "there is no file /no/such");
+        check("uprobe//no/such:0x10", true, "there is no file /no/such");
+        check("uprobe//bin/app:0x10", true, "there");
+        check("usdt//no/such:a:b", true, "there is no file /no/such");
+        check("kprobe", true, "there");
+        check("xdp", true, "there");
+    }
+}
