@@ -36,6 +36,29 @@ fn loops_over_maps() {
 }
 
 #[test]
+fn values() {
+    let _kernel = kernel_or_skip!();
+    let told = check(&kscope(), include_str!("../scripts/language/values.txt"));
+    assert!(!told.contains("ERROR"), "{told}");
+}
+
+#[test]
+fn more_maps_than_a_program_can_use() {
+    let _kernel = kernel_or_skip!();
+    let sets: Vec<String> = (0..70).map(|n| format!("@m{n} = 1;")).collect();
+    let ran = run(
+        &kscope(),
+        &["run", "-e", &format!("begin {{ {} }}", sets.join(" "))],
+    );
+    assert_eq!(ran.code, Some(1));
+    assert!(
+        ran.err.contains("the kernel lets a program use 64"),
+        "{}",
+        ran.err
+    );
+}
+
+#[test]
 fn loops_over_aggregations() {
     let kernel = kernel_or_skip!();
     let program = kscope();

@@ -1,7 +1,8 @@
 //! The whole way from source text to Spec and Plan.
 
 use kscope_spec::{
-    FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, SourceFile, SourceText, Spec,
+    FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, RelocKind, SourceFile, SourceText,
+    Spec,
 };
 
 use crate::bpf::{self, Code, Emit, Scratch};
@@ -137,6 +138,9 @@ fn generate(
             scratch_start: 0,
         };
         match bpf::emit(&program.function, &request) {
+            Ok(code) if maps_of(&code) > MAPS_OF_PROGRAM => {
+                findings.push(too_many_maps(maps_of(&code), program.span));
+            }
             Ok(mut code) => {
                 scratch.add(code.scratch_size);
                 layouts.push(std::mem::take(&mut code.layouts));
@@ -183,6 +187,29 @@ fn generate(
         );
     }
     Ok(Compiled { spec, plan })
+}
+
+/// Most maps that the kernel lets a program refer to (`MAX_USED_MAPS`).
+const MAPS_OF_PROGRAM: usize = 64;
+
+/// Gives how many maps the code refers to.
+fn maps_of(code: &Code) -> usize {
+    let maps = code.relocs.iter().filter_map(|reloc| match reloc.kind {
+        RelocKind::Map(map) | RelocKind::MapValue { map, .. } => Some(map),
+        _ => None,
+    });
+    maps.collect::<std::collections::HashSet<_>>().len()
+}
+
+fn too_many_maps(count: usize, span: Span) -> Diagnostic {
+    let message = format!(
+        "the probe uses {count} maps, those of kscope's own included; the kernel lets a program use \
+         {MAPS_OF_PROGRAM}"
+    );
+    Diagnostic::error("too-many-maps", span, message).hint(
+        "use one map with a key in the place of several (`@total[\"reads\"]`, `@total[\"writes\"]`), or \
+         split the probe: several blocks may have the same probe",
+    )
 }
 
 /// Checks what lowering made.

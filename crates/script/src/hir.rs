@@ -621,6 +621,14 @@ pub enum ExprKind {
         /// Whether the value is that before the step.
         postfix: bool,
     },
+    /// `&$x`: the address of a variable, which is readable as kernel memory (scalar, pointer).
+    VarAddress(VarId),
+    /// `&@m`: the address of what the kernel keeps of a map (scalar, pointer).
+    MapAddress(MapRef),
+    /// `len(@m)`: the number of entries (scalar).
+    MapLen(MapRef),
+    /// The bytes of a number as an array (memory).
+    Bytes(Box<Expr>),
     /// `kstack` (scalar, `KernelStack`).
     KernelStack,
     /// What a helper gives (scalar). A number is given as such, the context as a pointer, any

@@ -46,8 +46,8 @@ impl Select<'_> {
         let size = |slot: usize| self.function.slots[slot].size.max(1).next_multiple_of(8);
         let mut slots: Vec<usize> = (0..used.len()).filter(|s| used[*s]).collect();
         // What callbacks reach by a pointer is no memory of the frame: they may index it.
-        for (indexed, outer) in indexed.iter_mut().zip(outer) {
-            *indexed |= outer;
+        for (indexed, shared) in indexed.iter_mut().zip(outer.iter().zip(&captured)) {
+            *indexed |= matches!(shared, (true, false));
         }
         let total: u32 = slots.iter().map(|s| size(*s)).fold(0, u32::saturating_add);
         if request.scratch.is_none() && total > FRAME_SIZE {

@@ -68,6 +68,10 @@ impl Expr {
             | ExprKind::Register { .. }
             | ExprKind::KernelStack
             | ExprKind::UserStackId => {}
+            | ExprKind::VarAddress(_)
+            | ExprKind::MapAddress(_)
+            | ExprKind::MapLen(_)
+            | ExprKind::KernelStack => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::Delete { key, .. }
             | ExprKind::StepMap { key, .. } => key.iter().for_each(|key| f(key)),
@@ -87,6 +91,7 @@ impl Expr {
             | ExprKind::Resize(e)
             | ExprKind::ByteSwap(e)
             | ExprKind::StrLen(e)
+            | ExprKind::Bytes(e)
             | ExprKind::Block(_, e) => f(e),
             ExprKind::Field { base, .. } => f(base),
             ExprKind::Binary { left, right, .. }

@@ -4,7 +4,7 @@
 //! function uses is that function's; one that several use belongs to the innermost function
 //! around all of its uses, which gives the others its address.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::hir::{Expr, ExprKind, Probe, Stmt, StmtKind, VarId};
 
@@ -34,6 +34,8 @@ pub(super) struct Captures {
     /// The function around each; the program has none.
     around: Vec<Option<BodyId>>,
     uses: HashMap<VarId, Use>,
+    /// Variables whose address is taken.
+    addressed: HashSet<VarId>,
 }
 
 impl Captures {
@@ -63,6 +65,11 @@ impl Captures {
             // One that is declared and never used.
             None => (body == BodyId::PROGRAM).then_some(false),
         }
+    }
+
+    /// Says whether the variable must lie in memory.
+    pub(super) fn has_address(&self, var: VarId) -> bool {
+        self.addressed.contains(&var)
     }
 
     /// Gives how many functions stand directly in the function.
@@ -133,6 +140,10 @@ impl Walk<'_> {
     fn expression(&mut self, expr: &Expr, body: BodyId) {
         match &expr.kind {
             ExprKind::Var(var) | ExprKind::StepVar { var, .. } => self.used(*var, body),
+            ExprKind::VarAddress(var) => {
+                self.captures.addressed.insert(*var);
+                self.used(*var, body);
+            }
             ExprKind::Block(statements, _) => self.statements(statements, body),
             _ => {}
         }

@@ -108,7 +108,15 @@ impl Lower<'_> {
                 Some(true) if children > 0 => shared.push(index),
                 Some(_) => {
                     let ty = self.var_types[index].clone();
-                    self.vars[index] = self.declare(&ty);
+                    let in_memory = captures.has_address(VarId(index as u32)) && ty.is_scalar();
+                    self.vars[index] = if in_memory {
+                        let slot = self.slot(8);
+                        let place = self.slot_place(slot);
+                        self.zero(place, 8);
+                        VarPlace::Cell(place)
+                    } else {
+                        self.declare(&ty)
+                    };
                 }
             }
         }
@@ -262,6 +270,26 @@ impl Lower<'_> {
         let inner = std::mem::replace(&mut self.b, outer_b);
         result?;
         Ok((inner.finish(), leaves))
+    }
+
+    /// `len(@m)`: the helper tells how often it called back.
+    pub(super) fn map_len(&mut self, map: MapRef) -> Value {
+        let id = self.tables.script_map(map);
+        let slot = self.slot(8);
+        let given = self.slot_place(slot);
+        self.zero(given, 8);
+        let mut arguments: Vec<Ty> = [Pointer::Map(id), Pointer::MapKey(id), Pointer::MapValue(id)]
+            .map(Ty::Ptr)
+            .into();
+        arguments.push(Ty::Ptr(Pointer::Captured(8)));
+        let mut round = Builder::callback(&format!("{}_len", self.name), arguments);
+        round.at(self.b.span());
+        round.ret(0);
+        let callback = self.b.call_back(round.finish());
+        let map = self.b.map(id);
+        let flags = self.b.constant(0);
+        let args = vec![map, callback, given.base, flags];
+        self.b.call(helper::FOR_EACH_MAP_ELEM, args)
     }
 
     /// A loop over the entries of a map.

@@ -99,6 +99,11 @@ impl Lower<'_> {
             } => self.read_buffer((address, *space), len, to, size, pad)?,
             ExprKind::BufferOf { value, len } => self.buffer_of(value, len, to, size)?,
             ExprKind::Concat(first, second) => self.concat(first, second, to, size)?,
+            ExprKind::Bytes(number) => {
+                let bytes = number.ty.size().min(size).min(8) as u8;
+                let value = self.scalar(number)?;
+                self.store(to, bytes, value);
+            }
             ExprKind::Resize(inner) => self.resize(inner, to, size, pad)?,
             ExprKind::Fields(parts) => self.fields(expr, parts, to)?,
             ExprKind::Index { base, index } => {

@@ -2,7 +2,7 @@
 
 use kscope_spec::helper;
 
-use super::function::{Lower, Place, Result, unsupported};
+use super::function::{Lower, Place, Result, VarPlace, unsupported};
 use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, BitLayout, Expr, ExprKind, Int, LayoutId, Space, Type};
 use crate::ir::{BinOp, Cond, Layout, Value};
@@ -175,6 +175,21 @@ impl Lower<'_> {
                 delta,
                 postfix,
             } => self.step_map(*map, key.as_deref(), *delta, *postfix, expr.span)?,
+            ExprKind::VarAddress(var) => {
+                let place = match self.var(*var) {
+                    VarPlace::Slot(slot) => self.slot_place(slot),
+                    VarPlace::Cell(place) | VarPlace::Outer(place) => place,
+                    _ => return Err(unsupported(expr.span, "this address")),
+                };
+                let address = self.address(place);
+                self.bits_of(address)
+            }
+            ExprKind::MapAddress(map) => {
+                let id = self.tables.script_map(*map);
+                let map = self.b.map(id);
+                self.bits_of(map)
+            }
+            ExprKind::MapLen(map) => self.map_len(*map),
             ExprKind::KernelStack => self.kernel_stack(),
             ExprKind::UserStackId => self.user_stack(),
             ExprKind::ByteSwap(inner) => {
@@ -207,6 +222,7 @@ impl Lower<'_> {
             | ExprKind::ReadBuffer { .. }
             | ExprKind::BufferOf { .. }
             | ExprKind::Concat(..)
+            | ExprKind::Bytes(_)
             | ExprKind::Fields(_) => return Err(unsupported(expr.span, "this value as a number")),
         })
     }
@@ -341,6 +357,18 @@ impl Lower<'_> {
         let value = self.b.binary(BinOp::Shl, value, up);
         let shift = if int.signed { BinOp::AShr } else { BinOp::LShr };
         self.b.binary(shift, value, down)
+    }
+
+    /// Gives a pointer's bits as a number that the verifier knows nothing of: computing with it is
+    /// no computing with a pointer. What is read by a helper has no provenance.
+    fn bits_of(&mut self, pointer: Value) -> Value {
+        let (kept, read) = (self.slot(8), self.slot(8));
+        let (kept, read) = (self.slot_place(kept), self.slot_place(read));
+        self.b.store(8, kept.base, 0, pointer);
+        let len = self.b.constant(8);
+        let args = vec![read.base, len, kept.base];
+        self.b.call(helper::PROBE_READ_KERNEL, args);
+        self.b.load(8, false, read.base, 0)
     }
 
     /// Reads a number from memory; 0 where it cannot be read.

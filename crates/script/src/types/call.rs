@@ -72,6 +72,40 @@ impl Checker<'_> {
         make(kind, Type::Bool, span)
     }
 
+    /// Checks `len(@m)`.
+    pub(super) fn len(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let Some(arg) = args.first() else {
+            return poison(span);
+        };
+        if !matches!(arg.kind, tree::ExprKind::Map { key: None, .. }) {
+            let value = self.expr(arg);
+            return match value.ty {
+                Type::Void => poison(span),
+                Type::KernelStack { .. } => {
+                    let message = "len() of a stack comes with a later version";
+                    self.error("unsupported", span, message)
+                }
+                _ => {
+                    let message = "call to len() expects a map, ustack, or kstack";
+                    self.error("invalid-argument", span, message)
+                }
+            };
+        }
+        let Some(map) = self.map_argument("len", arg) else {
+            return poison(span);
+        };
+        if self
+            .env
+            .maps
+            .get(map.0 as usize)
+            .is_some_and(|m| m.keyed == Some(false))
+        {
+            let message = "call to len() expects a map with explicit keys (non-scalar map)";
+            return self.error("invalid-argument", arg.span, message);
+        }
+        make(ExprKind::MapLen(map), Type::U64, span)
+    }
+
     /// Checks the only argument.
     pub(super) fn one(&mut self, args: &[tree::Expr]) -> Option<Expr> {
         let value = self.expr(args.first()?);

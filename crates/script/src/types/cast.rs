@@ -86,6 +86,27 @@ impl Checker<'_> {
                 };
                 reread(operand, ty)
             }
+            // A literal has as many bytes as the array, if that is a number's size.
+            (Type::Int(_) | Type::Bool | Type::Enum(_), Type::Array { element, len }) => {
+                let from = operand.ty.size();
+                let each = element.size().max(1);
+                let count = if *len == 0 { from / each } else { *len };
+                let size = count.saturating_mul(each);
+                let literal = matches!(operand.kind, ExprKind::Int(_));
+                let fits = size == from || literal && matches!(size, 2 | 4 | 8) && size > from;
+                if count == 0 || !fits || element.scalar_int().is_none() {
+                    return self.cannot(&operand, &to, span);
+                }
+                let ty = Type::Array {
+                    element: Arc::clone(element),
+                    len: count,
+                };
+                let signed = operand.ty.scalar_int().is_some_and(|int| int.signed);
+                let bytes = size.min(8) as u8;
+                let int = Type::Int(crate::hir::Int { bytes, signed });
+                let number = super::convert::convert(operand, &int);
+                make(ExprKind::Bytes(Box::new(number)), ty, span)
+            }
             _ => self.cannot(&operand, &to, span),
         }
     }

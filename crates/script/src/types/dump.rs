@@ -200,6 +200,9 @@ impl Dump<'_> {
             ExprKind::Late(late) => format!("late{}:{ty}", late.0),
             ExprKind::OptionStr(n) => format!("option{n}:{ty}"),
             ExprKind::Var(id) => self.var(*id),
+            ExprKind::VarAddress(id) => format!("&{}", self.var(*id)),
+            ExprKind::MapAddress(map) => format!("&{}", name(map)),
+            ExprKind::MapLen(map) => format!("len {}", name(map)),
             ExprKind::MapGet { map, .. } => name(map),
             ExprKind::HasKey { map, .. } => format!("has_key {}", name(map)),
             ExprKind::Delete { map, .. } => format!("delete {}", name(map)),
@@ -264,6 +267,7 @@ impl Dump<'_> {
 fn plain_name(kind: &ExprKind) -> &'static str {
     match kind {
         ExprKind::CtxAddress => "ctx_address",
+        ExprKind::Bytes(_) => "bytes_of",
         ExprKind::Neg(_) => "neg",
         ExprKind::BitNot(_) => "bitnot",
         ExprKind::Not(_) => "not",
@@ -291,68 +295,9 @@ fn plain_name(kind: &ExprKind) -> &'static str {
 
 /// Gives the operands of an expression, in the order they are evaluated.
 fn operands(e: &Expr) -> Vec<&Expr> {
-    match &e.kind {
-        ExprKind::MapGet { key, .. }
-        | ExprKind::Delete { key, .. }
-        | ExprKind::StepMap { key, .. } => key.iter().map(|k| &**k).collect(),
-        ExprKind::HasKey { key: inner, .. }
-        | ExprKind::Load { address: inner, .. }
-        | ExprKind::LoadBits { address: inner, .. }
-        | ExprKind::ReadBytes { address: inner, .. }
-        | ExprKind::StrOfBytes(inner)
-        | ExprKind::Neg(inner)
-        | ExprKind::BitNot(inner)
-        | ExprKind::Not(inner)
-        | ExprKind::Cast(inner)
-        | ExprKind::Resize(inner)
-        | ExprKind::Field { base: inner, .. }
-        | ExprKind::ByteSwap(inner)
-        | ExprKind::StrLen(inner)
-        | ExprKind::Block(_, inner) => vec![&**inner],
-        ExprKind::ReadStr { address, len, .. } => {
-            let mut all = vec![&**address];
-            all.extend(len.iter().map(|l| &**l));
-            all
-        }
-        ExprKind::Binary { left, right, .. }
-        | ExprKind::Compare { left, right, .. }
-        | ExprKind::CompareBytes { left, right, .. }
-        | ExprKind::Logical { left, right, .. }
-        | ExprKind::StrContains {
-            haystack: left,
-            needle: right,
-        }
-        | ExprKind::StrPrefix {
-            string: left,
-            prefix: right,
-        }
-        | ExprKind::StrFind {
-            haystack: left,
-            needle: right,
-        }
-        | ExprKind::ReadBuffer {
-            address: left,
-            len: right,
-            ..
-        }
-        | ExprKind::BufferOf {
-            value: left,
-            len: right,
-        }
-        | ExprKind::MemoryDifference { left, right, .. }
-        | ExprKind::Concat(left, right)
-        | ExprKind::Index {
-            base: left,
-            index: right,
-        } => vec![&**left, &**right],
-        ExprKind::Ternary {
-            condition,
-            then,
-            otherwise,
-        } => vec![&**condition, &**then, &**otherwise],
-        ExprKind::Fields(parts) | ExprKind::Helper { args: parts, .. } => parts.iter().collect(),
-        _ => Vec::new(),
-    }
+    let mut all = Vec::new();
+    e.operands(&mut |operand| all.push(operand));
+    all
 }
 
 fn step(place: &str, delta: i64, postfix: bool, ty: &str) -> String {

@@ -174,6 +174,14 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
                 space: *space,
             }
         }
+        // The address of a variable whose type has grown.
+        (Type::Pointer { to: x, space }, Type::Pointer { to: y, .. }) => match (&**x, &**y) {
+            (Type::Int(x), Type::Int(y)) if x.signed == y.signed => Type::Pointer {
+                to: Type::Int(if x.bytes < y.bytes { *y } else { *x }).into(),
+                space: *space,
+            },
+            _ => return None,
+        },
         (Type::Str { capacity: x }, Type::Str { capacity: y }) => Type::Str {
             capacity: *x.max(y),
         },

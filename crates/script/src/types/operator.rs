@@ -299,19 +299,7 @@ impl Checker<'_> {
 
     pub(super) fn unary(&mut self, op: UnaryOp, operand: &tree::Expr, span: Span) -> Expr {
         if op == UnaryOp::AddressOf {
-            let place = matches!(
-                operand.kind,
-                tree::ExprKind::Var(_) | tree::ExprKind::Map { .. }
-            );
-            if !place {
-                // The parser has said so.
-                return poison(span);
-            }
-            return self.error(
-                "unsupported",
-                span,
-                "taking an address with & comes with a later version",
-            );
+            return self.address_of(operand, span);
         }
         if op == UnaryOp::Deref && super::field::is_args(operand) {
             return self.expr(operand);
@@ -341,6 +329,38 @@ impl Checker<'_> {
                 self.negate(op, operand, int, span)
             }
         }
+    }
+
+    /// Checks `&$x` and `&@m`.
+    fn address_of(&mut self, operand: &tree::Expr, span: Span) -> Expr {
+        let (kind, to) = match &operand.kind {
+            tree::ExprKind::Var(name) => {
+                let read = self.read_var(name, operand.span);
+                let ExprKind::Var(id) = read.kind else {
+                    return read;
+                };
+                // What is pointed to may be written by whoever has the address.
+                self.scope.unassigned.retain(|(var, _)| *var != id);
+                (ExprKind::VarAddress(id), read.ty)
+            }
+            tree::ExprKind::Map { key: None, .. } => {
+                let Some(map) = self.map_argument("&", operand) else {
+                    return poison(span);
+                };
+                (ExprKind::MapAddress(map), Type::Void)
+            }
+            tree::ExprKind::Map { key: Some(_), .. } => {
+                let message = "`&` takes the address of a whole map, not of one of its values";
+                return self.error("invalid-operand", span, message);
+            }
+            // The parser has said so.
+            _ => return poison(span),
+        };
+        let ty = Type::Pointer {
+            to: to.into(),
+            space: crate::hir::Space::Kernel,
+        };
+        make(kind, ty, span)
     }
 
     fn negate(&mut self, op: UnaryOp, operand: Expr, int: Int, span: Span) -> Expr {

@@ -78,7 +78,7 @@ impl Substitution {
                 self.var(&mut var.text);
                 self.at(&mut var.span);
                 if let Some(ty) = ty {
-                    self.ty(ty);
+                    self.cast_type(ty);
                 }
                 if let Some(value) = value {
                     self.expr(value);
@@ -148,7 +148,7 @@ impl Substitution {
                         return;
                     }
                 }
-                self.ty(t);
+                self.cast_type(t);
             }
             ExprKind::Field { base, name, .. } => {
                 self.at(&mut name.span);

@@ -82,7 +82,13 @@ impl Verifier<'_> {
     fn stored(&mut self, bytes: u8, base: Value, value: Value) {
         let kept = matches!(
             self.ty(value),
-            Ty::Ptr(Pointer::Slot(_) | Pointer::Outer(_) | Pointer::Captured(_) | Pointer::Ctx)
+            Ty::Ptr(
+                Pointer::Slot(_)
+                    | Pointer::Outer(_)
+                    | Pointer::Captured(_)
+                    | Pointer::Ctx
+                    | Pointer::Map(_)
+            )
         );
         let slot = matches!(self.ty(base), Ty::Ptr(Pointer::Slot(_)));
         if !(kept && slot && bytes == 8) {
