@@ -15,7 +15,7 @@ impl Lower<'_> {
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             values.push(match &arg.kind {
-                ExprKind::CtxAddress => self.b.ctx(),
+                ExprKind::CtxAddress => self.ctx(),
                 _ if arg.ty.is_scalar() => self.scalar(arg)?,
                 _ => {
                     let place = self.memory(arg)?;

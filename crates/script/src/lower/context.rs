@@ -37,7 +37,7 @@ impl Lower<'_> {
             }
             Builtin::CpuCount => self.late("cpus", &LateKind::CpuCount),
             Builtin::TracedFunction => {
-                let ctx = self.b.ctx();
+                let ctx = self.ctx();
                 self.b.call(helper::GET_FUNC_IP, vec![ctx])
             }
             Builtin::FunctionAddress => {
