@@ -67,11 +67,10 @@ impl Expr {
             | ExprKind::StepVar { .. }
             | ExprKind::Register { .. }
             | ExprKind::KernelStack
-            | ExprKind::UserStackId => {}
+            | ExprKind::UserStackId
             | ExprKind::VarAddress(_)
             | ExprKind::MapAddress(_)
-            | ExprKind::MapLen(_)
-            | ExprKind::KernelStack => {}
+            | ExprKind::MapLen(_) => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::Delete { key, .. }
             | ExprKind::StepMap { key, .. } => key.iter().for_each(|key| f(key)),

@@ -53,7 +53,7 @@ impl Lower<'_> {
                 self.b.binary(BinOp::Sub, ip, one)
             }
             Builtin::UserAddress if self.context == Context::UprobeReturn => {
-                let ctx = self.b.ctx();
+                let ctx = self.ctx();
                 self.b.call(helper::GET_FUNC_IP, vec![ctx])
             }
             Builtin::UserAddress => self.ctx_load(x86_64::INSTRUCTION_POINTER, Int::U64),
