@@ -72,6 +72,9 @@ struct Point {
     pattern: Option<Attach>,
 }
 
+/// The finding that a pattern matches nothing.
+const UNMATCHED: &str = "unmatched-pattern";
+
 impl Checker<'_> {
     /// Finds out what each probe attaches to. Order within `begin` and `end` is that of the script.
     pub(super) fn expand_probes(&mut self) -> Vec<Unit> {
@@ -80,8 +83,15 @@ impl Checker<'_> {
         for (index, probe) in self.script.probes.iter().enumerate() {
             let uses = Uses::of(self.script, probe);
             let mut points = Vec::new();
+            let before = self.diagnostics.len();
             for point in &probe.attach_points {
                 self.expand(point, uses.args, &mut points);
+            }
+            if !points.is_empty() {
+                // A pattern may match nothing where the probe has other attach points.
+                let found = self.diagnostics.split_off(before);
+                let found = found.into_iter().filter(|finding| finding.id != UNMATCHED);
+                self.diagnostics.extend(found);
             }
             attached = attached.saturating_add(points.len());
             let first = units.len();
@@ -431,10 +441,10 @@ impl Checker<'_> {
         name: &str,
         near: &[String],
     ) {
-        let message = if is_pattern(name) {
-            format!("No matches for {what} {name}")
+        let (id, message) = if is_pattern(name) {
+            (UNMATCHED, format!("No matches for {what} {name}"))
         } else {
-            format!("{what} not found: {name}")
+            ("unknown-probe", format!("{what} not found: {name}"))
         };
         self.missing_place(point, message, near);
     }
@@ -447,8 +457,8 @@ impl Checker<'_> {
         near: &[String],
     ) {
         let mut finding = match self.config.missing_probes {
-            MissingProbes::Error => Diagnostic::error("unknown-probe", point.span, message),
-            MissingProbes::Warn => Diagnostic::warning("unknown-probe", point.span, message),
+            MissingProbes::Error => Diagnostic::error(id, point.span, message),
+            MissingProbes::Warn => Diagnostic::warning(id, point.span, message),
             MissingProbes::Ignore => return,
         };
         finding.hint = did_you_mean(near);
