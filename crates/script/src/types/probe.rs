@@ -446,12 +446,22 @@ impl Checker<'_> {
         } else {
             ("unknown-probe", format!("{what} not found: {name}"))
         };
-        self.missing_place(point, message, near);
+        self.missing_as(id, point, message, near);
     }
 
     /// Reports what an attach point does not find, as `missing_probes` asks.
     pub(super) fn missing_place(
         &mut self,
+        point: &tree::AttachPoint,
+        message: String,
+        near: &[String],
+    ) {
+        self.missing_as("unknown-probe", point, message, near);
+    }
+
+    fn missing_as(
+        &mut self,
+        id: &'static str,
         point: &tree::AttachPoint,
         message: String,
         near: &[String],
