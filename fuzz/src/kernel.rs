@@ -49,7 +49,7 @@ pub(crate) fn types() -> Btf {
     let pointer = w.ptr(either + 2);
     let task = w.structure(
         "task_struct",
-        144,
+        152,
         &[
             ("pid", int, 0, 0),
             ("tgid", int, 32, 0),
@@ -62,6 +62,7 @@ pub(crate) fn types() -> Btf {
             ("color", color, 576, 0),
             ("", either, 640, 0),
             ("late", long, 1088, 0),
+            ("group_leader", pointer, 1152, 0),
         ],
     );
     assert_eq!(task, either + 2);
