@@ -24,6 +24,23 @@ macro_rules! with_kprobes_or_skip {
     }};
 }
 
+/// Makes tests of one check, for each way in which opensnoop sees opens.
+macro_rules! by_each_way {
+    ($tracepoints:ident, $kprobes:ident: $check:ident) => {
+        #[test]
+        fn $tracepoints() {
+            let tracer = kscope_or_skip!();
+            $check(&tracer, "tracepoint");
+        }
+
+        #[test]
+        fn $kprobes() {
+            let tracer = with_kprobes_or_skip!();
+            $check(&tracer, "kprobe");
+        }
+    };
+}
+
 /// Opens a file that is there and one that is not, and looks for just those two rows.
 fn traces_both(tracer: &Path, way: &[&str]) {
     let folder = Folder::new(&format!("run-opensnoop{}", way.join("")));
@@ -287,17 +304,7 @@ fn full_paths_are_right_or_as_given(tracer: &Path, way: &str) {
     }
 }
 
-#[test]
-fn full_paths_by_tracepoints() {
-    let tracer = kscope_or_skip!();
-    full_paths_are_right_or_as_given(&tracer, "tracepoint");
-}
-
-#[test]
-fn full_paths_by_kprobes() {
-    let tracer = with_kprobes_or_skip!();
-    full_paths_are_right_or_as_given(&tracer, "kprobe");
-}
+by_each_way!(full_paths_by_tracepoints, full_paths_by_kprobes: full_paths_are_right_or_as_given);
 
 /// Runs a program with a path and gives the numbers that it prints; none in place of those that
 /// this kernel has no system calls for.
@@ -349,17 +356,7 @@ fn opens_of_32_bit_programs_are_seen(tracer: &Path, way: &str) {
     );
 }
 
-#[test]
-fn opens_of_32_bit_programs_by_tracepoints() {
-    let tracer = kscope_or_skip!();
-    opens_of_32_bit_programs_are_seen(&tracer, "tracepoint");
-}
-
-#[test]
-fn opens_of_32_bit_programs_by_kprobes() {
-    let tracer = with_kprobes_or_skip!();
-    opens_of_32_bit_programs_are_seen(&tracer, "kprobe");
-}
+by_each_way!(opens_of_32_bit_programs_by_tracepoints, opens_of_32_bit_programs_by_kprobes: opens_of_32_bit_programs_are_seen);
 
 fn opens_by_handle_are_seen(tracer: &Path, way: &str) {
     let folder = Folder::new(&format!("open-handle-{way}"));
@@ -395,17 +392,7 @@ fn opens_by_handle_are_seen(tracer: &Path, way: &str) {
     }
 }
 
-#[test]
-fn opens_by_handle_by_tracepoints() {
-    let tracer = kscope_or_skip!();
-    opens_by_handle_are_seen(&tracer, "tracepoint");
-}
-
-#[test]
-fn opens_by_handle_by_kprobes() {
-    let tracer = with_kprobes_or_skip!();
-    opens_by_handle_are_seen(&tracer, "kprobe");
-}
+by_each_way!(opens_by_handle_by_tracepoints, opens_by_handle_by_kprobes: opens_by_handle_are_seen);
 
 /// Threads outside of the reader's pid namespace have no number in it, and are told apart all the same.
 #[test]

@@ -21,7 +21,9 @@ use crate::cargo::{self, Profile};
 use crate::kernels;
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
+
 pub(crate) use apt::mirrors;
+pub(crate) use guest::SECOND_BOOT;
 pub(crate) use kernel::{USUAL, cache_dir};
 pub(crate) use shipped::folder as bpftrace_scripts;
 

@@ -271,15 +271,13 @@ pub(crate) fn run(
     let process = run.pid.map(Process::find).transpose()?;
     let mut command = run.command.as_deref().map(Command::hold).transpose()?;
     let request = Request {
-        compiled,
-        options,
         numbers: run.numbers.clone(),
         name: run.name.clone(),
-        source: source.text.clone(),
         render: Some(kscope_view::render),
         pid: run.pid,
         child: command.as_ref().and_then(Command::pid),
         strict: run.is_tool,
+        ..Request::new(compiled, options, &*source.text)
     };
     let btf = place.btf.as_ref().ok();
     // Probes are attached all the same where the traced process has ended.

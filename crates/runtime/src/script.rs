@@ -148,17 +148,8 @@ impl Script {
     /// [`Error::Program`] and [`Error::Attach`] for the first probe that the kernel refuses,
     /// [`Error::BadOption`].
     pub fn start(self) -> Result<Running, Error> {
-        let request = Request {
-            options: Options::parse(&self.compiled.plan, &self.options)?,
-            compiled: self.compiled,
-            numbers: Vec::new(),
-            name: NAME.to_owned(),
-            source: self.source,
-            render: None,
-            pid: None,
-            child: None,
-            strict: false,
-        };
+        let options = Options::parse(&self.compiled.plan, &self.options)?;
+        let request = Request::new(self.compiled, options, self.source);
         let go_on = || false;
         let session = Session::load(&self.target, self.btf.as_ref(), request, &go_on)?;
         let mut running = Running {

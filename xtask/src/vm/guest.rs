@@ -23,6 +23,9 @@ const MUST: &str = "kprobe,tracepoint,uprobe,fentry,btf,ringbuf,root";
 /// How often a kernel is booted when tests bring it down.
 const BOOTS: usize = 4;
 
+/// The name under which a kernel that went down stands in the sums.
+pub(crate) const SECOND_BOOT: &str = "second boot";
+
 /// Lines of the console shown when a guest ended early.
 const CONSOLE_LINES: usize = 40;
 
@@ -76,6 +79,7 @@ pub(super) fn run(
             died = true;
             println!("guest {release}: {} is run again after this:", first.name);
             first.print(true);
+            outcomes.push(second_boot(&first));
         }
         left.retain(|case| !found.iter().any(|outcome| outcome.name == case.name()));
         outcomes.extend(found);
@@ -89,6 +93,20 @@ pub(super) fn run(
             .map(|case| Outcome::new(case.name(), why.clone())),
     );
     Ok((release, outcomes))
+}
+
+/// What the sums have of a kernel that went down and was booted again: whatever the test says then,
+/// it has not simply passed.
+fn second_boot(first: &Outcome) -> Outcome {
+    let how = match &first.verdict {
+        Verdict::Failed(how) => how.as_str(),
+        Verdict::Skipped(_) | Verdict::Passed => "it ended",
+    };
+    let reason = format!(
+        "the kernel went down under {} ({how}), and was booted again",
+        first.name
+    );
+    Outcome::new(SECOND_BOOT, Verdict::Skipped(reason))
 }
 
 /// Gives the outcomes of one boot; the test that was running when the guest ended has failed.
@@ -217,4 +235,25 @@ fn pack(
 fn tail(text: &str, count: usize) -> String {
     let lines: Vec<&str> = text.lines().collect();
     lines[lines.len().saturating_sub(count)..].join("\n")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Outcome, Verdict, second_boot};
+    use crate::outcome::Sum;
+
+    #[test]
+    fn a_second_boot_is_in_the_sums() {
+        let first = Outcome::new("bpf_x::y", Verdict::Failed("the guest ended early".into()));
+        let again = second_boot(&first);
+        let passed = Outcome::new("bpf_x::y", Verdict::Passed);
+        let sum = Sum::of(&[again.clone(), passed]);
+        assert_eq!(sum.to_string(), "1 passed, 0 failed, 1 skipped");
+        let Verdict::Skipped(reason) = again.verdict else {
+            panic!("{again:?}");
+        };
+        let expected =
+            "the kernel went down under bpf_x::y (the guest ended early), and was booted again";
+        assert_eq!(reason, expected);
+    }
 }

@@ -88,16 +88,10 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
 /// Loads the programs and says what the verifier made of each.
 fn load(place: &Place, source: &Source, compiled: Compiled) -> Result<String, Failure> {
     let failed = |error| Failure::of_run(&error, &source.text, false);
+    let options = Options::parse(&compiled.plan, &[]).map_err(failed)?;
     let request = Request {
-        options: Options::parse(&compiled.plan, &[]).map_err(failed)?,
-        compiled,
-        numbers: Vec::new(),
-        name: "script".to_owned(),
-        source: source.text.clone(),
         render: Some(kscope_view::render),
-        pid: None,
-        child: None,
-        strict: false,
+        ..Request::new(compiled, options, &*source.text)
     };
     let btf = place.btf.as_ref().ok();
     let session = Session::load(&place.target, btf, request, &|| false).map_err(failed)?;

@@ -61,6 +61,25 @@ pub struct Request {
     pub strict: bool,
 }
 
+impl Request {
+    /// Asks for a script's run with these values of its options: of all processes, under the name
+    /// `script`, without `cat` and `system`.
+    #[must_use]
+    pub fn new(compiled: Compiled, options: Options, source: impl Into<String>) -> Request {
+        Request {
+            compiled,
+            options,
+            numbers: Vec::new(),
+            name: "script".to_owned(),
+            source: source.into(),
+            render: None,
+            pid: None,
+            child: None,
+            strict: false,
+        }
+    }
+}
+
 impl Session {
     /// Creates the maps and loads the programs.
     ///
