@@ -401,11 +401,19 @@ fn text(table: &[u8], at: u64) -> &[u8] {
 }
 
 /// Where programs and libraries are looked for that are named without a folder.
-const PROGRAMS: [&str; 4] = ["/usr/local/bin", "/usr/bin", "/usr/sbin", "/bin"];
-const LIBRARIES: [&str; 6] = [
+const PROGRAMS: [&str; 6] = [
+    "/usr/local/bin",
+    "/usr/local/sbin",
+    "/usr/bin",
+    "/usr/sbin",
+    "/bin",
+    "/sbin",
+];
+const LIBRARIES: [&str; 7] = [
     "/lib/x86_64-linux-gnu",
     "/usr/lib/x86_64-linux-gnu",
     "/lib/aarch64-linux-gnu",
+    "/usr/lib/aarch64-linux-gnu",
     "/usr/lib64",
     "/lib64",
     "/usr/lib",

@@ -11,6 +11,7 @@ use kscope_spec::{AttachType, ProgramType};
 use kscope_sys::{Errno, Kernel, LinkCreate, LinkTarget, PerfKind};
 
 use super::Link;
+use crate::denial::Denial;
 use crate::error::Error;
 use crate::program::Program;
 use crate::tracefs::Tracefs;
@@ -53,9 +54,18 @@ impl ProbeSource {
                 since: Some(option),
             }
         };
-        let number = read("type")
-            .and_then(|text| text.parse().ok())
-            .ok_or_else(lacking)?;
+        let number = kernel.read_file(&root.join("type"));
+        let number = number.map_err(|errno| match errno {
+            Errno::ACCES | Errno::PERM => Error::Permission {
+                call: "open",
+                cause: Denial::File {
+                    path: root.display().to_string(),
+                },
+            },
+            _ => lacking(),
+        })?;
+        let number = String::from_utf8_lossy(&number).trim().parse();
+        let number = number.map_err(|_| lacking())?;
         // `config:0`
         let bit = read("format/retprobe")
             .and_then(|text| text.strip_prefix("config:")?.parse::<u32>().ok())
@@ -257,7 +267,10 @@ impl Program {
             },
         });
         let fd = created.map_err(|errno| match errno {
-            Errno::SRCH => Error::not_found("kernel function", "of those to probe"),
+            Errno::SRCH => match names {
+                [one] => Error::not_found("kernel function", one.to_string_lossy()),
+                _ => Error::not_found("kernel function", "of those to probe"),
+            },
             Errno::OPNOTSUPP | Errno::NOTSUPP => {
                 Error::unsupported("kprobe_multi", "CONFIG_FPROBE")
             }

@@ -196,6 +196,12 @@ mod tests {
         check("uprobe//no/such:f", true, "there is no file /no/such");
         check("uprobe//no/such:0x10", true, "there is no file /no/such");
         check("uprobe//bin/app:0x10", true, "there");
+        check(
+            "uprobe//bin/app:0xffffffffffffffff+1",
+            true,
+            "section uprobe//bin/app:0xffffffffffffffff+1 of program p is not \
+             uprobe/path:function+offset",
+        );
         check("usdt//no/such:a:b", true, "there is no file /no/such");
         check("kprobe", true, "there");
         check("xdp", true, "there");

@@ -35,7 +35,7 @@ impl Program {
             .raw_tracepoint_open(self.as_fd(), Some(&c_name), cookie);
         let fd = opened.map_err(|errno| match errno {
             Errno::NOENT => Error::not_found("raw tracepoint", name),
-            Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
+            Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_raw_cookies(cookie) => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
             // bpf_probe_register (kernel/trace/bpf_trace.c) compares what the verifier saw.
@@ -45,6 +45,15 @@ impl Program {
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
         })?;
         Ok(Link::of(&self.kernel, fd, format!("rawtracepoint:{name}")))
+    }
+
+    /// Tells whether the kernel takes a cookie here: one that does looks for the tracepoint then.
+    fn knows_raw_cookies(&self, cookie: u64) -> bool {
+        let nowhere = Some(c"kscope_no_such_tracepoint");
+        let opened = self
+            .kernel
+            .raw_tracepoint_open(self.as_fd(), nowhere, cookie);
+        opened.err() == Some(Errno::NOENT)
     }
 
     /// Attaches a [`ProgramType::Tracing`] or [`ProgramType::Lsm`] program where it was loaded

@@ -336,7 +336,7 @@ fn refusals_say_what_they_mean() {
             Errno::OPNOTSUPP,
             "this kernel has no kprobe_multi (it comes with CONFIG_FPROBE)",
         ),
-        (Errno::SRCH, "there is no kernel function of those to probe"),
+        (Errno::SRCH, "there is no kernel function a"),
     ] {
         refuse(ProgramType::Kprobe, "link", errno, many, expected);
     }
@@ -373,4 +373,57 @@ fn rates_above_the_kernels_are_told_with_the_way_out() {
     let other = "perf_event_open of a sampling event on CPU 2: EINVAL (Invalid argument)";
     check(Sampling::Frequency(100_000), other);
     check(Sampling::Period(1), other);
+}
+
+#[test]
+fn a_cookie_is_told_from_arguments_by_a_tracepoint_that_is_nowhere() {
+    let check = |nowhere, expected: &str| {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::RawTracepointOpen { name, .. }) => match name {
+                Some(name) if name.to_bytes().starts_with(b"kscope") => Err(nowhere),
+                _ => Err(Errno::INVAL),
+            },
+            other => panic!("{other:?}"),
+        });
+        let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
+            panic!("/dev/null")
+        };
+        let program = Program {
+            kernel: Arc::new(fake),
+            fd: Arc::new(fd),
+            name: "p".into(),
+            kind: ProgramType::RawTracepoint,
+            attach: Arc::new(AttachKind::None),
+            section: "".into(),
+            log: None,
+        };
+        let error = program.attach_raw_tracepoint("x", 7).expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+    };
+    check(
+        Errno::INVAL,
+        "this kernel has no cookie of raw tracepoints (it comes with Linux 6.10)",
+    );
+    check(
+        Errno::NOENT,
+        "the program reads more arguments than raw tracepoint x has",
+    );
+}
+
+#[test]
+fn a_source_that_is_closed_is_not_missing() {
+    let check = |errno, expected: &str| {
+        let fake = FakeKernel::new(move |_| Err(errno));
+        let found = crate::link::ProbeSource::find(&fake, "kprobe");
+        let told = found.map(|_| ()).expect_err("not found").to_string();
+        assert_eq!(told, expected);
+    };
+    check(
+        Errno::NOENT,
+        "this kernel has no kprobes (it comes with CONFIG_KPROBE_EVENTS)",
+    );
+    check(
+        Errno::ACCES,
+        "open is not permitted: /sys/bus/event_source/devices/kprobe is closed to this user",
+    );
 }

@@ -66,7 +66,8 @@ impl Program {
                 })?
             }
         };
-        Ok((path, start.wrapping_add(offset)))
+        let place = start.checked_add(offset).ok_or_else(bad)?;
+        Ok((path, place))
     }
 
     /// Attaches many uprobes to `path:pattern`.
