@@ -6,6 +6,7 @@
 //@ objects: tools/opensnoop.bt, tests/scripts/tutorial/step3.bt, tests/scripts/tutorial/step5.bt
 //@ objects: tests/scripts/portable/execs.bt, tests/scripts/portable/switches.bt
 //@ objects: tests/scripts/portable/task.bt, tests/scripts/portable/reads.bt
+//@ objects: tests/scripts/portable/entries.bt, tests/scripts/portable/counted.bt
 
 use std::fs::File;
 use std::io::Read;
@@ -13,12 +14,13 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use kscope_bpf::Features;
+use kscope_bpf::btf::{Kind, Type};
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::program::{Finished, Folder, Tracer};
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
 /// Name and text of each script.
-const SCRIPTS: [(&str, &str); 7] = [
+const SCRIPTS: [(&str, &str); 9] = [
     ("opensnoop", include_str!("../../tools/opensnoop.bt")),
     ("step3", include_str!("../scripts/tutorial/step3.bt")),
     ("step5", include_str!("../scripts/tutorial/step5.bt")),
@@ -26,7 +28,30 @@ const SCRIPTS: [(&str, &str); 7] = [
     ("switches", include_str!("../scripts/portable/switches.bt")),
     ("task", include_str!("../scripts/portable/task.bt")),
     ("reads", include_str!("../scripts/portable/reads.bt")),
+    ("entries", include_str!("../scripts/portable/entries.bt")),
+    ("counted", include_str!("../scripts/portable/counted.bt")),
 ];
+
+/// What a script prints whose helper came after Linux 5.10: its name, the helper, the release it came with.
+const LATE: [(&str, &str, &str, &str); 2] = [
+    ("entries", "for_each_map_elem", "Linux 5.13", "sum 42"),
+    ("counted", "map_lookup_percpu_elem", "Linux 5.19", "count 2"),
+];
+
+/// Tells whether the kernel has what a script cannot do without.
+fn has_its_helper(script: &str) -> bool {
+    let late = LATE.iter().find(|(name, ..)| *name == script);
+    let Some((_, helper, ..)) = late else {
+        return true;
+    };
+    let helpers =
+        kernel_types().and_then(|types| types.get(types.find("bpf_func_id", Kind::Enum)?));
+    let constant = format!("BPF_FUNC_{helper}");
+    match helpers {
+        Some(Type::Enum(known)) => known.enumerators().any(|one| one.name == constant),
+        _ => false,
+    }
+}
 
 /// Where guests have the objects that were built for them.
 const BUILT: &str = "/objects";
@@ -224,6 +249,27 @@ fn read_files_are_named() {
     );
 }
 
+#[test]
+fn helpers_that_came_late_are_used_or_named() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-late");
+    for (name, helper, since, printed) in LATE {
+        let object = object(&program, &folder, name);
+        let done = Command::new(&program).arg("run").arg(&object).output();
+        let done = done.expect("kscope starts");
+        let out = String::from_utf8_lossy(&done.stdout);
+        let said = String::from_utf8_lossy(&done.stderr);
+        if has_its_helper(name) {
+            assert!(done.status.success(), "{said}");
+            assert!(out.lines().any(|line| line == printed), "{out}");
+        } else {
+            assert!(!done.status.success(), "{out}");
+            let named = said.contains(&format!("helper bpf_{helper}, which"));
+            assert!(named && said.contains(since), "{said}");
+        }
+    }
+}
+
 /// Gives bpftool as this machine, or this guest, has it.
 fn bpftool() -> Option<Command> {
     let (loader, own) = ("/foreign/ld.so", "/foreign/bpftool");
@@ -252,7 +298,7 @@ fn libbpf_loads_the_objects() {
     let folder = Folder::new("run-build-libbpf");
     let pins = PathBuf::from(format!("/sys/fs/bpf/kscope-build-{}", std::process::id()));
     let mut wrong = String::new();
-    for (name, _) in SCRIPTS {
+    for (name, _) in SCRIPTS.into_iter().filter(|(name, _)| has_its_helper(name)) {
         let object = object(&program, &folder, name);
         let mut command = bpftool().expect("bpftool was there");
         let done = command

@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kscope_btf::{Btf, Kind, Type};
+use kscope_btf::{Btf, Kind};
 use kscope_spec::{AttachKind, AttachType, ProgramSpec};
 use kscope_sys::SharedKernel;
 
@@ -117,12 +117,7 @@ fn too_new(types: &KernelTypes<'_>, program: &ProgramSpec) -> Option<Error> {
         }
         _ => return None,
     };
-    let base = types.base()?;
-    let Type::Enum(known) = base.get(base.find("bpf_attach_type", Kind::Enum)?)? else {
-        return None;
-    };
-    let absent = !known.enumerators().any(|one| one.name == constant);
-    absent.then(|| {
+    types.lacks("bpf_attach_type", constant).then(|| {
         let program = &program.name;
         Error::unsupported(
             format!("{section} programs, one of which is {program}"),

@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
-use kscope_btf::{Btf, Kind};
+use kscope_btf::{Btf, Kind, Type};
 use kscope_sys::SharedKernel;
 
 /// Where the kernel keeps its types.
@@ -57,6 +57,16 @@ impl<'a> KernelTypes<'a> {
             Btf::parse(bytes.ok()?).ok()
         };
         self.base.get_or_init(open).as_ref()
+    }
+
+    /// Tells whether an enumeration of vmlinux's has no such constant; false where nothing is known of it.
+    pub(crate) fn lacks(&self, enumeration: &str, constant: &str) -> bool {
+        let base = self.base();
+        let found = base.and_then(|base| base.get(base.find(enumeration, Kind::Enum)?));
+        match found {
+            Some(Type::Enum(known)) => !known.enumerators().any(|one| one.name == constant),
+            _ => false,
+        }
     }
 
     /// Gives a module's types.

@@ -132,6 +132,7 @@ impl<'a> Filling<'a> {
                     kernel: &*loader.kernel,
                     spec: self.spec,
                     program,
+                    types: self.types,
                     relocated: relocated.as_ref(),
                     errno,
                     log_bytes: loader.log_bytes,

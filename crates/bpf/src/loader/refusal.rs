@@ -3,9 +3,12 @@
 use std::os::fd::OwnedFd;
 
 use kscope_spec::core::{POISON, Relocated};
-use kscope_spec::{AttachKind, ExternId, HelperId, MapId, ProgramSpec, ProgramType, Spec, helper};
+use kscope_spec::{
+    AttachKind, ExternId, HelperId, MapId, ProgramSpec, ProgramType, RelocKind, Spec, helper,
+};
 use kscope_sys::{Errno, Kernel};
 
+use super::kernel_types::KernelTypes;
 use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
 use crate::error::{Absent, Error};
 use crate::log::VerifierLog;
@@ -37,6 +40,7 @@ pub(crate) struct Refused<'a> {
     pub(crate) kernel: &'a dyn Kernel,
     pub(crate) spec: &'a Spec,
     pub(crate) program: &'a ProgramSpec,
+    pub(crate) types: &'a KernelTypes<'a>,
     pub(crate) relocated: Option<&'a Relocated>,
     pub(crate) errno: Errno,
     /// How long the verifier's log may be.
@@ -73,7 +77,7 @@ impl Refused<'_> {
                 log: Box::new(log),
             };
         }
-        if let Some(helper) = unknown_helper(&log) {
+        if let Some(helper) = unknown_helper(&log).or_else(|| self.calls_back()) {
             return Error::Unsupported {
                 feature: format!("helper {helper}, which program {} calls", self.program.name),
                 since: helper::since(helper),
@@ -162,6 +166,31 @@ impl Refused<'_> {
         let external = ExternId(within(NO_FUNCTION)?);
         let external = self.spec.externs.get(external.0 as usize)?;
         Some(Absent::Function(external.name.clone()))
+    }
+
+    /// Gives the helper that takes a callback, where the kernel has no callbacks: such a kernel complains of the
+    /// functions, not of the helper.
+    fn calls_back(&self) -> Option<HelperId> {
+        const CALL: u8 = 0x85;
+        let relocs = &self.program.relocs;
+        let mut callbacks = relocs
+            .iter()
+            .filter(|reloc| matches!(reloc.kind, RelocKind::Func(_)));
+        callbacks.next()?;
+        let insns = self
+            .relocated
+            .map_or(&self.program.insns, |done| &done.insns);
+        let mut calls = insns
+            .iter()
+            .filter(|insn| insn.code == CALL && insn.src == 0);
+        let lacks = |id: HelperId| {
+            let name = helper::name(id)?;
+            let constant = format!("BPF_FUNC_{name}");
+            self.types.lacks("bpf_func_id", &constant).then_some(id)
+        };
+        // It came with them.
+        lacks(helper::FOR_EACH_MAP_ELEM)?;
+        calls.find_map(|insn| lacks(HelperId(u32::try_from(insn.imm).ok()?)))
     }
 
     /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.

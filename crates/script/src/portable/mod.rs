@@ -110,7 +110,12 @@ pub(crate) fn complete(
         let points = plan.probes.iter().find(|probe| probe.program.0 == index);
         program.section = section(program.kind, points);
         for func in &mut program.funcs {
-            func.type_id = builder.add_func(&func.name, proto, Linkage::Global).0;
+            // The body of a loop that a helper calls back must be static for the verifier.
+            let linkage = match func.insn {
+                0 => Linkage::Global,
+                _ => Linkage::Static,
+            };
+            func.type_id = builder.add_func(&func.name, proto, linkage).0;
         }
     }
     name_maps(spec);
