@@ -133,6 +133,8 @@ fn functions_that_are_there_compile() {
                 "ksym" => "print(ksym(arg0));".to_owned(),
                 "kaddr" => "print(kaddr(\"vfs_read\"));".to_owned(),
                 "kstack" => "print(kstack(perf, 3));".to_owned(),
+                "ustack" => "print(ustack(build_id, 3));".to_owned(),
+                "usym" => "print(usym(arg0));".to_owned(),
                 "len" => "print(len(@m));".to_owned(),
                 "nsecs" => "print(nsecs(boot)); print(nsecs(monotonic));".to_owned(),
                 "bswap" => "print(bswap((uint16)5));".to_owned(),

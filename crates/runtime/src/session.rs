@@ -3,6 +3,7 @@
 mod events;
 mod load;
 mod losses;
+mod newcomers;
 
 use std::cell::Cell;
 use std::io;
@@ -24,6 +25,8 @@ use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
 use crate::user_probe::UserPlace;
 use crate::walk::Walks;
+
+use newcomers::Newcomers;
 
 pub use load::Request;
 
@@ -49,6 +52,7 @@ pub struct Session {
     /// The one process that uprobes and USDT probes are to see.
     watched: Option<u32>,
     processes: UserSymbolizer,
+    newcomers: Newcomers,
     links: Vec<Link>,
     walks: Walks,
     /// Attach points beyond one for each link.
@@ -250,11 +254,13 @@ impl Session {
                     doing: "look at the command",
                     errno,
                 })?;
+                self.processes.see(child.pid());
                 if let Some(kind) = ended {
                     return Ok(Stop::Child(kind));
                 }
             }
             let seen = self.drain(sink)?;
+            self.see_processes()?;
             wait = if seen > 0 {
                 BUSY_WAIT
             } else {

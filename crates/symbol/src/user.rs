@@ -24,6 +24,10 @@ use perf_map::PerfMap;
 
 /// How long what was read of a process counts.
 const FRESH: Duration = Duration::from_secs(1);
+/// How long the first look at a process counts, where something is missing from it.
+const EARLY: Duration = Duration::from_millis(10);
+/// How often a process is looked at without being asked for an address.
+const EARLY_LOOKS: u32 = 4;
 /// How many sets of mappings of a process are kept.
 const GENERATIONS: usize = 4;
 /// Processes at most whose mappings are kept.
@@ -73,6 +77,7 @@ pub struct UserSymbolizer {
 #[derive(Debug)]
 struct Process {
     looked: Instant,
+    looks: u32,
     /// The latest first.
     generations: Vec<Arc<[Mapping]>>,
     perf_map: Option<Arc<PerfMap>>,
@@ -92,9 +97,15 @@ impl UserSymbolizer {
         }
     }
 
-    /// Remembers what a process has mapped, if that is not known yet.
+    /// Remembers what a process has mapped, if that is not known yet; of a process that was just
+    /// begun, some more times, as its libraries come.
     pub fn see(&self, pid: u32) {
-        if !self.processes.borrow().contains_key(&pid) {
+        let known = self.processes.borrow();
+        let again = known.get(&pid).is_none_or(|process| {
+            process.looks < EARLY_LOOKS && process.looked.elapsed() >= EARLY * process.looks
+        });
+        drop(known);
+        if again {
             self.look(pid);
         }
     }
@@ -151,8 +162,10 @@ impl UserSymbolizer {
 
     fn mapping(&self, pid: u32, address: u64) -> Option<Mapping> {
         let known = self.processes.borrow().get(&pid).map(|process| {
-            let stale = process.looked.elapsed() >= FRESH;
-            (stale, process.find(address))
+            let found = process.find(address);
+            // What is not known may have come since.
+            let fresh = if found.is_some() { FRESH } else { EARLY };
+            (process.looked.elapsed() >= fresh, found)
         });
         match known {
             // What lies elsewhere by now was here when the address was taken.
@@ -177,7 +190,10 @@ impl UserSymbolizer {
         let Some(mappings) = mappings else {
             // It has ended, or cannot be looked at: that is so for a while.
             match known {
-                Some(process) => process.looked = now,
+                Some(process) => {
+                    process.looked = now;
+                    process.looks += 1;
+                }
                 None if !is_full => {
                     processes.insert(pid, Process::new(now, Vec::new()));
                 }
@@ -189,6 +205,7 @@ impl UserSymbolizer {
         match known {
             Some(process) => {
                 process.looked = now;
+                process.looks += 1;
                 if process.generations.first().map(|last| &**last) != Some(&mappings) {
                     process.generations.insert(0, mappings.into());
                     process.generations.truncate(GENERATIONS);
@@ -292,6 +309,7 @@ impl Process {
     fn new(looked: Instant, generations: Vec<Arc<[Mapping]>>) -> Process {
         Process {
             looked,
+            looks: 1,
             generations,
             perf_map: None,
             perf_map_read: None,

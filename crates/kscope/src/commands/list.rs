@@ -1,6 +1,7 @@
 //! `kscope list`
 
 mod lister;
+mod user;
 mod wanted;
 
 use std::io::{BufWriter, Write};
@@ -18,6 +19,7 @@ use crate::console::tell;
 use crate::error::{DOCTOR, Failure};
 use crate::place::Place;
 use lister::Lister;
+use user::UserPattern;
 use wanted::{Family, PROVIDERS, Wanted};
 
 /// List probes, with -v their arguments; `struct NAME`, `union NAME` and `enum NAME` print types
@@ -42,9 +44,19 @@ pub(crate) fn run(args: &ListArgs) -> Result<u8, Failure> {
 
 /// Lists what patterns, separated by commas, ask for.
 pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, Failure> {
-    let out = BufWriter::new(std::io::stdout().lock());
+    let mut out = BufWriter::new(std::io::stdout().lock());
     if let Some((kind, name)) = type_name(patterns) {
         return list_type(place.types()?, kind, name, out);
+    }
+    let of_user: Option<Vec<UserPattern<'_>>> =
+        patterns.split(',').map(UserPattern::read).collect();
+    if let Some(of_user) = of_user {
+        let catalogue = LiveCatalogue::new(&place.target, place.btf.as_ref().ok());
+        for pattern in of_user {
+            pattern.list(&catalogue, verbose, &mut out)?;
+        }
+        out.flush()?;
+        return Ok(0);
     }
     let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
     let no_kprobes = match features.kprobe() {

@@ -14,6 +14,7 @@ use kscope_spec::{LateKind, MapId};
 use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
+use super::newcomers::Newcomers;
 use super::{Session, Wishes};
 use crate::attach;
 use crate::clock::{self, WallClock};
@@ -170,6 +171,7 @@ impl Session {
             .iter()
             .map(|probe| probe.attach.len() as u64)
             .sum();
+        let newcomers = Newcomers::new(&plan);
         let session = Session {
             target: target.clone(),
             plan: Arc::new(plan),
@@ -181,6 +183,7 @@ impl Session {
             unread_stacks: Cell::new(0),
             watched,
             processes: UserSymbolizer::new(crate::user::read_symbols),
+            newcomers,
             links: Vec::new(),
             walks: Walks::default(),
             functions: 0,

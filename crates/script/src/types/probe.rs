@@ -8,12 +8,15 @@ use super::prototype::Prototype;
 use super::provider::Target;
 use super::{Checker, Scope, did_you_mean};
 use crate::catalogue::{EventName, Lookup, is_pattern, syscalls};
-use crate::diagnostic::{Diagnostic, Span};
+use crate::diagnostic::{Diagnostic, Severity, Span};
 use crate::hir::{Context, Probe, Stmt, StmtKind};
 use crate::near::nearest;
 use crate::plan::{Attach, MissingProbes, ProbePlan};
 use crate::syntax::tree;
 use kscope_spec::ProgramId;
+
+/// Probes of programs and libraries, by their long and short names.
+const USER_PROBES: [&str; 6] = ["uprobe", "u", "uretprobe", "ur", "usdt", "U"];
 
 /// Attach points at most that the name of a shared program lists.
 const NAMED: usize = 8;
@@ -92,6 +95,7 @@ impl Checker<'_> {
                 let found = self.diagnostics.split_off(before);
                 let found = found.into_iter().filter(|finding| finding.id != UNMATCHED);
                 self.diagnostics.extend(found);
+                self.excuse_alternatives(probe, before);
             }
             attached = attached.saturating_add(points.len());
             let first = units.len();
@@ -147,6 +151,22 @@ impl Checker<'_> {
         let programs = units.iter().filter(|u| !u.dead).count();
         self.check_limits(attached, programs);
         units
+    }
+
+    /// Lets a probe do with some of its places of libraries: which of several has a function
+    /// depends on the version, and older scripts name them all.
+    fn excuse_alternatives(&mut self, probe: &tree::Probe, before: usize) {
+        let of_user = |span: Span| {
+            let mut points = probe.attach_points.iter();
+            let point = points.find(|point| point.span == span);
+            let kind = point.and_then(|point| point.parts.first());
+            kind.is_some_and(|kind| USER_PROBES.contains(&kind.as_str()))
+        };
+        for found in self.diagnostics.iter_mut().skip(before) {
+            if found.id == "unknown-probe" && of_user(found.span) {
+                found.severity = Severity::Warning;
+            }
+        }
     }
 
     /// Makes the unit of a probe of which no attach point is left.

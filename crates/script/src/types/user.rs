@@ -184,6 +184,11 @@ impl Checker<'_> {
             }
             None => return poison(span),
         };
+        if self.inputs.portable {
+            let message = "arguments of USDT probes cannot be part of an object: where they are \
+                           is known with the program alone";
+            return self.error("not-portable", span, message);
+        }
         let index = number.parse::<usize>().unwrap_or(usize::MAX);
         let Some(argument) = arguments.get(index) else {
             let message = format!(

@@ -442,8 +442,14 @@ fn probes() {
     accept("config = { missing_probes = ignore } kprobe:nothing { } BEGIN { }");
     // A pattern may match nothing beside others, a name may not.
     accept("kprobe:vfs_read, kprobe:nothing* { @ = count(); }");
-    refuse("kprobe:nothing* { }", &["No matches for kernel function nothing*"]);
-    refuse("kprobe:vfs_read, kprobe:nothing { }", &["not found: nothing"]);
+    refuse(
+        "kprobe:nothing* { }",
+        &["No matches for kernel function nothing*"],
+    );
+    refuse(
+        "kprobe:vfs_read, kprobe:nothing { }",
+        &["not found: nothing"],
+    );
 }
 
 #[test]

@@ -169,6 +169,26 @@ impl<'a, W: Write> Lister<'a, W> {
                 self.head(format_args!("kprobe:{function}+{offset}"))
             }
             Attach::Kretprobe { function } => self.kretprobe(function),
+            Attach::Uprobe {
+                path,
+                function,
+                offset,
+            } => match (function.as_str(), *offset) {
+                ("", address) => self.head(format_args!("uprobe:{path}:{address:#x}")),
+                (function, 0) => self.head(format_args!("uprobe:{path}:{function}")),
+                (function, offset) => {
+                    self.head(format_args!("uprobe:{path}:{function}+{offset}"))
+                }
+            },
+            Attach::Uretprobe { path, function } => {
+                self.head(format_args!("uretprobe:{path}:{function}"))
+            }
+            Attach::Usdt {
+                path,
+                provider,
+                name,
+                ..
+            } => self.head(format_args!("usdt:{path}:{provider}:{name}")),
             Attach::FunctionEntry { function } => self.typed("fentry", function),
             Attach::FunctionExit { function } => self.typed("fexit", function),
             Attach::Begin
@@ -178,9 +198,6 @@ impl<'a, W: Write> Lister<'a, W> {
             | Attach::KprobeAddress { .. }
             | Attach::PerfEvent { .. }
             | Attach::Iterator { .. }
-            | Attach::Uprobe { .. }
-            | Attach::Uretprobe { .. }
-            | Attach::Usdt { .. }
             | Attach::Profile { .. } => self.head(format_args!("{name}")),
         }
     }

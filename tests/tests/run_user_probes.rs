@@ -1,0 +1,281 @@
+//! Probes of programs: functions, their returns, USDT probes; stacks and symbols of processes.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use kscope_tests::program::{Folder, c_program};
+use kscope_tests::{kscope_or_skip, skip};
+
+/// What the program of the tests ends with.
+const CODE: i32 = 7;
+
+/// Runs kscope; gives code, output and messages.
+fn run(words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new("timeout");
+    let output = command
+        .args(["-s", "KILL", "50"])
+        .arg(kscope_tests::program::kscope())
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kscope starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+/// A program in a folder of its own.
+struct Victim {
+    program: PathBuf,
+    _folder: Folder,
+}
+
+impl Victim {
+    fn new(name: &str) -> Option<Victim> {
+        let folder = Folder::new(&format!("user-{name}-{:?}", std::thread::current().id()));
+        let program = c_program(name, &folder)?;
+        Some(Victim {
+            program,
+            _folder: folder,
+        })
+    }
+
+    fn path(&self) -> String {
+        self.program.display().to_string()
+    }
+
+    /// Runs a script, in which `P` stands for the program, with the program as its command; gives
+    /// the lines that are not blank.
+    #[track_caller]
+    fn traced(&self, script: &str, words: &str, expected_code: i32) -> Vec<String> {
+        let script = script.replace("$P", &self.path());
+        let command = format!("{} {words}", self.path());
+        let (code, out, err) = run(&["run", "-q", "-e", &script, "-c", &command]);
+        assert_eq!(code, Some(expected_code), "{script}\n{out}\n{err}");
+        let lines = out.lines().filter(|line| !line.is_empty());
+        lines
+            .map(|line| line.replace(&self.path(), "P").trim_end().to_owned())
+            .collect()
+    }
+}
+
+macro_rules! victim {
+    ($name:literal) => {{
+        let _ = kscope_or_skip!();
+        match Victim::new($name) {
+            Some(victim) => victim,
+            None => skip!("cc", "there is no C compiler"),
+        }
+    }};
+}
+
+#[test]
+fn functions_are_seen_with_arguments_and_results() {
+    let victim = victim!("functions");
+    let check = |script: &str, expected: &[&str]| {
+        assert_eq!(victim.traced(script, "3", CODE), expected, "{script}");
+    };
+    check(
+        "uprobe:$P:kscope_inner { printf(\"%s %d %s\\n\", probe, arg0, str(arg1)); }",
+        &[
+            "uprobe:P:kscope_inner 0 hello",
+            "uprobe:P:kscope_inner 1 hello",
+            "uprobe:P:kscope_inner 2 hello",
+        ],
+    );
+    // 'h' is 104.
+    check(
+        "uretprobe:$P:kscope_outer { @ = sum(retval); @n = count(); }",
+        &["@: 630", "@n: 3"],
+    );
+    check(
+        "uprobe:$P:kscope_inner { @at[tid] = arg0; } \
+         uretprobe:$P:kscope_inner { @sum += retval - @at[tid]; delete(@at, tid); }",
+        &["@sum: 312"],
+    );
+    // Several functions, one program; the command is all that is seen.
+    check(
+        "uprobe:$P:kscope_* { @[func, pid == cpid] = count(); }",
+        &["@[kscope_inner, true]: 3", "@[kscope_outer, true]: 3"],
+    );
+    check(
+        "uprobe:$P:kscope_inner,uprobe:$P:kscope_outer { @[probe] = count(); }",
+        &["@[uprobe:P:kscope_inner]: 3", "@[uprobe:P:kscope_outer]: 3"],
+    );
+    check(
+        "uprobe:$P:kscope_inner { print((*uaddr(\"answer\"), has_cpid)); exit(7); }",
+        &["(4242, true)"],
+    );
+}
+
+#[test]
+fn places_may_be_offsets_and_addresses() {
+    let victim = victim!("functions");
+    let (code, out, err) = run(&["list", &format!("uprobe:{}:kscope_*", victim.path())]);
+    assert_eq!(code, Some(0), "{err}");
+    let expected = ["kscope_inner", "kscope_outer"];
+    let expected = expected.map(|name| format!("uprobe:{}:{name}", victim.path()));
+    assert_eq!(out.lines().collect::<Vec<_>>(), expected);
+    let lines = victim.traced(
+        "uprobe:$P:kscope_inner+0 { @ = count(); @a = func; } \
+         end { printf(\"%d %s\\n\", @, @a); clear(@); clear(@a); }",
+        "2",
+        CODE,
+    );
+    assert_eq!(lines, ["2 kscope_inner"]);
+}
+
+#[test]
+fn stacks_and_symbols_have_names() {
+    let victim = victim!("functions");
+    let lines = victim.traced(
+        "uprobe:$P:kscope_inner { print(ustack(3)); }",
+        "1 1000",
+        CODE,
+    );
+    let names: Vec<&str> = lines
+        .iter()
+        .map(|line| line.trim().split('+').next().unwrap_or(""))
+        .collect();
+    assert_eq!(names, ["kscope_inner", "kscope_outer", "main"]);
+    assert_eq!(lines[0], "        kscope_inner+0");
+    // What the process was is known when the map is printed after its end.
+    let lines = victim.traced(
+        "uprobe:$P:kscope_inner { @[ustack(1)] = count(); }",
+        "99 2000",
+        CODE,
+    );
+    assert_eq!(lines, ["@[", "        kscope_inner+0", "]: 99"]);
+    let lines = victim.traced(
+        "uprobe:$P:kscope_inner { print(ustack(perf, 1)); }",
+        "1 1000",
+        CODE,
+    );
+    let (address, rest) = lines[0].trim().split_once(' ').expect("an address");
+    assert!(u64::from_str_radix(address, 16).is_ok(), "{lines:?}");
+    assert_eq!(rest, "kscope_inner+0 (P)");
+    let lines = victim.traced(
+        "uprobe:$P:kscope_inner { print(ustack(raw, 2)); }",
+        "1",
+        CODE,
+    );
+    assert!(lines.len() == 2, "{lines:?}");
+    for line in &lines {
+        assert!(u64::from_str_radix(line, 16).is_ok(), "{lines:?}");
+    }
+    let lines = victim.traced(
+        "uprobe:$P:kscope_outer { @f[tid] = func; } \
+         uprobe:$P:kscope_inner { printf(\"%s %s\\n\", @f[tid], usym(1)); clear(@f); }",
+        "1 1000",
+        CODE,
+    );
+    assert_eq!(lines, ["kscope_outer 0x1"]);
+}
+
+#[test]
+fn usdt_probes_have_arguments_and_semaphores() {
+    let victim = victim!("probed");
+    // It ends with the number of places that somebody listens at.
+    let lines = victim.traced(
+        "usdt:$P:app:work { printf(\"%s %d %d\\n\", probe, arg0, arg1); }",
+        "",
+        2,
+    );
+    assert_eq!(lines, ["usdt:P:app:work 4711 -7", "usdt:P:app:work 4712 8"]);
+    let lines = victim.traced("usdt:$P:wo* { @ = count(); }", "", 2);
+    assert_eq!(lines, ["@: 2"]);
+    let (code, out, err) = run(&["list", "-v", &format!("usdt:{}:*", victim.path())]);
+    assert_eq!(code, Some(0), "{err}");
+    assert!(
+        out.contains(":app:work\n    uint64 arg0\n    int32 arg1\n"),
+        "{out}"
+    );
+}
+
+#[test]
+fn one_process_is_seen_alone() {
+    let victim = victim!("functions");
+    let start = || {
+        let mut command = Command::new(&victim.program);
+        command.args(["100000", "1000"]).spawn().expect("it starts")
+    };
+    let (mut one, mut other) = (start(), start());
+    let script = format!(
+        "uprobe:{}:kscope_inner {{ @[pid] = 1; @s[ustack(1)] = 1; }} interval:ms:300 {{ exit(); }}",
+        victim.path()
+    );
+    let pid = one.id().to_string();
+    let seen = run(&["run", "-q", "-e", &script, "-p", &pid]);
+    let all = run(&["run", "-q", "-e", &script]);
+    for child in [&mut one, &mut other] {
+        child.kill().expect("ours");
+        child.wait().expect("reaped");
+    }
+    assert_eq!(seen.0, Some(0), "{}", seen.2);
+    assert!(seen.1.contains(&format!("@[{pid}]: 1")), "{}", seen.1);
+    assert!(
+        !seen.1.contains(&format!("@[{}]", other.id())),
+        "{}",
+        seen.1
+    );
+    assert!(seen.1.contains("kscope_inner+0"), "{}", seen.1);
+    for pid in [one.id(), other.id()] {
+        assert!(all.1.contains(&format!("@[{pid}]: 1")), "{}", all.1);
+    }
+}
+
+#[test]
+fn what_is_not_there_is_said_with_what_is_near() {
+    let victim = victim!("functions");
+    let path = victim.path();
+    let check = |probe: &str, words: &[&str]| {
+        let script = format!("{} {{ exit(); }}", probe.replace("$P", &path));
+        let (code, out, err) = run(&["run", "-q", "-e", &script]);
+        assert_eq!(code, Some(1), "{probe}\n{out}\n{err}");
+        for word in words {
+            assert!(err.contains(word), "{probe}: no `{word}` in\n{err}");
+        }
+    };
+    check(
+        "uprobe:$P:kscope_iner",
+        &["no function kscope_iner", "`kscope_inner`"],
+    );
+    check("uprobe:$P:nothing*", &["no function that matches"]);
+    check(
+        "uprobe:/no/such/file:f",
+        &["there is no file /no/such/file"],
+    );
+    check(
+        "uprobe:no-such-program:f",
+        &["no program or library no-such-program"],
+    );
+    check("usdt:$P:app:work", &["no USDT probes"]);
+    check("uprobe:/etc/passwd:f", &["/etc/passwd", "ELF"]);
+    check("uprobe:$P:kscope_inner+5000", &["outside of the function"]);
+    let script = format!("uprobe:{path}:kscope_inner {{ print(uaddr(\"anser\")); }}");
+    let (code, _, err) = run(&["check", "-e", &script]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(
+        err.contains("no symbol anser") && err.contains("`answer`"),
+        "{err}"
+    );
+}
+
+#[test]
+fn libraries_have_short_names() {
+    let kscope = kscope_or_skip!();
+    if !Path::new("/etc/ld.so.cache").exists() {
+        skip!("libraries", "there are none of the dynamic linker");
+    }
+    let script = "uprobe:libc:getenv { @[probe] = 1; } interval:ms:500 { exit(); }";
+    let mut command = Command::new(kscope);
+    let output = command
+        .args(["run", "-q", "-e", script, "-c", "sh -c 'env > /dev/null'"])
+        .output()
+        .expect("kscope starts");
+    let err = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{err}");
+}
