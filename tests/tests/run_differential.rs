@@ -10,14 +10,15 @@ mod generate;
 use std::time::{Duration, Instant};
 
 use kscope_bpf::sys::{CpuSet, Errno, SharedKernel};
-use kscope_bpf::{Error, Loader, Object, RingBuffer, TestInput};
+use kscope_bpf::{Error, Features, Loader, Object, RingBuffer, TestInput};
 use kscope_rows::{Unresolved, Value, decode_field};
 use kscope_script::Compiled;
 use kscope_script::catalogue::TextCatalogue;
 use kscope_script::compile::{self, Options};
 use kscope_script::plan::{EventMap, Plan};
 use kscope_script::types::Inputs;
-use kscope_spec::ProgramId;
+use kscope_spec::helper::FOR_EACH_MAP_ELEM;
+use kscope_spec::{ProgramId, ProgramType};
 use kscope_testkit::interpreter::{Event, Machine, World};
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::kernel_or_skip;
@@ -33,9 +34,11 @@ const RUNS: u64 = 5;
 const SCRIPTS: u64 = 60;
 const PATIENCE: Duration = Duration::from_secs(30);
 
-fn compile(source: &str, optimize: bool) -> Compiled {
+/// Compiles a script, with the kernel's types or for any kernel.
+fn compile(source: &str, optimize: bool, typed: bool) -> Compiled {
     let catalogue = TextCatalogue::parse(CATALOGUE).expect("a catalogue");
-    let inputs = Inputs::new(&catalogue);
+    let mut inputs = Inputs::new(&catalogue);
+    inputs.btf = typed.then(kernel_types).flatten();
     let done = compile::compile("random", source, &inputs, Options { optimize });
     match done.compiled {
         Some(compiled) => compiled,
@@ -164,12 +167,16 @@ fn contexts(seed: u64) -> Vec<Vec<u8>> {
 }
 
 /// Gives whether the kernel took the script, with and without passes.
-fn check(kernel: &SharedKernel, cpus: u32, seed: u64) -> bool {
-    let source = generate::script(seed, std::env::var_os("KSCOPE_GUEST").is_none());
+fn check(kernel: &SharedKernel, cpus: u32, seed: u64, loops_over_maps: bool) -> bool {
+    let can = generate::Can {
+        open_ranges: std::env::var_os("KSCOPE_GUEST").is_none(),
+        loops_over_maps,
+    };
+    let source = generate::script(seed, can);
     let contexts = contexts(seed);
     let mut expected: Option<Outcome> = None;
     for optimize in [false, true] {
-        let compiled = compile(&source, optimize);
+        let compiled = compile(&source, optimize, seed % 2 == 0);
         let by_interpreter = interpret(&compiled, &contexts, cpus);
         let object = load(kernel, &compiled)
             .unwrap_or_else(|error| panic!("seed {seed}, passes {optimize}: {error}\n{source}"));
@@ -205,6 +212,9 @@ fn kernel_and_interpreter_agree() {
     let given: Option<u64> = given.and_then(|count| count.parse().ok());
     let cpus = kernel.cpus(CpuSet::Possible).expect("CPUs").len();
     let cpus = u32::try_from(cpus).expect("few CPUs");
+    let loops_over_maps = Features::new(kernel.clone(), kernel_types())
+        .helper(ProgramType::RawTracepoint, FOR_EACH_MAP_ELEM)
+        .is_available();
     let start = Instant::now();
     let (mut tried, mut taken) = (0, 0);
     for seed in 1..=given.unwrap_or(SCRIPTS) {
@@ -213,7 +223,7 @@ fn kernel_and_interpreter_agree() {
             break;
         }
         tried += 1;
-        taken += u64::from(check(&kernel, cpus, seed));
+        taken += u64::from(check(&kernel, cpus, seed, loops_over_maps));
     }
     // An emulated machine gets through few, of which the first may be the complex ones.
     let least = if std::env::var_os("KSCOPE_GUEST").is_some() {

@@ -53,17 +53,26 @@ struct Generator {
     out: String,
     depth: u32,
     loops: u32,
-    open_ranges: bool,
+    can: Can,
+}
+
+/// What the scripts may have.
+#[derive(Clone, Copy)]
+pub(super) struct Can {
+    /// Loops over ranges whose bounds are not constant.
+    pub(super) open_ranges: bool,
+    /// Loops over the entries of maps.
+    pub(super) loops_over_maps: bool,
 }
 
 /// Makes a script of one probe that prints its variables in the end.
-pub(super) fn script(seed: u64, open_ranges: bool) -> String {
+pub(super) fn script(seed: u64, can: Can) -> String {
     let mut g = Generator {
         random: Random::new(seed),
         out: String::new(),
         depth: 0,
         loops: 0,
-        open_ranges,
+        can,
     };
     g.out += "rawtracepoint:sched_switch {\n";
     for (n, name) in NUMBERS.iter().enumerate() {
@@ -191,7 +200,7 @@ impl Generator {
 
     fn statement(&mut self) {
         let value = self.expression();
-        match self.random.below(15) {
+        match self.random.below(18) {
             0 | 1 => {
                 let variable = self.random.pick(&NUMBERS);
                 let op = self.random.pick(&["=", "+=", "-=", "^="]);
@@ -226,6 +235,14 @@ impl Generator {
                 self.line(&format!(
                     "@pairs[(uint8){n}, {text}] = ({value}, (int16){n});"
                 ));
+            }
+            15 | 16 if self.can.loops_over_maps => self.entries(),
+            17 => {
+                let variable = self.random.pick(&NUMBERS);
+                let pointer = format!("$p{}", self.out.len());
+                self.line(&format!("{pointer} = &{variable};"));
+                self.line(&format!("{variable} = {value};"));
+                self.line(&format!("$a ^= *{pointer};"));
             }
             13 => {
                 let (n, text) = (self.leaf(), self.string());
@@ -279,7 +296,7 @@ impl Generator {
             0 => self.line(&format!("unroll ({rounds}) {{")),
             1 => self.line(&format!("for {variable} : 0..{rounds} {{")),
             // Verifiers of emulated machines take minutes for these.
-            _ if !self.open_ranges => self.line(&format!("for {variable} : 1..{rounds} {{")),
+            _ if !self.can.open_ranges => self.line(&format!("for {variable} : 1..{rounds} {{")),
             _ => {
                 let bound = self.leaf();
                 self.line(&format!("for {variable} : 0..(({bound}) & 7) {{"));
@@ -287,6 +304,54 @@ impl Generator {
         }
         self.statements();
         self.line("}");
+        self.loops -= 1;
+    }
+
+    /// A loop over a map. The kernel's order is its own, so what is done in it must not depend
+    /// on the order.
+    fn entries(&mut self) {
+        if self.loops > 1 {
+            return;
+        }
+        self.loops += 1;
+        let entry = format!("$e{}", self.out.len());
+        let map = self.random.pick(&["@keyed", "@keyed", "@text"]);
+        self.line(&format!("for ({entry} : {map}) {{"));
+        if self.random.below(2) == 0 {
+            let key = self.random.below(8);
+            self.line(&format!("if ({entry}.0 == {key}) {{ continue; }}"));
+        }
+        for _ in 0..1 + self.random.below(3) {
+            let variable = self.random.pick(&NUMBERS);
+            let op = self.random.pick(&["+=", "^="]);
+            let number = match (map, self.random.below(3)) {
+                ("@text", _) => {
+                    let other = self.random.pick(&STRINGS);
+                    format!("(int64)({entry}.1 == {other})")
+                }
+                (_, 0) => format!("{entry}.0"),
+                _ => format!("{entry}.1"),
+            };
+            match self.random.below(5) {
+                0 => self.line(&format!("@scalar0 {op} {number};")),
+                1 => self.line(&format!("@seen[{entry}.0] = {number};")),
+                2 => {
+                    let inner = format!("$f{}", self.out.len());
+                    self.line(&format!(
+                        "for ({inner} : @keyed) {{ {variable} {op} {number} * {inner}.1; }}"
+                    ));
+                }
+                3 => {
+                    let round = format!("$i{}", self.out.len());
+                    self.line(&format!(
+                        "for {round} : 0..3 {{ {variable} {op} {number} + {round}; }}"
+                    ));
+                }
+                _ => self.line(&format!("{variable} {op} {number};")),
+            }
+        }
+        self.line("}");
+        self.line("$a += (int64)len(@keyed);");
         self.loops -= 1;
     }
 

@@ -44,22 +44,36 @@ pub(super) fn emit(
     Ok(code)
 }
 
-/// Puts the callbacks behind the function's own code.
+/// Puts the callbacks behind the function's own code: those that it refers to. One whose loop is
+/// never reached has no address, and the kernel would not find it to be a function.
 fn append(code: &mut Code, function: &Function, callbacks: Vec<Code>) {
-    let mut starts = Vec::with_capacity(callbacks.len());
+    let mut starts: Vec<Option<u32>> = vec![None; callbacks.len()];
+    for reloc in &code.relocs {
+        if let RelocKind::Func(index) = reloc.kind {
+            if let Some(start) = starts.get_mut(index as usize) {
+                *start = Some(0);
+            }
+        }
+    }
     let mut end = code.insns.len() as u32;
-    for callback in &callbacks {
-        starts.push(end);
-        end += callback.insns.len() as u32;
+    for (start, callback) in starts.iter_mut().zip(&callbacks) {
+        if let Some(start) = start {
+            *start = end;
+            end += callback.insns.len() as u32;
+        }
     }
     // Until here they are named by their numbers.
     for reloc in &mut code.relocs {
         if let RelocKind::Func(index) = &mut reloc.kind {
-            *index = starts.get(*index as usize).copied().unwrap_or(end);
+            let start = starts.get(*index as usize).copied().flatten();
+            *index = start.unwrap_or(end);
         }
     }
     let named = function.callbacks.iter().zip(starts);
     for (callback, (ir, start)) in callbacks.into_iter().zip(named) {
+        let Some(start) = start else {
+            continue;
+        };
         code.callbacks.push((start, ir.name.clone()));
         let inner = callback.callbacks.into_iter();
         code.callbacks

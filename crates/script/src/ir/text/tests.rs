@@ -4,6 +4,13 @@ use super::{print, read};
 
 const ALL: &str = "\
 fn all {
+fn round(map1, key1, value1, captured16) {
+b0:
+  v0: captured16 = argument 3
+  v1: outer8 = load8u v0 + 8
+  v2: i64 = load8u v1 + 0
+  return v2
+}
   slot s0: 16 align 8
   slot s1: 4 align 4
 b0:
@@ -27,6 +34,7 @@ b0:
   zero v0 + 0, 16
   copy v0 + 0, v3 + 8, 16
   v16: record64? = call 131(v4, v1, v1)
+  v21: callback0 = callback 0
   call 6()
   ifnull v7 then b1(v9, v1) else b2 @10..12
 b1(v17: i64, v18: i64):

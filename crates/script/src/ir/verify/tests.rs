@@ -156,3 +156,71 @@ fn what_the_kernel_types() {
         "b0, instruction 1: the result has another type",
     );
 }
+
+/// A function that gives a helper a callback, whose body is `inside`.
+fn check_callback(inside: &str, outside: &str, expected: &str) {
+    let round = format!("fn round(i64, captured16) {{\n{inside}\n}}\n");
+    let text = format!(
+        "fn test {{\n{round}slot s0: 16 align 8\nslot s1: 8 align 8\nb0:\nv0: i64 = const 0\nv1: s0 = slot s0\n\
+         v2: callback0 = callback 0\n{outside}\n}}\n"
+    );
+    let function = text::read(&text).unwrap_or_else(|e| panic!("{e}\n{text}"));
+    let found = match verify(&function) {
+        Ok(()) => String::new(),
+        Err(errors) => errors[0].to_string(),
+    };
+    assert_eq!(found, expected, "{text}");
+}
+
+#[test]
+fn callbacks() {
+    let round = "b0:\nv0: i64 = const 0\nreturn v0";
+    let call = "v3: i64 = call 181(v0, v2, v1, v0)\nreturn v0";
+    check_callback(round, call, "");
+    // What is wrong inside is told as well.
+    let inside = |inside: &str, expected: &str| check_callback(inside, call, expected);
+    inside("b0:\nreturn v0", "b0: there is no v0");
+    let given = "b0:\nv0: i64 = const 0\nv1: captured16 = argument 1\n";
+    inside(
+        &format!("{given}v2: outer8 = load8u v1 + 8\nstore8 v2 + 0, v0\nreturn v0"),
+        "",
+    );
+    inside(
+        &format!("{given}store8 v1 + 16, v0\nreturn v0"),
+        "b0, instruction 2: bytes 16 to 24 of 16",
+    );
+    inside(
+        &format!("{given}v2: outer8 = load8u v1 + 8\nv3: i64 = load8u v2 + 4\nreturn v3"),
+        "b0, instruction 3: bytes 4 to 12 of 8",
+    );
+    inside(
+        &format!("{given}v2: task = load8u v1 + 8\nreturn v0"),
+        "b0, instruction 2: the result has another type",
+    );
+    inside(
+        "b0:\nv0: i64 = argument 7\nreturn v0",
+        "b0, instruction 0: the number of arguments is wrong",
+    );
+    // And what is wrong where it is given to the helper.
+    let outside = |outside: &str, expected: &str| check_callback(round, outside, expected);
+    outside(
+        "v3: callback1 = callback 1\nreturn v0",
+        "b0, instruction 3: there is no callback 1",
+    );
+    outside(
+        "v3: s1 = slot s1\nv4: i64 = call 181(v0, v2, v3, v0)\nreturn v0",
+        "b0, instruction 4: v3 has another type than the parameter",
+    );
+    outside(
+        "v3: s1 = slot s1\nstore8 v1 + 8, v3\nv4: i64 = call 181(v0, v2, v1, v0)\nreturn v0",
+        "",
+    );
+    outside(
+        "v3: s1 = slot s1\nstore4 v1 + 8, v3\nreturn v0",
+        "b0, instruction 4: v3 is no number",
+    );
+    outside(
+        "store8 v2 + 0, v0\nreturn v0",
+        "b0, instruction 3: v2 cannot be used like this",
+    );
+}
