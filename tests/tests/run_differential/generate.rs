@@ -316,6 +316,8 @@ impl Generator {
         self.loops += 1;
         let entry = format!("$e{}", self.out.len());
         let map = self.random.pick(&["@keyed", "@keyed", "@text"]);
+        // Sums and differences in one loop would depend on the order as well.
+        let op = self.random.pick(&["+=", "^="]);
         self.line(&format!("for ({entry} : {map}) {{"));
         if self.random.below(2) == 0 {
             let key = self.random.below(8);
@@ -323,7 +325,6 @@ impl Generator {
         }
         for _ in 0..1 + self.random.below(3) {
             let variable = self.random.pick(&NUMBERS);
-            let op = self.random.pick(&["+=", "^="]);
             let number = match (map, self.random.below(3)) {
                 ("@text", _) => {
                     let other = self.random.pick(&STRINGS);
