@@ -61,6 +61,9 @@ pub struct DataObject<'a> {
     pub size: u64,
 }
 
+/// A note: its kind, whose it is, its body, and what follows it.
+type RawNote<'n> = (u64, &'n [u8], &'n [u8], &'n [u8]);
+
 /// A place of a USDT probe with the probe's name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct UsdtNote {
@@ -345,8 +348,8 @@ impl<'a> Executable<'a> {
             .collect()
     }
 
-    /// Splits the first note off: its kind, whose it is, its body, and what follows.
-    fn raw_note<'n>(&self, bytes: &'n [u8]) -> Option<(u64, &'n [u8], &'n [u8], &'n [u8])> {
+    /// Splits the first note off.
+    fn raw_note<'n>(&self, bytes: &'n [u8]) -> Option<RawNote<'n>> {
         let size = |at| usize::try_from(self.number(bytes, at, 4)?).ok();
         let (name, body) = (size(0)?, size(4)?);
         let body_at = 12usize.checked_add(name)?.checked_next_multiple_of(4)?;

@@ -33,6 +33,7 @@ pub use global::{Global, GlobalValue};
 use kconfig::KernelConfig;
 pub use kconfig::build_option;
 use kernel_types::KernelTypes;
+pub(crate) use kernel_types::copied;
 pub use object::Object;
 use object::{MapState, ProgramState};
 use program::Filling;

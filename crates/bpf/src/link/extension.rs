@@ -8,6 +8,7 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
 use crate::error::Error;
+use crate::loader::copied;
 use crate::program::Program;
 
 impl Program {
@@ -62,23 +63,26 @@ impl Program {
 
     /// Finds the type of one of this program's functions in its BTF.
     pub(crate) fn function_type(&self, function: &str) -> Result<u32, Error> {
-        let missing = || Error::not_found("function with BTF", format!("{}:{function}", self.name));
-        let info = self
-            .kernel
-            .program_info(self.fd.as_fd())
-            .map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, &self.name))?;
+        let name = self.name();
+        let untyped = || {
+            Error::invalid(format!(
+                "program {name} was loaded without types, so that none of its functions can be found"
+            ))
+        };
+        let info = self.kernel.program_info(self.fd.as_fd());
+        let info = info.map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, name))?;
         if info.btf_id == 0 {
-            return Err(missing());
+            return Err(untyped());
         }
-        let failed = |errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, &self.name);
-        let fd = self.kernel.btf_by_id(info.btf_id).map_err(failed)?;
-        let size = self.kernel.btf_info(fd.as_fd(), &mut [], &mut []);
-        let mut blob = vec![0; size.map_err(failed)?.size as usize];
-        self.kernel
-            .btf_info(fd.as_fd(), &mut [], &mut blob)
-            .map_err(failed)?;
-        let btf = Btf::parse(blob).map_err(|error| Error::invalid(error.to_string()))?;
-        Ok(btf.find(function, Kind::Func).ok_or_else(missing)?.0)
+        let fd = self.kernel.btf_by_id(info.btf_id);
+        let fd = fd.map_err(|errno| self.failed("BPF_BTF_GET_FD_BY_ID", errno, name))?;
+        let btf = copied(&self.kernel, fd.as_fd()).and_then(|bytes| Btf::parse(bytes).ok());
+        let btf = btf.ok_or_else(untyped)?;
+        let id = btf.find(function, Kind::Func).ok_or_else(|| {
+            let near = btf.near_names(function, Kind::Func, 3);
+            Error::not_found_near("subprogram", format!("{function} in program {name}"), near)
+        })?;
+        Ok(id.0)
     }
 }
 

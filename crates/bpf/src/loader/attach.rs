@@ -2,11 +2,10 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kscope_btf::{Btf, Kind};
+use kscope_btf::Kind;
 use kscope_spec::{AttachKind, AttachType, ProgramSpec};
-use kscope_sys::SharedKernel;
 
-use super::kernel_types::{KernelTypes, copied};
+use super::kernel_types::KernelTypes;
 use super::struct_ops::Table;
 use crate::error::Error;
 use crate::program::Program;
@@ -24,7 +23,6 @@ pub(crate) struct AttachPoint<'a> {
 
 /// Finds a program's attach point; `target` is the program whose function it replaces or traces.
 pub(crate) fn attach_point<'a>(
-    kernel: &SharedKernel,
     types: &'a KernelTypes<'_>,
     program: &ProgramSpec,
     target: Option<&'a Program>,
@@ -46,7 +44,7 @@ pub(crate) fn attach_point<'a>(
         | AttachKind::FunctionExit(name)
         | AttachKind::FunctionSession(name)
         | AttachKind::ModifyReturn(name) => match target {
-            Some(target) => return of_program(kernel, target, name, point),
+            Some(target) => return of_program(target, name, point),
             None => ("kernel function", Kind::Func, name.clone(), name),
         },
         AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
@@ -74,7 +72,7 @@ pub(crate) fn attach_point<'a>(
                     program.name
                 ))
             })?;
-            return of_program(kernel, target, name, point);
+            return of_program(target, name, point);
         }
         AttachKind::None | AttachKind::Expected(_) => return Ok(point),
     };
@@ -136,35 +134,12 @@ fn prefixed(prefix: &str, name: &str) -> String {
 
 /// Finds a function of another program.
 fn of_program<'a>(
-    kernel: &SharedKernel,
     target: &'a Program,
     name: &str,
     point: AttachPoint<'a>,
 ) -> Result<AttachPoint<'a>, Error> {
-    let untyped = || {
-        Error::invalid(format!(
-            "program {} was loaded without types, so that none of its functions can be found",
-            target.name()
-        ))
-    };
-    let info = kernel
-        .program_info(target.as_fd())
-        .map_err(|e| target.failed("BPF_OBJ_GET_INFO_BY_FD", e, target.name()))?;
-    if info.btf_id == 0 {
-        return Err(untyped());
-    }
-    let fd = kernel
-        .btf_by_id(info.btf_id)
-        .map_err(|e| target.failed("BPF_BTF_GET_FD_BY_ID", e, target.name()))?;
-    let btf = copied(kernel, fd.as_fd()).and_then(|bytes| Btf::parse(bytes).ok());
-    let btf = btf.ok_or_else(untyped)?;
-    let id = btf.find(name, Kind::Func).ok_or_else(|| {
-        let near = btf.near_names(name, Kind::Func, 3);
-        let name = format!("{name} in program {}", target.name());
-        Error::not_found_near("subprogram", name, near)
-    })?;
     Ok(AttachPoint {
-        btf_id: id.0,
+        btf_id: target.function_type(name)?,
         to: Some(target.as_fd()),
         ..point
     })

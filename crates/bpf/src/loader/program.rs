@@ -74,7 +74,7 @@ impl<'a> Filling<'a> {
             .map_or(&program.insns, |done| &done.insns);
         let insns = patch::instructions(program, insns.clone(), self)?;
         let target = loader.extended.get(&program.name);
-        let point = attach_point(&loader.kernel, self.types, program, target)?;
+        let point = attach_point(self.types, program, target)?;
         let modules = self.externs.modules();
         let load = |log: Log<'_>| {
             let (log_level, log) = match log {
