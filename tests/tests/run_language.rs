@@ -43,6 +43,7 @@ language!(
     flow,
     kernel,
     builtins,
+    functions,
 );
 
 /// Came with atomic operations that have a result; programs of tc may call it.
