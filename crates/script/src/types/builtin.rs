@@ -27,6 +27,7 @@ const BUILTINS: &[(&str, Check)] = &[
         c.of_context(Builtin::Comm, Type::Str { capacity: 16 }, s)
     }),
     ("cpid", |c, s| c.cpid(s)),
+    ("config", |c, s| c.configuration(s)),
     ("cpu", |c, s| c.of_context(Builtin::Cpu, Type::U32, s)),
     ("curtask", |c, s| {
         let ty = c.task_pointer();
@@ -67,6 +68,7 @@ const BUILTINS: &[(&str, Check)] = &[
     ("retval", |c, s| c.returned(s)),
     ("tid", |c, s| c.of_context(Builtin::Tid, Type::U32, s)),
     ("uid", |c, s| c.of_context(Builtin::Uid, Type::U32, s)),
+    ("usermode", |c, s| c.user_mode(s)),
     ("username", |c, s| {
         c.of_context(Builtin::Uid, Type::UserName, s)
     }),

@@ -6,6 +6,7 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Expr, ExprKind, Int, Space, Type};
 use crate::syntax::tree;
 use kscope_rows::StackMode;
+use kscope_spec::helper;
 
 impl Checker<'_> {
     pub(super) fn wrong_argument(&mut self, function: &str, wanted: &str, got: &Expr) -> Expr {
@@ -157,20 +158,17 @@ impl Checker<'_> {
             Some(tree::ExprKind::Name(mode)) => match mode.as_str() {
                 "boot" => Builtin::NsecsBoot,
                 "monotonic" => Builtin::NsecsMonotonic,
-                "tai" | "sw_tai" => {
-                    return self.error(
-                        "unsupported",
-                        span,
-                        format!("nsecs({mode}) comes with a later version"),
-                    );
+                "tai" => {
+                    return self.helper_value(helper::KTIME_GET_TAI_NS, Type::U64, span);
                 }
+                "sw_tai" => return self.tai_by_boot_clock(span),
                 other => {
                     let mut error = Diagnostic::error(
                         "invalid-argument",
                         span,
                         format!("Invalid timestamp mode: {other}"),
                     );
-                    error.hint = Some("the modes are boot and monotonic".to_owned());
+                    error.hint = Some("the modes are boot, monotonic, tai and sw_tai".to_owned());
                     return self.report(error);
                 }
             },

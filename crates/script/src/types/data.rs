@@ -10,14 +10,20 @@ use super::convert::convert;
 use super::expr::number;
 use super::function::Call;
 use super::{Checker, did_you_mean, make, poison};
-use crate::diagnostic::Diagnostic;
-use crate::hir::{Context, Expr, ExprKind, Int, Type};
+use crate::diagnostic::{Diagnostic, Span};
+use crate::hir::{Arithmetic, Builtin, Comparison, Context, Expr, ExprKind, FieldType, Int, Type};
 use crate::lower::x86_64;
 use crate::near::nearest;
 use crate::syntax::tree;
 
 /// Begins the names of late values that are ids of cgroups; the path follows.
 pub const CGROUP_LATE: &str = "cgroup:";
+
+/// Name of the late value that is added to the boot clock for international atomic time.
+pub const TAI_OFFSET: &str = "kscope.tai";
+
+/// The privilege level of processes on x86.
+const USER_RING: i64 = 3;
 
 /// Bytes of an Ethernet address.
 const ETHERNET: u32 = 6;
@@ -260,14 +266,80 @@ impl Checker<'_> {
     }
 
     /// A helper that takes nothing and gives a number.
-    pub(super) fn helper_value(
-        &mut self,
-        helper: HelperId,
-        ty: Type,
-        span: crate::diagnostic::Span,
-    ) -> Expr {
+    pub(super) fn helper_value(&mut self, helper: HelperId, ty: Type, span: Span) -> Expr {
         let args = Vec::new();
         make(ExprKind::Helper { helper, args }, ty, span)
+    }
+
+    /// `nsecs(sw_tai)`: the boot clock and what it lay behind when the script was loaded.
+    pub(super) fn tai_by_boot_clock(&mut self, span: Span) -> Expr {
+        let late = self.late_value(TAI_OFFSET, LateKind::Number);
+        let kind = ExprKind::Binary {
+            op: Arithmetic::Add,
+            left: Box::new(make(ExprKind::Builtin(Builtin::NsecsBoot), Type::U64, span)),
+            right: Box::new(make(ExprKind::Late(late), Type::U64, span)),
+        };
+        make(kind, Type::U64, span)
+    }
+
+    /// `usermode`: 1 where the processor was running a process's own code.
+    pub(super) fn user_mode(&mut self, span: Span) -> Expr {
+        let has_registers = matches!(
+            self.scope.context,
+            Context::KprobeEntry | Context::KprobeReturn | Context::PerfEvent
+        );
+        let Some(offset) = x86_64::register("cs").filter(|_| has_registers) else {
+            return self.misplaced("usermode", span);
+        };
+        let word = |kind| Box::new(make(kind, Type::U64, span));
+        let ring = ExprKind::Binary {
+            op: Arithmetic::And,
+            left: word(ExprKind::Register { offset }),
+            right: word(ExprKind::Int(USER_RING)),
+        };
+        let kind = ExprKind::Compare {
+            op: Comparison::Eq,
+            signed: false,
+            left: word(ring),
+            right: word(ExprKind::Int(USER_RING)),
+        };
+        let is_user = make(kind, Type::Bool, span);
+        convert(is_user, &Type::Int(Int::new(1, false)))
+    }
+
+    /// `config`: what the script is configured with, as a record.
+    pub(super) fn configuration(&mut self, span: Span) -> Expr {
+        let config = self.config.clone();
+        let missing = format!("{:?}", config.missing_probes).to_lowercase();
+        let mode = format!("{:?}", config.stack_mode).to_lowercase();
+        let numbers = [
+            ("log_size", config.log_size),
+            ("max_bpf_progs", config.max_bpf_progs),
+            ("max_cat_bytes", config.max_cat_bytes),
+            ("max_map_keys", config.max_map_keys),
+            ("max_probes", config.max_probes),
+            ("max_strlen", config.max_strlen),
+            ("perf_rb_pages", config.perf_rb_pages),
+        ];
+        let texts = [
+            ("str_trunc_trailer", config.str_trunc_trailer.as_str()),
+            ("missing_probes", missing.as_str()),
+            ("stack_mode", mode.as_str()),
+            ("license", "GPL"),
+        ];
+        let printed = i64::from(config.print_maps_on_exit);
+        let printed = make(ExprKind::Int(printed), Type::Bool, span);
+        let mut parts = vec![("print_maps_on_exit", printed)];
+        let number = |n: u32| make(ExprKind::Int(i64::from(n)), Type::U64, span);
+        parts.extend(numbers.map(|(name, n)| (name, number(n))));
+        let text = |text: &str| super::expr::string(text.as_bytes(), span);
+        parts.extend(texts.map(|(name, t)| (name, text(t))));
+        let types = parts
+            .iter()
+            .map(|(name, e)| ((*name).to_owned(), e.ty.clone()));
+        let ty = Type::Record(FieldType::lay_out(types.collect()));
+        let parts = parts.into_iter().map(|(_, e)| e).collect();
+        make(ExprKind::Fields(parts), ty, span)
     }
 
     /// `strlen(string)`

@@ -47,7 +47,7 @@ mod task;
 mod user;
 mod user_probe;
 
-pub use data::CGROUP_LATE;
+pub use data::{CGROUP_LATE, TAI_OFFSET};
 
 use kscope_btf::Btf;
 use kscope_rows::MapValueType;
