@@ -14,6 +14,7 @@ fn compile(source: &str) -> Result<(), Vec<String>> {
     let types = kernel::types();
     let mut inputs = Inputs::new(&catalogue);
     inputs.btf = Some(&types);
+    inputs.allow_unsafe = true;
     let done = compile::compile("language.md", source, &inputs, Options::default());
     let messages = done.diagnostics.into_iter().map(|found| found.message);
     match done.compiled {
@@ -108,6 +109,54 @@ fn builtins_that_are_there_compile() {
     }
 }
 
+/// Gives an example of a function that reaches outside of the script.
+fn outside(name: &str) -> Option<String> {
+    let code = match name {
+        "join" => "join(arg1, \" \");",
+        "cat" => "cat(\"/proc/%d/stat\", pid);",
+        "system" => "system(\"ls %d\", pid);",
+        "debugf" => "debugf(\"%d\", 1);",
+        "signal" => "signal(\"KILL\");",
+        "signal_thread" => "signal_thread(9);",
+        "override" => "override(-1);",
+        "cgroupid" => "print(cgroupid(\"/\"));",
+        "cgroup_path" => "print(cgroup_path(cgroup, \"un*\"));",
+        "percpu_kaddr" => "print(percpu_kaddr(\"runqueues\", 1));",
+        "find" => "$v = 0; if (find(@m, 1, $v)) { exit(); }",
+        "assert" => "assert(pid > 0, \"no process\");",
+        "static_assert" => "static_assert(1 < 2, \"less\");",
+        "fail" => "if comptime (1 > 2) { fail(\"more\"); }",
+        _ => return None,
+    };
+    Some(code.to_owned())
+}
+
+/// Gives an example of a function that computes a value.
+fn computing(name: &str) -> String {
+    let arguments = match name {
+        "buf" => "arg1, 10",
+        "ntop" => "2, 0x0100007f",
+        "pton" => "\"::1\"",
+        "macaddr" => "kptr(arg1)",
+        "strerror" | "signal_name" | "syscall_name" | "is_err" => "5",
+        "strlen"
+        | "strcap"
+        | "is_str"
+        | "is_ptr"
+        | "is_array"
+        | "is_integer"
+        | "is_literal"
+        | "is_unsigned_integer" => "comm",
+        "strstr" | "str_concat" => "comm, \"ab\"",
+        "memcmp" => "comm, \"ab\", 2",
+        "reg" => "\"ip\"",
+        "container_of" => "arg0, typeof(struct task_struct), pid",
+        "kfunc_exist" => "\"bpf_task_from_pid\"",
+        _ => panic!("no example of {name}"),
+    };
+    format!("print({name}({arguments}));")
+}
+
 #[test]
 fn functions_that_are_there_compile() {
     let mut count = 0;
@@ -146,7 +195,7 @@ fn functions_that_are_there_compile() {
                 "hist" => "@a = hist(5, 2);".to_owned(),
                 "lhist" => "@a = lhist(5, 0, 10, 1);".to_owned(),
                 "sum" | "avg" | "min" | "max" | "stats" => format!("@a = {name}(5);"),
-                _ => panic!("no example of {name}"),
+                other => outside(other).unwrap_or_else(|| computing(other)),
             };
             let script = format!("kprobe:vfs_read {{ @m[1] = 1; {code} }}");
             assert_eq!(compile(&script), Ok(()), "{script}");
@@ -205,7 +254,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         .iter()
         .for_each(|name| refused(&format!("begin {{ print({name}); }}")));
     let names = quoted(item(section, "Functions"));
-    assert!(names.len() > 40, "{names:?}");
+    assert!(names.len() > 5, "{names:?}");
     names
         .iter()
         .for_each(|name| refused(&format!("begin {{ @x = {name}(1, 2); }}")));
