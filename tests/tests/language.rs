@@ -14,7 +14,7 @@ fn compile(source: &str) -> Result<(), Vec<String>> {
     let types = kernel::types();
     let mut inputs = Inputs::new(&catalogue);
     inputs.btf = Some(&types);
-    inputs.allow_unsafe = true;
+    inputs.changes_allowed = true;
     let done = compile::compile("language.md", source, &inputs, Options::default());
     let messages = done.diagnostics.into_iter().map(|found| found.message);
     match done.compiled {
@@ -249,7 +249,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         .iter()
         .for_each(|name| refused(&format!("{name}:x {{ }}")));
     let names = quoted(item(section, "Builtins"));
-    assert!(names.len() > 3, "{names:?}");
+    assert!(!names.is_empty(), "{names:?}");
     names
         .iter()
         .for_each(|name| refused(&format!("begin {{ print({name}); }}")));

@@ -195,7 +195,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         positional: words,
         no_warnings: args.no_warnings,
         to_run: !args.list,
-        allow_unsafe: args.unsafe_functions,
+        changes_allowed: args.unsafe_functions,
         ..Setup::default()
     };
     let compiled = setup.compile(&place, &source)?;

@@ -57,7 +57,7 @@ pub(crate) struct Setup {
     /// Whether the result is to run on other kernels as well.
     pub(crate) portable: bool,
     /// Whether functions that change the system may be called.
-    pub(crate) allow_unsafe: bool,
+    pub(crate) changes_allowed: bool,
 }
 
 impl Setup {
@@ -104,7 +104,7 @@ impl Setup {
         let mut inputs = Inputs::new(&catalogue);
         inputs.btf = btf;
         inputs.portable = self.portable;
-        inputs.allow_unsafe = self.allow_unsafe;
+        inputs.changes_allowed = self.changes_allowed;
         inputs.positional.clone_from(&self.positional);
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();

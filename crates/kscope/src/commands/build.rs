@@ -27,7 +27,7 @@ pub(crate) struct BuildArgs {
     btf: Option<PathBuf>,
     /// Allow functions that change the system: system(), signal(), override()
     #[arg(long = "unsafe")]
-    allow_unsafe: bool,
+    changes_allowed: bool,
     /// A file with the script; `-` reads standard input
     #[arg(value_name = "FILE", required_unless_present = "script")]
     file: Option<String>,
@@ -60,7 +60,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     let setup = Setup {
         positional,
         portable: true,
-        allow_unsafe: args.allow_unsafe,
+        changes_allowed: args.changes_allowed,
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;

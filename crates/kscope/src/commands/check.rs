@@ -59,7 +59,7 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let setup = Setup {
         positional,
         // None of it is run.
-        allow_unsafe: true,
+        changes_allowed: true,
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;

@@ -77,7 +77,7 @@ pub(crate) struct OutputArgs {
     pub(crate) no_warnings: bool,
     /// Allow functions that change the system: system(), signal(), override()
     #[arg(long = "unsafe")]
-    pub(crate) allow_unsafe: bool,
+    pub(crate) changes_allowed: bool,
 }
 
 /// Forms that `-f` names.
@@ -147,7 +147,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         config: output.buffer.map(BufferKind::config).into_iter().collect(),
         no_warnings: output.no_warnings,
         to_run: !output.json_schema,
-        allow_unsafe: output.allow_unsafe,
+        changes_allowed: output.changes_allowed,
         ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);

@@ -29,8 +29,8 @@ const SIGNAL_NAMES: [&str; 31] = [
 
 impl Checker<'_> {
     /// Refuses a function that changes the system where the user did not allow that.
-    pub(super) fn needs_unsafe(&mut self, call: Call<'_>) -> bool {
-        if self.inputs.allow_unsafe {
+    pub(super) fn may_change_system(&mut self, call: Call<'_>) -> bool {
+        if self.inputs.changes_allowed {
             return true;
         }
         let message = format!(
@@ -113,7 +113,7 @@ impl Checker<'_> {
 
     /// `system(format, …)`
     pub(super) fn system(&mut self, call: Call<'_>) -> Option<Stmt> {
-        if !self.needs_unsafe(call) {
+        if !self.may_change_system(call) {
             return None;
         }
         self.printf(call)
@@ -177,7 +177,7 @@ impl Checker<'_> {
             self.error("invalid-call", span, message);
             return None;
         }
-        if !self.needs_unsafe(call) {
+        if !self.may_change_system(call) {
             return None;
         }
         let given = self.one(call.args)?;
@@ -234,7 +234,7 @@ impl Checker<'_> {
             );
             return None;
         }
-        if !self.needs_unsafe(call) {
+        if !self.may_change_system(call) {
             return None;
         }
         let value = self.one(call.args)?;

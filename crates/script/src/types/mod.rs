@@ -84,7 +84,7 @@ pub struct Inputs<'a> {
     /// programs run on other kernels as well.
     pub portable: bool,
     /// Whether functions that change the system may be called.
-    pub allow_unsafe: bool,
+    pub changes_allowed: bool,
 }
 
 impl<'a> Inputs<'a> {
@@ -98,7 +98,7 @@ impl<'a> Inputs<'a> {
             environment: Vec::new(),
             reserved_options: Vec::new(),
             portable: false,
-            allow_unsafe: false,
+            changes_allowed: false,
         }
     }
 }

@@ -37,7 +37,7 @@ pub(crate) fn checked(source: &str, setup: &Setup) -> (Program, Vec<Diagnostic>)
     let catalogue: &dyn Catalogue = &setup.catalogue;
     let inputs = Inputs {
         portable: false,
-        allow_unsafe: false,
+        changes_allowed: false,
         btf: setup.btf.as_ref(),
         catalogue,
         positional: setup.positional.clone(),
