@@ -85,3 +85,19 @@ fn long_ranges() {
     }
     check(&program, include_str!("../scripts/language/loops-long.txt"));
 }
+
+#[test]
+fn attributes_of_structures() {
+    let _kernel = kernel_or_skip!();
+    let script = "struct bar { int x; char y; int z; } __attribute__((packed))
+        struct b2 { char a; struct bar b; }
+        struct b3 { char a; int z; } __attribute__((aligned(16)))
+        struct b4 { char c; struct b3 d; }
+        struct p { unsigned int a:3; unsigned int b:7; unsigned int c:30; } __attribute__((packed));
+        begin { print(sizeof(struct bar)); print(sizeof(struct b2)); print(sizeof(struct b3));
+        print(sizeof(struct b4)); print(offsetof(struct b4, d)); print(offsetof(struct bar, z));
+        $v = (uint64)0x123456789a; print(sizeof(struct p)); print(*(struct p *)&$v); }";
+    let ran = run(&kscope(), &["run", "-e", script]);
+    let out = "9\n10\n16\n32\n16\n5\n5\n{ .a = 2, .b = 19, .c = 76354974 }\n\n\n";
+    assert_eq!(ran.out, out, "{}", ran.err);
+}

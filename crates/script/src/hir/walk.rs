@@ -132,7 +132,7 @@ impl Expr {
                 f(otherwise);
             }
             ExprKind::Fields(parts) | ExprKind::Helper { args: parts, .. } => {
-                parts.iter().for_each(f)
+                parts.iter().for_each(f);
             }
         }
     }

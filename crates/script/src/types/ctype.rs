@@ -22,6 +22,8 @@ const MEMBERS: usize = 1024;
 pub(super) struct Definitions {
     /// Structures and unions by name with keyword.
     pub(super) structs: HashMap<String, Arc<StructType>>,
+    /// Their alignment, which attributes may change.
+    pub(super) aligns: HashMap<String, u32>,
     pub(super) enums: HashMap<String, Arc<EnumType>>,
     pub(super) constants: HashMap<String, (i64, Arc<EnumType>)>,
 }

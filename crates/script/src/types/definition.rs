@@ -45,7 +45,12 @@ impl Checker<'_> {
                 continue;
             };
             let ty = c_string(member, ty);
-            let (unit, own_align) = (u64::from(ty.size()) * 8, self.c_align(&ty));
+            let unit = u64::from(ty.size()) * 8;
+            let own_align = if definition.packed {
+                1
+            } else {
+                self.c_align(&ty)
+            };
             align = align.max(own_align);
             if union {
                 bits = 0;
@@ -57,7 +62,8 @@ impl Checker<'_> {
                 }
                 (Some(width), Some(int)) if u64::from(width) <= unit => {
                     // A bit-field does not cross a boundary of its type.
-                    if bits / unit != (bits + u64::from(width) - 1) / unit {
+                    let crosses = bits / unit != (bits + u64::from(width) - 1) / unit;
+                    if crosses && !definition.packed {
                         bits = bits.next_multiple_of(unit);
                     }
                     let Ok(start) = u32::try_from(bits) else {
@@ -91,6 +97,10 @@ impl Checker<'_> {
                 bits: place,
             });
         }
+        // `aligned` only raises it.
+        let wanted = definition.align.and_then(|n| u32::try_from(n).ok());
+        align = align.max(wanted.filter(|n| n.is_power_of_two()).unwrap_or(1));
+        self.definitions.aligns.insert(name.clone(), align);
         let size = size_bits.div_ceil(8).next_multiple_of(u64::from(align));
         let ty = StructType {
             name: name.as_str().into(),
@@ -102,7 +112,14 @@ impl Checker<'_> {
 
     /// Gives the alignment of a type as C lays it out; strings are arrays of characters.
     fn c_align(&self, ty: &Type) -> u32 {
-        ty.align().max(1)
+        match ty {
+            Type::Struct(s) => match self.definitions.aligns.get(&*s.name) {
+                Some(align) => *align,
+                None => ty.align().max(1),
+            },
+            Type::Array { element, .. } => self.c_align(element),
+            _ => ty.align().max(1),
+        }
     }
 
     fn define_enum(&mut self, definition: &Definition) {
