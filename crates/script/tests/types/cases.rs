@@ -322,7 +322,23 @@ fn calls() {
     wrong("print(has_key(1, 2))", &["expects a map"]);
     wrong("print(strftime(\"x\", comm))", &["strftime() expects"]);
     wrong("print(strftime(\"x\", nsecs(monotonic)))", &["monotonic"]);
-    wrong("print(nsecs(tai))", &["[unsupported]"]);
+    body("print((nsecs(tai), nsecs(sw_tai), strlen(comm), strerror(-2), ntop(AF_INET, 1)));");
+    wrong("print(nsecs(tia))", &["[invalid-argument]", "tai"]);
+    wrong("print(pton(\"1.2.3\"))", &["[invalid-argument]", "1.2.3"]);
+    wrong(
+        "print(strerror(\"x\"))",
+        &["[invalid-argument]", "an integer"],
+    );
+    wrong(
+        "static_assert(1 > 2, \"too few\")",
+        &["[failed]", "too few"],
+    );
+    wrong("print(reg(\"ip\"))", &["[invalid-builtin]", "reg"]);
+    refuse(
+        "kprobe:vfs_read { print(reg(\"pi\")) }",
+        &["[invalid-argument]", "`ip`"],
+    );
+    refuse("kprobe:vfs_read { override(1) }", &["[unsafe]", "--unsafe"]);
     wrong("print(nsecs(xyz))", &["Invalid timestamp mode"]);
     wrong("print(kstack(xyz))", &["no mode"]);
     wrong("print(kstack(500))", &["1 to 127"]);
