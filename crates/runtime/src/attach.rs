@@ -2,6 +2,7 @@
 
 use kscope_bpf::{Denial, IterReader, KprobeAt, Link, Object, Program};
 use kscope_script::plan::{Attach, MissingProbes, Plan, ProbePlan, Rate};
+use kscope_spec::ProgramType;
 use kscope_sys::{Errno, PerfKind, Sampling};
 
 use crate::error::Error;
@@ -229,6 +230,10 @@ fn attach(
             Err(kscope_bpf::Error::Invalid {
                 why: "it runs by itself".to_owned(),
             })
+        }
+        // The compiler found that the program needs nothing of the record.
+        Attach::Tracepoint { event, .. } if program.kind() == ProgramType::RawTracepoint => {
+            program.attach_raw_tracepoint(event, 0)
         }
         Attach::Tracepoint { category, event } => program.attach_tracepoint(category, event, 0),
         Attach::RawTracepoint { event } => program.attach_raw_tracepoint(event, 0),

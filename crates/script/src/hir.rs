@@ -89,6 +89,8 @@ pub struct Probe {
     pub context: Context,
     /// Where it is attached, for the plan.
     pub plan: ProbePlan,
+    /// Whether all its tracepoints are there as raw ones by the same names.
+    pub has_raw: bool,
     /// Its variables.
     pub vars: Vec<Var>,
     /// Its statements, predicate included.

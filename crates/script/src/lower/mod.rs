@@ -10,6 +10,7 @@ mod loops;
 mod maps;
 mod memory;
 mod merge;
+mod raw;
 mod scalar;
 mod statement;
 mod strings;
@@ -93,9 +94,12 @@ pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
     for (index, probe) in program.probes.iter().enumerate() {
         let name = program_name(index, probe);
         match function::lower_probe(program, &mut tables, probe, &name) {
-            Ok(function) => programs.push(LoweredProgram {
+            Ok(mut function) => programs.push(LoweredProgram {
                 name,
-                kind: program_type(probe.context),
+                kind: match raw::make_raw(probe, &mut function) {
+                    true => ProgramType::RawTracepoint,
+                    false => program_type(probe.context),
+                },
                 attach: attach_kind(probe),
                 function,
                 span: probe.span,

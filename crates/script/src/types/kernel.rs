@@ -6,7 +6,7 @@ use super::{Checker, did_you_mean};
 use crate::catalogue::{Lookup, is_pattern, matches};
 use crate::diagnostic::Diagnostic;
 use crate::near::nearest;
-use crate::plan::MissingProbes;
+use crate::plan::{Attach, MissingProbes};
 use crate::syntax::tree;
 
 /// Functions that BTF has for each kind of iterator: this and the kind's name.
@@ -86,6 +86,21 @@ impl Checker<'_> {
             }
             Lookup::Found(_) | Lookup::Unavailable(_) => true,
         }
+    }
+
+    /// Says whether the kernel has all tracepoints of a program as raw ones by the same names. Those
+    /// of single system calls are made of the two that all calls pass.
+    pub(super) fn has_raw(&self, points: &[Attach]) -> bool {
+        let Some(btf) = self.inputs.btf.filter(|_| !self.inputs.portable) else {
+            return false;
+        };
+        points.iter().all(|point| match point {
+            Attach::Tracepoint { category, event } => {
+                let typedef = || btf.find(&format!("btf_trace_{event}"), Kind::Typedef);
+                category != "syscalls" && typedef().is_some()
+            }
+            _ => false,
+        })
     }
 
     /// Says whether the kernel has an iterator; reports where not.

@@ -649,6 +649,7 @@ impl Checker<'_> {
                 open: unit.open,
                 when: Vec::new(),
             },
+            has_raw: self.has_raw(&unit.attach),
             vars,
             body,
             span: probe.span,
