@@ -82,6 +82,7 @@ struct Missing {
     check_reads: bool,
     #[arg(short = 'd', value_name = "STAGE", hide = true)]
     debug: Option<String>,
+    /// Accepted and without effect, as `--include` is: kernel types come from BTF
     #[arg(short = 'I', value_name = "DIRECTORY", hide = true)]
     include_directory: Vec<String>,
     #[arg(long, value_name = "FILE", hide = true)]
@@ -111,7 +112,6 @@ struct Missing {
 impl Missing {
     /// Names the first of these options that is given, with what to do instead.
     fn refuse(&self) -> Result<(), Failure> {
-        let headers = "kernel types come from BTF, so that no header is needed";
         let given = [
             (
                 self.check_reads,
@@ -123,8 +123,6 @@ impl Missing {
                 "-d",
                 "`kscope check -d` prints the programs",
             ),
-            (!self.include_directory.is_empty(), "-I", headers),
-            (!self.include.is_empty(), "--include", headers),
             (self.aot.is_some(), "--aot", ""),
             (self.emit_elf.is_some(), "--emit-elf", ""),
             (

@@ -14,8 +14,12 @@ use crate::commands::run::BufferKind;
 use crate::tracing::Source;
 
 /// Names and texts of the built-in tools, sorted by name.
-pub(crate) const TOOLS: &[(&str, &str)] =
-    &[("opensnoop", include_str!("../../../tools/opensnoop.bt"))];
+pub(crate) const TOOLS: &[(&str, &str)] = &[
+    ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
+    ("exitsnoop", include_str!("../../../tools/exitsnoop.bt")),
+    ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
+    ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
+];
 
 /// Flags that every tool has, which its script may therefore not declare.
 pub(crate) const RESERVED: [&str; 10] = [

@@ -60,11 +60,8 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
     }
     let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
     let no_kprobes = match features.kprobe() {
-        Support::Missing { since, .. } => Some(match since {
-            Some(since) => format!("this kernel has no kprobes, which come with {since}"),
-            None => "this kernel has no kprobes".to_owned(),
-        }),
-        Support::Available | Support::Refused { .. } => None,
+        Support::Refused { .. } => None,
+        support => refusal("kprobes", support),
     };
     let wanted: Vec<Wanted> = patterns.split(',').map(Wanted::new).collect();
     let btf = place.btf.as_ref().ok();
@@ -75,6 +72,8 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
         lister.raw_tracepoints(wanted)?;
         lister.tracepoints(wanted)?;
         lister.functions(wanted, no_kprobes.as_deref())?;
+        lister.typed_functions(wanted, || refusal("fentry", features.function_entry()))?;
+        lister.counters_and_iterators(wanted)?;
     }
     let listed = lister.finish()?;
     if listed.count > 0 {
@@ -97,6 +96,20 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
         true => failure,
         false => failure.hint(format!("did you mean {}?", near.join(", "))),
     })
+}
+
+/// Says why the kernel has no probes of a kind; none where it has.
+fn refusal(what: &str, support: Support) -> Option<String> {
+    match support {
+        Support::Available => None,
+        Support::Missing {
+            since: Some(since), ..
+        } => Some(format!(
+            "this kernel has no {what}, which come with {since}"
+        )),
+        Support::Missing { .. } => Some(format!("this kernel has no {what}")),
+        Support::Refused { .. } => Some(format!("this kernel refuses {what}")),
+    }
 }
 
 /// Lists what the probes of a script attach to.

@@ -124,6 +124,21 @@ const EXAMPLES: [(&str, &str, &str); 25] = [
         "kscope completions bash > /etc/bash_completion.d/kscope",
     ),
     (
+        "kscope-execsnoop",
+        "What runs below a directory, with the time:",
+        "kscope execsnoop --path /usr/local/ --timestamp",
+    ),
+    (
+        "kscope-exitsnoop",
+        "What failed or was killed within a minute:",
+        "kscope exitsnoop --failed --duration 1m",
+    ),
+    (
+        "kscope-killsnoop",
+        "Who sends SIGKILL:",
+        "kscope killsnoop --signal 9",
+    ),
+    (
         "kscope-opensnoop",
         "Files that root's processes do not find, for ten seconds:",
         "kscope opensnoop --uid root --errno ENOENT --duration 10",

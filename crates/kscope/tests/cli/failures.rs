@@ -131,8 +131,6 @@ fn what_bpftrace_has_and_kscope_does_not_is_named() {
     };
     check(&["-d", "ast", "-e", "begin {}"], "-d");
     check(&["-k", "-e", "begin {}"], "-k");
-    check(&["--include", "linux/fs.h", "-e", "begin {}"], "--include");
-    check(&["-I", "include", "-e", "begin {}"], "-I");
     check(&["--aot", "x", "-e", "begin {}"], "--aot");
     check(&["--emit-elf", "x", "-e", "begin {}"], "--emit-elf");
     check(&["--usdt-file-activation", "-e", "begin {}"], "--usdt");

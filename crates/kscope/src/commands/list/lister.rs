@@ -6,6 +6,7 @@ use kscope_bpf::btf::{Btf, FuncProto, Kind};
 use kscope_runtime::LiveCatalogue;
 use kscope_script::catalogue::{Catalogue, EventName, Lookup, matches, syscalls};
 use kscope_script::plan::Attach;
+use kscope_script::types::{event, kernel};
 
 use super::wanted::{Family, Wanted};
 
@@ -127,6 +128,67 @@ impl<'a, W: Write> Lister<'a, W> {
     pub(super) fn own(&mut self, wanted: &Wanted) -> io::Result<()> {
         for probe in OWN.iter().filter(|probe| wanted.is_own(probe)) {
             self.head(format_args!("{probe}"))?;
+        }
+        Ok(())
+    }
+
+    /// Lists what perf counts, and the kinds of objects that iterators walk over.
+    pub(super) fn counters_and_iterators(&mut self, wanted: &Wanted) -> io::Result<()> {
+        for (provider, short) in [("software", "s"), ("hardware", "h")] {
+            let Some((_, pattern)) = wanted.of_type(&[provider, short]) else {
+                continue;
+            };
+            for name in event::events(provider).filter(|name| matches(&pattern, name)) {
+                self.head(format_args!("{provider}:{name}:"))?;
+            }
+        }
+        let (Some((_, pattern)), Some(btf)) = (wanted.of_type(&["iter", "it"]), self.btf) else {
+            return Ok(());
+        };
+        for name in kernel::iterators(btf) {
+            if matches(&pattern, &name) {
+                self.head(format_args!("iter:{name}"))?;
+                // What `ctx` has are the arguments of the iterator's function.
+                match self.prototype(&format!("bpf_iter_{name}")) {
+                    Some(prototype) if self.verbose => self.parameters(&prototype, 0)?,
+                    _ => {}
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Lists functions with types, unless there is a reason why none can be traced so.
+    pub(super) fn typed_functions(
+        &mut self,
+        wanted: &Wanted,
+        refused: impl Fn() -> Option<String>,
+    ) -> io::Result<()> {
+        // Returns are listed where they are asked for.
+        let returns = ["fexit", "fr", "kretfunc"];
+        let provider = match returns.contains(&wanted.provider.as_str()) {
+            true => "fexit",
+            false => "fentry",
+        };
+        let names = match provider {
+            "fexit" => returns,
+            _ => ["fentry", "f", "kfunc"],
+        };
+        let (Some((module, pattern)), Some(btf)) = (wanted.of_type(&names), self.btf) else {
+            return Ok(());
+        };
+        if let Some(why) = refused() {
+            if names.contains(&wanted.provider.as_str()) {
+                self.listed.trouble.push(why);
+            }
+            return Ok(());
+        }
+        let found = self.catalogue.functions_of(&module, &pattern);
+        for function in self.take(found) {
+            // Those of modules have their types elsewhere.
+            if function.contains(':') || btf.find(&function, Kind::Func).is_some() {
+                self.typed(provider, &function)?;
+            }
         }
         Ok(())
     }

@@ -39,11 +39,16 @@ impl Family {
 }
 
 /// The types of probe that can be listed.
-pub(super) const PROVIDERS: [&str; 8] = [
+pub(super) const PROVIDERS: [&str; 13] = [
     "tracepoint",
     "rawtracepoint",
     "kprobe",
     "kretprobe",
+    "fentry",
+    "fexit",
+    "software",
+    "hardware",
+    "iter",
     "interval",
     "profile",
     "begin",
@@ -93,6 +98,27 @@ impl Wanted {
             patterns.resize(parts, every());
         }
         (patterns.len() == parts).then_some(patterns)
+    }
+
+    /// Gives the pattern of the names that are asked for of a type of probe whose names have one
+    /// part, or two of which the first is a module's that may be left out.
+    pub(super) fn of_type(&self, names: &[&str]) -> Option<(String, String)> {
+        let every = || "*".to_owned();
+        match &self.any {
+            Some(any) if names.contains(&any.as_str()) => return Some((every(), every())),
+            Some(any) if self.is_known() && any != "*" => return None,
+            Some(any) => return Some((every(), any.clone())),
+            None => {}
+        }
+        if !names.iter().any(|name| matches(&self.provider, name)) {
+            return None;
+        }
+        match self.rest.as_slice() {
+            [] => Some((every(), every())),
+            [name] => Some((every(), name.clone())),
+            [module, name] => Some((module.clone(), name.clone())),
+            _ => None,
+        }
     }
 
     /// Says whether one of the probes that every kernel has is asked for.
