@@ -16,7 +16,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Examples by the page that shows them: what is asked, and the command.
-const EXAMPLES: [(&str, &str, &str); 25] = [
+const EXAMPLES: [(&str, &str, &str); 28] = [
     (
         "kscope",
         "Which command opens files, and how often, until Ctrl-C:",
