@@ -15,10 +15,15 @@ use crate::tracing::Source;
 
 /// Names and texts of the built-in tools, sorted by name.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
+    (
+        "bashreadline",
+        include_str!("../../../tools/bashreadline.bt"),
+    ),
     ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
     ("exitsnoop", include_str!("../../../tools/exitsnoop.bt")),
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
+    ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
 ];
 
 /// Flags that every tool has, which its script may therefore not declare.

@@ -238,9 +238,7 @@ impl<'a, W: Write> Lister<'a, W> {
             } => match (function.as_str(), *offset) {
                 ("", address) => self.head(format_args!("uprobe:{path}:{address:#x}")),
                 (function, 0) => self.head(format_args!("uprobe:{path}:{function}")),
-                (function, offset) => {
-                    self.head(format_args!("uprobe:{path}:{function}+{offset}"))
-                }
+                (function, offset) => self.head(format_args!("uprobe:{path}:{function}+{offset}")),
             },
             Attach::Uretprobe { path, function } => {
                 self.head(format_args!("uretprobe:{path}:{function}"))
