@@ -9,6 +9,9 @@ use crate::hir::{Builtin, Context, Int, Type};
 use crate::ir::{BinOp, Cond, Value};
 use crate::plan::Counter;
 
+/// Where an iterator's context has the object, behind what it has of the walk.
+const ITERATOR_OBJECT: u32 = 8;
+
 /// `-EFAULT`
 const NO_STACK: i64 = -14;
 /// `BPF_F_USER_STACK`
@@ -90,15 +93,17 @@ impl Lower<'_> {
             return value;
         }
         let swapped = self.b.byte_swap(8, value);
-        let number = self.b.byte_swap(8, swapped);
-        if self.context == Context::Iterator {
-            // After the last object the program runs once more, without one.
-            let zero = self.b.constant(0);
-            let (exit, go_on) = (self.exit, self.b.block());
-            self.b.branch(Cond::Eq, number, zero, exit, go_on);
-            self.enter(go_on);
-        }
-        number
+        self.b.byte_swap(8, swapped)
+    }
+
+    /// Ends the program of an iterator that has no object: it runs so once more after the last.
+    pub(super) fn require_object(&mut self) {
+        let object = self.ctx_load(ITERATOR_OBJECT, Int::U64);
+        let number = self.context_pointer(object);
+        let zero = self.b.constant(0);
+        let (exit, go_on) = (self.exit, self.b.block());
+        self.b.branch(Cond::Eq, number, zero, exit, go_on);
+        self.enter(go_on);
     }
 
     /// `argN`

@@ -43,6 +43,9 @@ pub(super) fn lower_probe(
     lower.b.at(probe.span);
     lower.exit = lower.b.block();
     lower.declare_vars();
+    if probe.context == Context::Iterator {
+        lower.require_object();
+    }
     lower.statements(&probe.body)?;
     lower.b.at(probe.span);
     let exit = lower.exit;
