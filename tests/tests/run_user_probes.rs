@@ -133,7 +133,7 @@ fn stacks_and_symbols_have_names() {
     let victim = victim!("functions");
     let lines = victim.traced(
         "uprobe:$P:kscope_inner { print(ustack(3)); }",
-        "1 1000",
+        "1 200000",
         CODE,
     );
     let names: Vec<&str> = lines
@@ -151,7 +151,7 @@ fn stacks_and_symbols_have_names() {
     assert_eq!(lines, ["@[", "        kscope_inner+0", "]: 99"]);
     let lines = victim.traced(
         "uprobe:$P:kscope_inner { print(ustack(perf, 1)); }",
-        "1 1000",
+        "1 200000",
         CODE,
     );
     let (address, rest) = lines[0].trim().split_once(' ').expect("an address");
@@ -169,7 +169,7 @@ fn stacks_and_symbols_have_names() {
     let lines = victim.traced(
         "uprobe:$P:kscope_outer { @f[tid] = func; } \
          uprobe:$P:kscope_inner { printf(\"%s %s\\n\", @f[tid], usym(1)); clear(@f); }",
-        "1 1000",
+        "1 200000",
         CODE,
     );
     assert_eq!(lines, ["kscope_outer 0x1"]);
