@@ -2,6 +2,9 @@
 
 use std::path::Path;
 use std::process::{Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
@@ -39,6 +42,29 @@ fn refused(program: &Path, script: &str, words: &[&str]) {
     assert_eq!(code, Some(1), "{script}\n{out}\n{err}");
     for word in words {
         assert!(err.contains(word), "{script}: no `{word}` in\n{err}");
+    }
+}
+
+/// Reads files for as long as it is held: a guest in which nothing happens reads none.
+struct Reading(Arc<AtomicBool>);
+
+impl Reading {
+    fn start() -> Reading {
+        let stop = Arc::new(AtomicBool::new(false));
+        let stopped = stop.clone();
+        std::thread::spawn(move || {
+            while !stopped.load(Ordering::Relaxed) {
+                drop(std::fs::read("/proc/self/comm"));
+                std::thread::sleep(Duration::from_millis(5));
+            }
+        });
+        Reading(stop)
+    }
+}
+
+impl Drop for Reading {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
     }
 }
 
@@ -106,6 +132,7 @@ fn functions_have_typed_arguments_and_results() {
     let script = "fentry:vfs_read { @entry[tid] = (uint64)args.count; } \
          fexit:vfs_read /@entry[tid]/ { if (@entry[tid] == (uint64)args.count && \
          retval <= (int64)args.count) { print(probe); exit(); } }";
+    let _reading = Reading::start();
     let (code, out, err) = run(&kscope, &["run", "-q", "-e", script]);
     if err.contains("refuses programs that hook functions") {
         // With a way out.
@@ -163,6 +190,7 @@ fn a_kprobe_sits_at_an_address() {
     if !has_kprobes() {
         skip!("kprobe", "this kernel has no kprobes");
     }
+    let _reading = Reading::start();
     let symbols = std::fs::read_to_string("/proc/kallsyms").expect("symbols");
     let line = symbols.lines().find(|line| line.ends_with(" T vfs_read"));
     let address = line
