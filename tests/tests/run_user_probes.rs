@@ -76,7 +76,7 @@ macro_rules! victim {
 fn functions_are_seen_with_arguments_and_results() {
     let victim = victim!("functions");
     let check = |script: &str, expected: &[&str]| {
-        assert_eq!(victim.traced(script, "3", CODE), expected, "{script}");
+        assert_eq!(victim.traced(script, "3 60000", CODE), expected, "{script}");
     };
     check(
         "uprobe:$P:kscope_inner { printf(\"%s %d %s\\n\", probe, arg0, str(arg1)); }",
@@ -122,7 +122,7 @@ fn places_may_be_offsets_and_addresses() {
     let lines = victim.traced(
         "uprobe:$P:kscope_inner+0 { @ = count(); @a = func; } \
          end { printf(\"%d %s\\n\", @, @a); clear(@); clear(@a); }",
-        "2",
+        "2 60000",
         CODE,
     );
     assert_eq!(lines, ["2 kscope_inner"]);
