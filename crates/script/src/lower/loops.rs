@@ -189,7 +189,9 @@ impl Lower<'_> {
         let (callback, leaves) = self.callback(body, given, arguments, work)?;
         let callback = self.b.call_back(callback);
         let given = self.b.slot_addr(given);
+        self.forget();
         call(self, callback, given);
+        self.forget();
         if leaves {
             let leave = self.b.load(8, false, given, LEAVE as i32);
             let zero = self.b.constant(0);
@@ -199,6 +201,30 @@ impl Lower<'_> {
             self.enter(on);
         }
         Ok(())
+    }
+
+    /// Takes from the verifier what it knows of the numbers that callbacks share: before Linux 6.7
+    /// it goes through a callback once, as if it ran once, and drops branches by what it thinks
+    /// then. What a helper has written is unknown to it.
+    fn forget(&mut self) {
+        let mut slots = self.scope.links.clone();
+        if let Some(slot) = self.scope.captured {
+            slots.push(self.b.slot_addr(slot));
+        }
+        let mut words: Vec<(Value, u32)> = slots.iter().map(|slot| (*slot, LEAVE)).collect();
+        for cell in &self.cells {
+            if let (Some(slot), true) = (
+                slots.get(cell.level),
+                self.var_types[cell.index].is_scalar(),
+            ) {
+                words.push((*slot, cell.word));
+            }
+        }
+        for (slot, word) in words {
+            let at = self.b.ptr_add(slot, word);
+            let len = self.b.constant(8);
+            self.b.call(helper::PROBE_READ_KERNEL, vec![at, len, at]);
+        }
     }
 
     /// Lowers a callback, and says whether it may end the whole program.
