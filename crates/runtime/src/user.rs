@@ -323,9 +323,8 @@ impl UserFiles {
             }
             _ => return Err(missing("it is no place of a file".to_owned())),
         };
-        let path = match self.files(name)?.into_iter().next() {
-            Some(path) => path,
-            None => return Err(missing(format!("there is no file {name}"))),
+        let Some(path) = self.files(name)?.into_iter().next() else {
+            return Err(missing(format!("there is no file {name}")));
         };
         if function.is_empty() {
             let bytes = std::fs::read(&path);
