@@ -389,7 +389,8 @@ fn what_is_told_beside_the_output() {
         1,
         "",
         "ERROR: cannot load begin: there is no kernel symbol nosuch\nat line 2, column 3:\n  \
-         print(kaddr(\"nosuch\")); }\n  ^",
+         print(kaddr(\"nosuch\")); }\n  ^\nHINT: /proc/kallsyms has the kernel's symbols; without \
+         CONFIG_KALLSYMS_ALL those of variables are not among them",
     );
     check_run(
         &["run", "-e", "config = { nosuch = 1 } begin { }"],

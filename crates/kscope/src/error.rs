@@ -164,6 +164,14 @@ impl Failure {
                 what: "attach point",
                 ..
             } => self.hint("`kscope list PATTERN` shows the probes of this kernel"),
+            // A script cannot declare anything weak.
+            KernelError::NotFound {
+                what: "kernel symbol",
+                ..
+            } => self.hint(
+                "/proc/kallsyms has the kernel's symbols; without CONFIG_KALLSYMS_ALL those of \
+                 variables are not among them",
+            ),
             KernelError::NotFound { .. } => match error.way_out() {
                 Some(way_out) => self.hint(way_out),
                 None => self,
