@@ -149,6 +149,7 @@ fn computing(name: &str) -> String {
         | "is_unsigned_integer" => "comm",
         "strstr" | "str_concat" => "comm, \"ab\"",
         "memcmp" => "comm, \"ab\", 2",
+        "pid" | "tid" => "init",
         "reg" => "\"ip\"",
         "container_of" => "arg0, typeof(struct task_struct), pid",
         "kfunc_exist" => "\"bpf_task_from_pid\"",
@@ -273,7 +274,7 @@ fn what_has_no_name_is_refused_too() {
         "tracepoint:sched:sched_switch { print(args); }",
         "later version",
     );
-    check("begin { print((uint8[3])1); }", "Cannot cast");
+    check("begin { print((uint8[9])1); }", "Cannot cast");
     check("import \"x\"; begin { }", "not supported");
     check("fn f() : void { } begin { }", "not supported");
     check("typedef int t; begin { }", "not supported");

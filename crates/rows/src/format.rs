@@ -71,6 +71,8 @@ pub enum ConversionKind {
     EscapedBuffer,
     /// `%rh`: a buffer, each byte as two digits with spaces between.
     HexBuffer,
+    /// `%gr`: the flags of an allocation of the kernel by their names.
+    AllocationFlags,
 }
 
 impl ConversionKind {
@@ -89,6 +91,7 @@ impl ConversionKind {
             ConversionKind::Buffer => "r",
             ConversionKind::EscapedBuffer => "rx",
             ConversionKind::HexBuffer => "rh",
+            ConversionKind::AllocationFlags => "gr",
         }
     }
 }
@@ -356,7 +359,7 @@ fn conversion(tail: &[u8], at: usize) -> Result<Option<Token>, FormatError> {
         b'r' if cursor.eat(b'x') => Ok(ConversionKind::EscapedBuffer),
         b'r' if cursor.eat(b'h') => Ok(ConversionKind::HexBuffer),
         b'r' => Ok(ConversionKind::Buffer),
-        b'g' if cursor.eat(b'r') => unsupported("gr"),
+        b'g' if cursor.eat(b'r') => Ok(ConversionKind::AllocationFlags),
         b'e' => unsupported("e"),
         b'E' => unsupported("E"),
         b'f' => unsupported("f"),

@@ -26,7 +26,7 @@ pub use format::{
 };
 pub use from_row::{FromRow, FromValue, RowError, column};
 pub use merge::{average, decode_map_value};
-pub use names::NameTable;
+pub use names::{NameTable, allocation_flags};
 pub use order::{divide, sort_entries};
 pub use output::{
     HelperFailure, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,

@@ -70,9 +70,57 @@ impl NameTable {
     }
 }
 
+/// Writes the flags of an allocation of the kernel (`gfp_t`) as its own messages do: names of
+/// combinations first, what has no name as a number.
+///
+/// # Examples
+///
+/// ```
+/// use kscope_rows::allocation_flags;
+/// assert_eq!(allocation_flags(0xdc0), "GFP_KERNEL|__GFP_ZERO");
+/// ```
+#[must_use]
+pub fn allocation_flags(flags: u64) -> String {
+    const NAMES: &str = include_str!("names/allocation_flags.txt");
+    if flags == 0 {
+        return "0".to_owned();
+    }
+    let mut left = flags;
+    let mut found: Vec<String> = Vec::new();
+    for (mask, name) in NAMES.lines().filter_map(|line| line.split_once(' ')) {
+        match u64::from_str_radix(mask, 16) {
+            Ok(mask) if left & mask == mask => {
+                found.push(name.to_owned());
+                left &= !mask;
+            }
+            _ => {}
+        }
+    }
+    if left != 0 {
+        found.push(format!("{left:#x}"));
+    }
+    found.join("|")
+}
+
 #[cfg(test)]
 mod tests {
-    use super::NameTable;
+    use super::{NameTable, allocation_flags};
+
+    #[test]
+    fn allocations_have_names() {
+        let check = |flags, expected| assert_eq!(allocation_flags(flags), expected, "{flags:#x}");
+        check(0, "0");
+        check(0xcc0, "GFP_KERNEL");
+        check(0x400, "__GFP_DIRECT_RECLAIM");
+        check(0x0010_0cca, "GFP_HIGHUSER|0x8");
+        check(0x0004_0cc0, "GFP_KERNEL|__GFP_COMP");
+        check(
+            0x00ff_ffff_ffff,
+            "GFP_TRANSHUGE|GFP_ATOMIC|GFP_DMA|GFP_DMA32|__GFP_ZERO|__GFP_WRITE|\
+             __GFP_RETRY_MAYFAIL|__GFP_NOFAIL|__GFP_NORETRY|__GFP_MEMALLOC|__GFP_THISNODE|\
+             __GFP_ACCOUNT|__GFP_ZEROTAGS|__GFP_SKIP_ZERO|__GFP_NO_OBJ_EXT|0xfff8000210",
+        );
+    }
 
     #[test]
     fn numbers_have_names() {

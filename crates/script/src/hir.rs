@@ -697,6 +697,10 @@ pub enum Builtin {
     Pid,
     /// Thread id in the tracer's pid namespace.
     Tid,
+    /// Process (thread group) id in the initial pid namespace.
+    InitialPid,
+    /// Thread id in the initial pid namespace.
+    InitialTid,
     /// User id.
     Uid,
     /// Group id.
@@ -734,8 +738,8 @@ pub enum Builtin {
 impl Builtin {
     /// Says whether it is a member of the running thread's `struct task_struct`.
     pub(crate) fn is_of_task(self) -> bool {
-        use Builtin::{Comm, Gid, Pid, Tid, Uid};
-        matches!(self, Pid | Tid | Uid | Gid | Comm)
+        use Builtin::{Comm, Gid, InitialPid, InitialTid, Pid, Tid, Uid};
+        matches!(self, Pid | Tid | InitialPid | InitialTid | Uid | Gid | Comm)
     }
 }
 

@@ -1,6 +1,8 @@
 //! `printf`: a format and its values to bytes.
 
-use kscope_rows::{Conversion, ConversionKind, Flags, Format, Length, Piece, Value};
+use kscope_rows::{
+    Conversion, ConversionKind, Flags, Format, Length, Piece, Value, allocation_flags,
+};
 
 use crate::text_value::{write_buffer, write_display, write_value};
 
@@ -78,6 +80,10 @@ fn convert(out: &mut Vec<u8>, conversion: &Conversion, value: &Value) {
             | ConversionKind::HexBuffer,
             _,
         ) => convert_text(out, conversion, value),
+        (ConversionKind::AllocationFlags, _) if number(value).is_some() => {
+            let text = allocation_flags(number(value).unwrap_or_default());
+            pad(out, conversion, text.as_bytes(), text.len());
+        }
         _ => match number(value) {
             Some(number) => convert_number(out, conversion, number),
             None => {

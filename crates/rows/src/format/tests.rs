@@ -49,6 +49,7 @@ fn parses() {
         ("a%sb", "a{s@1+2}b"),
         ("%o%x%X%c%p", "{o@0+2}{x@2+2}{X@4+2}{c@6+2}{p@8+2}"),
         ("%r|%rx|%rh|%ry", "{r@0+2}|{rx@3+3}|{rh@7+3}|{r@11+2}y"),
+        ("%gr|%grx", "{gr@0+3}|{gr@4+3}x"),
         ("%-5d", "{-w5d@0+4}"),
         ("%+d% d%#x%05d", "{+d@0+3}{_d@3+3}{#x@6+3}{0w5d@9+4}"),
         ("%0-5d", "{-0w5d@0+5}"),
@@ -85,7 +86,6 @@ fn refuses() {
         ("%f", 0, 2, "unsupported format specifier: f"),
         ("ab %5.2lf", 3, 6, "unsupported format specifier: f"),
         ("%g", 0, 2, "unsupported format specifier: g"),
-        ("%gr", 0, 3, "unsupported format specifier: gr"),
         ("%n", 0, 2, "unsupported format specifier: n"),
         (
             "x%65536d",

@@ -22,6 +22,8 @@ impl Lower<'_> {
         Ok(match builtin {
             Builtin::Pid => self.pid_tid().0,
             Builtin::Tid => self.pid_tid().1,
+            Builtin::InitialPid => self.initial_pid_tid().0,
+            Builtin::InitialTid => self.initial_pid_tid().1,
             Builtin::Uid => self.uid_gid().0,
             Builtin::Gid => self.uid_gid().1,
             Builtin::Cpu => self.b.call(helper::GET_SMP_PROCESSOR_ID, Vec::new()),

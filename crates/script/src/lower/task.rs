@@ -86,6 +86,16 @@ impl Lower<'_> {
         (pid, tid)
     }
 
+    /// Process and thread id in the initial pid namespace.
+    pub(super) fn initial_pid_tid(&mut self) -> (Value, Value) {
+        if let Some((task, layout)) = self.task() {
+            let pid = self.b.load(4, false, task, layout.tgid as i32);
+            return (pid, self.b.load(4, false, task, layout.pid as i32));
+        }
+        let both = self.b.call(helper::GET_CURRENT_PID_TGID, Vec::new());
+        (self.high_word(both), self.b.extend(4, false, both))
+    }
+
     /// User's and group's id, in the initial user namespace.
     pub(super) fn uid_gid(&mut self) -> (Value, Value) {
         if let Some(cred) = self.program.task.and_then(|layout| layout.cred) {

@@ -158,7 +158,7 @@ impl Checker<'_> {
     }
 
     /// A value that each probe has.
-    fn of_context(&mut self, builtin: Builtin, ty: Type, span: Span) -> Expr {
+    pub(super) fn of_context(&mut self, builtin: Builtin, ty: Type, span: Span) -> Expr {
         if builtin.is_of_task() && self.task.is_none() {
             // Portable code asks helpers, which every kernel has.
             let btf = self.inputs.btf.filter(|_| !self.inputs.portable);

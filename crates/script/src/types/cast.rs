@@ -86,14 +86,14 @@ impl Checker<'_> {
                 };
                 reread(operand, ty)
             }
-            // A literal has as many bytes as the array, if that is a number's size.
+            // A literal has as many bytes as the array, up to the eight of a number.
             (Type::Int(_) | Type::Bool | Type::Enum(_), Type::Array { element, len }) => {
                 let from = operand.ty.size();
                 let each = element.size().max(1);
                 let count = if *len == 0 { from / each } else { *len };
                 let size = count.saturating_mul(each);
                 let literal = matches!(operand.kind, ExprKind::Int(_));
-                let fits = size == from || literal && matches!(size, 2 | 4 | 8) && size > from;
+                let fits = size == from || literal && size <= 8 && size > from;
                 if count == 0 || !fits || element.scalar_int().is_none() {
                     return self.cannot(&operand, &to, span);
                 }
@@ -101,6 +101,9 @@ impl Checker<'_> {
                     element: Arc::clone(element),
                     len: count,
                 };
+                if let (ExprKind::Int(value), false) = (&operand.kind, size.is_power_of_two()) {
+                    return elements(*value, ty, span);
+                }
                 let signed = operand.ty.scalar_int().is_some_and(|int| int.signed);
                 let bytes = size.min(8) as u8;
                 let int = Type::Int(crate::hir::Int { bytes, signed });
@@ -127,6 +130,24 @@ fn explicit(operand: Expr, to: Type, span: Span) -> Expr {
         }
     }
     make(ExprKind::Cast(Box::new(operand)), to, span)
+}
+
+/// Gives the bytes of a literal as the elements of an array, the lowest first.
+fn elements(value: i64, ty: Type, span: Span) -> Expr {
+    let Type::Array { element, len } = &ty else {
+        return poison(span);
+    };
+    let each = element.size();
+    let parts = (0..*len).map(|place| {
+        let shifted = value.checked_shr(place.saturating_mul(each) * 8);
+        let part = match element.scalar_int() {
+            Some(int) => super::convert::wrap(shifted.unwrap_or(0), int),
+            None => 0,
+        };
+        make(ExprKind::Int(part), (**element).clone(), span)
+    });
+    let parts = parts.collect();
+    make(ExprKind::Fields(parts), ty, span)
 }
 
 /// Takes the same bytes for another type.

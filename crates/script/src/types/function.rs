@@ -115,6 +115,8 @@ const FUNCTIONS: &[Function] = &[
     value("macaddr", 1, 1, |c, f| c.macaddr(f)),
     value("memcmp", 3, 3, |c, f| c.memcmp(f)),
     value("ntop", 1, 2, |c, f| c.ntop(f)),
+    value("pid", 0, 1, |c, f| c.id_in_namespace(f)),
+    value("tid", 0, 1, |c, f| c.id_in_namespace(f)),
     value("pton", 1, 1, |c, f| c.pton(f)),
     value("reg", 1, 1, |c, f| c.reg(f)),
     value("signal_name", 1, 1, |c, f| c.named(f, NameTable::Signal)),

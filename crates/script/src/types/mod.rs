@@ -37,6 +37,7 @@ mod path;
 mod portable;
 mod prelude;
 mod probe;
+mod process;
 mod prototype;
 mod provider;
 mod scope;

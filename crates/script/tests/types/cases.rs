@@ -323,6 +323,12 @@ fn calls() {
     wrong("print(strftime(\"x\", comm))", &["strftime() expects"]);
     wrong("print(strftime(\"x\", nsecs(monotonic)))", &["monotonic"]);
     body("print((nsecs(tai), nsecs(sw_tai), strlen(comm), strerror(-2), ntop(AF_INET, 1)));");
+    typed("pid(init)", "uint32");
+    wrong("print(pid(foo))", &["(expects: curr_ns or init)"]);
+    wrong("print(tid(1))", &["curr_ns, init"]);
+    typed("(uint8[6])0", "uint8[6]");
+    wrong("print((uint8[9])0)", &["Cannot cast"]);
+    wrong("print((uint8[3])66051)", &["Cannot cast"]);
     wrong("print(nsecs(tia))", &["[invalid-argument]", "tai"]);
     wrong("print(pton(\"1.2.3\"))", &["[invalid-argument]", "1.2.3"]);
     wrong(

@@ -135,6 +135,9 @@ fn buffers() {
         std::slice::from_ref(&buffer),
         "[         Hi\\x00\\x7f~]",
     );
+    check("%gr", &[Value::Int(0xdc0)], "GFP_KERNEL|__GFP_ZERO");
+    check("[%14gr]", &[Value::Uint(0xcc0)], "[    GFP_KERNEL]");
+    check("[%-14gr]", &[Value::Uint(0xcc0)], "[GFP_KERNEL    ]");
     check("[%-20rh]", &[buffer], "[48 69 00 7f 7e      ]");
     check("[%rh]", &[Value::Buffer(vec![])], "[]");
 }
