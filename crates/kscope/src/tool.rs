@@ -24,6 +24,11 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
     ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
+    ("tcpaccept", include_str!("../../../tools/tcpaccept.bt")),
+    ("tcpconnect", include_str!("../../../tools/tcpconnect.bt")),
+    ("tcpdrop", include_str!("../../../tools/tcpdrop.bt")),
+    ("tcplife", include_str!("../../../tools/tcplife.bt")),
+    ("tcpretrans", include_str!("../../../tools/tcpretrans.bt")),
 ];
 
 /// Flags that every tool has, which its script may therefore not declare.

@@ -16,7 +16,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Examples by the page that shows them: what is asked, and the command.
-const EXAMPLES: [(&str, &str, &str); 28] = [
+const EXAMPLES: [(&str, &str, &str); 35] = [
     (
         "kscope",
         "Which command opens files, and how often, until Ctrl-C:",
@@ -124,6 +124,11 @@ const EXAMPLES: [(&str, &str, &str); 28] = [
         "kscope completions bash > /etc/bash_completion.d/kscope",
     ),
     (
+        "kscope-bashreadline",
+        "Who enters lines with sudo:",
+        "kscope bashreadline --line sudo",
+    ),
+    (
         "kscope-execsnoop",
         "What runs below a directory, with the time:",
         "kscope execsnoop --path /usr/local/ --timestamp",
@@ -152,6 +157,36 @@ const EXAMPLES: [(&str, &str, &str); 28] = [
         "kscope-opensnoop",
         "A hundred rows as JSON:",
         "kscope opensnoop --json --count 100",
+    ),
+    (
+        "kscope-sslsnoop",
+        "Reads and writes of curl that took a millisecond or more:",
+        "kscope sslsnoop --comm curl --min-us 1000",
+    ),
+    (
+        "kscope-tcpaccept",
+        "Who is connected to by IPv6 on port 443:",
+        "kscope tcpaccept --lport 443 --family 6",
+    ),
+    (
+        "kscope-tcpconnect",
+        "Where the processes of a user connect to:",
+        "kscope tcpconnect --uid www-data --timestamp",
+    ),
+    (
+        "kscope-tcpdrop",
+        "Why segments to port 443 are dropped, and by which way through the kernel:",
+        "kscope tcpdrop --dport 443 --stack",
+    ),
+    (
+        "kscope-tcplife",
+        "Connections of a minute that lasted a second or more:",
+        "kscope tcplife --min-us 1000000 --duration 1m",
+    ),
+    (
+        "kscope-tcpretrans",
+        "What a process has to send again:",
+        "kscope tcpretrans --pid 287",
     ),
 ];
 
