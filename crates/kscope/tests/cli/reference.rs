@@ -1,10 +1,11 @@
-//! The whole command reference is one file; `BLESS=1` writes what the program prints now.
+//! The command reference has a file for each page; `BLESS=1` writes what the program prints now.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
 use super::{bpftrace, kscope};
 
-const FILE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference.txt");
+const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/reference");
 
 /// Everything that `kscope` can be asked for by name, itself included, from its own help.
 fn names() -> Vec<String> {
@@ -28,29 +29,36 @@ fn names() -> Vec<String> {
 
 #[test]
 fn the_reference_is_what_is_printed() {
-    let mut text = String::new();
-    let mut add = |title: &str, help: &str| {
-        text.push_str(&format!("$ {title} --help\n"));
+    let folder = Path::new(FOLDER);
+    let bless = std::env::var_os("BLESS").is_some();
+    let mut pages = BTreeSet::new();
+    let mut check = |title: &str, help: &str| {
+        let file = format!("{}.txt", title.replace(' ', "-"));
+        let mut text = format!("$ {title} --help\n");
         for line in help.trim_end().lines() {
             text.push_str(line.trim_end());
             text.push('\n');
         }
-        text.push('\n');
+        if bless {
+            std::fs::write(folder.join(&file), &text).expect("written");
+        }
+        let expected = std::fs::read_to_string(folder.join(&file)).unwrap_or_default();
+        for (at, (now, then)) in text.lines().zip(expected.lines()).enumerate() {
+            assert_eq!(now, then, "{file}:{} (BLESS=1 accepts it)", at + 1);
+        }
+        assert_eq!(text.len(), expected.len(), "{file}: BLESS=1 accepts it");
+        pages.insert(file);
     };
-    add("kscope", &kscope(&["--help"]).code(0).out);
+    check("kscope", &kscope(&["--help"]).code(0).out);
     for name in names() {
         let help = kscope(&[&name, "--help"]).code(0).out;
-        add(&format!("kscope {name}"), &help);
+        check(&format!("kscope {name}"), &help);
     }
-    add("bpftrace", &bpftrace(&["--help"]).code(0).out);
-    if std::env::var_os("BLESS").is_some() {
-        std::fs::write(FILE, &text).expect("written");
-    }
-    let expected = std::fs::read_to_string(FILE).unwrap_or_default();
-    for (at, (now, then)) in text.lines().zip(expected.lines()).enumerate() {
-        assert_eq!(now, then, "line {} (BLESS=1 accepts it)", at + 1);
-    }
-    assert_eq!(text.len(), expected.len(), "BLESS=1 accepts it");
+    check("bpftrace", &bpftrace(&["--help"]).code(0).out);
+    let files = std::fs::read_dir(folder).expect("the folder");
+    let files = files.map(|file| file.expect("a file").file_name().into_string());
+    let files: BTreeSet<String> = files.map(|name| name.expect("a name")).collect();
+    assert_eq!(files, pages, "pages of commands that are no more");
 }
 
 #[test]
