@@ -91,7 +91,12 @@ impl Checker<'_> {
         self.record_field(&record, field, span)
     }
 
-    fn record_field(&mut self, record: &Record, field: &FormatField, span: Span) -> Expr {
+    pub(super) fn record_field(
+        &mut self,
+        record: &Record,
+        field: &FormatField,
+        span: Span,
+    ) -> Expr {
         let user = record.user;
         for (marker, relative) in [("__data_loc", 0), ("__rel_loc", 4)] {
             if field.ty.starts_with(marker) {

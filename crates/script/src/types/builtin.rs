@@ -251,17 +251,6 @@ impl Checker<'_> {
         let ty = self.iterator_context().unwrap_or(Type::Void);
         make(ExprKind::CtxAddress, pointer(ty, Space::Kernel), span)
     }
-
-    fn whole_args(&mut self, span: Span) -> Expr {
-        if self.scope.context != Context::Tracepoint {
-            return self.misplaced("args", span);
-        }
-        self.error(
-            "unsupported",
-            span,
-            "args as a whole comes with a later version: name a field, as in args.field",
-        )
-    }
 }
 
 /// Gives the type of a constant of an enumeration without a name.

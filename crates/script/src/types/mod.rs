@@ -47,6 +47,7 @@ mod substitute;
 mod task;
 mod user;
 mod user_probe;
+mod whole_args;
 
 pub use data::{CGROUP_LATE, TAI_OFFSET};
 

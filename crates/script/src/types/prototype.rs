@@ -40,6 +40,15 @@ impl Prototype {
     }
 }
 
+impl Parameter {
+    fn load(&self, span: Span) -> Expr {
+        let place = Place::Context {
+            offset: self.offset,
+        };
+        place.load(&self.ty, None, span)
+    }
+}
+
 /// Gives the bytes of the context that an argument takes.
 fn slots(ty: &Type) -> u32 {
     ty.size().next_multiple_of(SLOT).max(SLOT)
@@ -91,17 +100,9 @@ impl Checker<'_> {
 
     /// Checks `args.name` where the arguments have types.
     pub(super) fn typed_argument(&mut self, record: &Record, name: &Name, span: Span) -> Expr {
-        let Some(prototype) = &record.prototype else {
-            let message = format!(
-                "the types of the arguments of {} are not known",
-                record.name
-            );
-            let mut error = Diagnostic::error("unknown-type", span, message);
-            error.hint = Some(match self.inputs.btf {
-                None => "there is no BTF to look them up in".to_owned(),
-                Some(_) => "use arg0, arg1, … of a rawtracepoint or kprobe".to_owned(),
-            });
-            return self.report(error);
+        let prototype = match self.known_prototype(record, span) {
+            Ok(prototype) => prototype,
+            Err(refused) => return refused,
         };
         let found = prototype.parameters.iter().find(|p| p.name == name.text);
         let Some(parameter) = found else {
@@ -118,13 +119,47 @@ impl Checker<'_> {
             });
             return self.report(error);
         };
-        if self.inputs.portable {
-            return self.unportable_argument(&record.name, span);
+        parameter.load(span)
+    }
+
+    /// Gives every argument in order with its name, and at a function's exit its result.
+    pub(super) fn all_arguments(
+        &mut self,
+        record: &Record,
+        span: Span,
+    ) -> Result<Vec<(String, Expr)>, Expr> {
+        let prototype = self.known_prototype(record, span)?;
+        let parameters = prototype.parameters.iter();
+        let sized = parameters.filter(|p| p.ty.size() > 0);
+        let mut all: Vec<_> = sized.map(|p| (p.name.clone(), p.load(span))).collect();
+        if self.scope.provider == "fexit" && prototype.result.is_some() {
+            all.push(("$retval".to_owned(), self.typed_result(span)));
         }
-        let place = Place::Context {
-            offset: parameter.offset,
+        Ok(all)
+    }
+
+    /// Gives the types of the arguments; reports what stands in the way of reading them.
+    fn known_prototype<'r>(
+        &mut self,
+        record: &'r Record,
+        span: Span,
+    ) -> Result<&'r Prototype, Expr> {
+        let Some(prototype) = &record.prototype else {
+            let message = format!(
+                "the types of the arguments of {} are not known",
+                record.name
+            );
+            let mut error = Diagnostic::error("unknown-type", span, message);
+            error.hint = Some(match self.inputs.btf {
+                None => "there is no BTF to look them up in".to_owned(),
+                Some(_) => "use arg0, arg1, … of a rawtracepoint or kprobe".to_owned(),
+            });
+            return Err(self.report(error));
         };
-        place.load(&parameter.ty, None, span)
+        match self.inputs.portable {
+            true => Err(self.unportable_argument(&record.name, span)),
+            false => Ok(prototype),
+        }
     }
 
     /// Checks `retval` at the exit of a function whose result has a type.

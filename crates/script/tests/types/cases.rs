@@ -479,6 +479,17 @@ fn probes_with_typed_arguments() {
     accept("f:vmlinux:vfs_read { } kfunc:vfs_* { } fexit:vfs_read { @ = retval; } fr:vfs_* { }");
     accept("kretfunc:vfs_read { print(args.flags + retval) } fentry:vfs_read { print(args->buf) }");
     accept("rt:sched_switch { print((args.prev.comm, args.next.pid, arg0)) }");
+    accept(
+        "fexit:vfs_read { print(args); @[args] = 1; } rt:sched_switch { $r = args; print($r.next) }",
+    );
+    accept(
+        "t:sched:sched_process_exec { print(*args); @ = args; print((1, args)); print(@.filename) }",
+    );
+    refuse("k:vfs_read { print(args) }", &["[invalid-builtin]", "args"]);
+    refuse(
+        "t:sched:sched_process_exec { $r = args; print($r.common_pid) }",
+        &["common_pid"],
+    );
     accept("rt:vmlinux:sched_switch { } iter:task { print(ctx.task.comm) } it:task { print(pid) }");
     accept("config = { missing_probes = ignore } fentry:no*, fentry:vfs_read { } iter:nothing { }");
     refuse("fentry:vfs_raed { }", &["fentry not found", "`vfs_read`"]);
