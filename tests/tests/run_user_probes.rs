@@ -120,7 +120,7 @@ fn places_may_be_offsets_and_addresses() {
     let expected = expected.map(|name| format!("uprobe:{}:{name}", victim.path()));
     assert_eq!(out.lines().collect::<Vec<_>>(), expected);
     let lines = victim.traced(
-        "uprobe:$P:kscope_inner+0 { @ = count(); @a = func; } \
+        "uprobe:$P:kscope_inner+0 { @++; @a = func; } \
          end { printf(\"%d %s\\n\", @, @a); clear(@); clear(@a); }",
         "2 60000",
         CODE,
@@ -140,7 +140,11 @@ fn stacks_and_symbols_have_names() {
         .iter()
         .map(|line| line.trim().split('+').next().unwrap_or(""))
         .collect();
-    assert_eq!(names, ["kscope_inner", "kscope_outer", "main"]);
+    // Older kernels miss the caller of a function that has not set up its frame.
+    match names.contains(&"kscope_outer") {
+        true => assert_eq!(names, ["kscope_inner", "kscope_outer", "main"]),
+        false => assert_eq!(names[..2], ["kscope_inner", "main"]),
+    }
     assert_eq!(lines[0], "        kscope_inner+0");
     // What the process was is known when the map is printed after its end.
     let lines = victim.traced(
