@@ -50,6 +50,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         pid: None,
         child: None,
         strict: false,
+        needs_events: false,
     };
     let end = Instant::now() + Duration::from_secs(1);
     let stop = || Instant::now() >= end;

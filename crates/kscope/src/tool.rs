@@ -19,17 +19,24 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
         "bashreadline",
         include_str!("../../../tools/bashreadline.bt"),
     ),
+    ("capable", include_str!("../../../tools/capable.bt")),
     ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
     ("exitsnoop", include_str!("../../../tools/exitsnoop.bt")),
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
+    ("oomkill", include_str!("../../../tools/oomkill.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
     ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
+    ("syscount", include_str!("../../../tools/syscount.bt")),
     ("tcpaccept", include_str!("../../../tools/tcpaccept.bt")),
     ("tcpconnect", include_str!("../../../tools/tcpconnect.bt")),
     ("tcpdrop", include_str!("../../../tools/tcpdrop.bt")),
     ("tcplife", include_str!("../../../tools/tcplife.bt")),
     ("tcpretrans", include_str!("../../../tools/tcpretrans.bt")),
+    ("vfsstat", include_str!("../../../tools/vfsstat.bt")),
 ];
+
+/// Tools that have probes of several kinds for the same events, of which one is enough.
+const WITH_ALTERNATIVES: [&str; 2] = ["capable", "oomkill"];
 
 /// Flags that every tool has, which its script may therefore not declare.
 pub(crate) const RESERVED: [&str; 10] = [
@@ -62,6 +69,11 @@ impl Tool {
     /// Gives all tools.
     pub(crate) fn all() -> impl Iterator<Item = Tool> {
         TOOLS.iter().map(|(name, text)| Tool { name, text })
+    }
+
+    /// Says whether one kind of its probes is enough.
+    pub(crate) fn has_alternatives(self) -> bool {
+        WITH_ALTERNATIVES.contains(&self.name)
     }
 
     /// Gives the script.

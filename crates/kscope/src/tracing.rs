@@ -234,6 +234,8 @@ pub(crate) struct Run {
     pub(crate) columns: Option<Arc<Schema>>,
     /// Whether it is a tool, which fails where it would show nothing.
     pub(crate) is_tool: bool,
+    /// Whether probes of one kind stand in for those of another that the kernel has not.
+    pub(crate) has_alternatives: bool,
 }
 
 /// What signals and the end of what is traced make the user's wishes.
@@ -276,7 +278,8 @@ pub(crate) fn run(
         render: Some(kscope_view::render),
         pid: run.pid,
         child: command.as_ref().and_then(Command::pid),
-        strict: run.is_tool,
+        strict: run.is_tool && !run.has_alternatives,
+        needs_events: run.is_tool,
         ..Request::new(compiled, options, &*source.text)
     };
     let btf = place.btf.as_ref().ok();

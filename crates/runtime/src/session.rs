@@ -68,6 +68,7 @@ pub struct Session {
     refusals: Refusals,
     probes: u64,
     strict: bool,
+    needs_events: bool,
     render: Option<Render>,
 }
 
@@ -190,7 +191,7 @@ impl Session {
             wishes.stop()
         })?;
         let mut points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
-        let enough = match self.strict {
+        let enough = match self.needs_events {
             true => attached.events,
             false => attached.has_any() || points.any(attach::runs_by_itself),
         };

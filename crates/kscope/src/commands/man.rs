@@ -16,7 +16,7 @@ pub(crate) struct ManArgs {
 }
 
 /// Examples by the page that shows them: what is asked, and the command.
-const EXAMPLES: [(&str, &str, &str); 35] = [
+const EXAMPLES: &[(&str, &str, &str)] = &[
     (
         "kscope",
         "Which command opens files, and how often, until Ctrl-C:",
@@ -129,6 +129,11 @@ const EXAMPLES: [(&str, &str, &str); 35] = [
         "kscope bashreadline --line sudo",
     ),
     (
+        "kscope-capable",
+        "What a service is denied:",
+        "kscope capable --denied --comm nginx",
+    ),
+    (
         "kscope-execsnoop",
         "What runs below a directory, with the time:",
         "kscope execsnoop --path /usr/local/ --timestamp",
@@ -142,6 +147,11 @@ const EXAMPLES: [(&str, &str, &str); 35] = [
         "kscope-killsnoop",
         "Who sends SIGKILL:",
         "kscope killsnoop --signal 9",
+    ),
+    (
+        "kscope-oomkill",
+        "Who was killed for want of memory, and when:",
+        "kscope oomkill --timestamp",
     ),
     (
         "kscope-opensnoop",
@@ -187,6 +197,21 @@ const EXAMPLES: [(&str, &str, &str); 35] = [
         "kscope-tcpretrans",
         "What a process has to send again:",
         "kscope tcpretrans --pid 287",
+    ),
+    (
+        "kscope-syscount",
+        "Which system calls fail within ten seconds:",
+        "kscope syscount --failed --duration 10",
+    ),
+    (
+        "kscope-syscount",
+        "Where the time of a process goes, every five seconds:",
+        "kscope syscount --pid 287 --latency --interval 5",
+    ),
+    (
+        "kscope-vfsstat",
+        "What root's processes read and write, every five seconds:",
+        "kscope vfsstat --uid root --interval 5",
     ),
 ];
 

@@ -59,6 +59,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         options: given(&compiled.plan.options, &matches),
         quiet: true,
         is_tool: true,
+        has_alternatives: tool.has_alternatives(),
         verbose: matches.get_flag("verbose"),
         columns: columns(tool.name, &compiled.plan, &matches),
         duration: matches.get_one::<Duration>("duration").copied(),

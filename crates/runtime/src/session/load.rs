@@ -57,9 +57,11 @@ pub struct Request {
     /// alone.
     pub child: Option<u32>,
     /// Whether the run fails, although the script may do without missing probes, where the kernel
-    /// has none of a kind at all, or where only `begin`, `end` and `interval` are left: a tool would
-    /// show nothing, or half.
+    /// has none of a kind at all: a tool would show half.
     pub strict: bool,
+    /// Whether the run fails where only `begin`, `end` and `interval` are left: a tool would show
+    /// nothing.
+    pub needs_events: bool,
 }
 
 impl Request {
@@ -77,6 +79,7 @@ impl Request {
             pid: None,
             child: None,
             strict: false,
+            needs_events: false,
         }
     }
 }
@@ -104,6 +107,7 @@ impl Session {
             pid,
             child,
             strict,
+            needs_events,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
         prepare::check(&plan, render.is_some())?;
@@ -197,6 +201,7 @@ impl Session {
             refusals,
             probes,
             strict,
+            needs_events,
             render,
         };
         session.require_programs()?;
