@@ -61,7 +61,7 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
     let features = Features::new(place.target.kernel().clone(), place.btf.as_ref().ok());
     let no_kprobes = match features.kprobe() {
         Support::Refused { .. } => None,
-        support => refusal("kprobes", support),
+        support => refusal("kprobes", &support),
     };
     let wanted: Vec<Wanted> = patterns.split(',').map(Wanted::new).collect();
     let btf = place.btf.as_ref().ok();
@@ -72,7 +72,7 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
         lister.raw_tracepoints(wanted)?;
         lister.tracepoints(wanted)?;
         lister.functions(wanted, no_kprobes.as_deref())?;
-        lister.typed_functions(wanted, || refusal("fentry", features.function_entry()))?;
+        lister.typed_functions(wanted, || refusal("fentry", &features.function_entry()))?;
         lister.counters_and_iterators(wanted)?;
     }
     let listed = lister.finish()?;
@@ -99,7 +99,7 @@ pub(crate) fn list(place: &Place, patterns: &str, verbose: bool) -> Result<u8, F
 }
 
 /// Says why the kernel has no probes of a kind; none where it has.
-fn refusal(what: &str, support: Support) -> Option<String> {
+fn refusal(what: &str, support: &Support) -> Option<String> {
     match support {
         Support::Available => None,
         Support::Missing {
