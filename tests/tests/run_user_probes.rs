@@ -128,6 +128,41 @@ fn places_may_be_offsets_and_addresses() {
     assert_eq!(lines, ["2 kscope_inner"]);
 }
 
+/// A probe inside of an instruction would change what the process does.
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn places_are_where_instructions_begin() {
+    let victim = victim!("functions");
+    let tried = |offset: u32| {
+        let script = format!(
+            "uprobe:{}:kscope_inner+{offset} {{ }} interval:ms:1 {{ exit(); }}",
+            victim.path()
+        );
+        let (code, _, err) = run(&["-e", &script]);
+        (code == Some(0), err)
+    };
+    let tried: Vec<(bool, String)> = (1..8).map(tried).collect();
+    let refused = tried.iter().filter(|(done, _)| !done);
+    let errors: Vec<&str> = refused.map(|(_, err)| err.as_str()).collect();
+    // The first eight bytes are not as many instructions.
+    assert!(!errors.is_empty(), "{tried:?}");
+    for error in errors {
+        let parts = ["is inside of an instruction", "did you mean kscope_inner"];
+        assert!(parts.iter().all(|part| error.contains(part)), "{error}");
+    }
+    // What is offered as the next place is one.
+    for (done, error) in &tried {
+        let next = error.rsplit_once("kscope_inner+");
+        let next = next.and_then(|(_, rest)| rest.split('?').next()?.parse::<usize>().ok());
+        if let (false, Some(next)) = (done, next) {
+            assert!(
+                tried.get(next - 1).is_none_or(|(done, _)| *done),
+                "{tried:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn stacks_and_symbols_have_names() {
     let victim = victim!("functions");

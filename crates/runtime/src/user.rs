@@ -1,5 +1,6 @@
 //! Programs and libraries: what attach points name in them, and where that is.
 
+mod boundary;
 mod image;
 mod linker_cache;
 mod places;
@@ -14,8 +15,8 @@ use kscope_script::catalogue::{
 use kscope_script::near::nearest;
 use kscope_script::plan::Attach;
 
-use image::Image;
 pub(crate) use image::read_symbols;
+use image::{Image, ImageFunction};
 use places::Root;
 
 /// Names that are given as what may be meant.
@@ -334,6 +335,9 @@ impl UserFiles {
             let place = file.offset_of(offset);
             let place =
                 place.ok_or_else(|| missing(format!("{path} has nothing at {offset:#x}")))?;
+            if let Ok(image) = self.image(&path) {
+                refuse_inside(&image, &bytes, place)?;
+            }
             return Ok((path, UprobePlace::at(place)));
         }
         let image = self.image(&path).map_err(missing)?;
@@ -350,8 +354,56 @@ impl UserFiles {
         }
         let at = found.offset.checked_add(offset);
         let at = at.ok_or_else(|| missing(format!("{path} has nothing there")))?;
+        if offset != 0 {
+            let bytes = std::fs::read(&path);
+            let bytes = bytes.map_err(|error| missing(format!("cannot read {path}: {error}")))?;
+            refuse_inside_of(&image, &bytes, found, at)?;
+        }
         Ok((path, UprobePlace::at(at)))
     }
+}
+
+/// Refuses a place of a file that is inside of an instruction of the function that is there.
+fn refuse_inside(image: &Image, bytes: &[u8], at: u64) -> Result<(), Absent> {
+    let covers = |function: &&ImageFunction| {
+        let end = function.offset.saturating_add(function.size);
+        (function.offset..end).contains(&at)
+    };
+    let mut functions = image.functions.iter().filter(covers);
+    // One that begins at the place says that an instruction does.
+    if functions.clone().any(|function| function.offset == at) {
+        return Ok(());
+    }
+    functions.try_for_each(|function| refuse_inside_of(image, bytes, function, at))
+}
+
+/// Refuses a place of a file that is inside of an instruction of a function.
+fn refuse_inside_of(
+    image: &Image,
+    bytes: &[u8],
+    function: &ImageFunction,
+    at: u64,
+) -> Result<(), Absent> {
+    let end = function.offset.saturating_add(function.size);
+    let range = usize::try_from(function.offset)
+        .ok()
+        .zip(usize::try_from(end).ok());
+    let code = range.and_then(|(begin, end)| bytes.get(begin..end));
+    let place = at.saturating_sub(function.offset);
+    let around = code.and_then(|code| boundary::around(image.machine, code, place));
+    let Some((before, after)) = around else {
+        return Ok(());
+    };
+    let name = &function.name;
+    let near = match before {
+        0 => vec![name.clone(), format!("{name}+{after}")],
+        _ => vec![format!("{name}+{before}"), format!("{name}+{after}")],
+    };
+    let why = format!(
+        "{name}+{place} is inside of an instruction, and a probe there would change what the \
+         process does"
+    );
+    Err(Absent::Missing { why, near })
 }
 
 /// Reads where arguments are.
