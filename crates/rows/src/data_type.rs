@@ -275,7 +275,37 @@ pub enum MapValueType {
         /// Width of a step.
         step: i64,
     },
+    /// `tseries(n, interval, buckets, function)`: per CPU and bucket a 64-bit value, a `u64` that
+    /// [`SeriesFunction`] tells of, and the `u64` number of the interval since 1970 that it is of.
+    Series {
+        /// Nanoseconds of an interval.
+        interval: u64,
+        /// How many intervals are kept: interval `n` lies in bucket `n % buckets`.
+        buckets: u32,
+        /// What becomes of several values of one interval.
+        function: SeriesFunction,
+        /// Whether values are signed.
+        signed: bool,
+    },
 }
+
+/// What `tseries` makes of several values of one interval.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SeriesFunction {
+    /// The last holds; the word beside the value is when it came.
+    Last,
+    /// Their average; the word is their number.
+    Avg,
+    /// The smallest; the word is 1 where there is one.
+    Min,
+    /// The largest; the word is 1 where there is one.
+    Max,
+    /// Their sum; the word is not used.
+    Sum,
+}
+
+/// Bytes of a bucket of a [`MapValueType::Series`].
+pub const SERIES_BUCKET: u32 = 24;
 
 impl MapValueType {
     /// Gives the number of buckets of a histogram, and 0 for the others.
@@ -315,6 +345,7 @@ impl MapValueType {
             MapValueType::Hist { .. } | MapValueType::Lhist { .. } => {
                 self.buckets().saturating_mul(8)
             }
+            MapValueType::Series { buckets, .. } => buckets.saturating_mul(SERIES_BUCKET),
         }
     }
 

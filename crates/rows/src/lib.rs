@@ -14,11 +14,14 @@ mod order;
 mod output;
 mod resolve;
 mod schema;
+mod series;
 pub mod time;
 mod type_name;
 mod value;
 
-pub use data_type::{Bits, DataType, Field, MapValueType, StackMode};
+pub use data_type::{
+    Bits, DataType, Field, MapValueType, SERIES_BUCKET, SeriesFunction, StackMode,
+};
 pub use decode::{decode, decode_field};
 pub use format::{
     Conversion, ConversionKind, Flags, Format, FormatError, FormatErrorKind, FormatProblem, Length,
@@ -33,4 +36,5 @@ pub use output::{
 };
 pub use resolve::{Directory, Resolve, Unresolved};
 pub use schema::{Column, Row, Schema};
-pub use value::{Bucket, Frame, Histogram, Scale, Stack, Value};
+pub use series::align_series;
+pub use value::{Bucket, Frame, Histogram, Point, Scale, Series, Stack, Value};

@@ -3,6 +3,7 @@
 use crate::data_type::{DataType, MapValueType};
 use crate::decode::{decode, signed, unsigned};
 use crate::resolve::Resolve;
+use crate::series;
 use crate::value::{Histogram, Value};
 
 /// Decodes a map's value as the kernel returns it: for per-CPU maps one part for each CPU,
@@ -59,6 +60,18 @@ pub fn decode_map_value(ty: &MapValueType, bytes: &[u8], resolve: &dyn Resolve) 
             }
             Histogram::new(ty, &counts).map_or(Value::None, Value::Histogram)
         }
+        MapValueType::Series {
+            interval,
+            function,
+            signed,
+            ..
+        } => Value::Series(series::merged(
+            parts(),
+            *interval,
+            *function,
+            *signed,
+            resolve,
+        )),
     }
 }
 
@@ -73,7 +86,7 @@ pub fn average(total: u64, count: u64, signed: bool) -> Value {
     }
 }
 
-fn integer(bits: u64, signed: bool) -> Value {
+pub(crate) fn integer(bits: u64, signed: bool) -> Value {
     if signed {
         Value::Int(bits as i64)
     } else {
@@ -81,7 +94,7 @@ fn integer(bits: u64, signed: bool) -> Value {
     }
 }
 
-fn word(part: &[u8], index: usize) -> u64 {
+pub(crate) fn word(part: &[u8], index: usize) -> u64 {
     part.get(index * 8..)
         .and_then(|tail| unsigned(tail, 8))
         .unwrap_or(0)

@@ -33,6 +33,8 @@ fn rank(value: &Value) -> i128 {
         } => i128::from(*average),
         Value::Stats { average, .. } => i128::from(*average as u64),
         Value::Histogram(histogram) => i128::from(histogram.total()),
+        // bpftrace prints series in the order of their keys.
+        Value::Series(_) => 0,
         _ => 0,
     }
 }

@@ -128,6 +128,8 @@ pub enum MapKind {
     Stats,
     /// `hist` and `lhist`.
     Histogram,
+    /// `tseries`.
+    Series,
 }
 
 /// The entries of a map.
@@ -147,6 +149,7 @@ impl MapKind {
         match ty {
             MapValueType::Avg { .. } | MapValueType::Stats { .. } => MapKind::Stats,
             MapValueType::Hist { .. } | MapValueType::Lhist { .. } => MapKind::Histogram,
+            MapValueType::Series { .. } => MapKind::Series,
             _ => MapKind::Plain,
         }
     }
@@ -200,7 +203,7 @@ impl MapOutput {
         resolve: &dyn Resolve,
     ) -> Option<MapOutput> {
         let kind = MapKind::of(ty);
-        if kind == MapKind::Histogram {
+        if matches!(kind, MapKind::Histogram | MapKind::Series) {
             return None;
         }
         let zero = vec![0; ty.size() as usize];

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::data_type::StackMode;
+use crate::time::{Dialect, WallTime, format_time};
 use crate::value::Stack;
 
 /// Turns numbers that an eBPF program wrote into what they stand for.
@@ -22,6 +23,11 @@ pub trait Resolve {
 
     /// Formats nanoseconds since boot as wall-clock time.
     fn timestamp(&self, nanoseconds: u64, format: &str) -> String;
+
+    /// Formats nanoseconds since 1970 in UTC as local time.
+    fn wall_clock(&self, nanoseconds: u64, format: &str) -> String {
+        format_time(format, &WallTime::utc(nanoseconds), Dialect::Strftime)
+    }
 
     /// Gives the name of a user.
     fn user_name(&self, uid: u32) -> Option<String>;

@@ -52,6 +52,28 @@ pub enum Value {
     },
     /// `hist()` or `lhist()`.
     Histogram(Histogram),
+    /// `tseries()`.
+    Series(Series),
+}
+
+/// Values over time.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub struct Series {
+    /// Intervals in order, without a gap once they are part of a map's output.
+    pub points: Vec<Point>,
+}
+
+/// An interval of a [`Series`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Point {
+    /// Number of the interval, counted from 1970.
+    pub number: u64,
+    /// When it began: nanoseconds since 1970.
+    pub start: u64,
+    /// The local time of that, to the second: `12:00:00`.
+    pub time: String,
+    /// Its value, or [`Value::None`].
+    pub value: Value,
 }
 
 /// A stack, innermost frame first.

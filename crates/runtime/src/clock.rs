@@ -43,7 +43,8 @@ impl WallClock {
         Ok(self.local(read(kernel, Clock::Realtime)?))
     }
 
-    fn local(&self, nanoseconds: u64) -> WallTime {
+    /// Gives the local time of nanoseconds since 1970.
+    pub(crate) fn local(&self, nanoseconds: u64) -> WallTime {
         let mut time = WallTime::utc(nanoseconds);
         let zone = self.zone.as_ref().map(TimeZone::as_ref);
         if let Some(kind) = zone.and_then(|zone| zone.find_local_time_type(time.seconds).ok()) {

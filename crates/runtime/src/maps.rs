@@ -1,7 +1,9 @@
 //! Maps of a script: read, cleared, zeroed.
 
 use kscope_bpf::{Map, UpdateMode};
-use kscope_rows::{MapOutput, MapValueType, Resolve, Value, decode, decode_map_value};
+use kscope_rows::{
+    MapOutput, MapValueType, Resolve, Value, align_series, decode, decode_map_value,
+};
 use kscope_script::plan::{MapPlan, SET_MARK};
 
 use crate::error::Error;
@@ -35,13 +37,16 @@ pub(crate) fn read(
             return Ok(None);
         }
         let value = decode_map_value(&plan.value, &without_marks(plan, &bytes), resolve);
-        // An array always has a value; a histogram needs a bucket to be shown.
-        if !set && matches!(value, Value::Histogram(_)) {
+        // An array always has a value; a histogram needs a bucket to be shown, a series a point.
+        if !set && matches!(value, Value::Histogram(_) | Value::Series(_)) {
             return Ok(None);
         }
         if matches!(value, Value::None) {
             return Ok(None);
         }
+        let mut entry = [(Value::None, value)];
+        align_series(&plan.value, &mut entry, resolve);
+        let [(_, value)] = entry;
         return Ok(Some(MapOutput::scalar(name, &plan.value, value, div)));
     };
     let snapshot = map.snapshot()?;
@@ -54,7 +59,8 @@ pub(crate) fn read(
     if entries.is_empty() && moment == Moment::End {
         return Ok(None);
     }
-    let entries = merge_equal(&plan.value, entries);
+    let mut entries = merge_equal(&plan.value, entries);
+    align_series(&plan.value, &mut entries, resolve);
     Ok(Some(MapOutput::keyed(name, &plan.value, entries, top, div)))
 }
 

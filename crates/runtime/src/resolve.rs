@@ -155,6 +155,10 @@ impl Resolve for Resolver<'_> {
         )
     }
 
+    fn wall_clock(&self, nanoseconds: u64, format: &str) -> String {
+        format_time(format, &self.clock.local(nanoseconds), Dialect::Strftime)
+    }
+
     fn user_name(&self, uid: u32) -> Option<String> {
         self.users.name(uid).map(str::to_owned)
     }

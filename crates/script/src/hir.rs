@@ -324,6 +324,8 @@ pub enum StmtKind {
         key: Option<Expr>,
         /// What is added; none for `count()`.
         value: Option<Expr>,
+        /// Nanoseconds since 1970, for `tseries()`.
+        now: Option<Expr>,
         /// Where the function is called.
         call: Span,
     },

@@ -2,9 +2,10 @@
 
 use std::io::{self, Write};
 
+use kscope_rows::time::{Dialect, WallTime, format_time};
 use kscope_rows::{
-    Bucket, Histogram, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,
-    Value,
+    Bucket, Histogram, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Series,
+    Severity, Value,
 };
 
 use crate::json_text::{write_integer, write_list, write_string};
@@ -129,6 +130,7 @@ fn write_map(line: &mut Vec<u8>, map: &MapOutput) {
         MapKind::Plain => "map",
         MapKind::Stats => "stats",
         MapKind::Histogram => "hist",
+        MapKind::Series => "tseries",
     };
     if let MapContent::Keyed(entries) = &map.content {
         if entries.is_empty() && map.kind != MapKind::Stats {
@@ -196,7 +198,26 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
         Value::Histogram(Histogram { buckets, .. }) => {
             write_list(line, ARRAY, buckets, write_bucket);
         }
+        Value::Series(series) => write_series(line, series, write_json),
     }
+}
+
+/// Writes the intervals of a series that have a value, with their begin in UTC.
+pub(crate) fn write_series(
+    line: &mut Vec<u8>,
+    series: &Series,
+    write: impl Fn(&mut Vec<u8>, &Value),
+) {
+    let known = series.points.iter().filter(|p| p.value != Value::None);
+    write_list(line, ARRAY, known, |line, point| {
+        let time = WallTime::utc(point.start);
+        let start = format_time("%Y-%m-%d %H:%M:%S.%k", &time, Dialect::Strftime);
+        line.extend_from_slice(b"{\"interval_start\":");
+        write_string(line, start.as_bytes());
+        line.extend_from_slice(b",\"value\":");
+        write(line, &point.value);
+        line.push(b'}');
+    });
 }
 
 /// Writes a bucket with bounds that are both inclusive.

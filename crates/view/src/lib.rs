@@ -12,6 +12,7 @@ mod row_json;
 mod table;
 mod text;
 mod text_histogram;
+mod text_series;
 mod text_value;
 
 pub use json::JsonView;

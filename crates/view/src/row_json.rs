@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use kscope_rows::{Bucket, Frame, Histogram, Output, Row, Schema, Stack, Value};
 
 use crate::json::JsonView;
+use crate::json::write_series;
 use crate::json_text::{write_list, write_string};
 use crate::text_value::{statistics, value_text, write_display};
 
@@ -104,6 +105,7 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
         Value::Histogram(Histogram { buckets, .. }) => {
             write_list(line, ARRAY, buckets, write_bucket);
         }
+        Value::Series(series) => write_series(line, series, write_json),
     }
 }
 

@@ -96,7 +96,7 @@ fn write_failure(data: &mut Vec<u8>, failure: &RuntimeFailure) {
 fn write_map(data: &mut Vec<u8>, map: &MapOutput) {
     match &map.content {
         MapContent::Scalar(value) => {
-            let lines = matches!(value, Value::Histogram(_));
+            let lines = matches!(value, Value::Histogram(_) | Value::Series(_));
             let between = if lines { ":\n" } else { ": " };
             write_display(data, &format_args!("{}{between}", map.name));
             write_value(data, value);
@@ -104,7 +104,7 @@ fn write_map(data: &mut Vec<u8>, map: &MapOutput) {
         }
         MapContent::Keyed(entries) => {
             for (key, value) in entries {
-                let lines = matches!(value, Value::Histogram(_));
+                let lines = matches!(value, Value::Histogram(_) | Value::Series(_));
                 write_display(data, &format_args!("{}[", map.name));
                 data.extend_from_slice(&key_text(key));
                 data.extend_from_slice(if lines { b"]:\n" } else { b"]: " });

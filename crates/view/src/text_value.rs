@@ -3,6 +3,7 @@
 use kscope_rows::{Frame, Stack, StackMode, Value};
 
 use crate::text_histogram::write_histogram;
+use crate::text_series::write_series;
 
 /// Gives a value as bpftrace's `print` shows it, without a newline at the end.
 #[must_use]
@@ -43,6 +44,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
             write_record(out, fields.iter().map(|(name, value)| (*name, value)));
         }
         Value::Histogram(histogram) => write_histogram(out, histogram),
+        Value::Series(series) => write_series(out, series),
     }
 }
 

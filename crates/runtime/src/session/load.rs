@@ -9,7 +9,7 @@ use kscope_btf::Btf;
 use kscope_script::Compiled;
 use kscope_script::lower::{CHILD, START_TIME};
 use kscope_script::plan::{EventMap, Plan};
-use kscope_script::types::{CGROUP_LATE, TAI_OFFSET};
+use kscope_script::types::{CGROUP_LATE, REALTIME_OFFSET, TAI_OFFSET};
 use kscope_spec::{LateKind, MapId};
 use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
@@ -157,6 +157,8 @@ impl Session {
         loader = loader.late(START_TIME, start);
         let tai = clock::read(&**kernel, Clock::Tai)?;
         loader = loader.late(TAI_OFFSET, tai.saturating_sub(start));
+        let realtime = clock::read(&**kernel, Clock::Realtime)?;
+        loader = loader.late(REALTIME_OFFSET, realtime.saturating_sub(start));
         if spec.late.iter().any(|late| late.name == CHILD) {
             loader = loader.late(CHILD, u64::from(child.unwrap_or(0)));
         }

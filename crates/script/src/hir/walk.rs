@@ -12,9 +12,10 @@ impl Stmt {
                 key.iter().for_each(&mut *f);
                 f(value);
             }
-            StmtKind::Update { key, value, .. } => {
-                key.iter().for_each(&mut *f);
-                value.iter().for_each(f);
+            StmtKind::Update {
+                key, value, now, ..
+            } => {
+                key.iter().chain(value).chain(now).for_each(f);
             }
             StmtKind::Emit { args, .. } => args.iter().for_each(f),
             StmtKind::If { condition, .. } | StmtKind::While { condition, .. } => f(condition),

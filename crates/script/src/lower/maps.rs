@@ -41,7 +41,8 @@ pub(super) fn set_word(kind: &MapValueType) -> Option<u32> {
         MapValueType::Plain(_)
         | MapValueType::Sum { .. }
         | MapValueType::Hist { .. }
-        | MapValueType::Lhist { .. } => None,
+        | MapValueType::Lhist { .. }
+        | MapValueType::Series { .. } => None,
     }
 }
 
@@ -284,7 +285,7 @@ impl Lower<'_> {
         &mut self,
         map: MapRef,
         key: Option<&Expr>,
-        value: Option<&Expr>,
+        [value, now]: [Option<&Expr>; 2],
         span: Span,
     ) -> Result<()> {
         let key = key.map(|key| self.key(map, key)).transpose()?;
@@ -293,6 +294,7 @@ impl Lower<'_> {
             Some(value) => self.scalar(value)?,
             None => self.b.constant(1),
         };
+        let now = now.map(|now| self.scalar(now)).transpose()?;
         let (info, id) = self.map_info(map);
         let kind = info.value.clone();
         let scalar = key.is_none();
@@ -303,7 +305,10 @@ impl Lower<'_> {
         if scalar && set_word(&kind).is_none() {
             self.mark_set(place, &kind);
         }
-        self.aggregate(&kind, place, value, signed, span)?;
+        match now {
+            Some(now) => self.add_to_series(&kind, place, value, now),
+            None => self.aggregate(&kind, place, value, signed, span)?,
+        }
         self.join(otherwise);
         Ok(())
     }
@@ -317,7 +322,9 @@ impl Lower<'_> {
         span: Span,
     ) -> Result<()> {
         match kind {
-            MapValueType::Plain(_) => return Err(unsupported(span, "this aggregation")),
+            MapValueType::Plain(_) | MapValueType::Series { .. } => {
+                return Err(unsupported(span, "this aggregation"));
+            }
             MapValueType::Count => {
                 let one = self.b.constant(1);
                 self.add_in_place(at, one);
@@ -347,7 +354,7 @@ impl Lower<'_> {
     }
 
     /// Stores the value where none is stored yet or where it beats the stored one.
-    fn extreme(&mut self, at: Place, value: Value, beats: Cond) {
+    pub(super) fn extreme(&mut self, at: Place, value: Value, beats: Cond) {
         let zero = self.b.constant(0);
         let store = self.b.block();
         let compare = self.b.block();

@@ -12,6 +12,7 @@ mod memory;
 mod merge;
 mod raw;
 mod scalar;
+mod series;
 mod statement;
 mod strings;
 mod task;

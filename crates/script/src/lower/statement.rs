@@ -38,8 +38,12 @@ impl Lower<'_> {
                 map,
                 key,
                 value,
+                now,
                 call,
-            } => self.update_map(*map, key.as_ref(), value.as_ref(), *call),
+            } => {
+                let values = [value.as_ref(), now.as_ref()];
+                self.update_map(*map, key.as_ref(), values, *call)
+            }
             StmtKind::Emit { site, args } => self.emit(*site, args),
             StmtKind::If {
                 condition,

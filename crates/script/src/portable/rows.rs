@@ -139,6 +139,21 @@ impl<'a> Types<'a> {
                 element: std::sync::Arc::new(word(false)),
                 len: map.value.buckets(),
             },
+            MapValueType::Series {
+                buckets, signed, ..
+            } => {
+                let names = ["value", "beside", "number"];
+                let parts = names.map(|name| (name.to_owned(), word(*signed && name == "value")));
+                let (fields, size) = DataType::lay_out(parts.into());
+                DataType::Array {
+                    element: std::sync::Arc::new(DataType::Record {
+                        name: "".into(),
+                        fields,
+                        size,
+                    }),
+                    len: *buckets,
+                }
+            }
         };
         self.padded(&format!("{}_value", map.name), &ty, size)
     }

@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use kscope_rows::{Bits, DataType, Field, MapValueType, NameTable, StackMode};
+use kscope_rows::{Bits, DataType, Field, MapValueType, NameTable, SeriesFunction, StackMode};
 use kscope_spec::{LateId, LateKind, LateValue, MapId, ProgramId};
 
 use crate::diagnostic::Span;
@@ -516,6 +516,7 @@ choice!(DataType {
     19 = EthernetAddress,
     20 = CgroupPath { filter },
 });
+choice!(SeriesFunction { 0 = Last, 1 = Avg, 2 = Min, 3 = Max, 4 = Sum });
 choice!(MapValueType {
     0 = Plain(ty),
     1 = Count,
@@ -526,4 +527,5 @@ choice!(MapValueType {
     6 = Stats { signed },
     7 = Hist { bits },
     8 = Lhist { min, max, step },
+    9 = Series { interval, buckets, function, signed },
 });

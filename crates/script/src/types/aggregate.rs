@@ -13,8 +13,8 @@ use kscope_rows::MapValueType;
 const LINEAR_BUCKETS: i64 = 1000;
 
 /// Names of the functions that make an aggregation.
-pub(super) const FUNCTIONS: [&str; 8] = [
-    "count", "sum", "min", "max", "avg", "stats", "hist", "lhist",
+pub(super) const FUNCTIONS: [&str; 9] = [
+    "count", "sum", "min", "max", "avg", "stats", "hist", "lhist", "tseries",
 ];
 
 /// Gives the number that an aggregation reads as in an expression.
@@ -28,7 +28,8 @@ pub(super) fn reads_as(value: &MapValueType) -> Option<Type> {
         MapValueType::Plain(_)
         | MapValueType::Stats { .. }
         | MapValueType::Hist { .. }
-        | MapValueType::Lhist { .. } => None,
+        | MapValueType::Lhist { .. }
+        | MapValueType::Series { .. } => None,
     }
 }
 
@@ -63,17 +64,20 @@ impl Checker<'_> {
                     | MapValueType::Min { signed }
                     | MapValueType::Max { signed }
                     | MapValueType::Avg { signed }
-                    | MapValueType::Stats { signed },
+                    | MapValueType::Stats { signed }
+                    | MapValueType::Series { signed, .. },
                 ) => signed,
                 Some(MapValueType::Lhist { .. }) => true,
                 _ => number(&a.ty).is_some_and(|int| int.signed),
             };
             convert::convert(a, if signed { &Type::I64 } else { &Type::U64 })
         });
+        let timed = matches!(value, MapValueType::Series { .. });
         let kind = StmtKind::Update {
             map,
             key,
             value: argument,
+            now: timed.then(|| self.by_boot_clock(super::REALTIME_OFFSET, span)),
             call,
         };
         Some(Stmt { kind, span })
@@ -90,6 +94,7 @@ impl Checker<'_> {
             "count" => 0..=0,
             "hist" => 1..=2,
             "lhist" => 4..=4,
+            "tseries" => 3..=4,
             _ => 1..=1,
         };
         let checked: Vec<Expr> = args.iter().map(|a| self.expr(a)).collect();
@@ -114,6 +119,10 @@ impl Checker<'_> {
         };
         let signed = int.signed;
         let rest: Vec<Expr> = checked.collect();
+        if name == "tseries" {
+            let value = self.time_series(&rest, signed, span)?;
+            return Some((value, Some(argument)));
+        }
         let mut literals = Vec::with_capacity(rest.len());
         for e in &rest {
             match e.kind {

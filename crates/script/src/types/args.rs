@@ -29,6 +29,9 @@ pub(super) struct Record {
 impl Checker<'_> {
     /// Checks `args.name`.
     pub(super) fn args_field(&mut self, name: &Name, span: Span) -> Expr {
+        if let Err(refused) = self.outside_map_loops("args", span) {
+            return refused;
+        }
         if self.scope.dead && self.scope.context != Context::Tracepoint {
             return super::poison(span);
         }

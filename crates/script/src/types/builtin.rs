@@ -76,7 +76,7 @@ const BUILTINS: &[(&str, Check)] = &[
 ];
 
 /// Builtins that bpftrace has and this version has not.
-const LATER: &[&str] = &["usermode", "config", "dw_ustack", "socket_cookie"];
+const LATER: &[&str] = &["dw_ustack", "socket_cookie"];
 
 /// Says whether a name is a builtin's.
 pub(super) fn is_builtin(name: &str) -> bool {
@@ -94,6 +94,9 @@ impl Checker<'_> {
     pub(super) fn name(&mut self, name: &str, span: Span) -> Expr {
         if let Some(expanded) = self.expand_macro(name, &[], span) {
             return expanded;
+        }
+        if let Err(refused) = self.outside_map_loops(name, span) {
+            return refused;
         }
         if let Some(builtin) = self.builtin(name, span) {
             return builtin;

@@ -21,6 +21,8 @@ pub const CGROUP_LATE: &str = "cgroup:";
 
 /// Name of the late value that is added to the boot clock for international atomic time.
 pub const TAI_OFFSET: &str = "kscope.tai";
+/// Name of the late value of what is added to the boot clock to have nanoseconds since 1970.
+pub const REALTIME_OFFSET: &str = "kscope.realtime";
 
 /// The privilege level of processes on x86.
 const USER_RING: i64 = 3;
@@ -273,7 +275,12 @@ impl Checker<'_> {
 
     /// `nsecs(sw_tai)`: the boot clock and what it lay behind when the script was loaded.
     pub(super) fn tai_by_boot_clock(&mut self, span: Span) -> Expr {
-        let late = self.late_value(TAI_OFFSET, LateKind::Number);
+        self.by_boot_clock(TAI_OFFSET, span)
+    }
+
+    /// The boot clock and what it lay behind another when the script was loaded.
+    pub(super) fn by_boot_clock(&mut self, offset: &str, span: Span) -> Expr {
+        let late = self.late_value(offset, LateKind::Number);
         let kind = ExprKind::Binary {
             op: Arithmetic::Add,
             left: Box::new(make(ExprKind::Builtin(Builtin::NsecsBoot), Type::U64, span)),

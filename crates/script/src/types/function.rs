@@ -162,7 +162,6 @@ const LATER: &[&str] = &[
     "write_user",
     "unwatch",
     "skboutput",
-    "tseries",
 ];
 
 fn find(name: &str) -> Option<&'static Function> {

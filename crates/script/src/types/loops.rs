@@ -3,7 +3,7 @@
 use super::infer::{MapContents, Shape};
 use super::{Checker, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{ExprKind, FieldType, Stmt, StmtKind, Type};
+use crate::hir::{Expr, ExprKind, FieldType, Stmt, StmtKind, Type};
 use crate::syntax::tree;
 
 /// Most rounds of `unroll`.
@@ -90,7 +90,9 @@ impl Checker<'_> {
                     info.declared = true;
                 }
             }
+            c.scope.map_loops += 1;
             let body = c.loop_body(|c| c.block(body));
+            c.scope.map_loops -= 1;
             let kind = StmtKind::ForMap {
                 var: id,
                 map: map?,
@@ -98,6 +100,20 @@ impl Checker<'_> {
             };
             Some(Stmt { kind, span })
         })
+    }
+
+    /// Refuses what the context tells of the event in the body of a loop over a map, as bpftrace
+    /// does: the kernel runs the body as a function of its own.
+    pub(super) fn outside_map_loops(&mut self, builtin: &str, span: Span) -> Result<(), Expr> {
+        let number = |digits: &str| digits.parse::<u8>().is_ok();
+        let of_event =
+            matches!(builtin, "args" | "retval") || builtin.strip_prefix("arg").is_some_and(number);
+        if self.scope.map_loops == 0 || !of_event {
+            return Ok(());
+        }
+        let message = format!("'{builtin}' builtin is not allowed in a for-loop over a map");
+        let refused = Diagnostic::error("invalid-builtin", span, message);
+        Err(self.report(refused.hint("assign it to a variable before the loop")))
     }
 
     /// Gives the type of a key with its value; none where they are not known or are no values.

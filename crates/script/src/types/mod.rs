@@ -41,6 +41,7 @@ mod process;
 mod prototype;
 mod provider;
 mod scope;
+mod series;
 mod statement;
 mod strings;
 mod substitute;
@@ -49,7 +50,7 @@ mod user;
 mod user_probe;
 mod whole_args;
 
-pub use data::{CGROUP_LATE, TAI_OFFSET};
+pub use data::{CGROUP_LATE, REALTIME_OFFSET, TAI_OFFSET};
 
 use kscope_btf::Btf;
 use kscope_rows::MapValueType;

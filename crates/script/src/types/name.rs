@@ -80,5 +80,6 @@ pub(super) fn aggregate_name(value: &MapValueType) -> &'static str {
         MapValueType::Stats { .. } => "stats",
         MapValueType::Hist { .. } => "hist",
         MapValueType::Lhist { .. } => "lhist",
+        MapValueType::Series { .. } => "tseries",
     }
 }

@@ -134,6 +134,12 @@ impl Checker<'_> {
         let (map, key) = self.map_access(name, key, at);
         let key = self.once(key?);
         let kind = SiteKind::PrintEntry { map: map.0 };
+        if let Some(MapValueType::Series { .. }) = self.aggregate_of(map) {
+            let message = "Map type tseries_t cannot print the value of individual keys. You \
+                           must print the whole map.";
+            self.error("invalid-map-use", span, message);
+            return None;
+        }
         if self.aggregate_of(map).is_some() {
             if key.ty == Type::Void {
                 return None;

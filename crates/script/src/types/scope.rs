@@ -26,6 +26,8 @@ pub(super) struct Scope {
     pub(super) vars: Vec<Var>,
     pub(super) keys: Vec<VarKey>,
     pub(super) loops: u32,
+    /// How many loops over maps are around.
+    pub(super) map_loops: u32,
     /// Variables that were declared without a value, and never got one so far.
     pub(super) unassigned: Vec<(VarId, Span)>,
     /// How many copies of a statement the `unroll`s around it make.
@@ -51,6 +53,7 @@ impl Default for Scope {
             vars: Vec::new(),
             keys: Vec::new(),
             loops: 0,
+            map_loops: 0,
             unassigned: Vec::new(),
             unrolled: 1,
             incomplete: false,

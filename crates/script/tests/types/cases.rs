@@ -486,6 +486,21 @@ fn probes_with_typed_arguments() {
         "t:sched:sched_process_exec { print(*args); @ = args; print((1, args)); print(@.filename) }",
     );
     refuse("k:vfs_read { print(args) }", &["[invalid-builtin]", "args"]);
+    for event in [
+        "k:vfs_read { print(arg0",
+        "kr:vfs_read { print(retval",
+        "fentry:vfs_read { print(args.buf",
+    ] {
+        let inside = event.replacen("print", "@a[1] = 1; for ($k : @a) { print", 1);
+        refuse(
+            &format!("{inside}) }} }}"),
+            &["not allowed in a for-loop", "before the loop"],
+        );
+        accept(&format!(
+            "{}) }}",
+            event.replacen("print", "for ($k : 0..2) { } print", 1)
+        ));
+    }
     refuse(
         "t:sched:sched_process_exec { $r = args; print($r.common_pid) }",
         &["common_pid"],
@@ -678,4 +693,42 @@ fn declared_maps() {
     let (program, found) = checked("let @a = lruhash(10); BEGIN { }", &Setup::default());
     assert!(found.iter().any(|d| d.id == "unused-map"), "{found:?}");
     assert_eq!(program.maps[0].max_entries, 10);
+}
+
+#[test]
+fn values_over_time() {
+    body("@ = tseries(pid, 1s, 10); @k[1] = tseries(-1, 500ms, 3, \"sum\"); print(@);");
+    body(
+        "@a = tseries(1, 1s, 4, \"min\"); @b = tseries(1, 5, 1000, \"max\"); @c = tseries(1, 1, 1, \"avg\");",
+    );
+    for (call, said) in [
+        ("tseries(1, 2)", "requires at least 3 arguments"),
+        (
+            "tseries(1, 1s, 0)",
+            "num_intervals must be >= 1 (0 provided)",
+        ),
+        (
+            "tseries(1, 1s, 1000001)",
+            "must be < 1000000 (1000001 provided)",
+        ),
+        ("tseries(1, 1s, 5000)", "at most 1000 intervals"),
+        ("tseries(1, 0, 10)", "interval_ns must be >= 1 (0 provided)"),
+        ("tseries(1, pid, 10)", "must be non-negative literal"),
+        (
+            "tseries(1, 1s, 10, \"foo\")",
+            "avg, max, min, sum (\"foo\" provided)",
+        ),
+        ("tseries(\"a\", 1s, 10)", "only supports int"),
+        (
+            "tseries(1, 1s, 10); @ = tseries(1, 1s, 11)",
+            "Different tseries bounds",
+        ),
+        ("tseries(1, 1s, 10); $y = @", "tseries"),
+        (
+            "1; @k[1] = tseries(1, 1s, 3); print(@k[1])",
+            "individual keys",
+        ),
+    ] {
+        refuse(&format!("begin {{ @ = {call}; }}"), &[said]);
+    }
 }
