@@ -10,11 +10,11 @@ use kscope_bpf::{Features, Support};
 
 use crate::commands::list;
 use crate::commands::run::{FormatName, read_source, script_options};
-use crate::console::say;
+use crate::console::{say, tell};
 use crate::error::Failure;
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
-use crate::tracing::{self, Run, Setup, Source};
+use crate::tracing::{self, Run, Setup, Shown, Source};
 
 /// kscope under bpftrace's name: takes its command line and runs its scripts
 #[derive(Debug, Parser)]
@@ -65,6 +65,21 @@ struct Bpftrace {
     /// Accepted and without effect: there is no LLVM here
     #[arg(long, hide = true)]
     verify_llvm_ir: bool,
+    /// Print what stages of the compilation made: ast, types, codegen, verifier, all
+    #[arg(short = 'd', long = "debug", value_name = "STAGE")]
+    debug: Vec<DebugStage>,
+    /// Accepted with a warning: failed reads are not told
+    #[arg(short = 'k', long = "warnings", hide = true)]
+    check_reads: bool,
+    /// Accepted and without effect: what a script prints does not depend on them
+    #[arg(long, value_name = "FEATURES", value_delimiter = ',', hide = true)]
+    no_feature: Vec<Feature>,
+    /// Only compile (codegen)
+    #[arg(long, value_name = "MODE", hide = true)]
+    mode: Option<String>,
+    /// Accepted and without effect: there are no probes of tests and benchmarks
+    #[arg(long, value_name = "REGEX", hide = true)]
+    probe_filter: Option<String>,
     #[command(flatten)]
     missing: Missing,
     /// Program file and positional parameters; after `--` options of the program
@@ -75,13 +90,32 @@ struct Bpftrace {
     options: Vec<String>,
 }
 
+/// What `-d` shows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+enum DebugStage {
+    All,
+    Ast,
+    Parse,
+    Types,
+    Codegen,
+    CodegenOpt,
+    Dis,
+    Libbpf,
+    Verifier,
+}
+
+/// What `--no-feature` turns off in bpftrace.
+#[derive(Clone, Copy, Debug, clap::ValueEnum)]
+#[value(rename_all = "snake_case")]
+enum Feature {
+    KprobeMulti,
+    KprobeSession,
+    UprobeMulti,
+}
+
 /// What bpftrace has and kscope does not.
 #[derive(Args, Debug)]
 struct Missing {
-    #[arg(short = 'k', hide = true)]
-    check_reads: bool,
-    #[arg(short = 'd', value_name = "STAGE", hide = true)]
-    debug: Option<String>,
     /// Accepted and without effect, as `--include` is: kernel types come from BTF
     #[arg(short = 'I', value_name = "DIRECTORY", hide = true)]
     include_directory: Vec<String>,
@@ -93,8 +127,6 @@ struct Missing {
     emit_elf: Option<String>,
     #[arg(long, value_name = "FILE", hide = true)]
     emit_llvm: Option<String>,
-    #[arg(long, value_name = "FEATURES", hide = true)]
-    no_feature: Option<String>,
     #[arg(long, hide = true)]
     usdt_file_activation: bool,
     #[arg(long, value_name = "DIRECTORY", hide = true)]
@@ -103,8 +135,6 @@ struct Missing {
     dwarf_pid: Option<u32>,
     #[arg(long, value_name = "FILE", hide = true)]
     traceable_functions: Option<String>,
-    #[arg(long, value_name = "MODE", hide = true)]
-    mode: Option<String>,
     #[arg(long, hide = true)]
     fmt: bool,
 }
@@ -113,16 +143,6 @@ impl Missing {
     /// Names the first of these options that is given, with what to do instead.
     fn refuse(&self) -> Result<(), Failure> {
         let given = [
-            (
-                self.check_reads,
-                "-k",
-                "a failed read gives zero, without a warning",
-            ),
-            (
-                self.debug.is_some(),
-                "-d",
-                "`kscope check -d` prints the programs",
-            ),
             (self.aot.is_some(), "--aot", ""),
             (self.emit_elf.is_some(), "--emit-elf", ""),
             (
@@ -130,7 +150,6 @@ impl Missing {
                 "--emit-llvm",
                 "there is no LLVM here",
             ),
-            (self.no_feature.is_some(), "--no-feature", ""),
             (self.usdt_file_activation, "--usdt-file-activation", ""),
             (self.debuginfo.is_some(), "--debuginfo", ""),
             (self.dwarf_pid.is_some(), "--dwarf-pid", ""),
@@ -139,7 +158,6 @@ impl Missing {
                 "--traceable-functions",
                 "",
             ),
-            (self.mode.is_some(), "--mode", ""),
             (self.fmt, "--fmt", ""),
         ];
         let Some((_, name, instead)) = given.iter().find(|(given, ..)| *given) else {
@@ -165,6 +183,17 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Err(error) => return crate::cli::usage(&error),
     };
     args.missing.refuse()?;
+    let only_compile = match args.mode.as_deref() {
+        None => false,
+        Some("codegen") => true,
+        Some(mode) => {
+            let message = format!("kscope does not have bpftrace's --mode {mode}");
+            return Err(Failure::usage(message).hint("--mode codegen compiles and does not run"));
+        }
+    };
+    if args.check_reads && !args.no_warnings {
+        tell("WARNING: -k: reads that fail give zero, and are not told");
+    }
     if args.version {
         let version = env!("CARGO_PKG_VERSION");
         say(format_args!("bpftrace v0.27.1 (kscope {version})\n"))?;
@@ -194,11 +223,15 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         no_warnings: args.no_warnings,
         to_run: !args.list,
         changes_allowed: args.unsafe_functions,
+        shown: shown(&args.debug),
         ..Setup::default()
     };
     let compiled = setup.compile(&place, &source)?;
     if args.list {
         return list::list_script(&place, &compiled.plan, args.verbose);
+    }
+    if only_compile {
+        return Ok(0);
     }
     let form = match args.format {
         FormatName::Text => Form::Text,
@@ -213,10 +246,27 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         pid: args.pid,
         dry_run: args.dry_run,
         quiet: args.quiet,
-        verbose: args.verbose,
+        verbose: args.verbose || has(&args.debug, DebugStage::Verifier),
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// Says whether a stage is to be shown.
+fn has(stages: &[DebugStage], stage: DebugStage) -> bool {
+    stages.contains(&stage) || stages.contains(&DebugStage::All)
+}
+
+/// Gives what the compilation is to print.
+fn shown(stages: &[DebugStage]) -> Shown {
+    use DebugStage::{Ast, Codegen, CodegenOpt, Dis, Parse, Types};
+    Shown {
+        tree: has(stages, Ast) || has(stages, Parse),
+        types: has(stages, Types),
+        code: [Codegen, CodegenOpt, Dis]
+            .iter()
+            .any(|one| has(stages, *one)),
+    }
 }
 
 /// Says whether what `-l` lists is a script's probes.

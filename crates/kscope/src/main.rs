@@ -22,9 +22,11 @@ use std::process::ExitCode;
 
 fn main() -> ExitCode {
     console::tell_of_bugs();
-    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let mut arguments: Vec<OsString> = std::env::args_os().collect();
     let result = if bpftrace::is_called(arguments.first()) {
         bpftrace::run(arguments)
+    } else if arguments.get(1).is_some_and(|word| word == "bpftrace") {
+        bpftrace::run(arguments.split_off(1))
     } else {
         cli::run(arguments)
     };

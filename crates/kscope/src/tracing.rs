@@ -41,6 +41,17 @@ impl Source {
     }
 }
 
+/// Which stages of a compilation are printed.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Shown {
+    /// The tree of the script.
+    pub(crate) tree: bool,
+    /// The checked program with its types.
+    pub(crate) types: bool,
+    /// The programs in assembler.
+    pub(crate) code: bool,
+}
+
 /// What a compilation is for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Setup {
@@ -58,6 +69,8 @@ pub(crate) struct Setup {
     pub(crate) portable: bool,
     /// Whether functions that change the system may be called.
     pub(crate) changes_allowed: bool,
+    /// What is printed of the stages.
+    pub(crate) shown: Shown,
 }
 
 impl Setup {
@@ -109,12 +122,24 @@ impl Setup {
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
         inputs.environment.extend(self.config.iter().cloned());
-        compile::compile(
-            &source.name,
-            &source.text,
-            &inputs,
-            compile::Options::default(),
-        )
+        let options = compile::Options::default();
+        let (stages, compilation) =
+            compile::compile_stages(&source.name, &source.text, &inputs, options);
+        if self.shown.tree {
+            tell(format_args!("AST after: parse\n{:#?}", stages.script));
+        }
+        if self.shown.types {
+            tell(format_args!("Types\n{:#?}", stages.program));
+        }
+        if let Some(Compiled { spec, .. }) =
+            compilation.compiled.as_ref().filter(|_| self.shown.code)
+        {
+            for program in &spec.programs {
+                let options = kscope_spec::disasm::Options::default();
+                tell(kscope_spec::disasm::program(spec, program, options));
+            }
+        }
+        compilation
     }
 
     /// Prints the findings.

@@ -129,8 +129,21 @@ fn what_bpftrace_has_and_kscope_does_not_is_named() {
         let parts = ["kscope does not have bpftrace's", name];
         bpftrace(words).code(2).says(&parts);
     };
-    check(&["-d", "ast", "-e", "begin {}"], "-d");
-    check(&["-k", "-e", "begin {}"], "-k");
+    check(&["--mode", "bench", "-e", "begin {}"], "--mode");
+    bpftrace(&["-d", "nosuch", "-e", "begin {}"]).code(2);
+    bpftrace(&["--no-feature", "nosuch", "-e", "begin {}"]).code(2);
+    let stages = [
+        "--mode",
+        "codegen",
+        "-k",
+        "--no-feature",
+        "uprobe_multi,kprobe_multi",
+    ];
+    let stages = [&stages[..], &["-d", "all", "-e", "begin { exit(3); }"]].concat();
+    let parts = ["WARNING: -k", "AST after: parse", "Types", "exit"];
+    bpftrace(&stages).code(0).says(&parts);
+    let words = [&["bpftrace"], &stages[..]].concat();
+    kscope(&words).code(0).says(&parts);
     check(&["--aot", "x", "-e", "begin {}"], "--aot");
     check(&["--emit-elf", "x", "-e", "begin {}"], "--emit-elf");
     check(&["--usdt-file-activation", "-e", "begin {}"], "--usdt");
