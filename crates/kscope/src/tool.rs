@@ -20,12 +20,16 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
         include_str!("../../../tools/bashreadline.bt"),
     ),
     ("capable", include_str!("../../../tools/capable.bt")),
+    ("cpudist", include_str!("../../../tools/cpudist.bt")),
     ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
     ("exitsnoop", include_str!("../../../tools/exitsnoop.bt")),
+    ("funclatency", include_str!("../../../tools/funclatency.bt")),
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
     ("oomkill", include_str!("../../../tools/oomkill.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
+    ("runqlat", include_str!("../../../tools/runqlat.bt")),
     ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
+    ("statsnoop", include_str!("../../../tools/statsnoop.bt")),
     ("syscount", include_str!("../../../tools/syscount.bt")),
     ("tcpaccept", include_str!("../../../tools/tcpaccept.bt")),
     ("tcpconnect", include_str!("../../../tools/tcpconnect.bt")),
@@ -37,6 +41,9 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
 
 /// Tools that have probes of several kinds for the same events, of which one is enough.
 const WITH_ALTERNATIVES: [&str; 2] = ["capable", "oomkill"];
+
+/// Tools that have to be told more than options, with what that is.
+const ARGUMENTS: &[(&str, Argument)] = &[("funclatency", Argument::Function)];
 
 /// Flags that every tool has, which its script may therefore not declare.
 pub(crate) const RESERVED: [&str; 10] = [
@@ -51,6 +58,40 @@ pub(crate) const RESERVED: [&str; 10] = [
     "verbose",
     "version",
 ];
+
+/// What a tool is told by the one word that is no option, and its script by `$1`, `$2`, ….
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Argument {
+    /// A function: `$1` becomes the attach point of its entry, `$2` that of its return.
+    Function,
+}
+
+impl Argument {
+    /// Name of the word in the command line and its help.
+    const fn texts(self) -> (&'static str, &'static str) {
+        match self {
+            Argument::Function => (
+                "FUNCTION",
+                "A function of the kernel (vfs_read), or of a program or library (libc:malloc)",
+            ),
+        }
+    }
+
+    /// Gives the values of `$1`, `$2`, …; `is_typed` says whether the kernel's types have a function.
+    fn positional(self, word: &str, is_typed: impl Fn(&str) -> bool) -> Vec<String> {
+        match self {
+            Argument::Function => {
+                let (entry, exit) = match word {
+                    _ if word.contains(':') => ("uprobe", "uretprobe"),
+                    // Cheaper, where there is just the one function to hook.
+                    _ if is_typed(word) => ("fentry", "fexit"),
+                    _ => ("kprobe", "kretprobe"),
+                };
+                vec![format!("{entry}:{word}"), format!("{exit}:{word}")]
+            }
+        }
+    }
+}
 
 /// A built-in tool.
 #[derive(Clone, Copy, Debug)]
@@ -99,9 +140,34 @@ impl Tool {
         self.description().lines().next().unwrap_or("").to_owned()
     }
 
+    /// Gives what the tool has to be told.
+    fn argument(self) -> Option<Argument> {
+        let mut arguments = ARGUMENTS.iter();
+        let (_, argument) = arguments.find(|(name, _)| *name == self.name)?;
+        Some(*argument)
+    }
+
+    /// Gives the values of the script's `$1`, `$2`, … from a parsed command line.
+    pub(crate) fn positional(
+        self,
+        matches: &ArgMatches,
+        is_typed: impl Fn(&str) -> bool,
+    ) -> Vec<String> {
+        let Some(argument) = self.argument() else {
+            return Vec::new();
+        };
+        let word = matches.get_one::<String>(argument.texts().0);
+        word.map_or_else(Vec::new, |word| argument.positional(word, is_typed))
+    }
+
     /// Gives the options that the script declares, which no kernel is needed for.
     pub(crate) fn options(self) -> Vec<OptionDecl> {
-        let (script, _) = syntax::parse(self.text, &Positional::new(Vec::new()));
+        // Any word will do.
+        let positional = self
+            .argument()
+            .map(|given| given.positional("f", |_| false));
+        let positional = Positional::new(positional.unwrap_or_default());
+        let (script, _) = syntax::parse(self.text, &positional);
         // Says of no probe whether it exists, so all are looked at.
         let catalogue = TextCatalogue::default();
         let (program, _) = types::check(&script, &Inputs::new(&catalogue));
@@ -118,6 +184,15 @@ impl Tool {
             .about(self.summary())
             .long_about(self.description())
             .next_help_heading("Options of the tool");
+        let command = match self.argument().map(Argument::texts) {
+            Some((name, help)) => command.arg(
+                Arg::new(name)
+                    .help(help)
+                    .required(true)
+                    .help_heading("Arguments"),
+            ),
+            None => command,
+        };
         let options = self.options();
         let command = options
             .iter()
@@ -246,7 +321,21 @@ fn argument(option: &OptionDecl) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::{RESERVED, Tool};
+    use super::{Argument, RESERVED, Tool};
+
+    #[test]
+    fn functions_become_attach_points() {
+        let check = |word: &str, expected: [&str; 2]| {
+            let found = Argument::Function.positional(word, |name| name == "vfs_read");
+            assert_eq!(found, expected);
+        };
+        check("vfs_read", ["fentry:vfs_read", "fexit:vfs_read"]);
+        check("vfs_*", ["kprobe:vfs_*", "kretprobe:vfs_*"]);
+        check(
+            "libc:malloc",
+            ["uprobe:libc:malloc", "uretprobe:libc:malloc"],
+        );
+    }
 
     #[test]
     fn reserved_are_the_flags_of_every_tool() {

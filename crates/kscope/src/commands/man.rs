@@ -134,6 +134,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope capable --denied --comm nginx",
     ),
     (
+        "kscope-cpudist",
+        "How long a process waits each time, in milliseconds:",
+        "kscope cpudist --offcpu --milliseconds --pid 1042",
+    ),
+    (
         "kscope-execsnoop",
         "What runs below a directory, with the time:",
         "kscope execsnoop --path /usr/local/ --timestamp",
@@ -142,6 +147,16 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope-exitsnoop",
         "What failed or was killed within a minute:",
         "kscope exitsnoop --failed --duration 1m",
+    ),
+    (
+        "kscope-funclatency",
+        "How long reading takes, in microseconds:",
+        "kscope funclatency --microseconds vfs_read",
+    ),
+    (
+        "kscope-funclatency",
+        "How long the allocations of one process take:",
+        "kscope funclatency libc:malloc --pid 1042",
     ),
     (
         "kscope-killsnoop",
@@ -169,9 +184,19 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope opensnoop --json --count 100",
     ),
     (
+        "kscope-runqlat",
+        "How long threads wait for a processor, every five seconds:",
+        "kscope runqlat --interval 5",
+    ),
+    (
         "kscope-sslsnoop",
         "Reads and writes of curl that took a millisecond or more:",
         "kscope sslsnoop --comm curl --min-us 1000",
+    ),
+    (
+        "kscope-statsnoop",
+        "Which configuration files are looked for in vain:",
+        "kscope statsnoop --failed --path .conf",
     ),
     (
         "kscope-tcpaccept",

@@ -32,14 +32,19 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     };
     let source = tool.source();
     let buffer = matches.get_one::<BufferKind>("buffer");
+    let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
+    let is_typed = |name: &str| {
+        let types = place.btf.as_ref().ok();
+        types.is_some_and(|types| types.find_once(name, kscope_btf::Kind::Func).is_some())
+    };
     let setup = Setup {
+        positional: tool.positional(&matches, is_typed),
         config: buffer.map(|kind| kind.config()).into_iter().collect(),
         reserved: RESERVED.map(str::to_owned).to_vec(),
         no_warnings: true,
         to_run: !matches.get_flag("json-schema"),
         ..Setup::default()
     };
-    let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
     let compiled = setup.compile(&place, &source)?;
     if matches.get_flag("json-schema") {
         return print_schema(tool.name, &compiled.plan);
