@@ -1,4 +1,6 @@
-//! cpudist, funclatency, runqlat and statsnoop against work whose times and calls are known.
+//! biolatency, biosnoop, cpudist, funclatency, runqlat and statsnoop against work whose times and calls
+//! are known.
+//@ modules: loop
 
 use std::io::{Read, Write};
 use std::path::Path;
@@ -6,7 +8,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use kscope_tests::program::{Folder, Tracer, c_program};
-use kscope_tests::{kscope_or_skip, skip};
+use kscope_tests::{disk, kscope_or_skip, skip};
 use serde_json::Value;
 
 /// Runs a tool over some work and gives all that it printed.
@@ -276,4 +278,69 @@ fn funclatency_names_functions_that_are_not_there() {
     check(&[], "<FUNCTION>");
     check(&["vfs_reed"], "did you mean `vfs_read`");
     check(&["/bin/no-such:f"], "/bin/no-such");
+}
+
+/// Bytes that are written to a disk.
+const WRITTEN: usize = 128 << 10;
+
+/// Writes to a disk, or gives the reason to skip.
+fn write() -> Result<(), String> {
+    match disk::write(WRITTEN) {
+        Ok(true) => Ok(()),
+        Ok(false) => Err("files need not be on a block device here".to_owned()),
+        Err(reason) => Err(reason),
+    }
+}
+
+#[test]
+fn biosnoop_and_biolatency_tell_what_is_written() {
+    let kscope = kscope_or_skip!();
+    let mut done = Ok(());
+    let rows = traced(&kscope, &["biosnoop", "--queue"], || done = write());
+    if let Err(reason) = done {
+        skip!("disk", "{reason}");
+    }
+    // /dev/loop0
+    let is_loop = |row: &&Value| row["major"] == 7 && row["minor"] == 0;
+    let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+    let mut places: Vec<(u64, u64)> = Vec::new();
+    for row in rows.iter().filter(is_loop) {
+        if row["flags"]
+            .as_str()
+            .is_some_and(|flags| flags.starts_with('W'))
+        {
+            places.push((number(row, "sector") * 512, number(row, "bytes")));
+            assert!(number(row, "us") < 60_000_000, "{row}");
+            assert!(number(row, "queue_us") < 60_000_000, "{row}");
+        }
+    }
+    // Each byte from the first on was written once.
+    places.sort_unstable();
+    let end = places.iter().fold(0, |end, (place, bytes)| {
+        assert_eq!(*place, end, "{places:?}");
+        end + bytes
+    });
+    assert_eq!(end, WRITTEN as u64, "{places:?}");
+
+    let requests = |words: &[&str], map: &str, key: &str| {
+        let words = [&["biolatency"], words].concat();
+        let printed = traced(&kscope, &words, || write().expect("as before"));
+        let mut found = printed.iter().filter(|line| line["type"] == "hist");
+        let buckets = found.next().map(|line| match key {
+            "" => &line["data"][map],
+            key => &line["data"][map][key],
+        });
+        buckets.map_or(0, |buckets| total(&intervals(buckets)))
+    };
+    assert!(requests(&["--disk", "loop0"], "@time", "") >= places.len() as u64);
+    assert!(requests(&["--disks", "--queued"], "@by_disk", "7,0") >= places.len() as u64);
+    assert_eq!(requests(&["--disk", "0xfff00001"], "@time", ""), 0);
+}
+
+#[test]
+fn biosnoop_names_disks_that_are_not_there() {
+    let kscope = kscope_or_skip!();
+    let left = Tracer::start(&kscope, &["biosnoop", "--disk", "no-such"]).expect_err("it fails");
+    let errors = left.errors.join("\n");
+    assert!(errors.contains("there is no disk `no-such`"), "{errors}");
 }

@@ -19,6 +19,8 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
         "bashreadline",
         include_str!("../../../tools/bashreadline.bt"),
     ),
+    ("biolatency", include_str!("../../../tools/biolatency.bt")),
+    ("biosnoop", include_str!("../../../tools/biosnoop.bt")),
     ("capable", include_str!("../../../tools/capable.bt")),
     ("cpudist", include_str!("../../../tools/cpudist.bt")),
     ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
@@ -292,6 +294,7 @@ fn argument(option: &OptionDecl) -> Arg {
         OptionMeaning::User => "USER",
         OptionMeaning::Cgroup => "CGROUP",
         OptionMeaning::Duration => "TIME",
+        OptionMeaning::Disk => "DISK",
         OptionMeaning::Choice(_) => "WAY",
     };
     let argument = match &option.meaning {

@@ -38,6 +38,7 @@ pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> 
             Err(_) => cgroup(text),
         },
         OptionMeaning::Duration => duration(text),
+        OptionMeaning::Disk => disk(text),
         OptionMeaning::Process => {
             let id = within(number(text)?, 1..=LAST_PROCESS, "processes are", text)?;
             // Threads are there as well, though they are not listed.
@@ -220,6 +221,34 @@ pub(crate) fn cgroup_id(path: &str) -> Result<u64, Error> {
     Ok(found as u64)
 }
 
+/// Gives the number of a block device as the kernel has it: the major one above 20 bits of the minor.
+fn disk(name: &str) -> Result<i64, String> {
+    if let Ok(number) = number(name) {
+        return within(number, 1..=i64::from(u32::MAX), "disks are", name);
+    }
+    let class = Path::new("/sys/class/block");
+    let is_name = !name.is_empty() && !name.contains('/') && !name.starts_with('.');
+    let file = class.join(name).join("dev");
+    let text = is_name
+        .then(|| std::fs::read_to_string(file).ok())
+        .flatten();
+    let device = text.as_deref().and_then(|text| {
+        let (major, minor) = text.trim().split_once(':')?;
+        let (major, minor) = (major.parse::<u32>().ok()?, minor.parse::<u32>().ok()?);
+        Some(i64::from(major) << 20 | i64::from(minor))
+    });
+    device.ok_or_else(|| {
+        let entries = std::fs::read_dir(class).into_iter().flatten().flatten();
+        let names = entries.map(|entry| entry.file_name().to_string_lossy().into_owned());
+        let names: Vec<String> = names.collect();
+        let missing = format!("there is no disk `{name}`");
+        match near(name, names.iter().map(String::as_str)) {
+            Some(near) => format!("{missing}: did you mean `{near}`?"),
+            None => missing,
+        }
+    })
+}
+
 fn cgroup(path: &str) -> Result<i64, String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = cgroup_mounts(&mounts);
@@ -351,6 +380,7 @@ mod tests {
         let own_text = own.to_string();
         check(OptionMeaning::Process, &own_text, i64::from(own));
         check(OptionMeaning::Count, "7", 7);
+        check(OptionMeaning::Disk, "0x800010", 0x80_0010);
         check(OptionMeaning::Cgroup, "3", 3);
     }
 
@@ -382,6 +412,8 @@ mod tests {
         check(OptionMeaning::OpenFlags, "O_CREAT|", "no flag ``");
         check(OptionMeaning::User, "no such user", "no user");
         check(OptionMeaning::Count, "-1", "negative");
+        check(OptionMeaning::Disk, "../no", "there is no disk `../no`");
+        check(OptionMeaning::Disk, "0", "out of range");
         check(OptionMeaning::Cgroup, "/no/such/cgroup", "No such file");
         check(OptionMeaning::Cgroup, "/proc", "/proc is no cgroup: ");
         check(OptionMeaning::Cgroup, "/proc/mounts", "is no folder");

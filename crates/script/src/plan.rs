@@ -431,11 +431,13 @@ pub enum OptionMeaning {
     Process,
     /// A part of a command's name, which has at most 15 bytes.
     Command,
+    /// The number of a block device, or its name: `sda`.
+    Disk,
 }
 
 impl OptionMeaning {
     /// Names of the meanings of numbers, with the meanings.
-    pub const NUMBERS: [(&'static str, OptionMeaning); 7] = [
+    pub const NUMBERS: [(&'static str, OptionMeaning); 8] = [
         ("count", OptionMeaning::Count),
         ("errno", OptionMeaning::Errno),
         ("open_flags", OptionMeaning::OpenFlags),
@@ -443,6 +445,7 @@ impl OptionMeaning {
         ("cgroup", OptionMeaning::Cgroup),
         ("duration", OptionMeaning::Duration),
         ("process", OptionMeaning::Process),
+        ("disk", OptionMeaning::Disk),
     ];
 }
 

@@ -134,6 +134,16 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope capable --denied --comm nginx",
     ),
     (
+        "kscope-biolatency",
+        "How long one disk takes, for reads and for writes:",
+        "kscope biolatency --disk sda --flags",
+    ),
+    (
+        "kscope-biosnoop",
+        "Requests that take ten milliseconds or more, and how long they were queued before:",
+        "kscope biosnoop --min-us 10000 --queue",
+    ),
+    (
         "kscope-cpudist",
         "How long a process waits each time, in milliseconds:",
         "kscope cpudist --offcpu --milliseconds --pid 1042",

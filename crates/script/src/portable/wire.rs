@@ -481,6 +481,7 @@ choice!(OptionMeaning {
     7 = Choice(texts),
     8 = Process,
     9 = Command,
+    10 = Disk,
 });
 choice!(MissingProbes { 0 = Error, 1 = Warn, 2 = Ignore });
 choice!(NameTable { 0 = Error, 1 = Signal, 2 = Syscall });
