@@ -122,6 +122,10 @@ fn outside(name: &str) -> Option<String> {
         "cgroupid" => "print(cgroupid(\"/\"));",
         "cgroup_path" => "print(cgroup_path(cgroup, \"un*\"));",
         "percpu_kaddr" => "print(percpu_kaddr(\"runqueues\", 1));",
+        "comm" => "if comptime (1 > 2) { print(comm(pid)); }",
+        "path" => "if comptime (1 > 2) { print(path(args.file.f_path)); }",
+        "socket_cookie" => "if comptime (1 > 2) { print(socket_cookie(args.sk)); }",
+        "write_user" => "if comptime (1 > 2) { print(write_user(arg1, \"a\", 1)); }",
         "find" => "$v = 0; if (find(@m, 1, $v)) { exit(); }",
         "assert" => "assert(pid > 0, \"no process\");",
         "static_assert" => "static_assert(1 < 2, \"less\");",
@@ -150,6 +154,8 @@ fn computing(name: &str) -> String {
         "strstr" | "str_concat" => "comm, \"ab\"",
         "memcmp" => "comm, \"ab\", 2",
         "pid" | "tid" => "init",
+        "stack_len" => "kstack",
+        "kfunc_allowed" => "\"bpf_task_from_pid\"",
         "reg" => "\"ip\"",
         "container_of" => "arg0, typeof(struct task_struct), pid",
         "kfunc_exist" => "\"bpf_task_from_pid\"",
@@ -255,7 +261,7 @@ fn what_is_not_there_yet_is_refused_by_name() {
         .iter()
         .for_each(|name| refused(&format!("begin {{ print({name}); }}")));
     let names = quoted(item(section, "Functions"));
-    assert!(names.len() > 5, "{names:?}");
+    assert!(names.len() > 1, "{names:?}");
     names
         .iter()
         .for_each(|name| refused(&format!("begin {{ @x = {name}(1, 2); }}")));

@@ -227,3 +227,20 @@ fn a_script_does_without_probes_that_the_kernel_has_not() {
         prints(&kscope, script, &[]);
     }
 }
+
+#[test]
+fn names_of_files_and_frames_are_told_by_the_kernel() {
+    kernel_or_skip!();
+    let kscope = kscope_or_skip!();
+    prints(
+        &kscope,
+        "iter:task_file { if (path(ctx.file.f_path) == \"/dev/null\") { @null = 1; } } \
+         interval:ms:200 { print(@null); clear(@null); exit(); }",
+        &["@null: 1"],
+    );
+    prints(
+        &kscope,
+        "begin { print((len(kstack) > 2, len(kstack(2)), stack_len(kstack(1)))); exit() }",
+        &["(true, 2, 1)"],
+    );
+}

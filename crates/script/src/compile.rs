@@ -1,8 +1,8 @@
 //! The whole way from source text to Spec and Plan.
 
 use kscope_spec::{
-    FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, RelocKind, SourceFile, SourceText,
-    Spec,
+    Extern, ExternKind, FuncInfo, LineInfo, MapId, MapKind, MapSpec, ProgramSpec, RelocKind,
+    SourceFile, SourceText, Spec,
 };
 
 use crate::bpf::{self, Code, Emit, Scratch};
@@ -169,7 +169,15 @@ fn generate(
         name: name.to_owned(),
         text: SourceText::Whole(source.to_owned()),
     };
+    let called = programs.iter().flat_map(|program| &program.relocs);
+    let calls = called.filter(|reloc| matches!(reloc.kind, RelocKind::Extern(_)));
+    let externs = if calls.count() > 0 {
+        kernel_functions()
+    } else {
+        Vec::new()
+    };
     let mut spec = Spec {
+        externs,
         maps,
         programs,
         late,
@@ -187,6 +195,16 @@ fn generate(
         );
     }
     Ok(Compiled { spec, plan })
+}
+
+/// Gives the functions of the kernel that code may call.
+fn kernel_functions() -> Vec<Extern> {
+    let function = |name: &&str| Extern {
+        name: (*name).to_owned(),
+        weak: false,
+        kind: ExternKind::Function { type_id: 0 },
+    };
+    ir::kfunc::NAMES.iter().map(function).collect()
 }
 
 /// Most maps that the kernel lets a program refer to (`MAX_USED_MAPS`).

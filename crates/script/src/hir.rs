@@ -686,6 +686,22 @@ pub enum ExprKind {
     },
     /// The id of the process's own stack in the stack-trace map (scalar, `int64`).
     UserStackId,
+    /// The name of the process or thread of this id (memory, `Str` of 16): empty where there is none.
+    CommOf {
+        /// The id, in the initial pid namespace.
+        pid: Box<Expr>,
+        /// Set to whether there is one.
+        found: VarId,
+    },
+    /// A pointer that a typed context holds, as the verifier knows it; an argument of helpers alone.
+    ContextObject {
+        /// Offset of the pointer in bytes.
+        offset: u32,
+        /// Bytes from what it points to.
+        inside: u32,
+    },
+    /// The name of an open file (memory, `Str`): `bpf_d_path`.
+    PathOf(Box<Expr>),
     /// Bytes swapped in the width of the type (scalar).
     ByteSwap(Box<Expr>),
     /// Statements, then a value.

@@ -2,7 +2,7 @@
 
 use kscope_spec::insn::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg};
 use kscope_spec::insn::{Size, Width};
-use kscope_spec::{HelperId, MapId, Reloc, RelocKind};
+use kscope_spec::{ExternId, HelperId, MapId, Reloc, RelocKind};
 
 use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
 use super::live;
@@ -10,7 +10,7 @@ use super::moves::{From, Location};
 use super::spill::Allocation;
 use super::{Code, EmitError};
 use crate::diagnostic::Span;
-use crate::ir::{Layout, LayoutId};
+use crate::ir::{Layout, LayoutId, kfunc};
 
 /// Emits the allocated code, whose frame may take `room` bytes.
 pub(super) fn assemble(
@@ -110,6 +110,16 @@ impl Output<'_> {
             slots,
             reloc: None,
             layout: Some(layout.id),
+            span: self.span,
+        });
+    }
+
+    /// Calls a function of the kernel, which the loader finds.
+    fn push_call(&mut self, function: ExternId) {
+        self.body.push(Piece {
+            slots: [Some(Insn::call(HelperId(0))), None],
+            reloc: Some(RelocKind::Extern(function)),
+            layout: None,
             span: self.span,
         });
     }
@@ -375,7 +385,10 @@ impl Output<'_> {
                     .collect();
                 // r0 is free once it has been moved away: nothing lives in it across a call.
                 self.parallel(&moves, 1);
-                self.push(Insn::call(HelperId(*helper)));
+                match kfunc::place(*helper) {
+                    Some(place) => self.push_call(ExternId(place)),
+                    None => self.push(Insn::call(HelperId(*helper))),
+                }
                 if let Some(v) = result {
                     match self.location(*v) {
                         Location::Register(0) => {}

@@ -71,7 +71,8 @@ impl Expr {
             | ExprKind::UserStackId
             | ExprKind::VarAddress(_)
             | ExprKind::MapAddress(_)
-            | ExprKind::MapLen(_) => {}
+            | ExprKind::MapLen(_)
+            | ExprKind::ContextObject { .. } => {}
             ExprKind::MapGet { key, .. }
             | ExprKind::Delete { key, .. }
             | ExprKind::StepMap { key, .. } => key.iter().for_each(|key| f(key)),
@@ -92,6 +93,8 @@ impl Expr {
             | ExprKind::ByteSwap(e)
             | ExprKind::StrLen(e)
             | ExprKind::Bytes(e)
+            | ExprKind::PathOf(e)
+            | ExprKind::CommOf { pid: e, .. }
             | ExprKind::Block(_, e) => f(e),
             ExprKind::Field { base, .. } => f(base),
             ExprKind::Binary { left, right, .. }

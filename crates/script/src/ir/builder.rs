@@ -358,6 +358,8 @@ impl Builder {
         let ty = match self.ty(value) {
             Ty::Ptr(Pointer::MapValueOrNull(map)) => Ty::Ptr(Pointer::MapValue(map)),
             Ty::Ptr(Pointer::RecordOrNull(size)) => Ty::Ptr(Pointer::Record(size)),
+            Ty::Ptr(Pointer::TaskOrNull) => Ty::Ptr(Pointer::Task),
+            Ty::Ptr(Pointer::ObjectOrNull) => Ty::Ptr(Pointer::Object),
             other => other,
         };
         self.define(Op::NonNull(value), ty)

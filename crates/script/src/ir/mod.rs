@@ -11,6 +11,7 @@ mod bounded;
 mod builder;
 pub mod effect;
 mod flow;
+pub mod kfunc;
 mod operands;
 mod pass;
 pub mod text;
@@ -111,6 +112,12 @@ pub enum Pointer {
     RecordOrNull(u32),
     /// The running thread's `struct task_struct`; only whole members are read.
     Task,
+    /// What a kernel function gives: a thread or null.
+    TaskOrNull,
+    /// An object of the kernel whose type the verifier knows, for helpers.
+    Object,
+    /// Such an object, or null.
+    ObjectOrNull,
     /// The running thread's `struct cred`; only whole members are read.
     Cred,
     /// In a callback: the key of the map that the round is for.

@@ -1,10 +1,10 @@
 //! Functions over strings and buffers, and helpers that the script calls by name.
 
-use kscope_spec::HelperId;
+use kscope_spec::{HelperId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
-use crate::ir::{BinOp, Cond, Value};
+use crate::ir::{BinOp, Cond, Pointer, Value};
 
 /// What `strstr` gives where nothing is found: `-ENOENT`.
 const NOT_FOUND: i64 = -2;
@@ -16,6 +16,7 @@ impl Lower<'_> {
         for arg in args {
             values.push(match &arg.kind {
                 ExprKind::CtxAddress => self.ctx(),
+                ExprKind::ContextObject { offset, inside } => self.object(*offset, *inside),
                 _ if arg.ty.is_scalar() => self.scalar(arg)?,
                 _ => {
                     let place = self.memory(arg)?;
@@ -24,6 +25,42 @@ impl Lower<'_> {
             });
         }
         Ok(self.b.call(helper, values))
+    }
+
+    /// Gives a pointer of the context as the verifier knows it.
+    fn object(&mut self, offset: u32, inside: u32) -> Value {
+        let ctx = self.ctx();
+        let object = self.b.load_pointer(ctx, offset as i32, Pointer::Object);
+        self.inside(object, inside)
+    }
+
+    fn inside(&mut self, object: Value, inside: u32) -> Value {
+        match inside {
+            0 => object,
+            inside => self.b.ptr_add(object, inside),
+        }
+    }
+
+    /// Writes the name of an open file; an empty one where the kernel cannot tell it.
+    pub(super) fn path_of(&mut self, path: &Expr, to: Place, size: u32) -> Result<()> {
+        let ExprKind::ContextObject { offset, inside } = path.kind else {
+            return Err(unsupported(path.span, "this path"));
+        };
+        self.zero(to, size);
+        // The objects of iterators may be missing.
+        let ctx = self.ctx();
+        let given = (self.b).load_pointer(ctx, offset as i32, Pointer::ObjectOrNull);
+        let (absent, present) = (self.b.block(), self.b.block());
+        self.b.branch_null(given, absent, present);
+        self.enter(present);
+        let object = self.b.non_null(given);
+        let object = self.inside(object, inside);
+        let address = self.address(to);
+        let room = self.b.constant(i64::from(size));
+        let args = vec![object, address, room];
+        self.b.call(helper::D_PATH, args);
+        self.join(absent);
+        Ok(())
     }
 
     /// Gives a number, or a limit where it is larger.

@@ -104,6 +104,11 @@ impl Lower<'_> {
                 let value = self.scalar(number)?;
                 self.store(to, bytes, value);
             }
+            ExprKind::CommOf { pid, found } => {
+                self.zero(to, size);
+                self.comm_of_process(pid, *found, to, expr.span)?;
+            }
+            ExprKind::PathOf(path) => self.path_of(path, to, size)?,
             ExprKind::Resize(inner) => self.resize(inner, to, size, pad)?,
             ExprKind::Fields(parts) => self.fields(expr, parts, to)?,
             ExprKind::Index { base, index } => {

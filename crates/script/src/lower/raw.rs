@@ -2,7 +2,7 @@
 //! record then, which is a third to a half of what an event costs.
 
 use crate::hir::{Context, Probe};
-use crate::ir::{Function, Op};
+use crate::ir::{Function, Op, kfunc};
 use crate::plan::Attach;
 
 /// Category of the tracepoints that every system call passes.
@@ -61,6 +61,8 @@ fn reads(function: &Function) -> Option<Vec<(i32, u8)>> {
                     bytes,
                     ..
                 } if function.values[base.index()] == CONTEXT => all.push((*offset, *bytes)),
+                // Programs of raw tracepoints may call no functions of the kernel.
+                Op::Call { helper, .. } if kfunc::place(*helper).is_some() => return None,
                 op => {
                     let mut elsewhere = false;
                     op.uses(|value| {

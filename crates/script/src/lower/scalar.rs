@@ -223,6 +223,9 @@ impl Lower<'_> {
             | ExprKind::BufferOf { .. }
             | ExprKind::Concat(..)
             | ExprKind::Bytes(_)
+            | ExprKind::CommOf { .. }
+            | ExprKind::ContextObject { .. }
+            | ExprKind::PathOf(_)
             | ExprKind::Fields(_) => return Err(unsupported(expr.span, "this value as a number")),
         })
     }

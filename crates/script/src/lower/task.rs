@@ -2,11 +2,12 @@
 //! it, by helpers elsewhere. A load saves a call each, and the call that gives the pointer serves
 //! all of them.
 
-use kscope_spec::{LateKind, helper};
+use kscope_spec::{HelperId, LateKind, helper};
 
-use super::function::{Lower, Place};
-use crate::hir::TaskLayout;
-use crate::ir::{BinOp, Cond, Pointer, Value};
+use super::function::{Lower, Place, Result, unsupported};
+use crate::diagnostic::Span;
+use crate::hir::{Expr, TaskLayout, VarId};
+use crate::ir::{BinOp, Cond, Pointer, Value, kfunc};
 
 /// Size in bytes of a thread's name (`TASK_COMM_LEN`).
 const COMM_LEN: u32 = 16;
@@ -133,6 +134,34 @@ impl Lower<'_> {
             }
         }
         self.zero(to.at(len), size - len);
+    }
+
+    /// Writes the name of the thread of an id, if there is one, and whether there is.
+    pub(super) fn comm_of_process(
+        &mut self,
+        pid: &Expr,
+        found: VarId,
+        to: Place,
+        span: Span,
+    ) -> Result<()> {
+        let Some(layout) = self.program.task else {
+            return Err(unsupported(span, "the name of another process"));
+        };
+        let pid = self.scalar(pid)?;
+        let no = self.b.constant(0);
+        self.write_var(found, no, span)?;
+        let (absent, present) = (self.b.block(), self.b.block());
+        let asked = kfunc::TASK_FROM_PID;
+        let given = (self.b).call_pointer(HelperId(asked), vec![pid], Pointer::TaskOrNull);
+        self.b.branch_null(given, absent, present);
+        self.enter(present);
+        let task = self.b.non_null(given);
+        self.comm_of(task, layout.comm, to, true);
+        self.b.call(HelperId(kfunc::TASK_RELEASE), vec![task]);
+        let yes = self.b.constant(1);
+        self.write_var(found, yes, span)?;
+        self.join(absent);
+        Ok(())
     }
 
     fn comm_of(&mut self, task: Value, offset: u32, to: Place, pad: bool) {

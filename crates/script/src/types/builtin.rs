@@ -76,7 +76,7 @@ const BUILTINS: &[(&str, Check)] = &[
 ];
 
 /// Builtins that bpftrace has and this version has not.
-const LATER: &[&str] = &["dw_ustack", "socket_cookie"];
+const LATER: &[&str] = &["dw_ustack"];
 
 /// Says whether a name is a builtin's.
 pub(super) fn is_builtin(name: &str) -> bool {

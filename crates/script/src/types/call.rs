@@ -82,10 +82,7 @@ impl Checker<'_> {
             let value = self.expr(arg);
             return match value.ty {
                 Type::Void => poison(span),
-                Type::KernelStack { .. } => {
-                    let message = "len() of a stack comes with a later version";
-                    self.error("unsupported", span, message)
-                }
+                Type::KernelStack { .. } | Type::UserStack { .. } => self.frames(&value, span),
                 _ => {
                     let message = "call to len() expects a map, ustack, or kstack";
                     self.error("invalid-argument", span, message)

@@ -490,8 +490,12 @@ impl Checker<'_> {
             .inputs
             .btf
             .and_then(|b| b.find_once(&name, kscope_btf::Kind::Func));
+        let callable = match call.name.text.as_str() {
+            "kfunc_allowed" => self.may_call_kernel(),
+            _ => true,
+        };
         make(
-            ExprKind::Int(i64::from(found.is_some())),
+            ExprKind::Int(i64::from(found.is_some() && callable)),
             Type::Bool,
             call.span,
         )

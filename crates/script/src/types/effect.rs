@@ -99,7 +99,7 @@ impl Checker<'_> {
     }
 
     /// Puts a value into a variable of its own.
-    fn kept(&mut self, name: &str, e: Expr) -> Expr {
+    pub(super) fn kept(&mut self, name: &str, e: Expr) -> Expr {
         let span = e.span;
         let ty = e.ty.clone();
         let var = self.declare_var(name, span);

@@ -115,6 +115,11 @@ const FUNCTIONS: &[Function] = &[
     value("macaddr", 1, 1, |c, f| c.macaddr(f)),
     value("memcmp", 3, 3, |c, f| c.memcmp(f)),
     value("ntop", 1, 2, |c, f| c.ntop(f)),
+    value("comm", 0, 1, |c, f| c.comm_of(f)),
+    value("path", 1, 2, |c, f| c.path(f)),
+    value("socket_cookie", 1, 1, |c, f| c.socket_cookie(f)),
+    value("stack_len", 1, 1, |c, f| c.stack_len(f)),
+    value("write_user", 3, 3, |c, f| c.write_user(f)),
     value("pid", 0, 1, |c, f| c.id_in_namespace(f)),
     value("tid", 0, 1, |c, f| c.id_in_namespace(f)),
     value("pton", 1, 1, |c, f| c.pton(f)),
@@ -153,13 +158,9 @@ const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
 
 /// Functions that bpftrace has and this version has not.
 const LATER: &[&str] = &[
-    "path",
     "dw_ustack",
-    "socket_cookie",
-    "stack_len",
     "typeof",
     "typeinfo",
-    "write_user",
     "unwatch",
     "skboutput",
 ];

@@ -30,6 +30,7 @@ mod macros;
 mod map;
 mod name;
 mod names;
+mod object;
 mod operator;
 mod options;
 mod output;

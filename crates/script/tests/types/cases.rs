@@ -324,6 +324,27 @@ fn calls() {
     wrong("print(strftime(\"x\", nsecs(monotonic)))", &["monotonic"]);
     body("print((nsecs(tai), nsecs(sw_tai), strlen(comm), strerror(-2), ntop(AF_INET, 1)));");
     typed("pid(init)", "uint32");
+    wrong(
+        "print(comm(1))",
+        &["comm(PID) can not be used with 'begin' probes"],
+    );
+    refuse(
+        "interval:s:1 { print(comm(1)); }",
+        &["needs the kernel's function bpf_task_from_pid", "Linux 6.2"],
+    );
+    wrong("print(path(1))", &["path can not be used with"]);
+    wrong(
+        "print(socket_cookie(1))",
+        &["socket_cookie can not be used with"],
+    );
+    typed("len(kstack)", "int64");
+    typed("stack_len(ustack(3))", "int64");
+    wrong(
+        "$s = kstack; print(len($s))",
+        &["that was kept", "$frames = len(kstack)"],
+    );
+    wrong("print(stack_len(1))", &["expects a map or stack"]);
+    wrong("write_user(1, \"a\", 2)", &["--unsafe"]);
     wrong("print(pid(foo))", &["(expects: curr_ns or init)"]);
     wrong("print(tid(1))", &["curr_ns, init"]);
     typed("(uint8[6])0", "uint8[6]");

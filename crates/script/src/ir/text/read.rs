@@ -195,7 +195,17 @@ impl<'a> Reader<'a> {
         } else if self.take("ctx") {
             Pointer::Ctx
         } else if self.take("task") {
-            Pointer::Task
+            if self.take("?") {
+                Pointer::TaskOrNull
+            } else {
+                Pointer::Task
+            }
+        } else if self.take("object") {
+            if self.take("?") {
+                Pointer::ObjectOrNull
+            } else {
+                Pointer::Object
+            }
         } else if self.take("cred") {
             Pointer::Cred
         } else if self.take("map") {

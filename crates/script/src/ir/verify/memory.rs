@@ -125,10 +125,15 @@ impl Verifier<'_> {
                 | Pointer::Captured(_)
                 | Pointer::Outer(_),
             ) => {}
-            Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_)) => {
+            Ty::Ptr(
+                Pointer::MapValueOrNull(_)
+                | Pointer::RecordOrNull(_)
+                | Pointer::TaskOrNull
+                | Pointer::ObjectOrNull,
+            ) => {
                 self.error(Kind::MaybeNull(base));
             }
-            Ty::Ptr(Pointer::Map(_) | Pointer::Callback(_)) | Ty::I64 => {
+            Ty::Ptr(Pointer::Map(_) | Pointer::Callback(_) | Pointer::Object) | Ty::I64 => {
                 self.error(Kind::Pointer(base));
             }
         }
@@ -188,7 +193,8 @@ impl Verifier<'_> {
                     | Pointer::Record(_)
                     | Pointer::MapKey(_)
                     | Pointer::Captured(_)
-                    | Pointer::Outer(_),
+                    | Pointer::Outer(_)
+                    | Pointer::Object,
                 ),
                 Some(_),
             ) => {}

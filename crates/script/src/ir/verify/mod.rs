@@ -176,6 +176,14 @@ impl<'a> Verifier<'a> {
                 let of_task = self.ty(*base) == Ty::Ptr(Pointer::Task);
                 self.require(of_task, Kind::ResultType);
             }
+            (
+                Op::Load { bytes: 8, base, .. },
+                _,
+                Some(Ty::Ptr(Pointer::Object | Pointer::ObjectOrNull)),
+            ) => {
+                let of_context = self.ty(*base) == Ty::Ptr(Pointer::Ctx);
+                self.require(of_context, Kind::ResultType);
+            }
             (Op::Load { bytes: 8, base, .. }, _, Some(Ty::Ptr(pointer))) => {
                 let kept = matches!(
                     pointer,
@@ -189,7 +197,13 @@ impl<'a> Verifier<'a> {
                 let fine = matches!(
                     given,
                     None | Some(
-                        Ty::I64 | Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_))
+                        Ty::I64
+                            | Ty::Ptr(
+                                Pointer::MapValueOrNull(_)
+                                    | Pointer::RecordOrNull(_)
+                                    | Pointer::TaskOrNull
+                                    | Pointer::ObjectOrNull
+                            )
                     )
                 );
                 self.require(fine, Kind::ResultType);
@@ -258,7 +272,12 @@ impl<'a> Verifier<'a> {
                 for arg in args {
                     let maybe = matches!(
                         self.ty(*arg),
-                        Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_))
+                        Ty::Ptr(
+                            Pointer::MapValueOrNull(_)
+                                | Pointer::RecordOrNull(_)
+                                | Pointer::TaskOrNull
+                                | Pointer::ObjectOrNull
+                        )
                     );
                     self.require(!maybe, Kind::MaybeNull(*arg));
                 }
@@ -295,7 +314,12 @@ impl<'a> Verifier<'a> {
             Terminator::BranchNull { pointer, .. } => {
                 let maybe = matches!(
                     self.ty(*pointer),
-                    Ty::Ptr(Pointer::MapValueOrNull(_) | Pointer::RecordOrNull(_))
+                    Ty::Ptr(
+                        Pointer::MapValueOrNull(_)
+                            | Pointer::RecordOrNull(_)
+                            | Pointer::TaskOrNull
+                            | Pointer::ObjectOrNull
+                    )
                 );
                 self.require(maybe, Kind::Pointer(*pointer));
             }
@@ -321,6 +345,8 @@ impl<'a> Verifier<'a> {
         let ty = match self.ty(value) {
             Ty::Ptr(Pointer::MapValueOrNull(map)) => Ty::Ptr(Pointer::MapValue(map)),
             Ty::Ptr(Pointer::RecordOrNull(size)) => Ty::Ptr(Pointer::Record(size)),
+            Ty::Ptr(Pointer::TaskOrNull) => Ty::Ptr(Pointer::Task),
+            Ty::Ptr(Pointer::ObjectOrNull) => Ty::Ptr(Pointer::Object),
             other => {
                 self.error(Kind::Pointer(value));
                 return other;

@@ -1,0 +1,20 @@
+//! Functions of the kernel that code calls by name (kfuncs).
+
+/// The number in [`Op::Call`](super::Op::Call) of the first of [`NAMES`]; the others follow it.
+pub const FIRST: u32 = 1 << 31;
+
+/// `bpf_task_from_pid`: gives the thread of an id, which must be given back (Linux 6.2).
+pub const TASK_FROM_PID: u32 = FIRST;
+/// `bpf_task_release`: gives a thread back.
+pub const TASK_RELEASE: u32 = FIRST + 1;
+
+/// Names of the functions, in the order of their numbers.
+pub const NAMES: [&str; 2] = ["bpf_task_from_pid", "bpf_task_release"];
+
+/// Gives the place in [`NAMES`] of what a call's number stands for; none for a helper.
+#[must_use]
+pub fn place(number: u32) -> Option<u32> {
+    number
+        .checked_sub(FIRST)
+        .filter(|place| (*place as usize) < NAMES.len())
+}
