@@ -41,17 +41,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let compiled = done.compiled.ok_or("the script is wrong")?;
 
-    let request = Request {
-        numbers: Vec::new(),
-        options: Options::parse(&compiled.plan, &[])?,
-        compiled,
-        name: "example".to_owned(),
-        source: SCRIPT.to_owned(),
-        pid: None,
-        child: None,
-        strict: false,
-        needs_events: false,
-    };
+    let options = Options::parse(&compiled.plan, &[])?;
+    let request = Request::new(compiled, options, SCRIPT);
     let end = Instant::now() + Duration::from_secs(1);
     let stop = || Instant::now() >= end;
     let mut session = Session::load(&target, btf.as_ref(), request, &stop)?;

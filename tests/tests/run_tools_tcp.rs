@@ -96,7 +96,7 @@ fn tcpconnect_shows_who_connects_where() {
     let only = ["tcpconnect", "--rport", &port, "--family", "6"];
     assert_eq!(rows(&kscope, &only, &["pid"], work), [json!([pid])]);
     let only = ["tcpconnect", "--rport", &port, "--family", "4"];
-    assert_eq!(rows(&kscope, &only, &["pid"], work), [json!(0); 0]);
+    assert!(rows(&kscope, &only, &["pid"], work).is_empty());
 }
 
 #[test]

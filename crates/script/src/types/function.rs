@@ -157,13 +157,7 @@ const FUNCTIONS: &[Function] = &[
 const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
 
 /// Functions that bpftrace has and this version has not.
-const LATER: &[&str] = &[
-    "dw_ustack",
-    "typeof",
-    "typeinfo",
-    "unwatch",
-    "skboutput",
-];
+const LATER: &[&str] = &["dw_ustack", "typeof", "typeinfo", "unwatch", "skboutput"];
 
 fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|f| f.name == name)
