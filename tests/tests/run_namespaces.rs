@@ -35,7 +35,7 @@ fn lines(left: &Left) -> Vec<&str> {
 fn pids_are_those_of_the_namespace() {
     let script = r#"
         "$KSCOPE" -q -e 'begin { printf("%d %d\n", pid, tid); }
-            tracepoint:sched:sched_process_exec /comm == "kscope"/ { printf("seen %d %d\n", pid, tid); exit(); }' &
+            tracepoint:sched:sched_process_exec /comm == "kscope" && pid != 0/ { printf("seen %d %d\n", pid, tid); exit(); }' &
         echo "tracer $!"
         while kill -0 $! 2>/dev/null; do
             sh -c 'echo "next $$"; exec "$KSCOPE" --version > /dev/null'

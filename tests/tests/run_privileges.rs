@@ -13,6 +13,8 @@ const ADMIN: CapabilitySet = CapabilitySet::SYS_ADMIN;
 
 /// Needs a map, a program and a tracepoint's number.
 const TRACEPOINT: &str = "tracepoint:sched:sched_switch { @ = count(); exit(); }";
+/// Needs the record of a tracepoint, which tracefs has.
+const RECORD: &str = "tracepoint:sched:sched_switch { @ = args.prev_pid; exit(); }";
 /// Needs a map and programs.
 const CLOCK: &str = "begin { @ = 1; } interval:ms:10 { printf(\"tick\\n\"); exit(); }";
 
@@ -102,7 +104,7 @@ fn a_closed_tracefs_is_named() {
     refused(
         &program,
         Caller::NobodyWith(&[BPF, PERFMON]),
-        TRACEPOINT,
+        RECORD,
         &[
             "cannot attach tracepoint:sched:sched_switch: ",
             "/sys/kernel/tracing is closed to this user",
