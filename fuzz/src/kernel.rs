@@ -23,7 +23,9 @@ tracepoint syscalls:sys_enter_read
 tracepoint syscalls:sys_exit_read
 rawtracepoint sched_switch
 function do_sys_openat2
+function tcp_close
 function vfs_read
+function vfs_truncate
 ";
 
 /// Gives its probes.
@@ -68,6 +70,18 @@ pub(crate) fn types() -> Btf {
     assert_eq!(task, either + 2);
     let proto = w.prototype(long, &[("task", pointer), ("count", uint)]);
     w.function("vfs_read", proto, 0);
+    let id = w.prototype(pointer, &[("pid", int)]);
+    w.function("bpf_task_from_pid", id, 0);
+    let release = w.prototype(0, &[("p", pointer)]);
+    w.function("bpf_task_release", release, 0);
+    let path = w.structure("path", 16, &[("mnt", long, 0, 0), ("dentry", long, 64, 0)]);
+    let path = w.ptr(path);
+    let truncate = w.prototype(long, &[("path", path), ("length", long)]);
+    w.function("vfs_truncate", truncate, 0);
+    let socket = w.structure("sock", 8, &[("cookie", long, 0, 0)]);
+    let socket = w.ptr(socket);
+    let close = w.prototype(0, &[("sk", socket), ("timeout", long)]);
+    w.function("tcp_close", close, 0);
     let proto = w.prototype(int, &[("__data", pointer), ("prev", pointer)]);
     w.function("__traceiter_sched_switch", proto, 0);
     w.function("bpf_iter_task", proto, 0);
@@ -76,7 +90,15 @@ pub(crate) fn types() -> Btf {
         16,
         &[("meta", pointer, 0, 0), ("task", pointer, 64, 0)],
     );
-    w.enumeration("bpf_func_id", 4, false, &[("BPF_FUNC_get_func_ip", 173)]);
+    w.enumeration(
+        "bpf_func_id",
+        4,
+        false,
+        &[
+            ("BPF_FUNC_get_current_task_btf", 158),
+            ("BPF_FUNC_get_func_ip", 173),
+        ],
+    );
     w.typedef("btf_trace_sched_switch", pointer);
     Btf::parse(w.blob()).expect("types")
 }

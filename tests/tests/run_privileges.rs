@@ -106,7 +106,7 @@ fn a_closed_tracefs_is_named() {
         Caller::NobodyWith(&[BPF, PERFMON]),
         RECORD,
         &[
-            "cannot attach tracepoint:sched:sched_switch: ",
+            "what the script traces cannot be looked up: ",
             "/sys/kernel/tracing is closed to this user",
             "HINT: run as root, or remount it with gid= and mode= for this user",
         ],

@@ -25,6 +25,9 @@ const PARANOID: &str = "run as root, or let root lower it: sysctl kernel.perf_ev
 pub(crate) const MOUNT: &str =
     "run as root, or let root mount it: mount -t tracefs tracefs /sys/kernel/tracing";
 
+/// What to do about a file system that is closed.
+pub(crate) const OPEN: &str = "run as root, or remount it with gid= and mode= for this user";
+
 /// What to do where less than all of root's privileges is not enough.
 const ADMIN: &str = "run as root: the kernel asks for CAP_SYS_ADMIN here, CAP_BPF does not do";
 
@@ -48,7 +51,7 @@ pub(crate) fn way_out(denial: &Denial) -> Option<&'static str> {
         Denial::Memlock { .. } => "raise it: ulimit -l unlimited",
         Denial::Confined => "run outside of the container, or allow bpf(2) there",
         Denial::Lockdown { .. } => "boot without lockdown (it follows Secure Boot)",
-        Denial::File { .. } => "run as root, or remount it with gid= and mode= for this user",
+        Denial::File { .. } => OPEN,
         // What concerns everybody is for `kscope doctor` to look into.
         Denial::Kernel => return None,
         other => return other.way_out(),

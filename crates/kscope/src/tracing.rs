@@ -17,7 +17,7 @@ use kscope_sys::{ExitKind, Interrupts};
 use crate::child::Command;
 use crate::console::tell;
 use crate::diagnostics;
-use crate::error::{DOCTOR, Failure, MOUNT, PRIVILEGES};
+use crate::error::{DOCTOR, Failure, MOUNT, OPEN, PRIVILEGES};
 use crate::place::Place;
 use crate::process::Process;
 use crate::sink::Sink;
@@ -199,9 +199,10 @@ pub(crate) fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Resu
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
     if let Some(why) = unknown {
         let message = format!("what the script traces cannot be looked up: {why}");
-        let way_out = match why.contains("not mounted") {
-            true => MOUNT,
-            false => PRIVILEGES,
+        let way_out = match why {
+            why if why.contains("not mounted") => MOUNT,
+            why if why.contains("closed to this user") => OPEN,
+            _ => PRIVILEGES,
         };
         return Err(Failure::new(message).hint(way_out));
     }

@@ -55,7 +55,11 @@ fn find(id: u64, root: &Path) -> Option<String> {
         if seen > FOLDERS {
             return None;
         }
-        if std::fs::symlink_metadata(&folder).ok()?.ino() == id {
+        // Others may be removed meanwhile.
+        let Ok(metadata) = std::fs::symlink_metadata(&folder) else {
+            continue;
+        };
+        if metadata.ino() == id {
             let below = folder.strip_prefix(root).ok()?;
             return Some(format!("/{}", below.display()));
         }

@@ -18,7 +18,14 @@ pub(crate) struct Many {
 
 /// Has the programs of several functions loaded for all of them at once.
 pub(crate) fn choose(spec: &mut Spec, plan: &Plan, kernel: &SharedKernel, btf: Option<&Btf>) {
-    let several = |points: &[Attach]| points.len() > 1 && kind(points).is_some();
+    // The kernel looks a name up in itself first, then in its modules: where one is named, it is the one that counts.
+    let of_module = |point: &Attach| match point {
+        Attach::Kprobe { function, .. } | Attach::Kretprobe { function } => function.contains(':'),
+        _ => false,
+    };
+    let several = |points: &[Attach]| {
+        points.len() > 1 && kind(points).is_some() && !points.iter().any(of_module)
+    };
     let mut fit = plan.probes.iter().filter(|p| several(&p.attach)).peekable();
     if fit.peek().is_none() {
         return;

@@ -10,9 +10,9 @@ mod perf_map;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -102,7 +102,10 @@ impl UserSymbolizer {
     pub fn see(&self, pid: u32) {
         let known = self.processes.borrow();
         let again = known.get(&pid).is_none_or(|process| {
-            process.looks < EARLY_LOOKS && process.looked.elapsed() >= EARLY * process.looks
+            let early = process.looks < EARLY_LOOKS;
+            // Later for what it has loaded since, or has become.
+            let wait = if early { EARLY * process.looks } else { FRESH };
+            process.looked.elapsed() >= wait
         });
         drop(known);
         if again {
@@ -232,7 +235,7 @@ impl UserSymbolizer {
             }
             let mut held = self.held.borrow_mut();
             if held.len() < HELD && !held.contains_key(&key) {
-                if let Ok(open) = File::open(map_file(pid, mapping)) {
+                if let Some(open) = open_file(map_file(pid, mapping)) {
                     held.insert(key, open);
                 }
             }
@@ -257,14 +260,14 @@ impl UserSymbolizer {
         if let Some(open) = self.held.borrow_mut().remove(&key) {
             return read_file(open);
         }
-        if let Ok(open) = File::open(map_file(pid, mapping)) {
+        if let Some(open) = open_file(map_file(pid, mapping)) {
             if is_file(&open, file) {
                 return read_file(open);
             }
         }
         let there = PathBuf::from(format!("/proc/{pid}/root{}", file.path));
         for path in [there, PathBuf::from(&file.path)] {
-            if let Ok(open) = File::open(path) {
+            if let Some(open) = open_file(path) {
                 if is_file(&open, file) {
                     return read_file(open);
                 }
@@ -346,9 +349,23 @@ fn read_file(file: File) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// `O_NONBLOCK` of open(2), the same number on x86_64 and aarch64.
+const O_NONBLOCK: i32 = 0o4000;
+
+/// Opens a file that others may have put there: a pipe is not waited for, and no file.
+fn open_file(path: impl AsRef<Path>) -> Option<File> {
+    let mut options = OpenOptions::new();
+    let file = options
+        .read(true)
+        .custom_flags(O_NONBLOCK)
+        .open(path)
+        .ok()?;
+    file.metadata().ok()?.is_file().then_some(file)
+}
+
 fn read_text(path: &Path) -> Option<String> {
     let mut bytes = Vec::new();
-    let file = File::open(path).ok()?;
+    let file = open_file(path)?;
     file.take(LONGEST_TEXT).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -378,6 +395,19 @@ fn inner_pid(pid: u32) -> Option<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn pipes_are_not_waited_for() {
+        let name = format!("kscope-symbol-{}.map", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        let made = std::process::Command::new("mkfifo").arg(&path).status();
+        assert!(made.is_ok_and(|status| status.success()), "mkfifo");
+        assert_eq!(read_text(&path), None);
+        std::fs::remove_file(&path).expect("ours");
+        std::fs::write(&path, "text").expect("writable");
+        assert_eq!(read_text(&path).as_deref(), Some("text"));
+        std::fs::remove_file(&path).expect("ours");
+    }
 
     fn one_function(bytes: &[u8]) -> UserFile {
         UserFile {

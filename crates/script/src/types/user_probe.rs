@@ -66,6 +66,14 @@ pub(super) fn uprobe(provider: &str, parts: &[&str]) -> Result<Target, String> {
     }
     let on_return = provider == "uretprobe";
     let (function, offset) = if function.starts_with(|c: char| c.is_ascii_digit()) {
+        // `PROGRAM@FILE.c:LINE`, as bpftrace has it.
+        let source = path.rsplit_once('@').map_or("", |(_, file)| file);
+        if source.contains('.') {
+            return Err(
+                "source lines are not looked up: give a function, or an address of the program"
+                    .to_owned(),
+            );
+        }
         let address = number(function)?;
         (String::new(), address)
     } else {
