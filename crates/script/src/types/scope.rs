@@ -184,11 +184,15 @@ impl Checker<'_> {
             return self.report(error);
         };
         let Some(shape) = self.var_shape(id) else {
-            self.unresolved.push(Diagnostic::error(
-                "unresolved-type",
-                span,
-                format!("Could not resolve the type of variable ${name}"),
-            ));
+            // What a probe that is not there would give has no type, and is never run.
+            if !self.scope.dead {
+                let shown = name.split('#').next().unwrap_or_default();
+                self.unresolved.push(Diagnostic::error(
+                    "unresolved-type",
+                    span,
+                    format!("Could not resolve the type of variable ${shown}"),
+                ));
+            }
             return poison(span);
         };
         make(ExprKind::Var(id), shape.ty.clone(), span)

@@ -482,6 +482,11 @@ fn probes() {
     refuse("kretprobe:vfs_read+1 { }", &["offset"]);
     refuse("BEGIN:x { }", &["take no arguments"]);
     accept("config = { missing_probes = ignore } kprobe:nothing { } BEGIN { }");
+    // What it would give has no type, and needs none.
+    accept(
+        "config = { missing_probes = ignore } macro show(x) { if (x == 1) { print(x) } } \
+         tracepoint:sched:nothing { $x = args.what; show($x); print(args.other + $x) } BEGIN { }",
+    );
     // A pattern may match nothing beside others, a name may not.
     accept("kprobe:vfs_read, kprobe:nothing* { @ = count(); }");
     refuse(
