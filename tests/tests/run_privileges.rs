@@ -112,6 +112,12 @@ fn a_closed_tracefs_is_named() {
         ],
         &["lacks CAP_"],
     );
+    // Not what follows from it in the tool's script.
+    let tool = ["execsnoop", "--duration", "1"];
+    let left = program.run(Caller::NobodyWith(&[BPF, PERFMON]), &tool);
+    let _ = left
+        .is(1, &["/sys/kernel/tracing is closed to this user"])
+        .without(&["Could not resolve"]);
 }
 
 /// What `kernel.unprivileged_bpf_disabled` allows to everybody is not enough to trace, and is not what is missing.

@@ -184,8 +184,8 @@ impl Checker<'_> {
             return self.report(error);
         };
         let Some(shape) = self.var_shape(id) else {
-            // What a probe that is not there would give has no type, and is never run.
-            if !self.scope.dead {
+            // What a probe that is not there, or cannot be looked up, would give has no type, and is never run.
+            if !self.scope.dead && !self.scope.incomplete {
                 let shown = name.split('#').next().unwrap_or_default();
                 self.unresolved.push(Diagnostic::error(
                     "unresolved-type",
