@@ -333,11 +333,22 @@ impl<'a> Loader<'a> {
             });
         }
         drop(filling);
-        // Where a map's failure leaves nothing, it is the failure of the load.
-        if programs.iter().all(|program| program.program().is_none()) {
-            if let Some(MapState::Failed(error)) =
-                maps.iter().find(|map| matches!(map, MapState::Failed(_)))
-            {
+        // Where a map's failure leaves nothing, it is the failure of the load, unless a program has one of its own.
+        let refused_maps: Vec<&Error> = maps.iter().filter_map(MapState::failure).collect();
+        let failure = |program: &ProgramState| match program {
+            ProgramState::Failed(failed) => Some(failed.error.clone()),
+            _ => None,
+        };
+        let is_own = |error: &Error| match error {
+            Error::Permission { .. } | Error::Os { .. } => false,
+            error => !refused_maps.contains(&error),
+        };
+        let none_is_left = programs.iter().all(|program| program.program().is_none());
+        let failures: Vec<Error> = programs.iter().filter_map(failure).collect();
+        if none_is_left && !failures.iter().any(is_own) {
+            // That of a map which a program uses, rather than of another.
+            let used = failures.iter().find(|error| refused_maps.contains(error));
+            if let Some(error) = used.or(refused_maps.first().copied()) {
                 return Err(error.copied());
             }
         }

@@ -199,12 +199,12 @@ pub(crate) fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Resu
     let points = compiled.plan.probes.iter().map(|probe| probe.attach.len());
     if let Some(why) = unknown {
         let message = format!("what the script traces cannot be looked up: {why}");
-        let way_out = match why {
-            why if why.contains("not mounted") => MOUNT,
-            why if why.contains("closed to this user") => OPEN,
-            _ => PRIVILEGES,
-        };
-        return Err(Failure::new(message).hint(way_out));
+        let failure = Failure::new(message);
+        return Err(match why {
+            why if why.contains("not mounted") => failure.hint(MOUNT),
+            why if why.contains("closed to this user") => failure.hint(OPEN).hint(DOCTOR),
+            _ => failure.hint(PRIVILEGES),
+        });
     }
     if points.sum::<usize>() == 0 {
         return Err(Failure::new("the script has no probe that can be attached").hint(DOCTOR));

@@ -38,6 +38,14 @@ pub(super) enum MapState {
 }
 
 impl MapState {
+    /// Gives the reason why it could not be made.
+    pub(super) fn failure(&self) -> Option<&Error> {
+        match self {
+            MapState::Failed(error) => Some(error),
+            MapState::Made { .. } | MapState::LeftOut => None,
+        }
+    }
+
     pub(super) fn map(&self) -> Option<&Map> {
         match self {
             MapState::Made { map, .. } => Some(map),
@@ -85,10 +93,7 @@ impl Object {
     /// Gives the reasons why maps could not be made; the programs that use them have failed.
     pub fn map_failures(&self) -> impl Iterator<Item = (MapId, &Error)> {
         let maps = (0..).map(MapId).zip(&self.maps);
-        maps.filter_map(|(id, state)| match state {
-            MapState::Failed(error) => Some((id, error)),
-            MapState::Made { .. } | MapState::LeftOut => None,
-        })
+        maps.filter_map(|(id, state)| Some((id, state.failure()?)))
     }
 
     /// Gives a program of the spec, or why it was not loaded.
