@@ -34,6 +34,29 @@ pub fn kscope() -> PathBuf {
     }
 }
 
+/// Runs kscope to its end, by force after most of a minute; gives code, output and messages.
+///
+/// # Panics
+///
+/// If it cannot be started.
+#[must_use]
+pub fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = Command::new("timeout");
+    let output = command
+        .args(["-s", "KILL", "50"])
+        .arg(program)
+        .args(words)
+        .stdin(Stdio::null())
+        .output()
+        .expect("kscope starts");
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
 /// A running kscope whose probes are attached.
 #[derive(Debug)]
 pub struct Tracer {

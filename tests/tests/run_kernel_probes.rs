@@ -1,30 +1,12 @@
 //! Probes of the kernel that have typed arguments, count events or walk over objects.
 
 use std::path::Path;
-use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use kscope_tests::program::run;
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
-
-/// Runs a script that ends by itself.
-fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new("timeout");
-    let output = command
-        .args(["-s", "KILL", "50"])
-        .arg(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kscope starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
-}
 
 /// Demands that a script ends well and prints these lines, blank ones left out.
 #[track_caller]

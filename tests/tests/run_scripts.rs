@@ -4,31 +4,12 @@ use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixDatagram;
 use std::path::Path;
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kscope_tests::program::{Finished, Folder, PATIENCE, Tracer};
+use kscope_tests::program::{Finished, Folder, PATIENCE, Tracer, run};
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 use serde_json::Value;
-
-/// Runs a script that ends by itself, or is ended.
-fn run(program: &Path, words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new("timeout");
-    let output = command
-        .args(["-s", "KILL", "50"])
-        .arg(program)
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kscope starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    let Output {
-        status,
-        stdout,
-        stderr,
-    } = output;
-    (status.code(), text(&stdout), text(&stderr))
-}
 
 /// Demands exit code and standard output, blank lines left out.
 #[track_caller]

@@ -1,7 +1,7 @@
 //! Probes of programs: functions, their returns, USDT probes; stacks and symbols of processes.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use kscope_tests::program::{Folder, c_program};
 use kscope_tests::{kscope_or_skip, skip};
@@ -11,20 +11,7 @@ const CODE: i32 = 7;
 
 /// Runs kscope; gives code, output and messages.
 fn run(words: &[&str]) -> (Option<i32>, String, String) {
-    let mut command = Command::new("timeout");
-    let output = command
-        .args(["-s", "KILL", "50"])
-        .arg(kscope_tests::program::kscope())
-        .args(words)
-        .stdin(Stdio::null())
-        .output()
-        .expect("kscope starts");
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    kscope_tests::program::run(&kscope_tests::program::kscope(), words)
 }
 
 /// A program in a folder of its own.

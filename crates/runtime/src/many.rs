@@ -60,31 +60,37 @@ fn kind(points: &[Attach]) -> Option<bool> {
 /// Attaches to as many of the functions as can be probed.
 pub(crate) fn attach(program: &Program, points: &[Attach]) -> Many {
     let names = points.iter().filter_map(|point| match point {
-        // The kernel finds functions of modules by their own names.
-        Attach::Kprobe { function, .. } | Attach::Kretprobe { function } => {
-            Some(function.rsplit(':').next().unwrap_or(function))
-        }
+        Attach::Kprobe { function, .. } | Attach::Kretprobe { function } => Some(&**function),
         _ => None,
     });
     let names: Vec<&str> = names.collect();
+    let on_return = kind(points) == Some(true);
     let mut many = Many::default();
-    attach_part(program, &names, kind(points) == Some(true), &mut many);
+    many.attach(&names, &|names| {
+        program.attach_kprobe_multi(names, on_return, &[])
+    });
     many
 }
 
-/// Attaches to functions at once, or to each half of them where one is refused.
-fn attach_part(program: &Program, names: &[&str], on_return: bool, many: &mut Many) {
-    match program.attach_kprobe_multi(names, on_return, &[]) {
-        Ok(link) => {
-            many.links.push(link);
-            many.functions += names.len() as u64;
+impl Many {
+    /// Attaches to places at once, or to each half of them where one is refused.
+    pub(crate) fn attach<T>(
+        &mut self,
+        places: &[T],
+        attach: &dyn Fn(&[T]) -> Result<Link, kscope_bpf::Error>,
+    ) {
+        match attach(places) {
+            Ok(link) => {
+                self.links.push(link);
+                self.functions += places.len() as u64;
+            }
+            Err(error @ kscope_bpf::Error::Permission { .. }) => self.failed.push(error),
+            Err(_) if places.len() > 1 => {
+                let (left, right) = places.split_at(places.len() / 2);
+                self.attach(left, attach);
+                self.attach(right, attach);
+            }
+            Err(error) => self.failed.push(error),
         }
-        Err(error @ kscope_bpf::Error::Permission { .. }) => many.failed.push(error),
-        Err(_) if names.len() > 1 => {
-            let (left, right) = names.split_at(names.len() / 2);
-            attach_part(program, left, on_return, many);
-            attach_part(program, right, on_return, many);
-        }
-        Err(error) => many.failed.push(error),
     }
 }

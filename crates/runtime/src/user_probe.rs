@@ -89,33 +89,13 @@ pub(crate) fn attach_many(program: &Program, points: &[Attach], place: &UserPlac
         }
     }
     for file in &files {
-        attach_part(program, file, &file.places, place, &mut many);
+        let path = Path::new(&file.path);
+        many.attach(&file.places, &|places| {
+            let link = program.attach_uprobe_multi(path, places, file.returns, place.pid);
+            link.map_err(|error| failed(&file.path, error))
+        });
     }
     many
-}
-
-/// Attaches to places at once, or to each half of them where one is refused.
-fn attach_part(
-    program: &Program,
-    file: &OfFile,
-    places: &[UprobePlace],
-    place: &UserPlace<'_>,
-    many: &mut Many,
-) {
-    let path = Path::new(&file.path);
-    match program.attach_uprobe_multi(path, places, file.returns, place.pid) {
-        Ok(link) => {
-            many.links.push(link);
-            many.functions += places.len() as u64;
-        }
-        Err(error @ Error::Permission { .. }) => many.failed.push(error),
-        Err(_) if places.len() > 1 => {
-            let (left, right) = places.split_at(places.len() / 2);
-            attach_part(program, file, left, place, many);
-            attach_part(program, file, right, place, many);
-        }
-        Err(error) => many.failed.push(failed(&file.path, error)),
-    }
 }
 
 /// Attaches a program to one place.

@@ -157,35 +157,13 @@ impl Lower<'_> {
             let what = format!("a search in a string of {size} bytes for one of up to {len}");
             return Err(unsupported(needle.span, &what));
         }
-        let place = self.memory(haystack)?;
-        let other = self.memory(needle)?;
-        let (start, other) = (self.address(place), self.address(other));
         let result = self.b.variable();
         let none = self.b.constant(NOT_FOUND);
         self.b.write(result, none);
         let found = self.b.block();
         let end = self.b.block();
         let position = self.b.variable();
-        self.rounds(size, |lower, at, _| {
-            lower.b.write(position, at);
-            let elsewhere = lower.b.block();
-            lower.rounds(len, |lower, round, _| {
-                let wanted = lower.byte_before_nul(other, round, len, found);
-                let offset = lower.b.binary(BinOp::Add, at, round);
-                let limit = lower.b.constant(i64::from(size));
-                let inside = lower.b.block();
-                lower.b.branch(Cond::Ult, offset, limit, inside, elsewhere);
-                lower.enter(inside);
-                let have = lower.b.ptr_add_var(start, offset, size - 1);
-                let have = lower.b.load(1, false, have, 0);
-                lower.go_on_if_equal(have, wanted, elsewhere);
-                Ok(())
-            })?;
-            lower.b.jump(found);
-            lower.enter(elsewhere);
-            lower.byte_before_nul(start, at, size, end);
-            Ok(())
-        })?;
+        self.look_for(haystack, needle, Some(position), found, end)?;
         self.b.jump(end);
         self.enter(found);
         let at = self.b.read(position);

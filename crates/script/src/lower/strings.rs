@@ -4,7 +4,7 @@ use kscope_spec::helper;
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
-use crate::ir::{BinOp, Block, Cond, Value};
+use crate::ir::{BinOp, Block, Cond, Value, Variable};
 use crate::plan::SEARCH_LIMIT;
 
 /// Bytes compared in a straight line; more are compared in a loop.
@@ -322,30 +322,47 @@ impl Lower<'_> {
             );
             return Err(unsupported(needle.span, &what));
         }
+        self.look_for(haystack, needle, None, yes, no)?;
+        self.b.jump(no);
+        Ok(())
+    }
+
+    /// Looks for a string at each place of another: goes to `found`, the place then being in `position` where that is asked
+    /// for, to `end` at the other's end, and on behind its last byte.
+    pub(super) fn look_for(
+        &mut self,
+        haystack: &Expr,
+        needle: &Expr,
+        position: Option<Variable>,
+        found: Block,
+        end: Block,
+    ) -> Result<()> {
+        let (size, len) = (haystack.ty.size(), needle.ty.size());
         let place = self.memory(haystack)?;
         let other = self.memory(needle)?;
         let (start, other) = (self.address(place), self.address(other));
         self.rounds(size, |lower, at, _| {
+            if let Some(position) = position {
+                lower.b.write(position, at);
+            }
             let elsewhere = lower.b.block();
             lower.rounds(len, |lower, round, _| {
-                let wanted = lower.byte_before_nul(other, round, len, yes);
+                let wanted = lower.byte_before_nul(other, round, len, found);
                 let offset = lower.b.binary(BinOp::Add, at, round);
-                let end = lower.b.constant(i64::from(size));
+                let limit = lower.b.constant(i64::from(size));
                 let inside = lower.b.block();
-                lower.b.branch(Cond::Ult, offset, end, inside, elsewhere);
+                lower.b.branch(Cond::Ult, offset, limit, inside, elsewhere);
                 lower.enter(inside);
                 let have = lower.b.ptr_add_var(start, offset, size - 1);
                 let have = lower.b.load(1, false, have, 0);
                 lower.go_on_if_equal(have, wanted, elsewhere);
                 Ok(())
             })?;
-            lower.b.jump(yes);
+            lower.b.jump(found);
             lower.enter(elsewhere);
-            lower.byte_before_nul(start, at, size, no);
+            lower.byte_before_nul(start, at, size, end);
             Ok(())
-        })?;
-        self.b.jump(no);
-        Ok(())
+        })
     }
 
     /// Branches on whether a string starts with another.
