@@ -209,7 +209,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         return list::list(&place, first.unwrap_or("*"), args.verbose);
     }
     let source = match args.program {
-        Some(text) => Source::of_command_line(text),
+        Some(text) => Source::of_command_line(text)?,
         None if words.is_empty() => {
             return Err(Failure::usage(
                 "there is no program: give a file, or -e PROGRAM",

@@ -11,6 +11,8 @@ use std::ops::Range;
 
 use kscope_script::diagnostic::{Diagnostic, Severity, Span};
 
+use crate::tracing::Source;
+
 /// What a tab of the source is shown as.
 const TAB: &str = "    ";
 
@@ -32,7 +34,7 @@ const RESET: &str = "\x1b[0m";
 ///
 /// Columns count characters from 1, the end is exclusive, as bpftrace has it for ASCII. Spans
 /// that do not fit the source are cut to it.
-pub(crate) fn render(file: &str, source: &str, diagnostics: &[Diagnostic], color: bool) -> String {
+pub(crate) fn render(source: &Source, diagnostics: &[Diagnostic], color: bool) -> String {
     let mut out = String::new();
     for severity in [Severity::Error, Severity::Warning] {
         for found in diagnostics.iter().filter(|d| d.severity == severity) {
@@ -43,10 +45,10 @@ pub(crate) fn render(file: &str, source: &str, diagnostics: &[Diagnostic], color
             let paint = color.then_some(paint);
             let label = severity.to_string();
             let (span, message) = (found.span, &found.message);
-            place(&mut out, file, source, span, &label, message, paint);
+            place(&mut out, part(source, span), &label, message, paint);
             for (span, text) in &found.notes {
                 let paint = color.then_some(CYAN);
-                place(&mut out, file, source, *span, "NOTE", text, paint);
+                place(&mut out, part(source, *span), "NOTE", text, paint);
             }
             if let Some(hint) = &found.hint {
                 out.push_str("HINT: ");
@@ -58,12 +60,26 @@ pub(crate) fn render(file: &str, source: &str, diagnostics: &[Diagnostic], color
     out
 }
 
+/// Gives the file that a place is in, its text, and where in it.
+fn part(source: &Source, span: Span) -> (&str, &str, Span) {
+    let starts = source.parts.iter().map(|part| part.start);
+    let at = starts.filter(|start| *start <= span.start as usize).count();
+    let end = source.parts.get(at).map_or(source.text.len(), |p| p.start);
+    let found = at.checked_sub(1).and_then(|at| source.parts.get(at));
+    let (name, start) = found.map_or((&source.name, 0), |part| (&part.name, part.start));
+    let text = source.text.get(start..end).unwrap_or_default();
+    let begin = start as u32;
+    let inside = Span::new(
+        span.start.saturating_sub(begin),
+        span.end.saturating_sub(begin),
+    );
+    (name, text, inside)
+}
+
 /// Writes one place: head, source lines, underline.
 fn place(
     out: &mut String,
-    file: &str,
-    source: &str,
-    span: Span,
+    (file, source, span): (&str, &str, Span),
     label: &str,
     message: &str,
     paint: Option<&str>,
@@ -222,6 +238,7 @@ fn fit(source: &str, span: Span) -> Range<usize> {
 #[cfg(test)]
 mod tests {
     use super::render;
+    use crate::tracing::Source;
     use kscope_script::diagnostic::{Diagnostic, Span};
 
     /// Renders an error about the first place where `what` stands.
@@ -229,7 +246,7 @@ mod tests {
         let start = source.find(what).expect("the place is in the source");
         let span = span(start, start + what.len());
         let found = Diagnostic::error("test", span, "wrong");
-        render("f.bt", source, &[found], false)
+        render(&Source::new("f.bt", source), &[found], false)
     }
 
     fn span(start: usize, end: usize) -> Span {
@@ -326,29 +343,37 @@ mod tests {
     #[test]
     fn an_empty_place_has_one_mark() {
         let found = Diagnostic::error("test", Span::new(2, 2), "wrong");
-        let text = render("f.bt", "ab cd", &[found], false);
+        let text = render(&Source::new("f.bt", "ab cd"), &[found], false);
         assert_eq!(text, "f.bt:1:3-3: ERROR: wrong\nab cd\n  ~\n");
         let found = Diagnostic::error("test", Span::new(7, 7), "wrong");
-        let text = render("f.bt", "begin {\n\n", &[found], false);
+        let text = render(&Source::new("f.bt", "begin {\n\n"), &[found], false);
         assert_eq!(text, "f.bt:1:8-8: ERROR: wrong\nbegin {\n       ~\n");
     }
 
     #[test]
     fn the_end_of_the_script_is_behind_its_last_text() {
         let found = Diagnostic::error("test", Span::new(9, 9), "wrong");
-        let text = render("f.bt", "begin {\n\n", &[found], false);
+        let text = render(&Source::new("f.bt", "begin {\n\n"), &[found], false);
         assert_eq!(text, "f.bt:1:8-8: ERROR: wrong\nbegin {\n       ~\n");
     }
 
     #[test]
     fn spans_outside_the_source_are_cut() {
         let found = Diagnostic::error("test", Span::new(100, 200), "wrong");
-        let text = render("f.bt", "ab", std::slice::from_ref(&found), false);
+        let text = render(
+            &Source::new("f.bt", "ab"),
+            std::slice::from_ref(&found),
+            false,
+        );
         assert_eq!(text, "f.bt:1:3-3: ERROR: wrong\nab\n  ~\n");
-        let text = render("f.bt", "", std::slice::from_ref(&found), false);
+        let text = render(
+            &Source::new("f.bt", ""),
+            std::slice::from_ref(&found),
+            false,
+        );
         assert_eq!(text, "f.bt:1:1-1: ERROR: wrong\n");
         let found = Diagnostic::error("test", Span::new(1, 4), "wrong");
-        let text = render("f.bt", "日本", &[found], false);
+        let text = render(&Source::new("f.bt", "日本"), &[found], false);
         assert_eq!(text, "f.bt:1:1-2: ERROR: wrong\n日本\n~~\n");
     }
 
@@ -370,7 +395,7 @@ mod tests {
         let error = Diagnostic::error("e", Span::new(2, 3), "wrong")
             .note(Span::new(0, 1), "because of this")
             .hint("do that");
-        let text = render("stdin", "a b", &[warning, error], false);
+        let text = render(&Source::new("stdin", "a b"), &[warning, error], false);
         let expected = [
             "stdin:1:3-4: ERROR: wrong",
             "a b",
@@ -389,10 +414,10 @@ mod tests {
     #[test]
     fn color_is_for_the_head_alone() {
         let error = Diagnostic::error("e", Span::new(0, 1), "wrong");
-        let text = render("f", "a", &[error], true);
+        let text = render(&Source::new("f", "a"), &[error], true);
         assert_eq!(text, "\x1b[31mf:1:1-2: ERROR: wrong\x1b[0m\na\n~\n");
         let warning = Diagnostic::warning("w", Span::new(0, 1), "odd");
-        let text = render("f", "a", &[warning], true);
+        let text = render(&Source::new("f", "a"), &[warning], true);
         assert!(text.starts_with("\x1b[33m"), "{text}");
     }
 }

@@ -10,6 +10,7 @@ mod commands;
 mod console;
 mod diagnostics;
 mod error;
+mod import;
 mod object;
 mod place;
 mod process;

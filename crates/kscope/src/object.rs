@@ -51,10 +51,7 @@ impl Object {
         };
         let saved = Saved::parse(section.data).map_err(|error| failed(error.to_string()))?;
         let spec = read::object(&bytes).map_err(|error| failed(error.to_string()))?;
-        let source = Source {
-            name: saved.name.clone(),
-            text: saved.source.clone(),
-        };
+        let source = Source::new(saved.name.clone(), saved.source.clone());
         let compiled = saved
             .join(spec)
             .map_err(|error| failed(error.to_string()))?;

@@ -121,10 +121,7 @@ impl Tool {
 
     /// Gives the script.
     pub(crate) fn source(self) -> Source {
-        Source {
-            name: format!("{}.bt", self.name),
-            text: self.text.to_owned(),
-        }
+        Source::new(format!("{}.bt", self.name), self.text)
     }
 
     /// Gives the comment that the script begins with, without its marks.

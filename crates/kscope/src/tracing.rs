@@ -1,6 +1,7 @@
 //! From a script's text to its output: what `run`, the tools and the `bpftrace` name share.
 
 use std::io::IsTerminal;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -27,16 +28,42 @@ use crate::sink::Sink;
 pub(crate) struct Source {
     /// What findings call it.
     pub(crate) name: String,
-    /// Its text.
+    /// Its text, behind it that of imported files.
     pub(crate) text: String,
+    /// The imported files in the text.
+    pub(crate) parts: Vec<Part>,
+    /// The imports as written.
+    pub(crate) imported: Vec<String>,
+}
+
+/// An imported file in a script's text, up to the next one.
+#[derive(Clone, Debug)]
+pub(crate) struct Part {
+    /// What findings call it.
+    pub(crate) name: String,
+    /// Where it begins.
+    pub(crate) start: usize,
 }
 
 impl Source {
     /// Gives a script of the command line the name that bpftrace gives it.
-    pub(crate) fn of_command_line(text: impl Into<String>) -> Source {
+    ///
+    /// # Errors
+    ///
+    /// Where a file that it imports is not there.
+    pub(crate) fn of_command_line(text: impl Into<String>) -> Result<Source, Failure> {
+        let mut source = Source::new("stdin", text);
+        crate::import::resolve(&mut source, Path::new(""))?;
+        Ok(source)
+    }
+
+    /// Makes a source that imports nothing.
+    pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
         Source {
-            name: "stdin".to_owned(),
+            name: name.into(),
             text: text.into(),
+            parts: Vec::new(),
+            imported: Vec::new(),
         }
     }
 }
@@ -118,6 +145,8 @@ impl Setup {
         inputs.btf = btf;
         inputs.portable = self.portable;
         inputs.changes_allowed = self.changes_allowed;
+        inputs.imported.clone_from(&source.imported);
+        inputs.imported_from = source.parts.first().map(|part| part.start as u32);
         inputs.positional.clone_from(&self.positional);
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
@@ -155,7 +184,7 @@ impl Setup {
         }
         if !findings.is_empty() {
             let color = wants_color();
-            let text = diagnostics::render(&source.name, &source.text, &findings, color);
+            let text = diagnostics::render(source, &findings, color);
             tell(text.trim_end());
         }
     }

@@ -74,7 +74,11 @@ pub fn compile_stages(
     options: Options,
 ) -> (Stages, Compilation) {
     let positional = Positional::new(inputs.positional.clone());
-    let (script, mut diagnostics) = syntax::parse(source, &positional);
+    let (mut script, mut diagnostics) = syntax::parse(source, &positional);
+    if let Some(from) = inputs.imported_from {
+        // What a script stands on begins and ends before it.
+        script.probes.sort_by_key(|probe| probe.span.start < from);
+    }
     let (program, findings) = types::check(&script, inputs);
     diagnostics.extend(findings);
     let mut stages = Stages {

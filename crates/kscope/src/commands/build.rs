@@ -41,7 +41,7 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     let mut positional: Vec<String> = args.file.iter().cloned().collect();
     positional.extend(args.arguments.iter().cloned());
     let source = match (&args.script, &args.file) {
-        (Some(script), _) => Source::of_command_line(script),
+        (Some(script), _) => Source::of_command_line(script)?,
         (None, Some(file)) => {
             positional.remove(0);
             read_source(file)?

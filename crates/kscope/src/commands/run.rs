@@ -1,7 +1,7 @@
 //! `kscope run`
 
 use std::io::Read;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 
@@ -124,7 +124,7 @@ impl OutputArgs {
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     let (given, positional) = match (&args.script, args.words.split_first()) {
         (Some(script), _) => {
-            let script = Source::of_command_line(script);
+            let script = Source::of_command_line(script)?;
             (Given::Script(script), args.words.clone())
         }
         (None, Some((file, rest))) => {
@@ -228,10 +228,9 @@ pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
             "{file} has more than {MAX_SCRIPT} bytes, which no script has"
         )));
     }
-    Ok(Source {
-        name: name.to_owned(),
-        text,
-    })
+    let mut source = Source::new(name, text);
+    crate::import::resolve(&mut source, Path::new(file))?;
+    Ok(source)
 }
 
 /// Reads options of a script: `--name=value`, or `--name` alone.

@@ -126,3 +126,77 @@ fn color_is_a_matter_of_choice() {
     let colored = super::Finished::of(&command.output().expect("it starts"));
     assert!(colored.err.contains('\x1b'), "{}", colored.err);
 }
+
+#[test]
+fn imported_files() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = scratch("imports");
+    let dir = folder.join("dir");
+    std::fs::create_dir_all(&dir).expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.join(name);
+        std::fs::write(&path, text).expect("a file");
+        let mode = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, mode).expect("its mode");
+    };
+    for closed in [&folder, &dir] {
+        let mode = std::fs::Permissions::from_mode(0o755);
+        std::fs::set_permissions(closed, mode).expect("its mode");
+    }
+    write("base.bt", "fn one() : int64 { return 1; }");
+    write(
+        "lib.bt",
+        "import \"base.bt\";\nmacro hello() {\n  print(one()); }",
+    );
+    write("pair.h", "struct pair { int a; int b; };");
+    write("dir/d.bt", "macro d() { 4 }");
+    write("wrong.bt", "macro w() {\n  nosuch(); }");
+    write("config.bt", "config = { max_map_keys = 1 }");
+    write("code.bpf.c", "int f(void) { return 1; }");
+    write("open.bt", "macro o() { 1 }");
+    let mode = std::fs::Permissions::from_mode(0o666);
+    std::fs::set_permissions(folder.join("open.bt"), mode).expect("its mode");
+    let check = |script: &str, code: i32, said: &[&str]| {
+        write("main.bt", script);
+        let path = folder.join("main.bt");
+        let path = path.to_str().expect("text");
+        kscope(&["check", path]).code(code).says(said);
+    };
+    check(
+        "import \"lib.bt\"; import \"base.bt\"; begin { hello(); }",
+        0,
+        &[],
+    );
+    check(
+        "import \"pair.h\"; begin { print(sizeof(struct pair)); }",
+        0,
+        &[],
+    );
+    check("import \"dir\"; begin { print(d()); }", 0, &[]);
+    check(
+        "import \"stdlib/strings\"; begin { print(strlen(\"a\")); }",
+        0,
+        &[],
+    );
+    let wrong = "import \"wrong.bt\"; begin { w(); }";
+    check(
+        wrong,
+        1,
+        &[
+            "wrong.bt:2:3-9: ERROR",
+            "main.bt:1:28-31: NOTE: expanded from",
+        ],
+    );
+    check(
+        "import \"config.bt\"; begin { }",
+        1,
+        &["has a config block"],
+    );
+    check(
+        "import \"code.bpf.c\"; begin { }",
+        1,
+        &["no C compiler", "fn name("],
+    );
+    check("import \"open.bt\"; begin { }", 1, &["everybody may write"]);
+    check("import \"nosuch.bt\"; begin { }", 1, &["there is no"]);
+}

@@ -8,6 +8,7 @@ mod cursor;
 mod definition;
 pub mod dump;
 mod expression;
+mod function;
 mod lexer;
 mod literal;
 mod preprocess;

@@ -38,10 +38,10 @@ impl Parser<'_> {
             match self.text() {
                 "config" if self.peek_is(Punct::Assign) => return self.config(script),
                 "import" if matches!(self.peek().0, TokenKind::Str | TokenKind::OpenStr) => {
-                    return self.import();
+                    return self.import(script);
                 }
                 "macro" if self.peek().0 == TokenKind::Ident => return self.macro_item(script),
-                "fn" if self.peek().0 == TokenKind::Ident => return self.function(),
+                "fn" if self.peek().0 == TokenKind::Ident => return self.function(script),
                 "let" => return self.map_decl(script),
                 "struct" | "union" | "enum" if self.is_definition() => {
                     return self.c_definition(&mut script.definitions);
@@ -150,18 +150,22 @@ impl Parser<'_> {
         }
     }
 
-    fn import(&mut self) {
+    fn import(&mut self, script: &mut Script) {
         let start = self.bump().span;
-        self.primary();
+        let path = self.primary();
         let span = self.since(start);
         self.eat(Punct::Semicolon);
-        self.unsupported_import(span);
+        if let ExprKind::Str(text) = path.kind {
+            let text = String::from_utf8_lossy(&text).into_owned();
+            script.imports.push(Name { text, span });
+        }
     }
 
-    /// Reports an `import`, which is parsed but not supported.
+    /// Reports an `import` in a block, which bpftrace keeps for its own library.
     pub(super) fn unsupported_import(&mut self, span: Span) {
-        let found = Diagnostic::error("unsupported-import", span, "`import` is not supported")
-            .hint("the functions of bpftrace's standard library are built in; put what else is needed into this script");
+        let message = "an `import` stands at the top of the script, not in a block";
+        let found = Diagnostic::error("unsupported-import", span, message)
+            .hint("write it before the first probe");
         self.report(found);
     }
 
@@ -188,6 +192,7 @@ impl Parser<'_> {
                 name,
                 params,
                 body,
+                function: false,
                 span,
             });
         }
@@ -215,39 +220,6 @@ impl Parser<'_> {
             if !self.eat(Punct::Comma) {
                 break;
             }
-        }
-    }
-
-    /// Parses `fn name($a : type) : type { … }`, which bpftrace parses but cannot call either.
-    fn function(&mut self) {
-        let start = self.bump().span;
-        self.set_expand(true);
-        if self.expect_name("the name of the function").is_none() {
-            return;
-        }
-        let span = self.since(start);
-        if !self.expect(Punct::LeftParen) {
-            return;
-        }
-        while self.kind() == TokenKind::Var {
-            self.bump();
-            if !self.expect(Punct::Colon) || self.type_name().is_none() {
-                return;
-            }
-            if !self.eat(Punct::Comma) {
-                break;
-            }
-        }
-        if !self.expect(Punct::RightParen) {
-            return;
-        }
-        if self.eat(Punct::Colon) && self.type_name().is_none() {
-            return;
-        }
-        if self.block().is_some() {
-            let found = Diagnostic::error("unsupported-fn", span, "`fn` is not supported")
-                .hint("write it as `macro`: its parameters have no types");
-            self.report(found);
         }
     }
 

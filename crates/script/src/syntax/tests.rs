@@ -671,22 +671,41 @@ fn hints() {
         "outside probes `let` declares maps: `let @name = hash(1024);`",
     );
     hint(
-        "fn f($a : int8) : void { }",
-        "write it as `macro`: its parameters have no types",
+        "fn f($a : int8) { return 1; }",
+        "write its type behind the parameters: `fn name($a : int64) : int64 { … }`",
     );
+    hint("fn f() : int8 { return; }", "for example `return 0;`");
+    hint("begin { import \"y\"; }", "write it before the first probe");
 }
 
 #[test]
-fn what_is_not_supported_is_parsed_and_named() {
-    let (tree, found) = parsed(
-        "import \"x.bt\";\nfn f($a : int8, $b : struct s *) : void { }\nbegin { import \"y\"; f(1); }",
+fn imports_are_kept_as_written() {
+    let (tree, found) = parsed("import \"x.bt\";\nimport \"dir\"\nbegin { f(1); }");
+    let names: Vec<&str> = tree.imports.iter().map(|one| one.text.as_str()).collect();
+    assert_eq!((names, found.len()), (vec!["x.bt", "dir"], 0));
+}
+
+#[test]
+fn a_function_is_a_macro_whose_returns_leave_a_loop() {
+    let check = |source: &str, expected: &str| {
+        let (tree, found) = parsed(source);
+        assert!(found.is_empty(), "{source}: {found:?}");
+        let text = dump::script(&tree);
+        let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(text.starts_with(expected), "{source}\n{text}");
+    };
+    check(
+        "fn f($a : int8) { print($a); } begin { }",
+        "(macro f ($a) (let $a : int8 = $a) (block (call print $a)))",
     );
-    let ids: Vec<&str> = found.iter().map(|one| one.id).collect();
-    assert_eq!(
-        ids,
-        ["unsupported-import", "unsupported-fn", "unsupported-import"]
+    check(
+        "fn f($a : int8) : int8 { return $a + 1; } begin { }",
+        "(macro f ($a) (let $a : int8 = $a) (let $fn result : int8) (unroll 1 (= $fn result (+ $a 1)) (break)) => $fn result)",
     );
-    assert_eq!(inside(&tree), "<error> (call f 1)");
+    check(
+        "fn f() { for ($i : 0..9) { if ($i) { return; } } } begin { }",
+        "(macro f () (unroll 1 (let $fn returned = false)",
+    );
 }
 
 #[test]

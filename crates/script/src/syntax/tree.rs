@@ -13,6 +13,8 @@ pub struct Script {
     pub map_decls: Vec<MapDecl>,
     /// `macro name(…) { … }` definitions.
     pub macros: Vec<Macro>,
+    /// Files of `import "…";`, as written.
+    pub imports: Vec<Name>,
     /// Probes in order.
     pub probes: Vec<Probe>,
 }
@@ -105,6 +107,8 @@ pub struct Macro {
     pub params: Vec<MacroParam>,
     /// The body.
     pub body: Block,
+    /// Whether it was written as `fn`, whose body may name any map.
+    pub function: bool,
     /// All of it.
     pub span: Span,
 }

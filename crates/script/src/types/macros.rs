@@ -129,11 +129,13 @@ impl<'a> Checker<'a> {
             return Some(Err(self.report(error)));
         };
         if self.calls_itself(name, span) || self.scope.macros.len() >= NESTED {
-            return Some(Err(self.error(
-                "macro-recursion",
-                span,
-                format!("the macro {name} calls itself without end"),
-            )));
+            let what = if found.function { "function" } else { "macro" };
+            let message = format!("the {what} {name} calls itself without end");
+            let mut error = Diagnostic::error("macro-recursion", span, message);
+            if found.function {
+                error = error.hint("write it as a loop: `for ($i : 0..10) { … }`");
+            }
+            return Some(Err(self.report(error)));
         }
         if self.expansions >= CALLS {
             // Said once; after it every call is passed over.
@@ -168,7 +170,8 @@ impl<'a> Checker<'a> {
         }
         let mut body = found.body.clone();
         substitution.block(&mut body);
-        if let Some((span, map)) = substitution.foreign.into_iter().next() {
+        let foreign = substitution.foreign.into_iter().next();
+        if let Some((span, map)) = foreign.filter(|_| !found.function) {
             return Some(Err(self.error(
                 "unhygienic-macro",
                 span,

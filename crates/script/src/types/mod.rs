@@ -20,6 +20,7 @@ pub mod event;
 mod expr;
 mod field;
 mod function;
+pub mod import;
 mod infer;
 pub mod kernel;
 mod known;
@@ -89,6 +90,24 @@ pub struct Inputs<'a> {
     pub portable: bool,
     /// Whether functions that change the system may be called.
     pub changes_allowed: bool,
+    /// Names of imports, as written, whose text stands in the source.
+    pub imported: Vec<String>,
+    /// Where in the source the text of imported files begins, which is behind the script.
+    pub imported_from: Option<u32>,
+    /// Which of the probes that only run when asked for are wanted.
+    pub mode: Mode,
+}
+
+/// Which probes of a script run.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Mode {
+    /// All but tests and benchmarks.
+    #[default]
+    Trace,
+    /// Tests with what begins and ends the script; `only` keeps those whose name it fits.
+    Test,
+    /// Benchmarks with what begins and ends the script.
+    Bench,
 }
 
 impl<'a> Inputs<'a> {
@@ -103,6 +122,9 @@ impl<'a> Inputs<'a> {
             reserved_options: Vec::new(),
             portable: false,
             changes_allowed: false,
+            imported: Vec::new(),
+            imported_from: None,
+            mode: Mode::Trace,
         }
     }
 }
@@ -112,6 +134,7 @@ impl<'a> Inputs<'a> {
 pub fn check(script: &Script, inputs: &Inputs<'_>) -> (Program, Vec<Diagnostic>) {
     let mut checker = Checker::new(script, inputs);
     checker.configure();
+    checker.check_imports();
     checker.define();
     let units = checker.expand_probes();
     let fixed = std::mem::take(&mut checker.diagnostics);

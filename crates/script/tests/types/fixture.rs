@@ -43,6 +43,7 @@ pub(crate) fn checked(source: &str, setup: &Setup) -> (Program, Vec<Diagnostic>)
         positional: setup.positional.clone(),
         environment: setup.environment.clone(),
         reserved_options: vec!["json".to_owned()],
+        ..Inputs::new(catalogue)
     };
     let (program, mut more) = check(&script, &inputs);
     found.append(&mut more);
