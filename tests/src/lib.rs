@@ -14,6 +14,7 @@ pub mod language;
 pub mod libbpf;
 pub mod libbpf_tools;
 pub mod objects;
+pub mod opens;
 pub mod pins;
 pub mod program;
 pub mod selftests;

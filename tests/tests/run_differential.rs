@@ -32,7 +32,7 @@ const ARGUMENTS: usize = 12;
 const RUNS: u64 = 5;
 /// Scripts that are tried, and when to be content with fewer.
 const SCRIPTS: u64 = 60;
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Compiles a script, with the kernel's types or for any kernel.
 fn compile(source: &str, optimize: bool, typed: bool) -> Compiled {

@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use kscope_bpf::Features;
 use kscope_tests::assembly::kernel_types;
+use kscope_tests::opens::paths_of;
 use kscope_tests::program::{Folder, Tracer, c_program};
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 use serde_json::Value;
@@ -94,56 +95,6 @@ fn by_kprobes() {
     traces_both(&tracer, &["--probe", "kprobe", "--buffer", "perf"]);
 }
 
-/// Opens paths while opensnoop runs with these arguments; gives the paths of its rows. `tag` is a
-/// part of all paths that no other test opens: their threads are of the same process.
-fn paths_of(tracer: &Path, tag: &str, extra: &[&str], opened: &[&Path]) -> Vec<(String, i64)> {
-    let pid = std::process::id().to_string();
-    let arguments = ["opensnoop", "--json", "--pid", &pid];
-    let only = match extra.contains(&"--path") {
-        true => &[][..],
-        false => &["--path", tag],
-    };
-    let arguments: Vec<&str> = arguments.iter().chain(only).chain(extra).copied().collect();
-    let tracer = match Tracer::start(tracer, &arguments) {
-        Ok(tracer) => tracer,
-        Err(finished) => panic!("opensnoop {extra:?}: {finished:?}"),
-    };
-    for path in opened {
-        let _ = File::open(path);
-    }
-    let finished = tracer.interrupt();
-    assert_eq!(finished.code, Some(0), "{finished:?}");
-    let row = |line: &String| {
-        let row: Value = serde_json::from_str(line).expect("a row");
-        let path = row["path"].as_str().expect("a path").to_owned();
-        (path, row["err"].as_i64().expect("an errno"))
-    };
-    finished.lines.iter().map(row).collect()
-}
-
-#[test]
-fn options_by_name() {
-    let tracer = kscope_or_skip!();
-    let folder = Folder::new("run-opensnoop-names");
-    let there = folder.path().join("there");
-    let absent = folder.path().join("absent");
-    std::fs::write(&there, "").expect("a file");
-    let check = |extra: &[&str], expected: &[&Path]| {
-        let rows = paths_of(&tracer, "run-opensnoop-names", extra, &[&there, &absent]);
-        let paths: Vec<&Path> = rows.iter().map(|(path, _)| Path::new(path)).collect();
-        assert_eq!(paths, expected, "{extra:?}");
-    };
-    check(&[], &[&there, &absent]);
-    check(&["--errno", "ENOENT"], &[&absent]);
-    check(&["--errno", "2"], &[&absent]);
-    check(&["--errno", "EPERM"], &[]);
-    check(&["--flags", "O_CLOEXEC"], &[&there, &absent]);
-    check(&["--flags", "O_CLOEXEC|O_TRUNC"], &[]);
-    check(&["--uid", "0"], &[&there, &absent]);
-    check(&["--uid", "4711"], &[]);
-    check(&["--failed"], &[&absent]);
-}
-
 #[test]
 fn paths_are_whole_or_marked() {
     let tracer = kscope_or_skip!();
@@ -181,29 +132,6 @@ fn paths_are_whole_or_marked() {
         let found = paths_of(&tracer, "", &["--path", "/./there"], &[Path::new(&late)]);
         assert_eq!(found, [(late, 0)]);
     }
-}
-
-#[test]
-fn the_header_is_there_before_the_first_row() {
-    let program = kscope_or_skip!();
-    assert_eq!(header_of(&program, &["--json"]), "");
-    assert_eq!(header_of(&program, &[]), "PID COMM FD ERR PATH");
-    assert_eq!(
-        header_of(&program, &["--timestamp"]),
-        "TIME PID COMM FD ERR PATH"
-    );
-}
-
-/// Gives what opensnoop prints where nothing is opened that it shows, with single blanks.
-fn header_of(program: &Path, extra: &[&str]) -> String {
-    let output = Command::new(program)
-        .args(["opensnoop", "--duration", "100ms", "--path", "no such path"])
-        .args(extra)
-        .output()
-        .expect("kscope runs");
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8_lossy(&output.stdout);
-    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 #[test]
