@@ -40,6 +40,40 @@ impl fmt::Debug for VirtAddr {
     }
 }
 
+/// A physical address.
+#[derive(Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PhysAddr(pub u64);
+
+impl PhysAddr {
+    /// Gives the address `bytes` further; none where that is past the last one.
+    #[must_use]
+    pub fn checked_add(self, bytes: u64) -> Option<PhysAddr> {
+        self.0.checked_add(bytes).map(PhysAddr)
+    }
+
+    /// Gives the frame in which the address lies, where pages have `1 << shift` bytes.
+    #[must_use]
+    pub fn frame(self, shift: u32) -> Pfn {
+        Pfn(self.0.checked_shr(shift).unwrap_or(0))
+    }
+}
+
+impl fmt::Display for PhysAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "physical {:#x}", self.0)
+    }
+}
+
+impl fmt::Debug for PhysAddr {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "PhysAddr({:#x})", self.0)
+    }
+}
+
+/// The number of a page frame: a physical address without the bits inside of the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Pfn(pub u64);
+
 /// Why there are no bytes at an address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Gap {
@@ -64,22 +98,25 @@ impl fmt::Display for Gap {
     }
 }
 
-/// A gap and the first address in it.
+/// A gap: where it begins, how far it is known to reach, and why it is there.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct GapAt {
+pub struct GapAt<A = VirtAddr> {
     /// The first address that could not be read.
-    pub addr: VirtAddr,
+    pub addr: A,
+    /// Bytes from there on that are missing for the same reason, as far as was looked: at least
+    /// one, and never past the end of what was asked for.
+    pub len: u64,
     /// Why it could not.
     pub why: Gap,
 }
 
-impl fmt::Display for GapAt {
+impl<A: fmt::Display> fmt::Display for GapAt<A> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "memory at {} is {}", self.addr, self.why)
     }
 }
 
-impl std::error::Error for GapAt {}
+impl<A: fmt::Display + fmt::Debug> std::error::Error for GapAt<A> {}
 
 /// Kernel memory, of a running kernel or of a dump.
 pub trait Memory {
@@ -88,6 +125,38 @@ pub trait Memory {
     /// # Errors
     /// Where any of them is missing; what `buf` then holds is not said.
     fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt>;
+
+    /// Reads the bytes up to the first NUL, at most `most` of them. Where memory ends before
+    /// either, what is before the gap is given if it is not empty.
+    ///
+    /// # Errors
+    /// Where not even the first byte can be read.
+    fn read_text(&self, addr: VirtAddr, most: usize) -> Result<Vec<u8>, GapAt> {
+        const PIECE: usize = 64;
+        let mut text = Vec::new();
+        while text.len() < most {
+            let Some(at) = addr.checked_add(text.len() as u64) else {
+                break;
+            };
+            let mut piece = [0u8; PIECE];
+            // Not past the next 64-byte line, so that a page's end is never crossed at once.
+            let line = PIECE - (at.0 as usize % PIECE);
+            let len = line.min(most - text.len());
+            match self.read(at, &mut piece[..len]) {
+                Ok(()) => {}
+                Err(_) if !text.is_empty() => break,
+                Err(gap) => return Err(gap),
+            }
+            match piece[..len].iter().position(|&b| b == 0) {
+                Some(end) => {
+                    text.extend_from_slice(&piece[..end]);
+                    break;
+                }
+                None => text.extend_from_slice(&piece[..len]),
+            }
+        }
+        Ok(text)
+    }
 
     /// Reads a byte.
     ///
@@ -129,6 +198,27 @@ pub trait Memory {
     }
 }
 
+/// Physical memory, as dumps hold it.
+pub trait PhysMemory {
+    /// Fills `buf` with the bytes from `addr` on.
+    ///
+    /// # Errors
+    /// Where any of them is missing; what `buf` then holds is not said.
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), GapAt<PhysAddr>>;
+}
+
+impl<M: PhysMemory + ?Sized> PhysMemory for &M {
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), GapAt<PhysAddr>> {
+        (**self).read_phys(addr, buf)
+    }
+}
+
+impl<M: PhysMemory + ?Sized> PhysMemory for Arc<M> {
+    fn read_phys(&self, addr: PhysAddr, buf: &mut [u8]) -> Result<(), GapAt<PhysAddr>> {
+        (**self).read_phys(addr, buf)
+    }
+}
+
 impl<M: Memory + ?Sized> Memory for &M {
     fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
         (**self).read(addr, buf)
@@ -158,12 +248,14 @@ mod tests {
         fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
             let start = addr.offset_from(VirtAddr(0x1000)).ok_or(GapAt {
                 addr,
+                len: buf.len() as u64,
                 why: Gap::Unmapped,
             })?;
             for (i, byte) in buf.iter_mut().enumerate() {
                 let at = start + i as u64;
                 let lost = GapAt {
                     addr: VirtAddr(0x1000 + at),
+                    len: 1,
                     why: Gap::Lost,
                 };
                 *byte = *b"\x01\x02\x03\x84".get(at as usize).ok_or(lost)?;
@@ -190,6 +282,7 @@ mod tests {
             gap,
             GapAt {
                 addr: VirtAddr(0xfff),
+                len: 1,
                 why: Gap::Unmapped
             }
         );

@@ -3,6 +3,7 @@
 use core::fmt;
 use std::collections::HashMap;
 
+use crate::VirtAddr;
 use crate::symbols::{Entry, KernelSymbols};
 
 /// Longest line accepted. The kernel's names have at most 511 bytes, its modules' 55.
@@ -74,6 +75,39 @@ impl KernelSymbolsBuilder {
             return Err(self.fault("too many bytes"));
         }
         self.partial.extend_from_slice(tail);
+        Ok(())
+    }
+
+    /// Adds a symbol that was read elsewhere than in text; `module` is none for the kernel itself.
+    ///
+    /// # Errors
+    /// Where the name is empty, not ASCII or too long, or the table is full.
+    pub fn add(
+        &mut self,
+        address: VirtAddr,
+        kind: u8,
+        name: &[u8],
+        module: Option<&str>,
+    ) -> Result<(), KallsymsError> {
+        if name.is_empty() || name.len() > LINE || !name.is_ascii() {
+            return Err(self.fault("no name"));
+        }
+        if !kind.is_ascii_graphic() {
+            return Err(self.fault("no kind"));
+        }
+        let module = match module {
+            Some(module) => self.module_number(module)?,
+            None => 0,
+        };
+        let Some(name) = self.table.add_name(name) else {
+            return Err(self.fault("too many names"));
+        };
+        self.table.entries.push(Entry {
+            address: address.0,
+            name,
+            module,
+            kind,
+        });
         Ok(())
     }
 
@@ -196,6 +230,10 @@ impl KernelSymbolsBuilder {
             Some(Ok(name)) if !name.is_empty() => name,
             _ => return Err(self.fault("no module")),
         };
+        self.module_number(name)
+    }
+
+    fn module_number(&mut self, name: &str) -> Result<u16, KallsymsError> {
         let last = usize::from(self.last_module);
         if last > 0 && self.table.modules.get(last - 1).is_some_and(|m| m == name) {
             return Ok(self.last_module);

@@ -5,8 +5,10 @@
 
 mod address;
 mod kallsyms;
+mod object;
 mod symbols;
 
-pub use address::{Gap, GapAt, Memory, VirtAddr};
+pub use address::{Gap, GapAt, Memory, Pfn, PhysAddr, PhysMemory, VirtAddr};
 pub use kallsyms::{KallsymsError, KernelSymbolsBuilder};
+pub use object::{FieldAt, Object, ObjectError};
 pub use symbols::{Found, KernelSymbol, KernelSymbols};

@@ -1,0 +1,363 @@
+//! The kernel in a dump: its virtual memory, symbols, types.
+
+use std::collections::HashMap;
+use std::ops::Range;
+use std::sync::OnceLock;
+
+use kscope_btf::Btf;
+use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PhysMemory, VirtAddr};
+
+use super::kallsyms::{self, AddressEncoding, Image, Tables};
+use super::module::{self, Module};
+use super::task;
+use super::vmcoreinfo::{self, Vmcoreinfo, VmcoreinfoFrom};
+use super::x86_64::{PageTables, Registers};
+use super::{kallsyms_scan, log};
+use crate::unwind::{Orc, Unwinder};
+use crate::{Dump, Error, LogLine, Task, Walked};
+
+/// Most bytes of the kernel's types; 5 MB are usual.
+const BTF: u64 = 256 << 20;
+/// Most CPUs of a kernel (`NR_CPUS`).
+const CPUS: usize = 8192;
+
+/// Global variables used here and their C types, which BTF does not have; an empty type is a
+/// place, or a number of the machine's width.
+pub(crate) const GLOBALS: &[(&str, &str)] = &[
+    ("init_task", "task_struct"),
+    ("modules", "list_head"),
+    ("btf_modules", "list_head"),
+    ("runqueues", "rq"),
+    ("__per_cpu_offset", ""),
+    ("__cpu_possible_mask", "cpumask"),
+    ("__cpu_online_mask", "cpumask"),
+    ("linux_banner", ""),
+    ("saved_command_line", ""),
+    ("panic_cpu", ""),
+    ("tainted_mask", ""),
+    ("jiffies_64", ""),
+    ("__start_BTF", ""),
+    ("__stop_BTF", ""),
+    ("__start_orc_unwind_ip", ""),
+    ("__stop_orc_unwind_ip", ""),
+    ("__start_orc_unwind", ""),
+    ("__stop_orc_unwind", ""),
+    ("__start_orc_header", ""),
+    ("_stext", ""),
+    ("_etext", ""),
+    ("_sinittext", ""),
+    ("_einittext", ""),
+];
+
+/// A kernel in a dump. Facts are read when they are first asked for: the log needs neither symbols
+/// nor types.
+pub struct Kernel {
+    dump: Dump,
+    info: Vmcoreinfo,
+    info_from: VmcoreinfoFrom,
+    tables: PageTables,
+    image: OnceLock<Result<Image, Error>>,
+    globals: OnceLock<HashMap<&'static str, VirtAddr>>,
+    btf: OnceLock<Result<Btf, Error>>,
+    modules: OnceLock<Walked<Module>>,
+    module_symbols: OnceLock<KernelSymbols>,
+    pub(crate) orc: OnceLock<Result<Orc, Error>>,
+}
+
+impl Kernel {
+    /// Finds the kernel in a dump: its VMCOREINFO and page tables.
+    ///
+    /// # Errors
+    /// Where the dump is of a machine that is not known here, or has no VMCOREINFO.
+    pub fn open(dump: Dump) -> Result<Kernel, Error> {
+        match dump.machine() {
+            Some("x86_64") | Some("") => {}
+            Some(other) => return Err(Error::Unsupported(format!("of {other} machines"))),
+            None => return Err(Error::Unsupported("of machines of this kind".to_owned())),
+        }
+        let (info, info_from) = vmcoreinfo::find(&dump).ok_or(Error::Missing("VMCOREINFO"))?;
+        let tables = PageTables::new(&info, dump.phys_base())?;
+        Ok(Kernel {
+            dump,
+            info,
+            info_from,
+            tables,
+            image: OnceLock::new(),
+            globals: OnceLock::new(),
+            btf: OnceLock::new(),
+            modules: OnceLock::new(),
+            module_symbols: OnceLock::new(),
+            orc: OnceLock::new(),
+        })
+    }
+
+    /// Gives the dump it is in.
+    #[must_use]
+    pub fn dump(&self) -> &Dump {
+        &self.dump
+    }
+
+    /// Gives VMCOREINFO.
+    #[must_use]
+    pub fn vmcoreinfo(&self) -> &Vmcoreinfo {
+        &self.info
+    }
+
+    /// Tells where VMCOREINFO was found.
+    #[must_use]
+    pub fn vmcoreinfo_from(&self) -> VmcoreinfoFrom {
+        self.info_from
+    }
+
+    /// Gives the kernel's release, as `uname -r` says it.
+    #[must_use]
+    pub fn release(&self) -> &str {
+        self.info.release().unwrap_or_default()
+    }
+
+    /// Gives by how much the image was moved from where it was linked (KASLR).
+    #[must_use]
+    pub fn slide(&self) -> Option<u64> {
+        let text = self.info.get("KERNELOFFSET")?;
+        u64::from_str_radix(text, 16).ok()
+    }
+
+    /// Reads the banner, as /proc/version shows it.
+    ///
+    /// # Errors
+    /// Where it has no symbol or cannot be read.
+    pub fn banner(&self) -> Result<String, Error> {
+        let text = self.read_text(self.need("linux_banner")?, 1024)?;
+        Ok(String::from_utf8_lossy(&text).trim_end().to_owned())
+    }
+
+    fn image(&self) -> Result<&Image, Error> {
+        let image = self.image.get_or_init(|| {
+            let stext = self.info.symbol("_stext");
+            let stext = stext.ok_or(Error::Missing("SYMBOL(_stext) in VMCOREINFO"))?;
+            if let Some(tables) = Tables::from_vmcoreinfo(&self.info) {
+                return kallsyms::read(self, &tables, stext);
+            }
+            let mut last = None;
+            for tables in kallsyms_scan::find(self, stext)? {
+                match kallsyms::read(self, &tables, stext) {
+                    Ok(image) => return Ok(image),
+                    Err(error) => last = Some(error),
+                }
+            }
+            Err(last.unwrap_or(Error::Missing("symbol table (kallsyms)")))
+        });
+        image.as_ref().map_err(Clone::clone)
+    }
+
+    /// Gives the symbols of the kernel's image, without its modules'.
+    ///
+    /// # Errors
+    /// Where the table cannot be found or read.
+    pub fn symbols(&self) -> Result<&KernelSymbols, Error> {
+        self.image().map(|image| &image.symbols)
+    }
+
+    /// Tells how the addresses of symbols are encoded.
+    ///
+    /// # Errors
+    /// As [`Kernel::symbols`].
+    pub fn address_encoding(&self) -> Result<AddressEncoding, Error> {
+        self.image().map(|image| image.encoding)
+    }
+
+    /// Gives the symbols of the modules; those that cannot be read are not there.
+    pub fn module_symbols(&self) -> &KernelSymbols {
+        self.module_symbols
+            .get_or_init(|| module::symbols(self, &self.modules().items))
+    }
+
+    /// Finds the symbol in which an address lies, of the kernel or of a module.
+    #[must_use]
+    pub fn symbolize(&self, addr: VirtAddr) -> Option<Found<'_>> {
+        if self.module_at(addr).is_some() {
+            return self.module_symbols().lookup(addr);
+        }
+        self.symbols().ok()?.lookup(addr)
+    }
+
+    /// Gives the address of a global variable or function of the kernel's image; of several, the
+    /// one with the lowest address.
+    #[must_use]
+    pub fn global(&self, name: &str) -> Option<VirtAddr> {
+        let symbols = self.symbols().ok()?;
+        let globals = self.globals.get_or_init(|| {
+            let wanted: std::collections::HashSet<&str> = GLOBALS.iter().map(|g| g.0).collect();
+            let mut found = HashMap::new();
+            for symbol in symbols.iter() {
+                if let Some(&name) = wanted.get(symbol.name) {
+                    found.entry(name).or_insert(symbol.address);
+                }
+            }
+            found
+        });
+        if GLOBALS.iter().any(|g| g.0 == name) {
+            return globals.get(name).copied();
+        }
+        symbols.find(name).next().map(|s| s.address)
+    }
+
+    pub(crate) fn need(&self, name: &str) -> Result<VirtAddr, Error> {
+        self.symbols()?;
+        self.global(name)
+            .ok_or_else(|| Error::NoSymbol(name.to_owned()))
+    }
+
+    /// Gives the types of the kernel, out of its own memory.
+    ///
+    /// # Errors
+    /// Where the kernel has no BTF or it cannot be read.
+    pub fn btf(&self) -> Result<&Btf, Error> {
+        let btf = self.btf.get_or_init(|| {
+            let start = self.need("__start_BTF")?;
+            let stop = self.need("__stop_BTF")?;
+            let len = stop.offset_from(start).filter(|&l| l > 0 && l <= BTF);
+            let len = len.ok_or(Error::Malformed {
+                what: "types (BTF)",
+                offset: start.0,
+            })?;
+            let mut bytes = vec![0; len as usize];
+            self.read(start, &mut bytes)?;
+            Ok(Btf::parse(bytes)?)
+        });
+        btf.as_ref().map_err(Clone::clone)
+    }
+
+    /// Takes types from elsewhere, such as a copy of /sys/kernel/btf/vmlinux, for a kernel whose
+    /// own cannot be read. Has no effect once types were asked for.
+    pub fn supply_btf(&self, btf: Btf) {
+        let _ = self.btf.set(Ok(btf));
+    }
+
+    /// Gives a global variable with its type, for those whose type is known.
+    ///
+    /// # Errors
+    /// Where there is no such symbol, or its type is not known.
+    pub fn variable(&self, name: &str) -> Result<Object<'_>, Error> {
+        let known = GLOBALS.iter().find(|g| g.0 == name && !g.1.is_empty());
+        let (_, type_name) = known.ok_or_else(|| Error::NoSymbol(name.to_owned()))?;
+        let addr = self.need(name)?;
+        Ok(Object::named(self, self.btf()?, type_name, addr)?)
+    }
+
+    /// Takes the place at an address as a structure of this name.
+    ///
+    /// # Errors
+    /// Where there is no such type.
+    pub fn object(&self, type_name: &str, addr: VirtAddr) -> Result<Object<'_>, Error> {
+        Ok(Object::named(self, self.btf()?, type_name, addr)?)
+    }
+
+    /// Gives the modules, in the order of the kernel's list.
+    pub fn modules(&self) -> &Walked<Module> {
+        self.modules.get_or_init(|| module::read(self))
+    }
+
+    /// Gives the module in which an address lies.
+    #[must_use]
+    pub fn module_at(&self, addr: VirtAddr) -> Option<&Module> {
+        let inside = |m: &&Module| m.ranges.iter().any(|r: &Range<VirtAddr>| r.contains(&addr));
+        // Modules are near the image; no walk is needed for what is elsewhere.
+        self.modules().items.iter().find(inside)
+    }
+
+    /// Gives the numbers of the CPUs of a mask, such as `__cpu_online_mask`.
+    ///
+    /// # Errors
+    /// Where there is no such mask.
+    pub fn cpus(&self, mask: &str) -> Result<Vec<u32>, Error> {
+        let start = self.need(mask)?;
+        let size = self.object("cpumask", start)?.size()?;
+        let mut bits = vec![0; size.min(CPUS as u64 / 8) as usize];
+        self.read(start, &mut bits)?;
+        let set = |cpu: &u32| bits[*cpu as usize / 8] >> (cpu % 8) & 1 != 0;
+        Ok((0..bits.len() as u32 * 8).filter(set).collect())
+    }
+
+    /// Gives the address of a CPU's copy of a per-CPU variable.
+    ///
+    /// # Errors
+    /// Where the CPU's offset cannot be read.
+    pub fn per_cpu(&self, variable: VirtAddr, cpu: u32) -> Result<VirtAddr, Error> {
+        let offsets = self.need("__per_cpu_offset")?;
+        let offset = self.read_u64(VirtAddr(offsets.0.wrapping_add(8 * u64::from(cpu))))?;
+        Ok(VirtAddr(variable.0.wrapping_add(offset)))
+    }
+
+    /// Gives the registers that the CPUs had when the dump was taken, in the dump's order. These
+    /// are the CPUs that answered; [`Kernel::on_cpu`] says which.
+    #[must_use]
+    pub fn registers(&self) -> Vec<Registers> {
+        let notes = self.dump.notes();
+        notes.cpus().filter_map(Registers::from_prstatus).collect()
+    }
+
+    /// Gives what ran on each CPU, with the registers that it had.
+    ///
+    /// # Errors
+    /// Where the CPUs or their run queues cannot be read.
+    pub fn on_cpu(&self) -> Result<Vec<task::OnCpu>, Error> {
+        task::on_cpu(self)
+    }
+
+    /// Gives all tasks: the idle task of the first CPU, then every process with its threads, then
+    /// the idle tasks of the other CPUs.
+    ///
+    /// # Errors
+    /// Where not even the first task can be read.
+    pub fn tasks(&self) -> Result<Walked<Task>, Error> {
+        task::read(self)
+    }
+
+    /// Gives what unwinds stacks.
+    ///
+    /// # Errors
+    /// Where there are no unwind tables.
+    pub fn unwinder(&self) -> Result<Unwinder<'_>, Error> {
+        Unwinder::new(self)
+    }
+
+    /// Reads the kernel's log, oldest line first.
+    ///
+    /// # Errors
+    /// Where the log cannot be found.
+    pub fn log(&self) -> Result<Walked<LogLine>, Error> {
+        log::read(self)
+    }
+}
+
+impl Memory for Kernel {
+    fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
+        let read = self.tables.read(&self.dump, addr, buf);
+        // Segments of ELF files say virtual addresses too: what page tables that are missing do
+        // not lead to may be there.
+        read.or_else(|gap| match addr.is_kernel() {
+            true => self.dump.read_segment(addr, buf).map_err(|_| gap),
+            false => Err(gap),
+        })
+    }
+}
+
+impl PhysMemory for Kernel {
+    fn read_phys(
+        &self,
+        addr: kscope_memory::PhysAddr,
+        buf: &mut [u8],
+    ) -> Result<(), GapAt<kscope_memory::PhysAddr>> {
+        self.dump.read_phys(addr, buf)
+    }
+}
+
+impl core::fmt::Debug for Kernel {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("Kernel")
+            .field("release", &self.release())
+            .field("dump", &self.dump)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,235 @@
+//! Tasks: all of them, and those on CPUs.
+
+use std::collections::HashSet;
+
+use kscope_btf::Btf;
+use kscope_memory::{FieldAt, Memory, Object, ObjectError, VirtAddr};
+
+use super::kernel::Kernel;
+use super::x86_64::Registers;
+use crate::walk::list;
+use crate::{Error, Walked};
+
+/// Most processes, and threads of one: the kernel's own bound on process ids is 4 M.
+const TASKS: usize = 1 << 22;
+
+/// A task of the kernel: a thread of a process, or of the kernel itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Task {
+    /// The address of its `struct task_struct`.
+    pub addr: VirtAddr,
+    /// Its own number.
+    pub pid: i32,
+    /// Its process's number.
+    pub tgid: i32,
+    /// Its name.
+    pub comm: String,
+    /// What it waits for or whether it runs, as the kernel keeps it.
+    pub state: u64,
+    /// What it is and does, as bits (`PF_*`).
+    pub flags: u64,
+    /// The CPU that it is or was on.
+    pub cpu: u32,
+    /// Where its stack begins.
+    pub stack: VirtAddr,
+    /// Where its stack was when it last left a CPU.
+    pub saved_sp: VirtAddr,
+}
+
+impl Task {
+    /// Gives the letter that `ps` shows for its state.
+    #[must_use]
+    pub fn state_letter(&self) -> char {
+        const LETTERS: [(u64, char); 8] = [
+            (0x01, 'S'),
+            (0x02, 'D'),
+            (0x04, 'T'),
+            (0x08, 't'),
+            (0x10, 'X'),
+            (0x20, 'Z'),
+            (0x40, 'P'),
+            (0x80, 'X'),
+        ];
+        const IDLE: u64 = 0x402;
+        if self.state & 0xffff_ffff == IDLE {
+            return 'I';
+        }
+        let found = LETTERS.iter().find(|(bit, _)| self.state & bit != 0);
+        found.map_or('R', |&(_, letter)| letter)
+    }
+
+    /// Tells whether it belongs to the kernel, without a program.
+    #[must_use]
+    pub fn is_kernel_thread(&self) -> bool {
+        const PF_KTHREAD: u64 = 0x0020_0000;
+        self.flags & PF_KTHREAD != 0
+    }
+}
+
+/// What ran on a CPU.
+#[derive(Clone, Debug)]
+pub struct OnCpu {
+    /// The CPU.
+    pub cpu: u32,
+    /// The task on it.
+    pub task: VirtAddr,
+    /// Its registers; none where the CPU did not answer.
+    pub registers: Option<Registers>,
+}
+
+/// Where a task keeps what is asked of it.
+struct Layout {
+    tasks: FieldAt,
+    thread_head: FieldAt,
+    thread_node: FieldAt,
+    signal: FieldAt,
+    pid: FieldAt,
+    tgid: FieldAt,
+    comm: FieldAt,
+    state: FieldAt,
+    flags: FieldAt,
+    cpu: FieldAt,
+    stack: FieldAt,
+    sp: FieldAt,
+}
+
+impl Layout {
+    fn of(btf: &Btf) -> Result<Layout, ObjectError> {
+        let task = |path: &str| FieldAt::of(btf, "task_struct", path);
+        Ok(Layout {
+            tasks: task("tasks")?,
+            thread_head: FieldAt::of(btf, "signal_struct", "thread_head")?,
+            thread_node: task("thread_node")?,
+            signal: task("signal")?,
+            pid: task("pid")?,
+            tgid: task("tgid")?,
+            comm: task("comm")?,
+            state: task("__state").or_else(|_| task("state"))?,
+            flags: task("flags")?,
+            cpu: task("thread_info.cpu").or_else(|_| task("cpu"))?,
+            stack: task("stack")?,
+            sp: task("thread.sp")?,
+        })
+    }
+
+    fn read(&self, task: &Object<'_>) -> Result<Task, Error> {
+        let comm = task.field(self.comm)?.text(64)?;
+        Ok(Task {
+            addr: task.addr(),
+            pid: task.field(self.pid)?.signed()? as i32,
+            tgid: task.field(self.tgid)?.signed()? as i32,
+            comm: String::from_utf8_lossy(&comm).into_owned(),
+            state: task.field(self.state)?.value()?,
+            flags: task.field(self.flags)?.value()?,
+            cpu: task.field(self.cpu)?.value()? as u32,
+            stack: task.field(self.stack)?.pointer()?,
+            saved_sp: task.field(self.sp)?.pointer()?,
+        })
+    }
+}
+
+/// Reads all tasks.
+pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
+    let init = kernel.variable("init_task")?;
+    let layout = Layout::of(kernel.btf()?)?;
+    let mut tasks = Walked {
+        items: vec![layout.read(&init)?],
+        fault: None,
+    };
+    let mut seen = HashSet::from([init.addr()]);
+    let head = init.field(layout.tasks)?.addr();
+    let leaders = list(kernel, head, layout.tasks.offset, TASKS);
+    tasks.fault = leaders.fault;
+    for leader in leaders.items {
+        if let Err(error) = threads(kernel, &layout, leader, &mut seen, &mut tasks) {
+            tasks.fault = tasks.fault.or(Some(error));
+        }
+    }
+    match idle(kernel, &layout, &seen) {
+        Ok(idle) => tasks.items.extend(idle),
+        Err(error) => tasks.fault = tasks.fault.or(Some(error)),
+    }
+    Ok(tasks)
+}
+
+/// Reads the threads of a process, the first of which is its leader.
+fn threads(
+    kernel: &Kernel,
+    layout: &Layout,
+    leader: VirtAddr,
+    seen: &mut HashSet<VirtAddr>,
+    tasks: &mut Walked<Task>,
+) -> Result<(), Error> {
+    let task = kernel.object("task_struct", leader)?;
+    let signal = task.field(layout.signal)?.pointer()?;
+    let head = VirtAddr(signal.0.wrapping_add(layout.thread_head.offset));
+    let found = list(kernel, head, layout.thread_node.offset, TASKS);
+    // A process whose threads cannot be walked still has its leader.
+    let mut addresses = found.items;
+    if !addresses.contains(&leader) {
+        addresses.insert(0, leader);
+    }
+    for addr in addresses {
+        if seen.len() >= TASKS {
+            return Err(Error::TooMany {
+                what: "the list of tasks",
+            });
+        }
+        if seen.insert(addr) {
+            let task = kernel.object("task_struct", addr)?;
+            tasks.items.push(layout.read(&task)?);
+        }
+    }
+    found.fault.map_or(Ok(()), Err)
+}
+
+/// Reads the idle tasks that are not among those seen.
+fn idle(kernel: &Kernel, layout: &Layout, seen: &HashSet<VirtAddr>) -> Result<Vec<Task>, Error> {
+    let idle = FieldAt::of(kernel.btf()?, "rq", "idle")?;
+    let queues = kernel.need("runqueues")?;
+    let mut tasks = Vec::new();
+    for cpu in kernel.cpus("__cpu_possible_mask")? {
+        let queue = kernel.per_cpu(queues, cpu)?;
+        let addr = kernel.read_u64(VirtAddr(queue.0.wrapping_add(idle.offset)))?;
+        if addr != 0 && !seen.contains(&VirtAddr(addr)) {
+            let task = kernel.object("task_struct", VirtAddr(addr))?;
+            tasks.push(layout.read(&task)?);
+        }
+    }
+    Ok(tasks)
+}
+
+/// Gives what ran on each CPU. Registers come in the order of the CPUs that wrote them; which
+/// these are, the stacks that they point into tell, and where they do not, the order.
+pub(crate) fn on_cpu(kernel: &Kernel) -> Result<Vec<OnCpu>, Error> {
+    let curr = FieldAt::of(kernel.btf()?, "rq", "curr")?;
+    let queues = kernel.need("runqueues")?;
+    let online = kernel.cpus("__cpu_online_mask").unwrap_or_default();
+    let possible = kernel.cpus("__cpu_possible_mask")?;
+    let mut registers = kernel.registers().into_iter();
+    let notes = registers.len();
+    // A CPU that stops after the crash takes itself out of the mask.
+    let writers = if online.len() == notes {
+        &online
+    } else {
+        &possible
+    };
+    let mut found = Vec::new();
+    for &cpu in &possible {
+        let queue = kernel.per_cpu(queues, cpu)?;
+        let task = kernel.read_u64(VirtAddr(queue.0.wrapping_add(curr.offset)))?;
+        let own = if writers.contains(&cpu) {
+            registers.next()
+        } else {
+            None
+        };
+        if own.is_some() || online.contains(&cpu) {
+            found.push(OnCpu {
+                cpu,
+                task: VirtAddr(task),
+                registers: own,
+            });
+        }
+    }
+    Ok(found)
+}

@@ -1,0 +1,28 @@
+//! Crash dumps read with no debuginfo.
+//!
+//! A [`Dump`] is physical memory, whatever the format. A [`Kernel`] is what is in it: virtual
+//! memory through its page tables, symbols and types out of its own image, tasks, the log, stacks.
+//! Whatever cannot be read is a value that says why.
+
+mod bytes;
+mod cache;
+mod dump;
+mod error;
+mod facts;
+mod format;
+mod interval;
+mod unwind;
+mod walk;
+
+pub use bytes::{Bytes, FileBytes};
+pub use dump::{Coverage, Dump, DumpFormat, DumpOptions, MissingReads};
+pub use error::Error;
+pub use facts::kallsyms::AddressEncoding;
+pub use facts::kernel::Kernel;
+pub use facts::log::{LogCaller, LogLine};
+pub use facts::module::Module;
+pub use facts::task::{OnCpu, Task};
+pub use facts::vmcoreinfo::{Vmcoreinfo, VmcoreinfoFrom};
+pub use facts::x86_64::Registers;
+pub use unwind::{Frame, FrameFrom, OrcVersion, Stack, StackEnd, Unwinder};
+pub use walk::Walked;
