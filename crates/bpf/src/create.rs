@@ -1,15 +1,18 @@
 //! The creation of maps, and why one is refused.
 
+#[cfg_attr(not(feature = "explain"), path = "create/unexplained.rs")]
+mod refusal;
+
 use std::os::fd::BorrowedFd;
 
 use kscope_spec::{MapKind, MapSpec};
 use kscope_sys::{CpuSet, Errno, Kernel, MapCreate, MapFd, MapShape, SharedKernel, page_size};
 
-use crate::denial::{Denial, Needs, explain, used_up};
 use crate::error::Error;
 use crate::map::Map;
-#[cfg(feature = "token")]
-use crate::token::{Wanted, missing};
+use refusal::refusal;
+#[cfg(feature = "explain")]
+pub(crate) use refusal::{since, surely_right};
 
 /// What a map is made with that is no number of its description.
 #[derive(Clone, Copy, Debug, Default)]
@@ -136,200 +139,4 @@ fn takes_types(kind: MapKind) -> bool {
             | MapKind::RingBuf
             | MapKind::UserRingBuf
     )
-}
-
-/// The version that brought a kind, of those younger than the oldest kernel supported or nearly so.
-pub(crate) fn since(kind: MapKind) -> Option<&'static str> {
-    Some(match kind {
-        MapKind::StructOps => "Linux 5.6",
-        MapKind::RingBuf => "Linux 5.8",
-        MapKind::InodeStorage => "Linux 5.10",
-        MapKind::TaskStorage => "Linux 5.11",
-        MapKind::BloomFilter => "Linux 5.16",
-        MapKind::UserRingBuf => "Linux 6.1",
-        MapKind::CgrpStorage => "Linux 6.2",
-        MapKind::Arena => "Linux 6.9",
-        MapKind::InsnArray => "Linux 6.19",
-        _ => return None,
-    })
-}
-
-/// A map of this kind without types that is surely right; none where there is no such thing.
-pub(crate) fn surely_right(kind: MapKind) -> Option<(MapShape, u32)> {
-    const NO_PREALLOC: u32 = 1;
-    const MMAPABLE: u32 = 1 << 10;
-    let page = u32::try_from(page_size()).unwrap_or(4096);
-    let (key_size, value_size, max_entries, flags) = match kind {
-        MapKind::RingBuf | MapKind::UserRingBuf => (0, 0, page, 0),
-        MapKind::StackTrace => (4, 8 * 16, 1, 0),
-        MapKind::LpmTrie => (8, 4, 1, NO_PREALLOC),
-        MapKind::Queue | MapKind::Stack | MapKind::BloomFilter => (0, 4, 1, 0),
-        MapKind::CgroupStorage | MapKind::PerCpuCgroupStorage => (8, 4, 0, 0),
-        MapKind::ReuseportSockArray => (4, 8, 1, 0),
-        MapKind::Arena => (0, 0, 1, MMAPABLE),
-        // These need types, or a map inside.
-        MapKind::SkStorage
-        | MapKind::InodeStorage
-        | MapKind::TaskStorage
-        | MapKind::CgrpStorage
-        | MapKind::StructOps
-        | MapKind::ArrayOfMaps
-        | MapKind::HashOfMaps
-        | MapKind::InsnArray
-        | MapKind::Unspec => return None,
-        _ => (4, 4, 1, 0),
-    };
-    let shape = MapShape {
-        kind: kind as u32,
-        key_size,
-        value_size,
-        max_entries,
-    };
-    Some((shape, flags))
-}
-
-/// Finds out why a map was refused.
-fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Error {
-    if matches!(errno, Errno::INVAL | Errno::TOO_BIG | Errno::NOTSUPP) {
-        if let Some(why) = nonsense(spec) {
-            return Error::invalid(format!("map {}: {why}", spec.name));
-        }
-        // A kind unknown to the kernel is EINVAL, like a wrong size; tell them apart by a map of
-        // that kind that is surely right.
-        if let Some((shape, flags)) = surely_right(spec.kind) {
-            let probe = kernel.map_create(MapCreate {
-                shape,
-                flags,
-                name: "probe",
-                ..MapCreate::default()
-            });
-            if matches!(probe, Err(Errno::INVAL | Errno::NOTSUPP)) {
-                return Error::Unsupported {
-                    feature: format!("map type {:?}", spec.kind),
-                    since: since(spec.kind),
-                };
-            }
-        }
-    }
-    #[cfg(feature = "token")]
-    let undelegated = || missing(kernel, Wanted::Map(spec.kind));
-    #[cfg(not(feature = "token"))]
-    let undelegated = || None;
-    if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
-        let call = "BPF_MAP_CREATE";
-        return Error::Permission { call, cause };
-    }
-    let error = explain(
-        kernel,
-        Needs::Bpf,
-        "BPF_MAP_CREATE",
-        errno,
-        format!("map {}", spec.name),
-    );
-    match error {
-        Error::Permission {
-            call,
-            cause: Denial::Kernel | Denial::Lockdown { .. },
-        } if errno == Errno::PERM => match used_up(kernel) {
-            Some(cause) => Error::Permission { call, cause },
-            None => error,
-        },
-        error => error,
-    }
-}
-
-/// Says what is wrong with a description by the kernel's own rules, which it does not tell.
-fn nonsense(spec: &MapSpec) -> Option<String> {
-    use MapKind as M;
-    let (key, value) = (spec.key_size, spec.value_size);
-    let keyless = matches!(
-        spec.kind,
-        M::RingBuf | M::UserRingBuf | M::Queue | M::Stack | M::BloomFilter | M::Arena
-    );
-    let storage = matches!(
-        spec.kind,
-        M::SkStorage
-            | M::InodeStorage
-            | M::TaskStorage
-            | M::CgrpStorage
-            | M::CgroupStorage
-            | M::PerCpuCgroupStorage
-    );
-    let by_index = matches!(
-        spec.kind,
-        M::Array
-            | M::PerCpuArray
-            | M::ProgArray
-            | M::PerfEventArray
-            | M::CgroupArray
-            | M::ArrayOfMaps
-            | M::DevMap
-            | M::SockMap
-            | M::CpuMap
-            | M::XskMap
-            | M::ReuseportSockArray
-            | M::StackTrace
-    );
-    let of_descriptors = matches!(
-        spec.kind,
-        M::ProgArray | M::PerfEventArray | M::CgroupArray | M::ArrayOfMaps | M::HashOfMaps
-    );
-    if storage && spec.max_entries != 0 {
-        return Some(format!(
-            "map type {:?} has room for whatever owns the storage; its max_entries must be 0, not {}",
-            spec.kind, spec.max_entries
-        ));
-    }
-    if !storage && spec.max_entries == 0 && spec.kind != M::StructOps {
-        return Some(
-            "it has no max_entries (in C: __uint(max_entries, N), or set before load)".to_owned(),
-        );
-    }
-    if keyless && key != 0 {
-        return Some(format!(
-            "map type {:?} has no keys; its key_size must be 0, not {key}",
-            spec.kind
-        ));
-    }
-    if by_index && key != 4 {
-        return Some(format!(
-            "keys of map type {:?} are numbers of 4 bytes, not {key}",
-            spec.kind
-        ));
-    }
-    if of_descriptors && value != 4 {
-        return Some(format!(
-            "values of map type {:?} are descriptors of 4 bytes, not {value}",
-            spec.kind
-        ));
-    }
-    if matches!(spec.kind, M::ArrayOfMaps | M::HashOfMaps) && spec.inner.is_none() {
-        return Some("it does not say what the maps inside look like".to_owned());
-    }
-    if storage
-        && spec.flags & 1 == 0
-        && !matches!(spec.kind, M::CgroupStorage | M::PerCpuCgroupStorage)
-    {
-        return Some(format!(
-            "map type {:?} needs the flag BPF_F_NO_PREALLOC",
-            spec.kind
-        ));
-    }
-    if spec.kind == M::LpmTrie && spec.flags & 1 == 0 {
-        return Some("map type LpmTrie needs the flag BPF_F_NO_PREALLOC".to_owned());
-    }
-    if !keyless && key == 0 {
-        return Some("its key_size is 0".to_owned());
-    }
-    let valueless = matches!(spec.kind, M::RingBuf | M::UserRingBuf | M::Arena);
-    if valueless && value != 0 {
-        return Some(format!(
-            "map type {:?} has no values; its value_size must be 0, not {value}",
-            spec.kind
-        ));
-    }
-    if !valueless && value == 0 {
-        return Some("its value_size is 0".to_owned());
-    }
-    None
 }

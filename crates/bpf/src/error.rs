@@ -147,7 +147,12 @@ impl Error {
     }
 
     /// Says what was left out of this build of the crate, and which Cargo feature brings it.
-    #[cfg(not(feature = "uprobe"))]
+    #[cfg(not(all(
+        feature = "buffers",
+        feature = "kconfig",
+        feature = "struct_ops",
+        feature = "uprobe"
+    )))]
     pub(crate) fn left_out(family: &str, feature: &str) -> Error {
         Error::invalid(format!(
             "{family} were left out of this program (feature {feature} of kscope-bpf brings them)"

@@ -4,6 +4,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::time::Duration;
 
 use crate::error::Error;
+#[cfg(feature = "buffers")]
 use crate::perf_buffer::PerfBuffer;
 use crate::ring::RingBuffer;
 use crate::waker::Waker;
@@ -30,6 +31,7 @@ pub enum EventReader {
     /// Ring buffers, shared by all CPUs.
     Ring(RingBuffer),
     /// A perf buffer, one ring for each CPU.
+    #[cfg(feature = "buffers")]
     Perf(PerfBuffer),
 }
 
@@ -42,6 +44,7 @@ impl EventReader {
     pub fn drain(&mut self, each: &mut dyn FnMut(&[u8])) -> Result<EventRound, Error> {
         match self {
             EventReader::Ring(ring) => ring.for_each(each),
+            #[cfg(feature = "buffers")]
             EventReader::Perf(perf) => perf.for_each(each),
         }
     }
@@ -58,15 +61,17 @@ impl EventReader {
     ) -> Result<EventRound, Error> {
         match self {
             EventReader::Ring(ring) => ring.poll(timeout, each),
+            #[cfg(feature = "buffers")]
             EventReader::Perf(perf) => perf.poll(timeout, each),
         }
     }
 
-    /// Gives how many samples a perf buffer lost so far, see [`PerfBuffer::lost`]; at the end this
+    /// Gives how many samples a perf buffer lost so far, see its own `lost`; at the end this
     /// can be more than the rounds reported. A ring buffer loses none by itself.
     pub fn lost(&self) -> u64 {
         match self {
             EventReader::Ring(_) => 0,
+            #[cfg(feature = "buffers")]
             EventReader::Perf(perf) => perf.lost(),
         }
     }
@@ -75,6 +80,7 @@ impl EventReader {
     pub fn waker(&self) -> Waker {
         match self {
             EventReader::Ring(ring) => ring.waker(),
+            #[cfg(feature = "buffers")]
             EventReader::Perf(perf) => perf.waker(),
         }
     }
@@ -88,6 +94,7 @@ impl AsFd for EventReader {
     fn as_fd(&self) -> BorrowedFd<'_> {
         match self {
             EventReader::Ring(ring) => ring.as_fd(),
+            #[cfg(feature = "buffers")]
             EventReader::Perf(perf) => perf.as_fd(),
         }
     }

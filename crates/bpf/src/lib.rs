@@ -25,10 +25,12 @@
 //!
 //! # Features
 //!
-//! On unless `default-features = false`: `bulk` (many entries of a map at once), `gzip`
-//! (`/proc/config.gz`), `manage` (links found again, described, updated), `network` (links on
-//! interfaces, sockets, cgroups and the like), `token` (BPF tokens), `uprobe` (uprobes and USDT
-//! probes).
+//! On unless `default-features = false`: `buffers` (perf buffers, user ring buffers), `bulk` (many
+//! entries of a map at once), `explain` (what the kernel can do, and why it refuses), `gzip`
+//! (`/proc/config.gz`), `kconfig` (build options as variables), `legacy` (maps described without
+//! BTF), `manage` (links found again, described, updated), `network` (links on interfaces, sockets,
+//! cgroups and the like), `struct_ops` (tables of functions for the kernel to call), `token` (BPF
+//! tokens), `uprobe` (uprobes and USDT probes).
 //!
 //! Off unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`, `check`,
 //! `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse` (functions of
@@ -42,6 +44,7 @@ mod error;
 mod event;
 #[cfg(feature = "uprobe")]
 mod executable;
+#[cfg(feature = "explain")]
 mod features;
 #[cfg(feature = "inspect")]
 pub mod inspect;
@@ -53,6 +56,7 @@ mod map;
 mod named;
 mod object_btf;
 mod patch;
+#[cfg(feature = "buffers")]
 mod perf_buffer;
 pub mod plain;
 mod program;
@@ -67,6 +71,7 @@ mod tracefs;
 pub mod typed;
 #[cfg(feature = "uprobe")]
 mod usdt;
+#[cfg(feature = "buffers")]
 mod user_ring;
 mod waker;
 
@@ -81,6 +86,7 @@ pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
 #[cfg(feature = "uprobe")]
 pub use executable::{DataObject, Executable, Function, UsdtNote, UsdtPlace};
+#[cfg(feature = "explain")]
 pub use features::{Features, Support};
 pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
@@ -93,9 +99,12 @@ pub use link::{
 pub use link::{LinkDetails, LinkKind, PerfDetails};
 #[cfg(feature = "uprobe")]
 pub use link::{Uprobe, UprobePlace, Usdt};
-pub use loader::{Global, GlobalValue, Loader, Object, build_option};
+#[cfg(feature = "kconfig")]
+pub use loader::build_option;
+pub use loader::{Global, GlobalValue, Loader, Object};
 pub use log::VerifierLog;
 pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
+#[cfg(feature = "buffers")]
 pub use perf_buffer::PerfBuffer;
 pub use program::{Program, ProgramError, ProgramStats, TestInput, TestOutput};
 pub use ring::RingBuffer;
@@ -107,6 +116,7 @@ pub use token::Token;
 pub use tracefs::Tracefs;
 #[cfg(feature = "uprobe")]
 pub use usdt::{Argument as UsdtArgument, Place as UsdtArgumentPlace, parse as usdt_arguments};
+#[cfg(feature = "buffers")]
 pub use user_ring::UserRing;
 pub use waker::Waker;
 
@@ -122,6 +132,7 @@ mod tests {
         shared::<Program>();
         shared::<Map>();
         shared::<Link>();
+        #[cfg(feature = "explain")]
         shared::<Features>();
         shared::<Waker>();
         shared::<Error>();

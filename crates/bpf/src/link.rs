@@ -31,6 +31,7 @@ mod route;
 mod socket;
 #[cfg(feature = "uprobe")]
 mod static_probe;
+#[cfg(feature = "struct_ops")]
 mod struct_ops;
 #[cfg(feature = "network")]
 mod tc;
@@ -50,6 +51,7 @@ pub use auto::{AttachOutcome, Attachment};
 pub use cgroup::CgroupMode;
 pub use iter::IterReader;
 pub use kernel_probe::KprobeAt;
+#[cfg(feature = "explain")]
 pub(crate) use kernel_probe::ProbeSource;
 use legacy::Undo;
 #[cfg(feature = "manage")]
@@ -58,6 +60,7 @@ pub use manage::{LinkDetails, LinkKind, PerfDetails};
 pub use netfilter::NetfilterHook;
 #[cfg(feature = "network")]
 pub use network::{Interface, NetkitSide, XdpMode};
+#[cfg(feature = "explain")]
 pub(crate) use perf::PERF_EVENT;
 pub(crate) use pin::{open_pin, pin};
 #[cfg(feature = "network")]
@@ -86,6 +89,10 @@ enum Hold {
     /// By perf events that the program was set on.
     Events(Vec<OwnedFd>),
     /// By nothing of ours: this takes it back.
+    #[cfg_attr(
+        not(any(feature = "network", feature = "struct_ops")),
+        allow(dead_code, reason = "other families have links")
+    )]
     Undo(Undo),
     /// By nothing any more.
     Detached,

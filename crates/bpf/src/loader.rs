@@ -3,6 +3,7 @@
 mod attach;
 mod externs;
 mod global;
+#[cfg(feature = "kconfig")]
 mod kconfig;
 mod kernel_types;
 mod maps;
@@ -10,6 +11,7 @@ mod object;
 mod pin;
 mod program;
 mod refusal;
+#[cfg_attr(not(feature = "struct_ops"), path = "loader/without_struct_ops.rs")]
 mod struct_ops;
 
 use std::fmt;
@@ -30,7 +32,9 @@ use crate::program::{Program, ProgramError};
 use crate::token::{Token, USUAL};
 use externs::Externs;
 pub use global::{Global, GlobalValue};
+#[cfg(feature = "kconfig")]
 use kconfig::KernelConfig;
+#[cfg(feature = "kconfig")]
 pub use kconfig::build_option;
 use kernel_types::KernelTypes;
 pub(crate) use kernel_types::copied;
@@ -58,6 +62,7 @@ pub struct Loader<'a> {
     pin_folder: Option<PathBuf>,
     globals: Vec<(String, Vec<u8>)>,
     extended: Named<Program>,
+    #[cfg(feature = "kconfig")]
     config: Option<Vec<u8>>,
     stop: Option<&'a dyn Fn() -> bool>,
     /// Whether a BPF token is looked for where the kernel refuses.
@@ -93,6 +98,7 @@ impl<'a> Loader<'a> {
             pin_folder: None,
             globals: Vec::new(),
             extended: Named::default(),
+            #[cfg(feature = "kconfig")]
             config: None,
             stop: None,
             #[cfg(feature = "token")]
@@ -143,6 +149,7 @@ impl<'a> Loader<'a> {
 
     /// Gives the text of the kernel's configuration file, for build options that an object asks
     /// for. Without this it is read from `/proc/config.gz` or `/boot`.
+    #[cfg(feature = "kconfig")]
     #[must_use]
     pub fn kernel_config(mut self, text: impl Into<Vec<u8>>) -> Loader<'a> {
         self.config = Some(text.into());
@@ -289,20 +296,8 @@ impl<'a> Loader<'a> {
         };
         let local = local.as_ref();
         let types = KernelTypes::new(self.kernel.clone(), self.btf);
-        let config = self.config.as_deref().map(|text| {
-            let names: Vec<&str> = spec.externs.iter().map(|e| e.name.as_str()).collect();
-            KernelConfig::parse(text, &names)
-        });
-        let mut externs = Externs::new(
-            spec,
-            local,
-            self.kernel.clone(),
-            &types,
-            self.symbols,
-            config.as_ref(),
-        );
-        let mut contents = self.contents(spec)?;
-        externs.write_config(&mut contents);
+        let mut externs = Externs::new(spec, local, self.kernel.clone(), &types, self.symbols);
+        let contents = self.contents_for(spec, &mut externs)?;
         let own = LoadedBtf::load(&*self.kernel, spec, local);
         let mut maps = Vec::with_capacity(spec.maps.len());
         for (map, initial) in spec.maps.iter().zip(&contents) {
@@ -353,16 +348,43 @@ impl<'a> Loader<'a> {
             }
         }
         unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
-        let mut object = Object {
+        let object = Object {
             maps,
             programs,
             variables: spec.variables.clone(),
             types_refused: malformed.or_else(|| own.refused().map(Error::copied)),
             unfilled,
+            #[cfg(feature = "struct_ops")]
             tables: Vec::new(),
         };
-        object.fill_tables(spec, local, &types);
-        Ok(object)
+        Ok(object.with_tables(spec, local, &types))
+    }
+
+    /// Gives what the maps start with, build options included.
+    #[cfg(feature = "kconfig")]
+    fn contents_for(
+        &self,
+        spec: &Spec,
+        externs: &mut Externs<'_>,
+    ) -> Result<maps::Contents, Error> {
+        let given = self.config.as_deref().map(|text| {
+            let names: Vec<&str> = spec.externs.iter().map(|e| e.name.as_str()).collect();
+            KernelConfig::parse(text, &names)
+        });
+        let mut contents = self.contents(spec)?;
+        externs.write_config(&mut contents, given.as_ref());
+        Ok(contents)
+    }
+
+    /// Gives what the maps start with.
+    #[cfg(not(feature = "kconfig"))]
+    fn contents_for(
+        &self,
+        spec: &Spec,
+        externs: &mut Externs<'_>,
+    ) -> Result<maps::Contents, Error> {
+        externs.write_config();
+        self.contents(spec)
     }
 
     /// Tells which programs are to be loaded.

@@ -8,7 +8,8 @@
 //!
 //! Loading needs none of them: `asm` and `disasm` (instructions from text and to text), `check`
 //! (the verifier's rules that need no kernel), `write` (a `Spec` as an object), `link` (several
-//! objects into one), `minimize` (BTF made minimal for some objects).
+//! objects into one), `minimize` (BTF made minimal for some objects), `legacy` (maps described
+//! without BTF), `struct_ops` (tables of functions for the kernel to call).
 
 #[cfg(feature = "asm")]
 pub mod asm;
@@ -24,6 +25,7 @@ pub mod insn;
 pub mod link;
 mod object;
 pub mod read;
+mod say;
 pub mod section;
 mod table;
 #[cfg(feature = "write")]

@@ -15,11 +15,13 @@ mod data;
 mod error;
 mod externs;
 mod functions;
+#[cfg(feature = "legacy")]
 mod legacy;
 mod lines;
 pub(crate) mod maps;
 mod programs;
 mod slots;
+#[cfg(feature = "struct_ops")]
 mod struct_ops;
 mod types;
 mod why;
@@ -64,10 +66,12 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
 
     let mut maps = Maps::default();
     maps::read(&object, &mut maps, &mut budget)?;
+    #[cfg(feature = "legacy")]
     legacy::read(&object, &mut maps, &mut budget)?;
     let mut variables = Vec::new();
     data::read(&object, name, &mut maps, &mut variables, &mut budget)?;
     externs.place(&object, name, &mut maps);
+    #[cfg(feature = "struct_ops")]
     struct_ops::read(&object, &mut maps, &mut budget)?;
 
     let functions = functions::collect(&object);
@@ -83,6 +87,7 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
     let bodies = uses.bodies(&mut files);
     let mut programs = programs::assemble(&uses, &bodies, &mut budget);
     slots::read(&object, &mut maps, &programs.ids);
+    #[cfg(feature = "struct_ops")]
     struct_ops::members(&object, &mut maps, &mut programs);
     lines::keep_used(&mut files.list, &mut programs.list);
 

@@ -5,6 +5,7 @@
 
 mod attach;
 mod attr;
+#[cfg(feature = "inspect")]
 mod info;
 mod link;
 mod load;
@@ -18,7 +19,9 @@ use crate::map_fd::MapFd;
 
 pub use attach::{AttachTarget, ProgramAttach, ProgramDetach, ProgramQuery, ProgramQueryOutcome};
 pub(crate) use attr::Attr;
+#[cfg(feature = "inspect")]
 pub(crate) use info::Question;
+#[cfg(feature = "inspect")]
 pub use info::{LineRecord, ProgramImage};
 pub use link::{IterOver, LinkCreate, LinkInfo, LinkTarget, Order, Peer};
 pub use load::{BtfInfo, BtfLoad, MapCreate, ProgramLoad};
@@ -112,6 +115,7 @@ pub enum Bpf<'a> {
         into: &'a mut [u8; ProgramInfo::SIZE],
     },
     /// `BPF_OBJ_GET_INFO_BY_FD` of a program, its code and tables included.
+    #[cfg(feature = "inspect")]
     ProgramImage {
         program: BorrowedFd<'a>,
         into: &'a mut ProgramImage,
@@ -316,7 +320,9 @@ impl Bpf<'_> {
             Bpf::MapFreeze { .. } => "BPF_MAP_FREEZE",
             Bpf::ProgramLoad(_) => "BPF_PROG_LOAD",
             Bpf::TestRun(_) => "BPF_PROG_TEST_RUN",
-            Bpf::ProgramInfo { .. } | Bpf::ProgramImage { .. } => "BPF_OBJ_GET_INFO_BY_FD",
+            Bpf::ProgramInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
+            #[cfg(feature = "inspect")]
+            Bpf::ProgramImage { .. } => "BPF_OBJ_GET_INFO_BY_FD",
             Bpf::ProgramNextId { .. } => "BPF_PROG_GET_NEXT_ID",
             Bpf::ProgramById { .. } => "BPF_PROG_GET_FD_BY_ID",
             Bpf::RawTracepointOpen { .. } => "BPF_RAW_TRACEPOINT_OPEN",
@@ -444,6 +450,7 @@ impl Bpf<'_> {
                     .sink(8, *into)
             }
             // What is asked of the kernel is made by the one who performs this.
+            #[cfg(feature = "inspect")]
             Bpf::ProgramImage { program, .. } => Attr::new(15, 16).fd(0, *program),
             Bpf::ProgramNextId { after } => Attr::new(11, 12).u32(0, *after),
             Bpf::ProgramById { id } => Attr::new(13, 12).u32(0, *id),

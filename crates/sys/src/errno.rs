@@ -24,28 +24,25 @@ macro_rules! errnos {
 
             /// Gives the symbolic name, for the numbers that this crate knows.
             pub fn name(self) -> Option<&'static str> {
-                match self.0 {
-                    $(libc::$full => Some(stringify!($full)),)*
-                    524 => Some("ENOTSUPP"),
-                    _ => None,
-                }
+                self.words().map(|(name, _)| name)
             }
 
             /// Gives all numbers that have a name here, with their names.
             pub fn all() -> impl Iterator<Item = (Errno, &'static str)> {
-                const ALL: &[(Errno, &str)] =
-                    &[$((Errno::$short, stringify!($full)),)* (Errno::NOTSUPP, "ENOTSUPP")];
-                ALL.iter().copied()
+                ALL.iter().map(|&(errno, name, _)| (errno, name))
             }
 
-            fn text(self) -> Option<&'static str> {
-                match self.0 {
-                    $(libc::$full => Some($text),)*
-                    524 => Some("Not supported by this kernel"),
-                    _ => None,
-                }
+            /// Gives name and text.
+            fn words(self) -> Option<(&'static str, &'static str)> {
+                let known = ALL.iter().find(|(errno, ..)| *errno == self);
+                known.map(|&(_, name, text)| (name, text))
             }
         }
+
+        const ALL: &[(Errno, &str, &str)] = &[
+            $((Errno::$short, stringify!($full), $text),)*
+            (Errno::NOTSUPP, "ENOTSUPP", "Not supported by this kernel"),
+        ];
     };
 }
 
@@ -203,9 +200,9 @@ impl Errno {
 
 impl fmt::Display for Errno {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match (self.name(), self.text()) {
-            (Some(name), Some(text)) => write!(f, "{name} ({text})"),
-            _ => write!(f, "error number {}", self.0),
+        match self.words() {
+            Some((name, text)) => write!(f, "{name} ({text})"),
+            None => write!(f, "error number {}", self.0),
         }
     }
 }

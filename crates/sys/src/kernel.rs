@@ -25,6 +25,7 @@ mod sealed {
     /// wrong sizes.
     pub trait Sealed {}
     impl Sealed for crate::real::RealKernel {}
+    #[cfg(any(test, feature = "fake"))]
     impl Sealed for crate::fake::FakeKernel {}
     impl Sealed for crate::token::TokenKernel {}
 }
@@ -62,6 +63,7 @@ macro_rules! answer {
 
 mod link;
 mod map;
+#[cfg(feature = "inspect")]
 mod program;
 
 /// Narrows an id or count that the kernel gave.

@@ -201,6 +201,7 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         Bpf::LinkInfo { link, into, text } => {
             return object::link_info(link, into, text).map(|()| Reply::Done);
         }
+        #[cfg(feature = "inspect")]
         Bpf::ProgramImage { program, into } => {
             return object::program_image(program, into).map(|()| Reply::Done);
         }
@@ -271,6 +272,8 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
                 context_size: attr.get_u32(44),
             })
         }
+        #[cfg(feature = "inspect")]
+        Bpf::ProgramImage { .. } => Reply::Done,
         Bpf::MapLookup { .. }
         | Bpf::MapUpdate { .. }
         | Bpf::MapUpdateFd { .. }
@@ -285,7 +288,6 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         | Bpf::LinkUpdate { .. }
         | Bpf::LinkDetach { .. }
         | Bpf::LinkInfo { .. }
-        | Bpf::ProgramImage { .. }
         | Bpf::ProgramAttach(_)
         | Bpf::ProgramDetach(_)
         | Bpf::ProgramInfo { .. } => {

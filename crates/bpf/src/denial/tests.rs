@@ -1,7 +1,9 @@
 //! Causes of a refusal, each played by a kernel.
 
+use kscope_spec::AttachKind;
 use kscope_sys::{Bpf, Call, FakeKernel, Reply};
 
+use super::probe::{BPF, PERFMON, SYS_ADMIN};
 use super::*;
 
 /// What the kernel played here answers.

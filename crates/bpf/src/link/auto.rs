@@ -1,12 +1,10 @@
 //! Programs attached where their sections say.
 
-use kscope_spec::{MapId, ProgramType, section};
-use kscope_sys::Errno;
+use kscope_spec::{ProgramType, section};
 
 use super::{KprobeAt, Link};
 use crate::error::Error;
 use crate::loader::Object;
-use crate::map::Map;
 use crate::program::Program;
 use crate::search::has;
 
@@ -76,33 +74,7 @@ impl Object {
             section: program.section().to_owned(),
             outcome: self.attach_program(program),
         });
-        let tables = self.tables().into_iter().map(|id| Attachment {
-            program: self.map(id).map(Map::name).unwrap_or_default().to_owned(),
-            section: ".struct_ops".to_owned(),
-            outcome: match self.attach_table(id) {
-                Ok(link) => AttachOutcome::Attached(link),
-                Err(error) => AttachOutcome::Failed(error),
-            },
-        });
-        own.chain(tables).collect()
-    }
-
-    /// Makes the kernel use a table of functions, with this object's programs; see
-    /// [`Map::attach_struct_ops`].
-    ///
-    /// # Errors
-    ///
-    /// [`Error::NotFound`] for another map; [`Error::Invalid`] with the members that are missing,
-    /// where the kernel takes none without them; else as [`Map::attach_struct_ops`].
-    pub fn attach_table(&self, id: MapId) -> Result<Link, Error> {
-        let both = self.map(id).zip(self.contents(id));
-        let (map, contents) =
-            both.ok_or_else(|| Error::not_found("table of functions", id.0.to_string()))?;
-        let attached = map.attach_struct_ops(&contents.bytes);
-        attached.map_err(|error| match error.errno() {
-            Some(Errno::INVAL) => contents.incomplete().unwrap_or(error),
-            _ => error,
-        })
+        own.chain(self.attach_tables()).collect()
     }
 
     /// Attaches one program of this object to what its section names.

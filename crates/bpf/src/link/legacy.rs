@@ -37,6 +37,10 @@ pub(super) enum Undo {
     #[cfg(feature = "network")]
     Socket { socket: OwnedFd, place: SocketPlace },
     /// The entry of a map of functions that registered it.
+    #[cfg_attr(
+        not(feature = "struct_ops"),
+        allow(dead_code, reason = "tables of functions alone are registered so")
+    )]
     StructOps(Arc<MapFd>),
 }
 

@@ -11,7 +11,6 @@ use super::Link;
 use super::pin::{open_pin, pin};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
-use crate::map::Map;
 use crate::program::Program;
 
 /// What the kernel knows of a BPF link.
@@ -323,21 +322,6 @@ impl Link {
             Errno::PERM if old.is_some() => Error::os("BPF_LINK_UPDATE", errno, &self.target),
             errno => program.failed("BPF_LINK_UPDATE", errno, &self.target),
         })
-    }
-
-    /// Puts another table of functions in this one's place.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] with `EINVAL` for a table of another type, `EOPNOTSUPP` where the kernel's
-    /// type cannot be replaced.
-    ///
-    /// # Minimum kernel version
-    ///
-    /// Linux 6.4.
-    pub fn update_struct_ops(&self, map: &Map) -> Result<(), Error> {
-        let updated = self.kernel.link_update(self.bpf_link()?, map.as_fd(), None);
-        updated.map_err(|errno| Error::os("BPF_LINK_UPDATE", errno, &self.target))
     }
 
     /// Gives the link a name in the BPF file system, by which it outlives the process.

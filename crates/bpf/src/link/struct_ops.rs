@@ -60,3 +60,20 @@ impl Map {
         Ok(Link::of(self.kernel(), fd, target))
     }
 }
+
+impl Link {
+    /// Puts another table of functions in this one's place.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EINVAL` for a table of another type, `EOPNOTSUPP` where the kernel's
+    /// type cannot be replaced.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 6.4.
+    pub fn update_struct_ops(&self, map: &Map) -> Result<(), Error> {
+        let updated = self.kernel.link_update(self.bpf_link()?, map.as_fd(), None);
+        updated.map_err(|errno| Error::os("BPF_LINK_UPDATE", errno, &self.target))
+    }
+}

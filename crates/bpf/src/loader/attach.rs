@@ -6,7 +6,7 @@ use kscope_btf::Kind;
 use kscope_spec::{AttachKind, AttachType, ProgramSpec};
 
 use super::kernel_types::KernelTypes;
-use super::struct_ops::Table;
+use super::struct_ops;
 use crate::error::Error;
 use crate::program::Program;
 
@@ -51,12 +51,7 @@ pub(crate) fn attach_point<'a>(
             ("LSM hook", Kind::Func, prefixed("bpf_lsm_", name), name)
         }
         AttachKind::StructOps { type_name, member } => {
-            let table = Table::find(types, type_name)?;
-            return Ok(AttachPoint {
-                attach_type: table.member(member)?,
-                btf_id: table.type_id,
-                to: table.module.and_then(|module| types.fd_of_module(module)),
-            });
+            return struct_ops::member(types, type_name, member);
         }
         AttachKind::Iterator(name) => (
             "BPF iterator",

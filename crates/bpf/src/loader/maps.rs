@@ -8,15 +8,12 @@ use super::Loader;
 use super::global::{Memory, sized};
 use super::kernel_types::KernelTypes;
 use super::object::{MapState, ProgramState};
-use super::struct_ops::Table;
 use crate::create::{Extras, create};
 use crate::error::Error;
 use crate::map::Map;
 
-/// `BPF_F_MMAPABLE`, and the flags of maps of functions.
+/// `BPF_F_MMAPABLE`.
 const MMAPABLE: u32 = 1 << 10;
-const LINK: u32 = 1 << 13;
-const MODULE_TYPE: u32 = 1 << 15;
 
 /// What maps hold at first, by their ids, where that is not what the spec says.
 pub(crate) type Contents = Vec<Option<Vec<u8>>>;
@@ -120,35 +117,10 @@ impl Loader<'_> {
             extras.inner = Some(inner.as_fd());
             return create(&self.kernel, map, &extras);
         }
-        let Some(table) = &map.struct_ops else {
-            return create(&self.kernel, map, &extras);
-        };
-        let layout = Table::find(types, &table.type_name)?;
-        extras.kernel_value_type = layout.wrapper;
-        extras.module_btf = layout.module.and_then(|module| types.fd_of_module(module));
-        if extras.btf.is_none() {
-            return Err(Error::unsupported(
-                format!(
-                    "place for the types of the object, which map {} needs",
-                    map.name
-                ),
-                "the option CONFIG_DEBUG_INFO_BTF",
-            ));
+        match &map.struct_ops {
+            None => create(&self.kernel, map, &extras),
+            Some(table) => self.new_table(map, table, extras, types),
         }
-        let mut map = map.clone();
-        map.initial = None;
-        map.key_size = 4;
-        map.value_size = layout.size;
-        map.max_entries = 1;
-        map.key_type = 0;
-        map.value_type = 0;
-        if table.link {
-            map.flags |= LINK;
-        }
-        if extras.module_btf.is_some() {
-            map.flags |= MODULE_TYPE;
-        }
-        create(&self.kernel, &map, &extras)
     }
 }
 

@@ -3,6 +3,7 @@
 use kscope_spec::{MapId, ProgramId, Variable};
 
 use super::global::{Global, Memory};
+#[cfg(feature = "struct_ops")]
 use super::struct_ops::Contents;
 use crate::error::Error;
 use crate::map::Map;
@@ -16,6 +17,7 @@ pub struct Object {
     pub(super) variables: Vec<Variable>,
     pub(super) types_refused: Option<Error>,
     pub(super) unfilled: Vec<Error>,
+    #[cfg(feature = "struct_ops")]
     /// What the kernel is given of tables of functions, by their maps, ascending.
     pub(super) tables: Vec<(MapId, Contents)>,
 }
@@ -140,23 +142,6 @@ impl Object {
     /// Gives the reasons why entries of maps of maps and of programs stayed empty.
     pub fn unfilled(&self) -> &[Error] {
         &self.unfilled
-    }
-
-    /// Gives the bytes that make the kernel take a table of functions (a map of kind struct_ops):
-    /// written to its entry 0 they register it, or make it ready for a link. They hold descriptors
-    /// of this object's programs.
-    pub fn table(&self, id: MapId) -> Option<&[u8]> {
-        self.contents(id).map(|contents| &*contents.bytes)
-    }
-
-    pub(crate) fn contents(&self, id: MapId) -> Option<&Contents> {
-        let table = self.tables.iter().find(|(known, _)| *known == id);
-        table.map(|(_, contents)| contents)
-    }
-
-    /// Gives the maps that are tables of functions, in the spec's order.
-    pub(crate) fn tables(&self) -> Vec<MapId> {
-        self.tables.iter().map(|(id, _)| *id).collect()
     }
 
     /// Gives the global variables.

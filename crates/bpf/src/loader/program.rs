@@ -13,9 +13,8 @@ use super::Loader;
 use super::attach::attach_point;
 use super::externs::Externs;
 use super::kernel_types::KernelTypes;
-use super::object::{MapState, Object, ProgramState};
+use super::object::MapState;
 use super::refusal::{Log, Refused, text};
-use super::struct_ops::Table;
 use crate::error::{Absent, Error};
 use crate::late::LateSources;
 use crate::log::VerifierLog;
@@ -132,6 +131,7 @@ impl<'a> Filling<'a> {
                     kernel: &*loader.kernel,
                     spec: self.spec,
                     program,
+                    #[cfg(feature = "explain")]
                     types: self.types,
                     relocated: relocated.as_ref(),
                     errno,
@@ -224,37 +224,5 @@ impl Target for Filling<'_> {
 
     fn external(&self, external: ExternId) -> Result<Option<External>, Error> {
         self.externs.resolve(external)
-    }
-}
-
-impl Object {
-    /// Lays out the tables of functions, for the kernel to take when they are attached.
-    pub(super) fn fill_tables(
-        &mut self,
-        spec: &Spec,
-        local: Option<&Btf>,
-        types: &KernelTypes<'_>,
-    ) {
-        for (index, map) in (0..).zip(&spec.maps) {
-            let (Some(table), Some(local)) = (&map.struct_ops, local) else {
-                continue;
-            };
-            if self.map(MapId(index)).is_none() {
-                continue;
-            }
-            let program = |id: kscope_spec::ProgramId| {
-                let state = self.programs.get(id.0 as usize);
-                state
-                    .and_then(ProgramState::program)
-                    .map(|p| p.as_fd().as_raw_fd())
-            };
-            let layout = Table::find(types, &table.type_name);
-            match layout.and_then(|layout| layout.contents(local, table, &program)) {
-                Ok(contents) => {
-                    self.tables.push((MapId(index), contents));
-                }
-                Err(error) => self.unfilled.push(error),
-            }
-        }
     }
 }

@@ -1,21 +1,20 @@
 //! Why a program was refused.
 
+#[cfg_attr(not(feature = "explain"), path = "refusal/unexplained.rs")]
+mod why;
+
 use std::os::fd::OwnedFd;
 
 use kscope_spec::core::{POISON, Relocated};
-use kscope_spec::{
-    AttachKind, ExternId, HelperId, MapId, ProgramSpec, ProgramType, RelocKind, Spec, helper,
-};
+use kscope_spec::{ExternId, MapId, ProgramSpec, Spec};
 use kscope_sys::{Errno, Kernel};
 
+#[cfg(feature = "explain")]
 use super::kernel_types::KernelTypes;
-use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
-use crate::error::{Absent, Error};
+use crate::error::Absent;
 use crate::log::VerifierLog;
 use crate::patch::{NO_FUNCTION, NO_MAP};
-use crate::search::{around, has};
-#[cfg(feature = "token")]
-use crate::token::{Wanted, missing};
+use crate::search::around;
 
 /// Size of the buffer for a verifier's log. It costs no memory that the kernel does not write, and
 /// a smaller one to begin with would cost the verifier another walk.
@@ -40,6 +39,7 @@ pub(crate) struct Refused<'a> {
     pub(crate) kernel: &'a dyn Kernel,
     pub(crate) spec: &'a Spec,
     pub(crate) program: &'a ProgramSpec,
+    #[cfg(feature = "explain")]
     pub(crate) types: &'a KernelTypes<'a>,
     pub(crate) relocated: Option<&'a Relocated>,
     pub(crate) errno: Errno,
@@ -48,101 +48,6 @@ pub(crate) struct Refused<'a> {
 }
 
 impl Refused<'_> {
-    /// Finds out why the program was refused, by loading it again with the verifier's log.
-    pub(crate) fn why(&self, load: &Attempt<'_>) -> Error {
-        let needs = Needs::of(self.program.kind);
-        // The verifier says EACCES, and seldom EPERM, of programs as well.
-        let denial = (self.errno == Errno::PERM).then(|| cause(self.kernel, needs));
-        #[cfg(feature = "token")]
-        let undelegated = || missing(self.kernel, Wanted::Program(self.program));
-        #[cfg(not(feature = "token"))]
-        let undelegated = || None;
-        if let Some(cause) = denial.as_ref().and_then(|_| undelegated()) {
-            return Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause,
-            };
-        }
-        if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
-            return Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause,
-            };
-        }
-        let log = VerifierLog::parse(&told(load, self.log_bytes));
-        if let Some(absent) = self.absent(&log) {
-            return Error::Unresolved {
-                program: self.program.name.clone(),
-                absent: Box::new(absent),
-                log: Box::new(log),
-            };
-        }
-        if let Some(helper) = unknown_helper(&log).or_else(|| self.calls_back()) {
-            return Error::Unsupported {
-                feature: format!("helper {helper}, which program {} calls", self.program.name),
-                since: helper::since(helper),
-            };
-        }
-        match denial.or_else(|| self.locked_memory(&log)) {
-            Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
-                call: "reading kernel memory",
-                cause,
-            },
-            _ if !log.telling_line.is_empty() => Error::Rejected {
-                program: self.program.name.clone(),
-                errno: self.errno,
-                log: Box::new(log),
-            },
-            Some(cause) => Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause: used_up(self.kernel)
-                    .or_else(|| trampolines(self.kernel, &self.program.attach))
-                    .unwrap_or(cause),
-            },
-            None => self.silent(),
-        }
-    }
-
-    /// A refusal without a word of the verifier.
-    fn silent(&self) -> Error {
-        let program = self.program;
-        let kind = program.kind;
-        match self.errno {
-            // The type is not built in, or came later.
-            Errno::INVAL if !crate::features::knows_program(self.kernel, kind) => {
-                Error::Unsupported {
-                    feature: format!("program type {kind:?}"),
-                    since: crate::features::since_program(kind),
-                }
-            }
-            Errno::TOO_BIG if program.insns.len() > 1_000_000 => Error::invalid(format!(
-                "program {} has {} instructions; the kernel takes at most 1,000,000",
-                program.name,
-                program.insns.len()
-            )),
-            Errno::TOO_BIG if program.insns.is_empty() => {
-                Error::invalid(format!("program {} has no instructions", program.name))
-            }
-            Errno::NOTSUPP | Errno::OPNOTSUPP
-                if kind == ProgramType::StructOps && program.attach == AttachKind::None =>
-            {
-                Error::invalid(format!(
-                    "program {} (struct_ops) is in no table of functions: assign it to a member of \
-                     a structure in SEC(\".struct_ops\") or SEC(\".struct_ops.link\")",
-                    program.name
-                ))
-            }
-            Errno::NOTSUPP | Errno::OPNOTSUPP => Error::Unsupported {
-                feature: format!(
-                    "way to attach program {}, {:?}",
-                    program.name, program.attach
-                ),
-                since: None,
-            },
-            errno => Error::os("BPF_PROG_LOAD", errno, format!("program {}", program.name)),
-        }
-    }
-
     /// Finds what the verifier came to that is not there: a call of a helper that stands for it.
     fn absent(&self, log: &VerifierLog) -> Option<Absent> {
         let (_, number) = around(&log.telling_line, "unknown#")?;
@@ -167,48 +72,6 @@ impl Refused<'_> {
         let external = self.spec.externs.get(external.0 as usize)?;
         Some(Absent::Function(external.name.clone()))
     }
-
-    /// Gives the helper that takes a callback, where the kernel has no callbacks: such a kernel complains of the
-    /// functions, not of the helper.
-    fn calls_back(&self) -> Option<HelperId> {
-        const CALL: u8 = 0x85;
-        let relocs = &self.program.relocs;
-        let mut callbacks = relocs
-            .iter()
-            .filter(|reloc| matches!(reloc.kind, RelocKind::Func(_)));
-        callbacks.next()?;
-        let insns = self
-            .relocated
-            .map_or(&self.program.insns, |done| &done.insns);
-        let mut calls = insns
-            .iter()
-            .filter(|insn| insn.code == CALL && insn.src == 0);
-        let lacks = |id: HelperId| {
-            let name = helper::name(id)?;
-            let constant = format!("BPF_FUNC_{name}");
-            self.types.lacks("bpf_func_id", &constant).then_some(id)
-        };
-        // It came with them.
-        lacks(helper::FOR_EACH_MAP_ELEM)?;
-        calls.find_map(|insn| lacks(HelperId(u32::try_from(insn.imm).ok()?)))
-    }
-
-    /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
-    fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
-        // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
-        if !has(&log.telling_line, " bpf_probe_read") {
-            return None;
-        }
-        no_secrets(self.kernel)
-    }
-}
-
-/// Finds the helper that the kernel has no number for: "invalid func unknown#195". Helpers that programs of this type
-/// may not call have names there.
-fn unknown_helper(log: &VerifierLog) -> Option<HelperId> {
-    let (_, number) = around(&log.telling_line, "invalid func unknown#")?;
-    let id = HelperId(number.trim().parse().ok()?);
-    helper::name(id).map(|_| id)
 }
 
 /// Gives the text that a buffer holds up to its first NUL.

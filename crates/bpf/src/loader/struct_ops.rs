@@ -1,11 +1,15 @@
 //! Tables of functions for the kernel to call (`struct_ops`): the kernel's layout of them, and the
 //! object's contents brought into it.
 
+mod object;
+
 use kscope_btf::{Btf, Kind, Member, Type, TypeId};
 use kscope_spec::{ProgramId, StructOps};
 
 use super::kernel_types::{Found, KernelTypes};
 use crate::error::Error;
+
+pub(crate) use object::member;
 
 /// Name of the kernel's type around each table.
 const PREFIX: &str = "bpf_struct_ops_";

@@ -178,6 +178,10 @@ impl Map {
         }
     }
 
+    #[cfg_attr(
+        not(feature = "struct_ops"),
+        allow(dead_code, reason = "tables of functions alone are taken back by it")
+    )]
     pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
         self.fd.clone()
     }

@@ -10,12 +10,14 @@ use kscope_spec::MapKind;
 use crate::error::Error;
 use crate::event::{EventReader, EventRound};
 use crate::map::Map;
+#[cfg(feature = "buffers")]
 use crate::perf_buffer::PerfBuffer;
 use crate::plain::Plain;
 use crate::ring::RingBuffer;
 use crate::waker::Waker;
 
 /// Bytes of a perf buffer for each CPU, where nobody says.
+#[cfg(feature = "buffers")]
 const PERF_BYTES: usize = 64 << 10;
 
 /// A map that programs send events through: a ring buffer or an array of perf events. It is a
@@ -39,14 +41,17 @@ impl EventMap {
     }
 
     /// Opens a reader of records as bytes. Perf buffers have 64 KiB for each CPU and wake the
-    /// reader at each sample; [`PerfBuffer::new`] has the choice.
+    /// reader at each sample; `PerfBuffer::new` has the choice.
     ///
     /// # Errors
     ///
-    /// As [`RingBuffer::new`] and [`PerfBuffer::new`].
+    /// As [`RingBuffer::new`] and `PerfBuffer::new`.
     pub fn reader(&self) -> Result<EventReader, Error> {
         match self.map.kind() {
             MapKind::RingBuf => RingBuffer::new(&[&self.map]).map(EventReader::Ring),
+            #[cfg(not(feature = "buffers"))]
+            _ => Err(Error::left_out("perf buffers", "buffers")),
+            #[cfg(feature = "buffers")]
             _ => PerfBuffer::new(&self.map, PERF_BYTES, 0).map(EventReader::Perf),
         }
     }

@@ -5,6 +5,7 @@ use core::fmt;
 use kscope_btf::TypeId;
 
 use crate::object::CoreKind;
+use crate::say::say;
 
 /// A relocation that could not be satisfied. Its instruction is made one that the verifier refuses
 /// where it is reached.
@@ -228,14 +229,14 @@ impl CoreKind {
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Failure { insn, access, .. } = self;
-        write!(f, "{} {access} (", self.kind.asked())?;
+        say(f, "{} {} (", &[&self.kind.asked(), access])?;
         if let Some(Source { file, line, .. }) = &self.source {
-            write!(f, "{file}:{line}, ")?;
+            say(f, "{}:{}, ", &[file, line])?;
         }
-        write!(f, "instruction {insn}): {}", self.reason)?;
+        say(f, "instruction {}): {}", &[insn, &self.reason])?;
         for (place, rejected) in self.candidates.iter().enumerate() {
             let before = if place == 0 { ": " } else { "; " };
-            write!(f, "{before}{rejected}")?;
+            say(f, "{}{}", &[&before, rejected])?;
         }
         Ok(())
     }
@@ -251,7 +252,7 @@ impl fmt::Display for Rejected {
             owner,
             why,
         } = self;
-        write!(f, "{name} ({owner} type {type_id}) {why}")
+        say(f, "{} ({} type {}) {}", &[name, owner, type_id, why])
     }
 }
 
@@ -260,23 +261,26 @@ impl fmt::Display for Reason {
         match self {
             Reason::NoCandidate => f.write_str("the target has no type of this name"),
             Reason::NoneFits => f.write_str("no type of the target fits"),
-            Reason::Resized { from, to } => write!(
+            Reason::Resized { from, to } => say(
                 f,
-                "the target has {to} bytes there, the object {from}; only pointers and unsigned \
-                 integers are read with another size"
+                "the target has {} bytes there, the object {}; only pointers and unsigned \
+                 integers are read with another size",
+                &[to, from],
             ),
-            Reason::BadAccess(why) => write!(f, "the object is malformed: its type {why}"),
+            Reason::BadAccess(why) => say(f, "the object is malformed: its type {}", &[why]),
             Reason::Anonymous => f.write_str("the object's type has no name to look for"),
             Reason::BadCandidate => f.write_str("a type of the target cannot be followed"),
-            Reason::AmbiguousOffset { first, second } => write!(
+            Reason::AmbiguousOffset { first, second } => say(
                 f,
-                "the target has more than one type of this name, with the member at bit {first} \
-                 and at bit {second}"
+                "the target has more than one type of this name, with the member at bit {} \
+                 and at bit {}",
+                &[first, second],
             ),
-            Reason::AmbiguousValue { first, second } => write!(
+            Reason::AmbiguousValue { first, second } => say(
                 f,
-                "the target has more than one type of this name, for which the value is {first} \
-                 and {second}"
+                "the target has more than one type of this name, for which the value is {} \
+                 and {}",
+                &[first, second],
             ),
             Reason::WideBitfield => {
                 f.write_str("the bitfield lies across more than eight bytes of one load")
@@ -284,23 +288,24 @@ impl fmt::Display for Reason {
             Reason::ArrayElement => {
                 f.write_str("only offset and size can be asked of an array's element")
             }
-            Reason::UnexpectedValue { found, expected } => write!(
+            Reason::UnexpectedValue { found, expected } => say(
                 f,
-                "the instruction has {found} where the object's types give {expected}"
+                "the instruction has {} where the object's types give {}",
+                &[found, expected],
             ),
             Reason::FarOffset(offset) => {
-                write!(f, "offset {offset} is too large for a load or store")
+                say(f, "offset {} is too large for a load or store", &[offset])
             }
-            Reason::UnexpectedSize { found, expected } => write!(
+            Reason::UnexpectedSize { found, expected } => say(
                 f,
-                "the instruction takes {found} bytes of a member of {expected}"
+                "the instruction takes {} bytes of a member of {}",
+                &[found, expected],
             ),
-            Reason::NoSuchSize(size) => {
-                write!(
-                    f,
-                    "the target has {size} bytes there, which no load or store takes"
-                )
-            }
+            Reason::NoSuchSize(size) => say(
+                f,
+                "the target has {} bytes there, which no load or store takes",
+                &[size],
+            ),
             Reason::Instruction => f.write_str("the instruction is none that can be relocated"),
         }
     }
@@ -310,12 +315,12 @@ impl fmt::Display for Mismatch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Mismatch::NoMember { name, inside, near } => {
-                write!(f, "has no member `{name}`")?;
+                say(f, "has no member `{}`", &[name])?;
                 if let Some(inside) = inside {
-                    write!(f, " in {inside}")?;
+                    say(f, " in {}", &[inside])?;
                 }
                 match near {
-                    Some(near) => write!(f, ", but `{near}`"),
+                    Some(near) => say(f, ", but `{}`", &[near]),
                     None => Ok(()),
                 }
             }
@@ -323,20 +328,24 @@ impl fmt::Display for Mismatch {
                 name,
                 local,
                 target,
-            } => write!(f, "has `{name}` of type `{target}` in place of `{local}`"),
-            Mismatch::NoMembers(what) => write!(f, "has `{what}`, which has no members"),
-            Mismatch::NoArray(what) => write!(f, "has `{what}`, which is no array"),
+            } => say(
+                f,
+                "has `{}` of type `{}` in place of `{}`",
+                &[name, target, local],
+            ),
+            Mismatch::NoMembers(what) => say(f, "has `{}`, which has no members", &[what]),
+            Mismatch::NoArray(what) => say(f, "has `{}`, which is no array", &[what]),
             Mismatch::Short { index, len } => {
-                write!(f, "has {len} elements, of which {index} is none")
+                say(f, "has {} elements, of which {} is none", &[len, index])
             }
-            Mismatch::NoIndex(index) => write!(f, "has nothing with number {index}"),
-            Mismatch::NoEnum(what) => write!(f, "is `{what}`, no enumeration"),
-            Mismatch::NoConstant(name) => write!(f, "has no constant `{name}`"),
+            Mismatch::NoIndex(index) => say(f, "has nothing with number {}", &[index]),
+            Mismatch::NoEnum(what) => say(f, "is `{}`, no enumeration", &[what]),
+            Mismatch::NoConstant(name) => say(f, "has no constant `{}`", &[name]),
             Mismatch::Kind => f.write_str("is of another kind"),
             Mismatch::Differs => f.write_str("is defined differently"),
             Mismatch::TooDeep => f.write_str("is nested too deep"),
-            Mismatch::Sizeless(id) => write!(f, "leads to type {id}, whose size is not known"),
-            Mismatch::Malformed(id) => write!(f, "leads to type {id}, which leads nowhere"),
+            Mismatch::Sizeless(id) => say(f, "leads to type {}, whose size is not known", &[id]),
+            Mismatch::Malformed(id) => say(f, "leads to type {}, which leads nowhere", &[id]),
         }
     }
 }

@@ -4,6 +4,7 @@ use core::fmt;
 
 use super::{Binding, Elf, Place, Reader, Section, SectionIndex, Symbol, SymbolKind, number as n};
 use crate::ByteOrder;
+use crate::say::say;
 use crate::table::Names;
 
 /// Why a file is no object that can be read.
@@ -43,24 +44,27 @@ impl fmt::Display for ElfError {
         match self {
             ElfError::NotElf => f.write_str("no ELF file: it does not begin with \\x7fELF"),
             ElfError::NotSixtyFour => f.write_str("a 32-bit ELF file: eBPF objects are 64-bit"),
-            ElfError::Machine(machine) => write!(
+            ElfError::Machine(machine) => say(
                 f,
-                "an ELF file for machine {machine}, not for eBPF (247): compile with clang -target bpf"
+                "an ELF file for machine {}, not for eBPF (247): compile with clang -target bpf",
+                &[machine],
             ),
-            ElfError::NotRelocatable(kind) => write!(
+            ElfError::NotRelocatable(kind) => say(
                 f,
-                "an ELF file of type {kind}, not a relocatable object (1): compile with -c"
+                "an ELF file of type {}, not a relocatable object (1): compile with -c",
+                &[kind],
             ),
             ElfError::Malformed { what, offset } => {
-                write!(f, "malformed ELF: {what} at byte {offset}")
+                say(f, "malformed ELF: {} at byte {}", &[what, offset])
             }
             ElfError::Cut {
                 section,
                 offset,
                 size,
-            } => write!(
+            } => say(
                 f,
-                "the ELF file is cut: section '{section}' would take {size} bytes from byte {offset}"
+                "the ELF file is cut: section '{}' would take {} bytes from byte {}",
+                &[section, size, offset],
             ),
             ElfError::NoSymbols => f.write_str(
                 "no table of symbols: the object was stripped; use llvm-strip -g, which keeps it",

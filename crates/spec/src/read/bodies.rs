@@ -271,6 +271,11 @@ impl Uses<'_, '_> {
                 section: name(),
                 offset,
             },
+            #[cfg(not(feature = "legacy"))]
+            "maps" => Why::LeftOut {
+                section: name(),
+                feature: "legacy",
+            },
             JUMP_TABLES => Why::JumpTable { section: name() },
             _ if super::data::is_arena(section.name) => Why::NoArena { section: name() },
             _ => Why::NotData {

@@ -74,6 +74,13 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
                 });
             }
         }
+        #[cfg(not(feature = "struct_ops"))]
+        if program.kind == crate::ProgramType::StructOps {
+            why = Some(Why::LeftOut {
+                section: name.to_owned(),
+                feature: "struct_ops",
+            });
+        }
         if !function.global {
             why.get_or_insert(Why::StaticProgram {
                 name: function.name.to_owned(),

@@ -3,13 +3,27 @@
 use core::fmt;
 
 use crate::object::MapKind;
+use crate::say::say;
 
 /// A reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
+#[cfg_attr(
+    not(all(feature = "legacy", feature = "struct_ops")),
+    allow(dead_code, reason = "some are of families that may be left out")
+)]
 pub(super) enum Why {
     UnknownSection {
         section: String,
         near: Option<&'static str>,
+    },
+    /// A family that was left out of this build.
+    #[cfg_attr(
+        all(feature = "legacy", feature = "struct_ops"),
+        allow(dead_code, reason = "nothing is left out")
+    )]
+    LeftOut {
+        section: String,
+        feature: &'static str,
     },
     StaticProgram {
         name: String,
@@ -195,144 +209,74 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::UnknownSection { section, near } => {
-                write!(f, "section '{section}' says no type of program")?;
+                say(f, "section '{}' says no type of program", &[section])?;
                 match near {
-                    Some(near) => write!(f, ": did you mean '{near}'?"),
+                    Some(near) => say(f, ": did you mean '{}'?", &[near]),
                     None => f.write_str(
                         ": name it after what it attaches to, for example SEC(\"tracepoint/sched/sched_switch\")",
                     ),
                 }
             }
-            Why::StaticProgram { name, section } => write!(
-                f,
-                "function '{name}' in section '{section}' is static: leave `static` out of a program"
-            ),
+            Why::LeftOut { section, feature } => say(f, "section '{}' takes the feature {} of kscope-spec, which this program was built without", &[section, feature]),
+            Why::StaticProgram { name, section } => say(f, "function '{}' in section '{}' is static: leave `static` out of a program", &[name, section]),
             Why::FunctionPlace {
                 section,
                 offset,
                 size,
-            } => write!(
-                f,
-                "its symbol names {size} bytes from byte {offset} of section '{section}', which are not whole instructions of it"
-            ),
+            } => say(f, "its symbol names {} bytes from byte {} of section '{}', which are not whole instructions of it", &[size, offset, section]),
             Why::FunctionOverlaps {
                 section,
                 offset,
                 other,
-            } => write!(
-                f,
-                "at byte {offset} of section '{section}' it overlaps with function '{other}'"
-            ),
-            Why::TooLong { slots } => write!(
-                f,
-                "with the functions that it calls it has {slots} instructions, more than the 1000000 that kernels take"
-            ),
+            } => say(f, "at byte {} of section '{}' it overlaps with function '{}'", &[offset, section, other]),
+            Why::TooLong { slots } => say(f, "with the functions that it calls it has {} instructions, more than the 1000000 that kernels take", &[slots]),
             Why::TooMuch => f.write_str(
                 "the object's programs with copies of all that they call take too much: have fewer programs in one object",
             ),
-            Why::Subprogram { name, why } => write!(f, "in function '{name}': {why}"),
-            Why::WithAddends { section } => write!(
-                f,
-                "section '{section}' has relocations with addends (SHT_RELA): clang and GCC write SHT_REL for eBPF"
-            ),
+            Why::Subprogram { name, why } => say(f, "in function '{}': {}", &[name, why]),
+            Why::WithAddends { section } => say(f, "section '{}' has relocations with addends (SHT_RELA): clang and GCC write SHT_REL for eBPF", &[section]),
             Why::RelocationPlace {
                 section,
                 offset,
                 symbol,
-            } => write!(
-                f,
-                "relocation against '{symbol}' at byte {offset} of section '{section}' is neither on a call nor on ld_imm64"
-            ),
+            } => say(f, "relocation against '{}' at byte {} of section '{}' is neither on a call nor on ld_imm64", &[symbol, offset, section]),
             Why::UnknownSymbol {
                 section,
                 offset,
                 symbol,
-            } => write!(
-                f,
-                "relocation at byte {offset} of section '{section}' is against symbol {symbol}, which does not exist"
-            ),
-            Why::Undefined { name, call: true } => write!(
-                f,
-                "function '{name}' is called and defined nowhere: link the object that defines it, or declare a kernel's function with __ksym"
-            ),
-            Why::Undefined { name, call: false } => write!(
-                f,
-                "symbol '{name}' is used and defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig (with type information, clang -g)"
-            ),
-            Why::Common { name } => write!(
-                f,
-                "symbol '{name}' has no section: give the variable a value, or compile with -fno-common"
-            ),
-            Why::NoFunction { section, offset } => write!(
-                f,
-                "it calls or names byte {offset} of section '{section}', where no function begins"
-            ),
-            Why::NoMap { section, offset } => write!(
-                f,
-                "it names byte {offset} of section '{section}', where no map is described"
-            ),
-            Why::NotData { symbol, section } => write!(
-                f,
-                "it uses '{symbol}' in section '{section}', which is neither of maps nor of data"
-            ),
-            Why::JumpTable { section } => write!(
-                f,
-                "it jumps by a table (section '{section}'), which takes a map of type BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with -fno-jump-tables"
-            ),
-            Why::DataOffset { section, offset } => write!(
-                f,
-                "it names byte {offset} of section '{section}', outside of it"
-            ),
-            Why::NoArena { section } => write!(
-                f,
-                "variables in section '{section}' need a map of type BPF_MAP_TYPE_ARENA in section '.maps'"
-            ),
-            Why::CorePlace { section, offset } => write!(
-                f,
-                "CO-RE relocation at byte {offset} of section '{section}', where no instruction begins"
-            ),
-            Why::CoreKind(kind) => write!(
-                f,
-                "CO-RE relocation of kind {kind}, which is newer than this release"
-            ),
+            } => say(f, "relocation at byte {} of section '{}' is against symbol {}, which does not exist", &[offset, section, symbol]),
+            Why::Undefined { name, call: true } => say(f, "function '{}' is called and defined nowhere: link the object that defines it, or declare a kernel's function with __ksym", &[name]),
+            Why::Undefined { name, call: false } => say(f, "symbol '{}' is used and defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig (with type information, clang -g)", &[name]),
+            Why::Common { name } => say(f, "symbol '{}' has no section: give the variable a value, or compile with -fno-common", &[name]),
+            Why::NoFunction { section, offset } => say(f, "it calls or names byte {} of section '{}', where no function begins", &[offset, section]),
+            Why::NoMap { section, offset } => say(f, "it names byte {} of section '{}', where no map is described", &[offset, section]),
+            Why::NotData { symbol, section } => say(f, "it uses '{}' in section '{}', which is neither of maps nor of data", &[symbol, section]),
+            Why::JumpTable { section } => say(f, "it jumps by a table (section '{}'), which takes a map of type BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with -fno-jump-tables", &[section]),
+            Why::DataOffset { section, offset } => say(f, "it names byte {} of section '{}', outside of it", &[offset, section]),
+            Why::NoArena { section } => say(f, "variables in section '{}' need a map of type BPF_MAP_TYPE_ARENA in section '.maps'", &[section]),
+            Why::CorePlace { section, offset } => say(f, "CO-RE relocation at byte {} of section '{}', where no instruction begins", &[offset, section]),
+            Why::CoreKind(kind) => say(f, "CO-RE relocation of kind {}, which is newer than this release", &[kind]),
             Why::CoreAccess(access) => {
-                write!(f, "CO-RE relocation with the access '{access}'; like '0:1:2' it must be, of at most 64 numbers")
+                say(f, "CO-RE relocation with the access '{}'; like '0:1:2' it must be, of at most 64 numbers", &[access])
             }
-            Why::ExternSection { name, section } => write!(
-                f,
-                "external symbol '{name}' of section '{section}' is defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig"
-            ),
-            Why::ExternNowhere { name } => write!(
-                f,
-                "external symbol '{name}' is in no section: link the object that defines it, or declare it with __ksym or __kconfig"
-            ),
+            Why::ExternSection { name, section } => say(f, "external symbol '{}' of section '{}' is defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig", &[name, section]),
+            Why::ExternNowhere { name } => say(f, "external symbol '{}' is in no section: link the object that defines it, or declare it with __ksym or __kconfig", &[name]),
             Why::ConfigFunction { name } => {
-                write!(f, "function '{name}' cannot be in .kconfig: declare it with __ksym")
+                say(f, "function '{}' cannot be in .kconfig: declare it with __ksym", &[name])
             }
-            Why::ConfigType { name } => write!(
-                f,
-                "'{name}' in .kconfig is of no type that a build option has: bool, char, an integer, enum libbpf_tristate or char[]"
-            ),
+            Why::ConfigType { name } => say(f, "'{}' in .kconfig is of no type that a build option has: bool, char, an integer, enum libbpf_tristate or char[]", &[name]),
             Why::ConfigSize => f.write_str("the build options in .kconfig take more than 1 GiB"),
-            Why::ExceptionCallback { name } => write!(
-                f,
-                "its exception callback '{name}' is no global function of the object"
-            ),
+            Why::ExceptionCallback { name } => say(f, "its exception callback '{}' is no global function of the object", &[name]),
             Why::DataHasAddress {
                 section,
                 offset,
                 symbol,
                 code,
-            } => write!(
-                f,
-                "it uses a variable that holds, at byte {offset} of section '{section}', the address of {} '{symbol}', which no kernel can fill in: {}",
-                if *code { "function" } else { "variable" },
-                if *code {
+            } => say(f, "it uses a variable that holds, at byte {} of section '{}', the address of {} '{}', which no kernel can fill in: {}", &[offset, section, &(if *code { "function" } else { "variable" }), symbol, &(if *code {
                     "call it directly or by a switch"
                 } else {
                     "use an array or an index"
-                }
-            ),
+                })]),
             other => other.of_map(f),
         }
     }
@@ -350,120 +294,77 @@ impl Why {
             Why::NoTypes => f.write_str(
                 "maps in section '.maps' are described by their types, and the object has none: compile with -g",
             ),
-            Why::MapPlace { section, offset } => write!(
-                f,
-                "its description at byte {offset} of section '{section}' is outside of it, or smaller than its type"
-            ),
+            Why::MapPlace { section, offset } => say(f, "its description at byte {} of section '{}' is outside of it, or smaller than its type", &[offset, section]),
             Why::MapNotStruct => f.write_str("what describes it is no struct"),
             Why::MapTooManyMembers(count) => {
-                write!(f, "its description has {count} members, of which at most 64 make sense")
+                say(f, "its description has {} members, of which at most 64 make sense", &[count])
             }
             Why::MapMember { member, expected } => {
-                write!(f, "member '{member}' of its description is not {expected}")
+                say(f, "member '{}' of its description is not {}", &[member, expected])
             }
             Why::MapConflict {
                 member,
                 first,
                 second,
-            } => write!(
-                f,
-                "its description gives two sizes of the {member}: {first} and {second}"
-            ),
+            } => say(f, "its description gives two sizes of the {}: {} and {}", &[member, first, second]),
             Why::MapUnknownMember { member, near } => {
-                write!(f, "its description has an unknown member '{member}'")?;
+                say(f, "its description has an unknown member '{}'", &[member])?;
                 match near {
-                    Some(near) => write!(f, ": did you mean '{near}'?"),
+                    Some(near) => say(f, ": did you mean '{}'?", &[near]),
                     None => Ok(()),
                 }
             }
-            Why::MapSizeUnknown { member } => write!(
-                f,
-                "the type of its {member} has no size: it is only declared in the object"
-            ),
+            Why::MapSizeUnknown { member } => say(f, "the type of its {} has no size: it is only declared in the object", &[member]),
             Why::MapNoType => f.write_str("its description has no type: add __uint(type, BPF_MAP_TYPE_…)"),
             Why::MapUnknownType(kind) => {
-                write!(
-                    f,
-                    "it is of type {kind}, and the last that this release knows is {} \
-                     (BPF_MAP_TYPE_*): is the number right? Else a newer release may know it",
-                    MapKind::ALL.last().map_or(0, |&last| last as u32)
-                )
+                say(f, "it is of type {}, and the last that this release knows is {} \
+                     (BPF_MAP_TYPE_*): is the number right? Else a newer release may know it", &[kind, &(MapKind::ALL.last().map_or(0, |&last| last as u32))])
             }
             Why::MapValuesNotLast => {
                 f.write_str("'values' must be the last member of its description")
             }
-            Why::MapValuesKind(kind) => write!(
-                f,
-                "'values' is for maps of maps and arrays of programs, and this is of type {kind}; 'type' goes before it"
-            ),
+            Why::MapValuesKind(kind) => say(f, "'values' is for maps of maps and arrays of programs, and this is of type {}; 'type' goes before it", &[kind]),
             Why::MapInnerInInner => f.write_str("the maps in it cannot be maps of maps themselves"),
             Why::MapInnerPinned => f.write_str("the maps in it cannot be pinned by its description"),
-            Why::MapPinning(value) => write!(
-                f,
-                "its pinning is {value}: LIBBPF_PIN_NONE (0) and LIBBPF_PIN_BY_NAME (1) are known"
-            ),
-            Why::MapInitialised { section, offset } => write!(
-                f,
-                "byte {offset} of section '{section}' is not zero: a map's description takes no initial values but those of 'values'"
-            ),
+            Why::MapPinning(value) => say(f, "its pinning is {}: LIBBPF_PIN_NONE (0) and LIBBPF_PIN_BY_NAME (1) are known", &[value]),
+            Why::MapInitialised { section, offset } => say(f, "byte {} of section '{}' is not zero: a map's description takes no initial values but those of 'values'", &[offset, section]),
             Why::LegacySize {
                 section,
                 offset,
                 size,
-            } => write!(
-                f,
-                "its description of {size} bytes at byte {offset} of section '{section}' is no struct bpf_map_def (20 bytes) or bpf_elf_map (36): describe it in '.maps'"
-            ),
-            Why::LegacyExtra { section, offset } => write!(
-                f,
-                "byte {offset} of section '{section}' is not zero, and what it means is not known: describe the map in '.maps'"
-            ),
+            } => say(f, "its description of {} bytes at byte {} of section '{}' is no struct bpf_map_def (20 bytes) or bpf_elf_map (36): describe it in '.maps'", &[size, offset, section]),
+            Why::LegacyExtra { section, offset } => say(f, "byte {} of section '{}' is not zero, and what it means is not known: describe the map in '.maps'", &[offset, section]),
             Why::LegacyInner(id) => {
-                write!(f, "the maps in it are those of id {id}, which no map has")
+                say(f, "the maps in it are those of id {}, which no map has", &[id])
             }
             Why::DataTooLarge { section, size } => {
-                write!(f, "section '{section}' has {size} bytes, more than a map can hold")
+                say(f, "section '{}' has {} bytes, more than a map can hold", &[section, size])
             }
             Why::SecondArena { first } => {
-                write!(f, "an object has one arena at most, and map '{first}' is one")
+                say(f, "an object has one arena at most, and map '{}' is one", &[first])
             }
-            Why::SlotPlace { offset, symbol } => write!(
-                f,
-                "'{symbol}' at byte {offset} of section '.maps' is not in its 'values'"
-            ),
-            Why::SlotNotMap { symbol } => write!(f, "'{symbol}' in its 'values' is no map in section '.maps'"),
-            Why::SlotNotProgram { symbol } => write!(f, "'{symbol}' in its 'values' is no program of the object"),
-            Why::SlotKey(size) => write!(
-                f,
-                "its 'values' have numbers for keys, and its keys are of {size} bytes: they must be of 4"
-            ),
+            Why::SlotPlace { offset, symbol } => say(f, "'{}' at byte {} of section '.maps' is not in its 'values'", &[symbol, offset]),
+            Why::SlotNotMap { symbol } => say(f, "'{}' in its 'values' is no map in section '.maps'", &[symbol]),
+            Why::SlotNotProgram { symbol } => say(f, "'{}' in its 'values' is no program of the object", &[symbol]),
+            Why::SlotKey(size) => say(f, "its 'values' have numbers for keys, and its keys are of {} bytes: they must be of 4", &[size]),
             Why::OpsType => f.write_str("its type is no struct with a name"),
-            Why::OpsMember { section, offset } => write!(
-                f,
-                "byte {offset} of section '{section}' holds an address where its type has no member"
-            ),
+            Why::OpsMember { section, offset } => say(f, "byte {} of section '{}' holds an address where its type has no member", &[offset, section]),
             Why::OpsNotFunction { member } => {
-                write!(f, "member '{member}' holds an address and is no pointer to a function")
+                say(f, "member '{}' holds an address and is no pointer to a function", &[member])
             }
             Why::OpsNoProgram { member, symbol } => {
-                write!(f, "member '{member}' is '{symbol}', which is no program of the object")
+                say(f, "member '{}' is '{}', which is no program of the object", &[member, symbol])
             }
             Why::OpsSection {
                 member,
                 program,
                 section,
-            } => write!(
-                f,
-                "member '{member}' is program '{program}' of section '{section}': it must be in SEC(\"struct_ops/…\")"
-            ),
+            } => say(f, "member '{}' is program '{}' of section '{}': it must be in SEC(\"struct_ops/…\")", &[member, program, section]),
             Why::OpsReused {
                 program,
                 type_name,
                 member,
-            } => write!(
-                f,
-                "program '{program}' is member '{member}' of {type_name} already; the kernel checks a program for one member"
-            ),
+            } => say(f, "program '{}' is member '{}' of {} already; the kernel checks a program for one member", &[program, member, type_name]),
             // All others are of programs.
             _ => Ok(()),
         }

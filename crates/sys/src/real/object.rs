@@ -4,7 +4,9 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use super::{bpf, possible_cpus};
-use crate::bpf::{Bpf, LinkInfo, MapInfo, ProgramImage, Question};
+use crate::bpf::{Bpf, LinkInfo, MapInfo};
+#[cfg(feature = "inspect")]
+use crate::bpf::{ProgramImage, Question};
 use crate::errno::Errno;
 use crate::map_fd::MapFd;
 
@@ -65,6 +67,7 @@ pub(super) fn link_info(
 }
 
 /// Asks for a program: first how long its tables are, then for all of them.
+#[cfg(feature = "inspect")]
 pub(super) fn program_image(program: BorrowedFd<'_>, into: &mut ProgramImage) -> Result<(), Errno> {
     let mut first = Question::first();
     bpf(&mut first.attr(program))?;
