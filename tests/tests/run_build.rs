@@ -7,9 +7,11 @@
 //@ objects: tests/scripts/portable/execs.bt, tests/scripts/portable/switches.bt
 //@ objects: tests/scripts/portable/task.bt, tests/scripts/portable/reads.bt
 //@ objects: tests/scripts/portable/entries.bt, tests/scripts/portable/counted.bt
+//@ objects: tools/tcpconnect.bt, tools/vfsstat.bt
 
 use std::fs::File;
 use std::io::Read;
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -20,7 +22,7 @@ use kscope_tests::program::{Finished, Folder, Tracer};
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
 /// Name and text of each script.
-const SCRIPTS: [(&str, &str); 9] = [
+const SCRIPTS: [(&str, &str); 11] = [
     ("opensnoop", include_str!("../../tools/opensnoop.bt")),
     ("step3", include_str!("../scripts/tutorial/step3.bt")),
     ("step5", include_str!("../scripts/tutorial/step5.bt")),
@@ -30,6 +32,8 @@ const SCRIPTS: [(&str, &str); 9] = [
     ("reads", include_str!("../scripts/portable/reads.bt")),
     ("entries", include_str!("../scripts/portable/entries.bt")),
     ("counted", include_str!("../scripts/portable/counted.bt")),
+    ("tcpconnect", include_str!("../../tools/tcpconnect.bt")),
+    ("vfsstat", include_str!("../../tools/vfsstat.bt")),
 ];
 
 /// What a script prints whose helper came after Linux 5.10: its name, the helper, the release it came with.
@@ -140,10 +144,7 @@ fn opensnoop_shows_opens_with_its_options() {
                 let _ = File::open(path);
             }
         });
-        let row = |line: &String| -> serde_json::Value {
-            serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-        };
-        let rows: Vec<serde_json::Value> = finished.lines.iter().map(row).collect();
+        let rows = parsed(&finished);
         let paths: Vec<&Path> = rows
             .iter()
             .filter_map(|row| row["path"].as_str().map(Path::new))
@@ -247,6 +248,59 @@ fn read_files_are_named() {
         finished.lines.iter().any(|line| line == wanted),
         "{finished:?}"
     );
+}
+
+/// Gives the JSON of lines.
+fn parsed(finished: &Finished) -> Vec<serde_json::Value> {
+    let row = |line: &String| -> serde_json::Value {
+        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
+    };
+    finished.lines.iter().map(row).collect()
+}
+
+#[test]
+fn arguments_of_raw_tracepoints_are_read() {
+    let program = kscope_or_skip!();
+    let folder = Folder::new("run-build-connect");
+    let object = object(&program, &folder, "tcpconnect");
+    let only = format!("--pid={}", std::process::id());
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its address");
+    let finished = traced(&program, &object, &["--json", "--", &only], || {
+        TcpStream::connect(address).expect("it listens");
+    });
+    let rows = parsed(&finished);
+    let found: Vec<_> = rows
+        .iter()
+        .map(|row| (row["raddr"].as_str(), row["rport"].as_u64()))
+        .collect();
+    let port = u64::from(address.port());
+    assert_eq!(found, [(Some("127.0.0.1"), Some(port))], "{finished:?}");
+}
+
+#[test]
+fn functions_that_are_there_are_counted() {
+    let program = kscope_or_skip!();
+    let kernel = kernel_or_skip!();
+    let support = Features::new(kernel, kernel_types()).kprobe();
+    if !support.is_available() {
+        skip!("kprobe", "kprobes are {support}");
+    }
+    let folder = Folder::new("run-build-vfsstat");
+    let object = object(&program, &folder, "vfsstat");
+    let only = format!("--pid={}", std::process::id());
+    let words = ["--json", "--", &only];
+    let finished = traced(&program, &object, &words, || {
+        for _ in 0..5 {
+            drop(File::open(&object).expect("the object"));
+        }
+        std::thread::sleep(std::time::Duration::from_millis(1100));
+    });
+    let opens = parsed(&finished)
+        .iter()
+        .map(|row| row["open"].as_u64().unwrap_or(0))
+        .sum::<u64>();
+    assert!(opens >= 5, "{finished:?}");
 }
 
 #[test]

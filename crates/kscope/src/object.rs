@@ -8,7 +8,7 @@ use kscope_bpf::spec::elf::Elf;
 use kscope_bpf::spec::read;
 use kscope_runtime::{LiveCatalogue, expand_again};
 use kscope_script::Compiled;
-use kscope_script::portable::{SECTION, Saved, parameter};
+use kscope_script::portable::{SECTION, Saved, SavedError, parameter};
 
 use crate::error::Failure;
 use crate::place::Place;
@@ -49,12 +49,11 @@ impl Object {
             let failure = failed("it is no script: it has no plan of what to print".to_owned());
             return Err(failure.hint("`kscope build` makes objects that can be run"));
         };
-        let saved = Saved::parse(section.data).map_err(|error| failed(error.to_string()))?;
+        let refused = |error: SavedError| failed(error.to_string()).hint(error.way_out());
+        let saved = Saved::parse(section.data).map_err(refused)?;
         let spec = read::object(&bytes).map_err(|error| failed(error.to_string()))?;
         let source = Source::new(saved.name.clone(), saved.source.clone());
-        let compiled = saved
-            .join(spec)
-            .map_err(|error| failed(error.to_string()))?;
+        let compiled = saved.join(spec).map_err(refused)?;
         Ok(Some(Object { source, compiled }))
     }
 
@@ -93,6 +92,18 @@ impl Object {
         }
         Ok(numbers)
     }
+}
+
+/// Says whether a file begins as ELF files do.
+pub(crate) fn is_elf(file: &str) -> bool {
+    matches!(bytes(Path::new(file)), Some(Ok(_)))
+}
+
+/// Says why an object's plan is not read here, where it has one.
+pub(crate) fn unreadable_plan(bytes: &[u8]) -> Option<SavedError> {
+    let elf = Elf::parse(bytes).ok()?;
+    let (_, section) = elf.named(SECTION)?;
+    Saved::parse(section.data).err()
 }
 
 /// Reads a file that begins as ELF files do.

@@ -126,12 +126,7 @@ impl Tool {
 
     /// Gives the comment that the script begins with, without its marks.
     pub(crate) fn description(self) -> String {
-        let lines = self.text.lines().skip_while(|line| line.starts_with("#!"));
-        let comment = lines.map_while(|line| line.strip_prefix("//"));
-        let lines: Vec<&str> = comment
-            .map(|line| line.strip_prefix(' ').unwrap_or(line))
-            .collect();
-        lines.join("\n")
+        description(self.text)
     }
 
     /// Gives the first line of the description.
@@ -242,6 +237,37 @@ impl Tool {
                     .value_parser(value_parser!(PathBuf)),
             )
     }
+}
+
+/// Gives the comment that a script begins with, without its marks.
+fn description(script: &str) -> String {
+    let lines = script.lines().skip_while(|line| line.starts_with("#!"));
+    let comment = lines.map_while(|line| line.strip_prefix("//"));
+    let lines: Vec<&str> = comment
+        .map(|line| line.strip_prefix(' ').unwrap_or(line))
+        .collect();
+    lines.join("\n")
+}
+
+/// Writes what `-- --help` tells of a script that is run from this file.
+pub(crate) fn help(file: &str, script: &str, options: &[OptionDecl]) -> String {
+    let text = description(script);
+    let about = text.lines().next().unwrap_or_default().to_owned();
+    let command = Command::new("script")
+        .override_usage(format!("kscope run {file} [-- OPTIONS]"))
+        .max_term_width(100)
+        .disable_help_flag(true)
+        .about(about)
+        .long_about(text)
+        .next_help_heading("Options of the script");
+    let command = options
+        .iter()
+        .fold(command, |command, option| command.arg(argument(option)));
+    let mut command = match options {
+        [] => command.after_help("It takes no options."),
+        _ => command,
+    };
+    command.render_long_help().to_string()
 }
 
 /// Reads a time that is not zero.

@@ -289,6 +289,8 @@ pub(crate) struct Run {
     pub(crate) columns: Option<Arc<Schema>>,
     /// Whether it is a tool, which fails where it would show nothing.
     pub(crate) is_tool: bool,
+    /// Whether it was compiled before, maybe for another kernel.
+    pub(crate) is_object: bool,
     /// Whether probes of one kind stand in for those of another that the kernel has not.
     pub(crate) has_alternatives: bool,
 }
@@ -334,6 +336,7 @@ pub(crate) fn run(
         pid: run.pid,
         child: command.as_ref().and_then(Command::pid),
         strict: run.is_tool && !run.has_alternatives,
+        each_alone: run.is_object,
         needs_events: run.is_tool,
         ..Request::new(compiled, options, &*source.text)
     };

@@ -21,6 +21,7 @@ mod options;
 mod outside;
 mod prepare;
 mod refusals;
+mod refused;
 mod resolve;
 mod script;
 mod session;

@@ -4,7 +4,6 @@ use kscope_script::plan::{PLAN_VERSION, Plan, ProbePlan, SiteKind};
 use kscope_spec::{ProgramId, Spec};
 
 use crate::error::Error;
-use crate::options::Options;
 
 /// Refuses a plan that asks for what is not done here: it comes of another version.
 ///
@@ -23,13 +22,13 @@ pub(crate) fn check(plan: &Plan, renders: bool) -> Result<(), Error> {
     unknown.map_or(Ok(()), |what| Err(Error::UnknownRequest { what }))
 }
 
-/// Takes out the probes that the options leave nothing to do.
-pub(crate) fn drop_unused(spec: &mut Spec, plan: &mut Plan, options: &Options) {
-    let keep: Vec<bool> = plan
-        .probes
-        .iter()
-        .map(|probe| options.keep(probe))
-        .collect();
+/// Takes out the probes that are not to be kept: those that the options leave nothing to do.
+pub(crate) fn drop_unused(
+    spec: &mut Spec,
+    plan: &mut Plan,
+    is_kept: impl FnMut(&ProbePlan) -> bool,
+) {
+    let keep: Vec<bool> = plan.probes.iter().map(is_kept).collect();
     let used = |id: usize| {
         let runs = |(probe, keep): (&ProbePlan, &bool)| *keep && probe.program.0 as usize == id;
         plan.probes.iter().zip(&keep).any(runs)

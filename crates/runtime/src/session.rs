@@ -53,6 +53,8 @@ pub struct Session {
     watched: Option<u32>,
     processes: UserSymbolizer,
     newcomers: Newcomers,
+    /// Why programs are left out, until it is told.
+    refused: Vec<Error>,
     links: Vec<Link>,
     walks: Walks,
     /// Attach points beyond one for each link.
@@ -198,7 +200,8 @@ impl Session {
         self.links = attached.links;
         self.functions = attached.functions;
         self.walks = Walks::new(attached.walks);
-        let mut missing = attached.missing;
+        let mut missing = std::mem::take(&mut self.refused);
+        missing.extend(attached.missing);
         if !enough && !missing.is_empty() {
             let first = Box::new(missing.swap_remove(0));
             return Err(Error::NothingAttached { first });

@@ -196,6 +196,7 @@ fn generate(
             inputs.btf,
             &stages.program.layouts,
             &layouts,
+            &stages.program.probes,
         );
     }
     Ok(Compiled { spec, plan })

@@ -92,12 +92,23 @@ pub struct Probe {
     pub plan: ProbePlan,
     /// Whether all its tracepoints are there as raw ones by the same names.
     pub has_raw: bool,
+    /// The arguments that it reads by their types, where it is to run on other kernels as well.
+    pub signature: Option<Signature>,
     /// Its variables.
     pub vars: Vec<Var>,
     /// Its statements, predicate included.
     pub body: Vec<Stmt>,
     /// The probe in the script.
     pub span: Span,
+}
+
+/// What a program takes the arguments of a kernel function or a raw tracepoint for.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Signature {
+    /// Names and types, up to the last that it reads.
+    pub parameters: Vec<(String, Type)>,
+    /// The type of the result, where it reads that; then the parameters are all there are.
+    pub result: Option<Type>,
 }
 
 /// The context a program gets, which decides how `argN`, `retval` and `args` are read.

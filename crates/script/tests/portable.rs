@@ -15,11 +15,12 @@ use std::fmt::Write as _;
 
 use fixture::Setup;
 use golden::SEPARATOR;
-use kscope_btf::Btf;
+use kscope_btf::write::Builder;
+use kscope_btf::{Btf, Encoding, Linkage, TypeId};
 use kscope_script::Compiled;
 use kscope_script::compile::{Compilation, Options, compile};
 use kscope_script::plan::PLAN_VERSION;
-use kscope_script::portable::{SECTION, Saved, SavedError};
+use kscope_script::portable::{SECTION, Saved, SavedError, unlike};
 use kscope_script::types::Inputs;
 use kscope_spec::elf::Elf;
 use kscope_spec::write::{self, Note};
@@ -88,7 +89,7 @@ fn text(source: &str) -> String {
 
 #[test]
 fn golden_files_hold() {
-    golden::scripts("portable", 5, |source| {
+    golden::scripts("portable", 6, |source| {
         let source = source.trim_end();
         let made = text(source);
         assert_eq!(made, text(source), "the same twice");
@@ -265,4 +266,97 @@ fn what_is_not_the_same_everywhere_is_refused() {
         "BEGIN { @[1] = *curtask; }",
         "a copy of 'struct task_struct'",
     );
+}
+
+#[test]
+fn arguments_are_compared_with_those_of_the_target() {
+    // What the second argument is on the target; how many arguments of the tracepoint there are.
+    let target = |second: &str, count: usize, result: &str| {
+        let mut b = Builder::new();
+        let mut ty = |text: &str| match text {
+            "long" => b.add_int("long", 8, Encoding::Signed),
+            "int" => b.add_int("int", 4, Encoding::Signed),
+            "bool" => b.add_int("_Bool", 1, Encoding::Bool),
+            "color" => b.add_enum("color", 4, &[]),
+            "void" => TypeId::VOID,
+            "any" => b.add_ptr(TypeId::VOID),
+            name => {
+                let of = b.add_struct(name, 8, &[]);
+                b.add_ptr(of)
+            }
+        };
+        let (any, inode, task) = (ty("any"), ty("inode"), ty("task_struct"));
+        let (flag, number) = (ty("bool"), ty("long"));
+        let (second, result) = (ty(second), ty(result));
+        let all = [("", any), ("", flag), ("", second), ("", task)];
+        let proto = b.add_func_proto(TypeId::VOID, &all[..=count]);
+        let pointer = b.add_ptr(proto);
+        b.add_typedef("btf_trace_sched_switch", pointer);
+        let all = [
+            ("inode", inode),
+            ("b", number),
+            ("flags", second),
+            ("t", task),
+        ];
+        let proto = b.add_func_proto(result, &all[..=count]);
+        b.add_func("vfs_read", proto, Linkage::Static);
+        Btf::parse(b.finish()).unwrap()
+    };
+    let check = |script: &str, target: &Btf, expected: Option<&str>| {
+        let compiled = built(script);
+        let local = Btf::parse(compiled.spec.types.clone()).unwrap();
+        let found = unlike(&compiled.spec, &local, &compiled.plan.probes[0], target);
+        let found = found.map(|unlike| unlike.to_string());
+        assert_eq!(found.as_deref(), expected, "{script}");
+    };
+    let prev = "rawtracepoint:sched_switch { @ = args.prev->pid; }";
+    let next = "rawtracepoint:sched_switch { @ = args.next->pid; }";
+    let flags = "fentry:vfs_read { @ = args.flags; }";
+    let result = "fexit:vfs_read { @ = retval; }";
+    check(prev, &target("task_struct", 2, "long"), None);
+    check(prev, &target("any", 2, "long"), None);
+    check(
+        prev,
+        &target("inode", 2, "long"),
+        Some(
+            "on this kernel a pointer to inode, not a pointer to task_struct, is argument 2 (prev) \
+             of the tracepoint sched_switch",
+        ),
+    );
+    check(
+        next,
+        &target("task_struct", 2, "long"),
+        Some("on this kernel there is no argument 3 (next) of the tracepoint sched_switch"),
+    );
+    // Whether it is an enumeration, or has a sign, says nothing of where it is.
+    check(flags, &target("color", 2, "void"), None);
+    check(
+        flags,
+        &target("long", 2, "long"),
+        Some(
+            "on this kernel a number of 8 bytes, not a number of 4 bytes, is argument 3 (flags) of \
+             the function vfs_read",
+        ),
+    );
+    check(result, &target("int", 3, "long"), None);
+    check(
+        result,
+        &target("int", 2, "long"),
+        Some("on this kernel there is no argument 4 (task) of the function vfs_read"),
+    );
+    check(
+        result,
+        &target("int", 3, "task_struct"),
+        Some(
+            "on this kernel a pointer to task_struct, not a number of 8 bytes, is the result of \
+             the function vfs_read",
+        ),
+    );
+    // Words of the context have no types, and nothing is said of what the target does not tell.
+    check(
+        "rawtracepoint:sched_switch { @ = arg1; }",
+        &target("inode", 1, "long"),
+        None,
+    );
+    check(next, &fixture::btf_with(&[]), None);
 }

@@ -64,9 +64,14 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;
-    let compiled = setup.compile(&place, &source)?;
+    let mut compiled = setup.compile(&place, &source)?;
     require_probes(&compiled, None)?;
-    let plan = compiled.saved(&source.name, &source.text).to_bytes();
+    // Where the script lies is nothing of the object's: it has the same bytes everywhere.
+    for file in &mut compiled.spec.files {
+        file.name = file_name(&file.name);
+    }
+    let name = file_name(&source.name);
+    let plan = compiled.saved(&name, &source.text).to_bytes();
     let note = Note {
         name: SECTION,
         bytes: &plan,
@@ -76,4 +81,13 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     std::fs::write(&output, object)
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display())))?;
     Ok(0)
+}
+
+/// Gives the last part of a path.
+fn file_name(path: &str) -> String {
+    let name = Path::new(path).file_name();
+    name.map_or_else(
+        || path.to_owned(),
+        |name| name.to_string_lossy().into_owned(),
+    )
 }

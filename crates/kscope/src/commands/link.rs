@@ -7,6 +7,7 @@ use kscope_spec::{link, read};
 
 use crate::commands::bpf::object::read_file;
 use crate::error::Failure;
+use crate::object::unreadable_plan;
 
 /// Link eBPF object files into one; needs no privilege
 ///
@@ -26,7 +27,12 @@ pub(crate) struct LinkArgs {
 pub(crate) fn run(args: &LinkArgs) -> Result<u8, Failure> {
     let mut files = Vec::with_capacity(args.objects.len());
     for path in &args.objects {
-        files.push((path.display().to_string(), read_file(path)?));
+        let (name, bytes) = (path.display().to_string(), read_file(path)?);
+        if let Some(error) = unreadable_plan(&bytes) {
+            let failure = Failure::new(format!("cannot link {name}: {error}"));
+            return Err(failure.hint(error.way_out()));
+        }
+        files.push((name, bytes));
     }
     let inputs: Vec<(&str, &[u8])> = files
         .iter()

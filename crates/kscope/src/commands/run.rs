@@ -5,10 +5,12 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
+use crate::console::say;
 use crate::error::Failure;
-use crate::object::Object;
+use crate::object::{Object, is_elf};
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
+use crate::tool::help;
 use crate::tracing::{self, Run, Setup, Source, require_probes};
 
 /// Run a script until it exits or Ctrl-C
@@ -152,6 +154,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     };
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
     let mut numbers = Vec::new();
+    let is_object = matches!(given, Given::Object(_));
     let (source, compiled) = match given {
         Given::Script(source) => {
             let compiled = setup.compile(&place, &source)?;
@@ -164,6 +167,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             (object.source, object.compiled)
         }
     };
+    let has = |name: &str| {
+        compiled
+            .plan
+            .options
+            .iter()
+            .any(|option| option.name == name)
+    };
+    if options.iter().any(|(name, _)| name == HELP) && !has(HELP) {
+        let file = args.words.first().map_or("-e SCRIPT", String::as_str);
+        say(help(file, &source.text, &compiled.plan.options))?;
+        return Ok(0);
+    }
     if output.json_schema {
         return super::tool::print_schema(SCRIPT, &compiled.plan);
     }
@@ -172,6 +187,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         name: SCRIPT.to_owned(),
         options,
         numbers,
+        is_object,
         command: output.command.clone(),
         pid: output.pid,
         dry_run: output.dry_run,
@@ -188,6 +204,9 @@ enum Given {
     Object(Box<Object>),
 }
 
+/// The option that asks for the options, which each script has.
+const HELP: &str = "help";
+
 /// What rows of a script carry in place of a tool's name.
 const SCRIPT: &str = "script";
 
@@ -201,6 +220,10 @@ pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
         match error.kind() {
             std::io::ErrorKind::NotFound if file.contains(['{', ':']) => {
                 failure.hint("to run a script that is not in a file: -e SCRIPT")
+            }
+            std::io::ErrorKind::InvalidData if is_elf(file) => {
+                let failure = Failure::new(format!("{file} is an object, no script"));
+                failure.hint("`kscope run` runs it, `kscope bpf check` tells whether it would load")
             }
             std::io::ErrorKind::InvalidData => Failure::new(format!(
                 "cannot read {file}: it is not text in UTF-8, so it is no script"

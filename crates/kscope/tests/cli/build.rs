@@ -88,6 +88,23 @@ fn what_is_no_object_of_ours_is_not_run() {
         &newer,
         &["built by a newer kscope", "version 99"],
     );
+    let file = folder.join("newer.o");
+    let file = file.to_str().expect("text");
+    for words in [
+        &["run", file][..],
+        &["link", "-o", "/dev/null", file],
+        &["bpf", "check", file, "--btf", "/sys/kernel/btf/vmlinux"],
+    ] {
+        let finished = kscope(words).code(1);
+        finished.says(&[
+            "built by a newer kscope",
+            "version 99",
+            "build the script again",
+        ]);
+    }
+    kscope(&["check", file])
+        .code(1)
+        .says(&["is an object", "kscope bpf check"]);
     let mut torn = good.clone();
     torn[at + 8] = 0xff;
     check("torn.o", &torn, &["damaged", "byte"]);
@@ -95,6 +112,34 @@ fn what_is_no_object_of_ours_is_not_run() {
     let name = nameless.windows(8).position(|eight| eight == b".kscope\0");
     nameless[name.expect("the section's name") + 1] = b'x';
     check("other.o", &nameless, &["it is no script", "kscope build"]);
+}
+
+#[test]
+fn options_are_told() {
+    let script = "// Counts\n//\n// And more.\nbegin { print((n=getopt(\"n\", 3, \"how many\"), \
+                  all=getopt(\"all\", false, \"all of them\"))); exit(); }";
+    let object = built("options", script);
+    let file = object.to_str().expect("text");
+    for words in [
+        &["run", file, "--", "--help"][..],
+        &["run", "-e", script, "--", "--help"],
+    ] {
+        let text = kscope(words).code(0).out;
+        for part in [
+            "And more.",
+            "--n <N>",
+            "how many",
+            "[default: 3]",
+            "--all",
+            "all of them",
+        ] {
+            assert!(text.contains(part), "no {part} in {text}");
+        }
+    }
+    let none = kscope(&["run", "-e", "begin { }", "--", "--help"])
+        .code(0)
+        .out;
+    assert!(none.contains("It takes no options."), "{none}");
 }
 
 #[test]

@@ -28,6 +28,7 @@ use crate::options::Options;
 use crate::outside::Render;
 use crate::prepare;
 use crate::refusals::Refusals;
+use crate::refused;
 use crate::target::Target;
 use crate::user_probe;
 use crate::walk::Walks;
@@ -59,6 +60,9 @@ pub struct Request {
     /// Whether the run fails, although the script may do without missing probes, where the kernel
     /// has none of a kind at all: a tool would show half.
     pub strict: bool,
+    /// Whether a program that needs what this kernel has not is left out alone, as those of objects
+    /// are, which were compiled elsewhere. The run fails where that leaves nothing to do.
+    pub each_alone: bool,
     /// Whether the run fails where only `begin`, `end` and `interval` are left: a tool would show
     /// nothing.
     pub needs_events: bool,
@@ -79,6 +83,7 @@ impl Request {
             pid: None,
             child: None,
             strict: false,
+            each_alone: false,
             needs_events: false,
         }
     }
@@ -107,11 +112,16 @@ impl Session {
             pid,
             child,
             strict,
+            each_alone,
             needs_events,
         } = request;
         let Compiled { mut spec, mut plan } = compiled;
         prepare::check(&plan, render.is_some())?;
-        prepare::drop_unused(&mut spec, &mut plan, &options);
+        prepare::drop_unused(&mut spec, &mut plan, |probe| options.keep(probe));
+        let mut refused = match each_alone {
+            true => refused::by_arguments(&mut spec, &mut plan, btf)?,
+            false => Vec::new(),
+        };
         if let Some(pid) = pid {
             filter::only_process(&mut spec, &plan, pid);
         }
@@ -170,6 +180,9 @@ impl Session {
         if let Some((_, error)) = object.map_failures().next() {
             return Err(error.clone().into());
         }
+        if each_alone {
+            refused.extend(refused::by_kernel(&mut plan, &object)?);
+        }
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel)?;
         let sites = Sites::new(&plan, &name, &spec, &source);
@@ -192,6 +205,7 @@ impl Session {
             watched,
             processes: UserSymbolizer::new(crate::user::read_symbols),
             newcomers,
+            refused,
             links: Vec::new(),
             walks: Walks::default(),
             functions: 0,

@@ -7,9 +7,11 @@
 mod local;
 mod rows;
 mod saved;
+mod signature;
 mod wire;
 
 pub use saved::{SECTION, Saved, SavedError};
+pub use signature::{Unlike, unlike};
 
 use std::collections::HashSet;
 
@@ -18,7 +20,7 @@ use kscope_spec::{
     CoreReloc, LateKind, LateValue, MapKind, MapSpec, ProgramType, RelocKind, Spec, Variable,
 };
 
-use crate::hir::{Layout, LayoutId};
+use crate::hir::{Layout, LayoutId, Probe};
 use crate::plan::{Attach, OptionKind, Plan, ProbePlan};
 use local::Local;
 
@@ -73,13 +75,15 @@ pub(crate) fn late_map(late: &[LateValue], plan: &Plan) -> MapSpec {
 
 /// Gives a spec its types, the relocations of its programs, and their sections.
 ///
-/// `used` are the layouts that each program's instructions stand for.
+/// `used` are the layouts that each program's instructions stand for; `probes` what each program
+/// was made of.
 pub(crate) fn complete(
     spec: &mut Spec,
     plan: &Plan,
     btf: Option<&Btf>,
     layouts: &[Layout],
     used: &[Vec<(u32, LayoutId)>],
+    probes: &[Probe],
 ) {
     let mut wanted: Vec<LayoutId> = used.iter().flatten().map(|(_, id)| *id).collect();
     wanted.sort_unstable();
@@ -116,6 +120,11 @@ pub(crate) fn complete(
                 _ => Linkage::Static,
             };
             func.type_id = builder.add_func(&func.name, proto, linkage).0;
+        }
+    }
+    for (program, probe) in spec.programs.iter().zip(probes) {
+        if let Some(signature) = &probe.signature {
+            signature::describe(signature, &program.name, &mut builder);
         }
     }
     name_maps(spec);

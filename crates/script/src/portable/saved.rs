@@ -61,6 +61,23 @@ pub enum SavedError {
     },
 }
 
+impl SavedError {
+    /// Says what can be done about it.
+    #[must_use]
+    pub fn way_out(&self) -> &'static str {
+        match self {
+            SavedError::Newer { .. } => {
+                "run it with the kscope that built it, or build the script again with this one; \
+                 libbpf loads its programs all the same"
+            }
+            SavedError::Older { .. } => "build the script again with this kscope",
+            SavedError::Damaged { .. } | SavedError::Foreign { .. } => {
+                "the object was changed after it was built: build the script again"
+            }
+        }
+    }
+}
+
 impl fmt::Display for SavedError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

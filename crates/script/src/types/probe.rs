@@ -296,6 +296,7 @@ impl Checker<'_> {
                 when: Vec::new(),
             },
             has_raw: self.has_raw(&unit.attach),
+            signature: self.signature(),
             vars,
             body,
             span: probe.span,

@@ -6,7 +6,7 @@ use super::args::Record;
 use super::lvalue::Place;
 use super::{Checker, did_you_mean, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Builtin, Context, Expr, ExprKind, Space, Type};
+use crate::hir::{Builtin, Context, Expr, ExprKind, Signature, Space, Type};
 use crate::near::nearest;
 use crate::syntax::tree::Name;
 
@@ -29,6 +29,15 @@ struct Parameter {
     ty: Type,
     /// Where it stands in the context, in bytes.
     offset: u32,
+}
+
+/// Which arguments of a prototype a program reads.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Read {
+    /// How many there are up to the last of them.
+    parameters: usize,
+    /// Whether it reads the result as well.
+    result: bool,
 }
 
 impl Prototype {
@@ -104,8 +113,12 @@ impl Checker<'_> {
             Ok(prototype) => prototype,
             Err(refused) => return refused,
         };
-        let found = prototype.parameters.iter().find(|p| p.name == name.text);
-        let Some(parameter) = found else {
+        let found = prototype
+            .parameters
+            .iter()
+            .position(|p| p.name == name.text);
+        let found = found.and_then(|place| Some((place, prototype.parameters.get(place)?)));
+        let Some((place, parameter)) = found else {
             let names = || prototype.parameters.iter().map(|p| p.name.as_str());
             let message = format!(
                 "Can not find a parameter '{}' of {}",
@@ -119,6 +132,7 @@ impl Checker<'_> {
             });
             return self.report(error);
         };
+        self.scope.read.parameters = self.scope.read.parameters.max(place + 1);
         parameter.load(span)
     }
 
@@ -129,6 +143,7 @@ impl Checker<'_> {
         span: Span,
     ) -> Result<Vec<(String, Expr)>, Expr> {
         let prototype = self.known_prototype(record, span)?;
+        self.scope.read.parameters = prototype.parameters.len();
         let parameters = prototype.parameters.iter();
         let sized = parameters.filter(|p| p.ty.size() > 0);
         let mut all: Vec<_> = sized.map(|p| (p.name.clone(), p.load(span))).collect();
@@ -156,10 +171,7 @@ impl Checker<'_> {
             });
             return Err(self.report(error));
         };
-        match self.inputs.portable {
-            true => Err(self.unportable_argument(&record.name, span)),
-            false => Ok(prototype),
-        }
+        Ok(prototype)
     }
 
     /// Checks `retval` at the exit of a function whose result has a type.
@@ -171,14 +183,14 @@ impl Checker<'_> {
             let message = format!("the type of the result of {} is not known", record.name);
             return self.error("unknown-type", span, message);
         };
-        if self.inputs.portable {
-            return self.unportable_argument(&record.name, span);
-        }
         match &prototype.result {
-            Some(ty) => Place::Context {
-                offset: prototype.end(),
+            Some(ty) => {
+                self.scope.read.result = true;
+                Place::Context {
+                    offset: prototype.end(),
+                }
+                .load(ty, None, span)
             }
-            .load(ty, None, span),
             None => {
                 let message = format!("{} gives no result: its type is void", record.name);
                 self.error("invalid-builtin", span, message)
@@ -186,15 +198,21 @@ impl Checker<'_> {
         }
     }
 
-    fn unportable_argument(&mut self, function: &str, span: Span) -> Expr {
-        self.report(
-            Diagnostic::error(
-                "not-portable",
-                span,
-                format!("which arguments {function} has differs from kernel to kernel"),
-            )
-            .hint("use a tracepoint in what is built to run elsewhere"),
-        )
+    /// Gives what the program takes its arguments for, where that is to be compared with what the
+    /// target has.
+    pub(super) fn signature(&self) -> Option<Signature> {
+        let prototype = self.scope.record.as_ref()?.prototype.as_ref()?;
+        let Read { parameters, result } = self.scope.read;
+        let count = match result {
+            true => prototype.parameters.len(),
+            false => parameters,
+        };
+        let read = prototype.parameters.iter().take(count);
+        let signature = Signature {
+            parameters: read.map(|p| (p.name.clone(), p.ty.clone())).collect(),
+            result: prototype.result.clone().filter(|_| result),
+        };
+        (self.inputs.portable && signature != Signature::default()).then_some(signature)
     }
 
     /// Checks `func`.

@@ -192,6 +192,15 @@ impl Checker<'_> {
             );
             return;
         }
+        if kind.is_empty() {
+            let message = "there is no attach point: what stands for it was not given";
+            let error = Diagnostic::error("unknown-probe-type", point.span, message);
+            self.report(error.hint(
+                "the values of $1, $2, … follow the script: kprobe:vfs_read, for example; an object \
+                 has those that it was built with",
+            ));
+            return;
+        }
         let names = SUPPORTED.iter().chain(&LATER).map(|(long, _)| *long);
         let mut error = Diagnostic::error(
             "unknown-probe-type",

@@ -22,6 +22,8 @@ pub(super) struct Scope {
     pub(super) attach: Option<crate::plan::Attach>,
     /// The record that `args` reads.
     pub(super) record: Option<Arc<super::args::Record>>,
+    /// Which of its typed arguments are read.
+    pub(super) read: super::prototype::Read,
     pub(super) blocks: Vec<HashMap<String, VarId>>,
     pub(super) vars: Vec<Var>,
     pub(super) keys: Vec<VarKey>,
@@ -49,6 +51,7 @@ impl Default for Scope {
             probe_name: String::new(),
             attach: None,
             record: None,
+            read: super::prototype::Read::default(),
             blocks: Vec::new(),
             vars: Vec::new(),
             keys: Vec::new(),

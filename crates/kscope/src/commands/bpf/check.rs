@@ -11,9 +11,10 @@ use kscope_spec::core::{self, Target};
 use kscope_spec::{AttachKind, ExternKind, ProgramSpec, RelocKind, Spec};
 
 use super::listing::{Holds, Listing, kind, text};
-use super::object::{no_program, read_file, read_object};
+use super::object::{no_program, read_file, read_spec};
 use crate::console::{say, tell};
 use crate::error::Failure;
+use crate::object::unreadable_plan;
 use crate::place::Place;
 
 /// Tell whether the programs of an object file would load, and why not
@@ -63,7 +64,8 @@ struct Verdict {
 
 /// Runs the command.
 pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
-    let spec = read_object(&args.file)?;
+    let bytes = read_file(&args.file)?;
+    let spec = read_spec(&args.file, &bytes)?;
     if let Some(name) = args
         .program
         .iter()
@@ -166,6 +168,10 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         };
         listing.of_columns(columns).print(false)?;
         say(details)?;
+    }
+    if let Some(error) = unreadable_plan(&bytes) {
+        let failure = Failure::new(format!("`kscope run` refuses the object: {error}"));
+        return Err(failure.hint(error.way_out()));
     }
     Ok(if all { 0 } else { crate::error::FAILED })
 }

@@ -93,10 +93,14 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
 
 /// Reads an object file.
 pub(crate) fn read_object(path: &Path) -> Result<Spec, Failure> {
-    let bytes = read_file(path)?;
+    read_spec(path, &read_file(path)?)
+}
+
+/// Reads the object in a file's bytes.
+pub(crate) fn read_spec(path: &Path, bytes: &[u8]) -> Result<Spec, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // As libbpf names objects: what is before the first dot.
     let name = name.split('.').next().unwrap_or_default();
-    read::object_named(name, &bytes)
+    read::object_named(name, bytes)
         .map_err(|error| Failure::new(format!("{} is no eBPF object: {error}", path.display())))
 }
