@@ -31,12 +31,12 @@ const SHOWN: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "opensnoop",
-        &["--path={folder}"],
+        &["--path=shown-by-both"],
         &["pid", "comm", "err", "path"],
     ),
     (
         "statsnoop",
-        &["--path={folder}"],
+        &["--path=shown-by-both"],
         &["pid", "comm", "err", "path"],
     ),
     ("syscount", &["--comm=kscope-work", "--by=both"], &[]),
@@ -181,14 +181,8 @@ fn objects_show_what_scripts_show() {
     let closed = TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = closed.local_addr().expect("its address").port();
     drop(closed);
-    let (pid, path) = (
-        std::process::id().to_string(),
-        folder.path().display().to_string(),
-    );
-    let fill = |word: &&str| {
-        let word = word.replace("{pid}", &pid).replace("{folder}", &path);
-        word.replace("{closed}", &port.to_string())
-    };
+    let (pid, port_text) = (std::process::id().to_string(), port.to_string());
+    let fill = |word: &&str| word.replace("{pid}", &pid).replace("{closed}", &port_text);
     let start = |tool: &str, options: &[String], object: bool| {
         let what = match object {
             true => built(&kscope, &folder, tool, &[]),
@@ -234,7 +228,7 @@ fn work(folder: &Folder, closed: u16) {
     let pid = std::process::id().to_string();
     let sent = Command::new("/bin/kill").args(["-CONT", &pid]).status();
     assert!(sent.expect("kill starts").success());
-    let file = folder.path().join("work");
+    let file = folder.path().join("shown-by-both");
     let _ = File::open(&file);
     std::fs::write(&file, "text").expect("a file");
     let _ = std::fs::metadata(&file);
