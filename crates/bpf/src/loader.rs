@@ -18,7 +18,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use kscope_btf::Btf;
-use kscope_spec::{LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
+use kscope_spec::{ByteOrder, LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
 use kscope_sys::SharedKernel;
 
 use crate::error::Error;
@@ -289,6 +289,7 @@ impl<'a> Loader<'a> {
     }
 
     fn load_once(&self, spec: &Spec) -> Result<Object, Error> {
+        of_this_machine(spec.byte_order)?;
         let chosen = self.chosen(spec)?;
         let (local, malformed) = match local_types(spec) {
             Ok(local) => (local, None),
@@ -420,6 +421,20 @@ impl<'a> Loader<'a> {
             }
         };
         Ok(spec.programs.iter().map(chosen).collect())
+    }
+}
+
+/// Refuses an object for machines of the other byte order: its data and types would be read the wrong
+/// way round.
+fn of_this_machine(order: ByteOrder) -> Result<(), Error> {
+    let host = ByteOrder::HOST;
+    match order == host {
+        true => Ok(()),
+        false => Err(Error::invalid(format!(
+            "the object is for {order} machines, and this one is {host}: compile it with clang \
+             -target {}",
+            host.clang_target()
+        ))),
     }
 }
 

@@ -89,6 +89,14 @@ impl Btf {
         Btf::parse_with(Box::new(bytes), Some(base.clone()))
     }
 
+    /// Tells whether a blob continues another, as a module's does the kernel's: then its strings do
+    /// not begin with the empty one, and [`Btf::parse_split`] is to read it.
+    #[must_use]
+    pub fn is_split(bytes: &[u8]) -> bool {
+        let header = Header::parse(bytes);
+        header.is_ok_and(|header| header.strings.of(bytes).first() != Some(&0))
+    }
+
     fn parse_with(
         bytes: Box<dyn AsRef<[u8]> + Send + Sync>,
         base: Option<Btf>,

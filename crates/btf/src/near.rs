@@ -80,10 +80,17 @@ impl Btf {
     /// Gives up to `limit` names of types of a kind that are near to `name`, the nearest first.
     #[must_use]
     pub fn near_names(&self, name: &str, kind: Kind, limit: usize) -> Vec<&str> {
+        self.near_prefixed("", name, kind, limit)
+    }
+
+    /// Gives up to `limit` names of types of a kind that begin with `prefix` and go on near to `name`,
+    /// without the prefix, the nearest first: hooks, for example, are `bpf_lsm_` and their name.
+    #[must_use]
+    pub fn near_prefixed(&self, prefix: &str, name: &str, kind: Kind, limit: usize) -> Vec<&str> {
         let names = self
             .ids()
             .filter(|&id| self.is_kind(id, kind))
-            .filter_map(|id| self.name(id));
+            .filter_map(|id| self.name(id)?.strip_prefix(prefix));
         nearest(name, names.filter(|n| !n.is_empty()), limit)
     }
 
@@ -137,6 +144,25 @@ mod tests {
         check("comm", "comm", "comm");
         check("", "a b", "");
         check("aaaa", "aaab aaac aaad aaae", "aaab aaac aaad");
+    }
+
+    #[test]
+    fn names_behind_a_prefix() {
+        use crate::write::Builder;
+        let mut b = Builder::new();
+        let int = b.add_int("int", 4, crate::Encoding::Signed);
+        for name in ["btf_trace_sched_switch", "sched_swich", "btf_trace_"] {
+            b.add_typedef(name, int);
+        }
+        b.add_struct("btf_trace_sched_swith", 4, &[]);
+        let btf = Btf::parse(b.finish()).unwrap();
+        let near = |name| btf.near_prefixed("btf_trace_", name, Kind::Typedef, 3);
+        assert_eq!(near("sched_swtich"), ["sched_switch"]);
+        assert_eq!(near("other"), [""; 0]);
+        assert_eq!(
+            btf.near_names("sched_switch", Kind::Typedef, 3),
+            ["sched_swich"]
+        );
     }
 
     #[test]

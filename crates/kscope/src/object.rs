@@ -5,11 +5,12 @@ use std::io::{self, Read as _};
 use std::path::Path;
 
 use kscope_bpf::spec::elf::Elf;
-use kscope_bpf::spec::read;
+use kscope_bpf::spec::read::{self, ReadError};
 use kscope_runtime::{LiveCatalogue, expand_again};
 use kscope_script::Compiled;
 use kscope_script::portable::{SECTION, Saved, SavedError, parameter};
 
+use crate::commands::bpf::object::hint;
 use crate::error::Failure;
 use crate::place::Place;
 use crate::tracing::Source;
@@ -44,14 +45,21 @@ impl Object {
             return Err(Failure::new(message));
         }
         let failed = |why: String| Failure::new(format!("cannot run {file}: {why}"));
-        let elf = Elf::parse(&bytes).map_err(|error| failed(error.to_string()))?;
+        let unreadable = |error: ReadError| {
+            let failure = failed(error.to_string());
+            match hint(&error) {
+                Some(hint) => failure.hint(hint),
+                None => failure,
+            }
+        };
+        let elf = Elf::parse(&bytes).map_err(|error| unreadable(error.into()))?;
         let Some((_, section)) = elf.named(SECTION) else {
             let failure = failed("it is no script: it has no plan of what to print".to_owned());
             return Err(failure.hint("`kscope build` makes objects that can be run"));
         };
         let refused = |error: SavedError| failed(error.to_string()).hint(error.way_out());
         let saved = Saved::parse(section.data).map_err(refused)?;
-        let spec = read::object(&bytes).map_err(|error| failed(error.to_string()))?;
+        let spec = read::object(&bytes).map_err(unreadable)?;
         let source = Source::new(saved.name.clone(), saved.source.clone());
         let compiled = saved.join(spec).map_err(refused)?;
         Ok(Some(Object { source, compiled }))

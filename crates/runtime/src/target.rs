@@ -4,11 +4,11 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use kscope_btf::Btf;
-use kscope_spec::elf::Elf;
 use kscope_symbol::KernelSymbolizer;
 use kscope_sys::{Errno, SharedKernel, real_kernel};
 
 use crate::error::Error;
+use crate::types_file::types_of_file;
 use crate::user::UserFiles;
 
 /// Where the kernel shows its own types.
@@ -80,26 +80,25 @@ impl Target {
     /// [`Error::NoTypes`] where the kernel has none, [`Error::Types`] where the file is closed or
     /// malformed.
     pub fn btf(&self) -> Result<Btf, Error> {
-        let path = self.btf_path.display().to_string();
-        let failed = |why: String| Error::Types {
-            path: path.clone(),
-            why,
-        };
-        let bytes = match self.kernel.file_bytes(&self.btf_path) {
-            Ok(bytes) => bytes,
-            Err(Errno::NOENT) if self.btf_path == Path::new(VMLINUX_BTF) => {
-                return Err(Error::NoTypes { path });
-            }
-            Err(errno) => return Err(failed(errno.to_string())),
-        };
-        // A kernel with its debugging information has its types in a section.
-        if bytes.as_ref().starts_with(b"\x7fELF") {
-            let elf = Elf::parse(bytes.as_ref()).map_err(|error| failed(error.to_string()))?;
-            let section = elf.named(".BTF");
-            let (_, section) = section.ok_or_else(|| failed("it has no BTF".to_owned()))?;
-            let parsed = Btf::parse(section.data.to_vec());
-            return parsed.map_err(|error| failed(error.to_string()));
+        let running = || self.of_running_kernel();
+        match self.btf_path == Path::new(VMLINUX_BTF) {
+            true => running(),
+            false => types_of_file(&self.btf_path, &running),
         }
-        Btf::parse(bytes).map_err(|error| failed(error.to_string()))
+    }
+
+    fn of_running_kernel(&self) -> Result<Btf, Error> {
+        let path = VMLINUX_BTF.to_owned();
+        match self.kernel.file_bytes(Path::new(VMLINUX_BTF)) {
+            Ok(bytes) => Btf::parse(bytes).map_err(|error| Error::Types {
+                path,
+                why: error.to_string(),
+            }),
+            Err(Errno::NOENT) => Err(Error::NoTypes { path }),
+            Err(errno) => Err(Error::Types {
+                path,
+                why: errno.to_string(),
+            }),
+        }
     }
 }

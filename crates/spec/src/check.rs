@@ -6,10 +6,14 @@
 
 mod arithmetic;
 mod calls;
+mod constant;
 mod depth;
 mod flow;
+mod reached;
 mod shape;
 mod state;
+
+pub use reached::reached;
 
 use crate::helper::HelperId;
 use crate::insn::{BadInsn, Insn, Reg};

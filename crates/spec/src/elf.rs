@@ -5,6 +5,7 @@
 //! does not cover. What the sections mean is [`crate::read`]'s matter.
 
 mod header;
+mod outline;
 #[cfg(any(feature = "write", feature = "link"))]
 pub mod write;
 
@@ -12,6 +13,7 @@ use crate::ByteOrder;
 use crate::table::Names;
 
 pub use header::ElfError;
+pub use outline::find_sections;
 
 /// Index of a section in an object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

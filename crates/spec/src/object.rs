@@ -14,6 +14,7 @@ pub use program::{
     AttachKind, CoreKind, CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind,
 };
 
+use core::fmt;
 use std::collections::BTreeMap;
 
 /// Everything the loader needs, and nothing of a kernel.
@@ -50,6 +51,32 @@ pub enum ByteOrder {
     Little,
     /// The highest first (s390x).
     Big,
+}
+
+impl ByteOrder {
+    /// The order of the machine that this is compiled for.
+    pub const HOST: ByteOrder = match cfg!(target_endian = "big") {
+        true => ByteOrder::Big,
+        false => ByteOrder::Little,
+    };
+
+    /// Gives what clang's `-target` calls machines of this order.
+    #[must_use]
+    pub fn clang_target(self) -> &'static str {
+        match self {
+            ByteOrder::Little => "bpfel",
+            ByteOrder::Big => "bpfeb",
+        }
+    }
+}
+
+impl fmt::Display for ByteOrder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            ByteOrder::Little => "little-endian",
+            ByteOrder::Big => "big-endian",
+        })
+    }
 }
 
 /// A source text, so that the verifier's log can quote it.

@@ -174,7 +174,10 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
         ));
     }
     if matches!(spec.kind, M::ArrayOfMaps | M::HashOfMaps) && spec.inner.is_none() {
-        return Some("it does not say what the maps inside look like".to_owned());
+        return Some(
+            "it does not say what the maps inside look like (in C: __array(values, struct …))"
+                .to_owned(),
+        );
     }
     if storage
         && spec.flags & 1 == 0
@@ -189,7 +192,7 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
         return Some("map type LpmTrie needs the flag BPF_F_NO_PREALLOC".to_owned());
     }
     if !keyless && key == 0 {
-        return Some("its key_size is 0".to_owned());
+        return Some("it has no key (in C: __type(key, T) or __uint(key_size, N))".to_owned());
     }
     let valueless = matches!(spec.kind, M::RingBuf | M::UserRingBuf | M::Arena);
     if valueless && value != 0 {
@@ -199,7 +202,9 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
         ));
     }
     if !valueless && value == 0 {
-        return Some("its value_size is 0".to_owned());
+        return Some(
+            "it has no value (in C: __type(value, T) or __uint(value_size, N))".to_owned(),
+        );
     }
     None
 }

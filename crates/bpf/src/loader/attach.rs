@@ -35,30 +35,24 @@ pub(crate) fn attach_point<'a>(
     if let Some(error) = too_new(types, program) {
         return Err(error);
     }
-    let (what, kind, name, shown) = match attach {
+    let (what, kind, prefix, shown) = match attach {
         AttachKind::RawTracepointBtf(name) => {
-            let typedef = prefixed("btf_trace_", name);
-            ("BTF-typed tracepoint", Kind::Typedef, typedef, name)
+            ("BTF-typed tracepoint", Kind::Typedef, "btf_trace_", name)
         }
         AttachKind::FunctionEntry(name)
         | AttachKind::FunctionExit(name)
         | AttachKind::FunctionSession(name)
         | AttachKind::ModifyReturn(name) => match target {
             Some(target) => return of_program(target, name, point),
-            None => ("kernel function", Kind::Func, name.clone(), name),
+            None => ("kernel function", Kind::Func, "", name),
         },
         AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
-            ("LSM hook", Kind::Func, prefixed("bpf_lsm_", name), name)
+            ("LSM hook", Kind::Func, "bpf_lsm_", name)
         }
         AttachKind::StructOps { type_name, member } => {
             return struct_ops::member(types, type_name, member);
         }
-        AttachKind::Iterator(name) => (
-            "BPF iterator",
-            Kind::Func,
-            prefixed("bpf_iter_", name),
-            name,
-        ),
+        AttachKind::Iterator(name) => ("BPF iterator", Kind::Func, "bpf_iter_", name),
         AttachKind::Extension(name) => {
             let target = target.ok_or_else(|| {
                 Error::invalid(format!(
@@ -72,10 +66,7 @@ pub(crate) fn attach_point<'a>(
         AttachKind::None | AttachKind::Expected(_) => return Ok(point),
     };
     if shown.is_empty() {
-        return Err(Error::invalid(format!(
-            "program {} does not say which {what} it is for (its section ends before the name)",
-            program.name
-        )));
+        return Err(not_named(program, what));
     }
     if types.base().is_none() {
         return Err(Error::unsupported(
@@ -83,13 +74,17 @@ pub(crate) fn attach_point<'a>(
             "the build option CONFIG_DEBUG_INFO_BTF",
         ));
     }
-    match types.find(&name, kind) {
+    match types.find(&prefixed(prefix, shown), kind) {
         Some(found) => Ok(AttachPoint {
             btf_id: found.id,
             to: found.module.and_then(|module| types.fd_of_module(module)),
             ..point
         }),
-        None => Err(Error::not_found(what, shown)),
+        None => Err(Error::not_found_near(
+            what,
+            shown,
+            types.near(prefix, shown, kind),
+        )),
     }
 }
 
@@ -117,6 +112,16 @@ fn too_new(types: &KernelTypes<'_>, program: &ProgramSpec) -> Option<Error> {
             since,
         )
     })
+}
+
+/// Says that a program's section ends before the name of what it attaches to.
+fn not_named(program: &ProgramSpec, what: &str) -> Error {
+    let section = program.section.trim_end_matches('/');
+    Error::invalid(format!(
+        "program {} does not say which {what} it is for: its section ends before the name, as in \
+         SEC(\"{section}/NAME\")",
+        program.name
+    ))
 }
 
 /// `module:name` becomes `module:prefix` and the name.

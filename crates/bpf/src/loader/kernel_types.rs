@@ -136,6 +136,22 @@ impl<'a> KernelTypes<'a> {
         })
     }
 
+    /// Gives names of a kind that begin with `prefix` and go on near to `name`, without the prefix; of
+    /// `module:name` those of that module and of the kernel.
+    pub(crate) fn near(&self, prefix: &str, name: &str, kind: Kind) -> Vec<&str> {
+        let (module, name) = match name.split_once(':') {
+            Some((module, name)) => (Some(module), name),
+            None => (None, name),
+        };
+        let module = module.and_then(|name| {
+            let index = self.modules().iter().position(|one| one.name == name)?;
+            self.of_module(index)
+        });
+        // A module's types go on from the kernel's.
+        let types = module.or_else(|| self.base());
+        types.map_or_else(Vec::new, |types| types.near_prefixed(prefix, name, kind, 3))
+    }
+
     fn modules(&self) -> &[Module] {
         self.modules.get_or_init(|| {
             let mut modules = Vec::new();

@@ -14,6 +14,9 @@ pub(crate) use object::member;
 /// Name of the kernel's type around each table.
 const PREFIX: &str = "bpf_struct_ops_";
 
+/// What errors call a table.
+const TABLE: &str = "table of functions";
+
 /// The kernel's layout of a table.
 pub(crate) struct Table<'a> {
     /// The kernel's types it is of.
@@ -36,10 +39,14 @@ impl<'a> Table<'a> {
     pub(crate) fn find(types: &'a KernelTypes<'_>, name: &'a str) -> Result<Table<'a>, Error> {
         let name = kscope_btf::essential_name(name);
         let missing = || {
-            Error::unsupported(
-                format!("table of functions {name} for programs to fill (struct_ops)"),
-                "a kernel whose BTF has bpf_struct_ops_*",
-            )
+            let near = types.near(PREFIX, name, Kind::Struct);
+            match near.is_empty() {
+                false => Error::not_found_near(TABLE, name, near),
+                true => Error::unsupported(
+                    format!("{TABLE} {name} for programs to fill (struct_ops)"),
+                    "a kernel whose BTF has bpf_struct_ops_*",
+                ),
+            }
         };
         let wrapper_name = format!("{PREFIX}{name}");
         let found = types
@@ -71,10 +78,12 @@ impl<'a> Table<'a> {
         let place = table.and_then(|table| table.members().position(|m| m.name == name));
         let place = place.and_then(|place| u32::try_from(place).ok());
         place.ok_or_else(|| {
-            Error::unsupported(
-                format!("member {name} in struct {}", self.name),
-                "a newer kernel",
-            )
+            let about = format!("{name} in struct {}", self.name);
+            let near = self.btf.near_members(TypeId(self.type_id), name, 3);
+            match near.is_empty() {
+                false => Error::not_found_near("member", about, near),
+                true => Error::unsupported(format!("member {about}"), "a newer kernel"),
+            }
         })
     }
 

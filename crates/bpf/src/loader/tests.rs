@@ -329,3 +329,24 @@ fn a_kernel_without_types_says_what_needs_them() {
          build option CONFIG_DEBUG_INFO_BTF)"
     );
 }
+
+#[test]
+fn objects_of_the_other_byte_order_are_refused_before_anything_is_made() {
+    let fake = kernel(|_| FakeKernel::object());
+    let (byte_order, way_out) = match ByteOrder::HOST {
+        ByteOrder::Little => (ByteOrder::Big, "bpfel"),
+        ByteOrder::Big => (ByteOrder::Little, "bpfeb"),
+    };
+    let spec = Spec {
+        byte_order,
+        ..spec()
+    };
+    let error = Loader::new(fake.clone()).load(&spec).expect_err("refused");
+    let text = error.to_string();
+    assert!(
+        text.starts_with(&format!("the object is for {byte_order} machines")),
+        "{text}"
+    );
+    assert!(text.ends_with(&format!("-target {way_out}")), "{text}");
+    assert!(names(&fake).is_empty());
+}

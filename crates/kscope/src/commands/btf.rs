@@ -6,13 +6,14 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand, ValueEnum};
 use kscope_bpf::btf::{Btf, Kind, TypeId};
 use kscope_bpf::inspect::LoadedTypes;
-use kscope_spec::core::{Absent, minimize};
-use kscope_spec::elf::Elf;
+use kscope_runtime::{Error as RuntimeError, Target, types_of_file};
+use kscope_spec::core::{Absent, MinimizeError, minimize};
 
 use crate::commands::bpf::failed;
 use crate::commands::bpf::holders::{Held, Holders};
 use crate::commands::bpf::listing::{Holds, ListArgs, Listing, number, text};
-use crate::commands::bpf::object::{read_file, read_object};
+use crate::commands::bpf::object::{DAMAGED, read_object};
+use crate::console::tell;
 use crate::error::{Failure, NO_TYPES};
 use crate::place::Place;
 
@@ -30,7 +31,10 @@ enum What {
     List {
         #[command(flatten)]
         how: ListArgs,
-        /// `vmlinux`, a module, a BTF file or an object file
+        /// The kernel's types that a module's file continues, where they are not the running kernel's
+        #[arg(short = 'B', long, value_name = "FILE")]
+        base: Option<PathBuf>,
+        /// `vmlinux`, a module, a BTF file or an ELF file (kernel, module, object)
         #[arg(value_name = "SOURCE")]
         source: Option<String>,
     },
@@ -47,7 +51,10 @@ struct DumpArgs {
     /// The language
     #[arg(long = "as", value_name = "LANGUAGE", default_value = "c")]
     language: Language,
-    /// `vmlinux`, a module, a BTF file or an object file
+    /// The kernel's types that a module's file continues, where they are not the running kernel's
+    #[arg(short = 'B', long, value_name = "FILE")]
+    base: Option<PathBuf>,
+    /// `vmlinux`, a module, a BTF file or an ELF file (kernel, module, object)
     #[arg(value_name = "SOURCE", default_value = "vmlinux")]
     source: String,
     /// Print the types of this name and what they need
@@ -84,11 +91,14 @@ struct MinimizeArgs {
 /// Runs the command.
 pub(crate) fn run(args: &BtfArgs) -> Result<u8, Failure> {
     match &args.what {
-        What::List { how, source: None } => list_loaded(how.json)?,
+        What::List {
+            how, source: None, ..
+        } => list_loaded(how.json)?,
         What::List {
             how,
             source: Some(source),
-        } => list_types(&open(source)?, how.json)?,
+            base,
+        } => list_types(&open(source, base.as_deref())?, how.json)?,
         What::Dump(args) => dump(args)?,
         What::Minimize(args) => make_minimal(args)?,
     }
@@ -131,52 +141,48 @@ fn list_loaded(json: bool) -> Result<(), Failure> {
     listing.print(json)
 }
 
-/// Reads types from where a word says.
-fn open(source: &str) -> Result<Btf, Failure> {
-    let folder = Path::new("/sys/kernel/btf");
+/// Where modules show their types.
+const MODULES: &str = "/sys/kernel/btf";
+
+/// Tells whether a word names types: the kernel's, a file's or a module's.
+fn is_there(source: &str) -> bool {
+    let is_module = || !source.contains('/') && Path::new(MODULES).join(source).exists();
+    source == "vmlinux" || Path::new(source).exists() || is_module()
+}
+
+/// Reads types from where a word says; `base` is a file with the types that a module's continue.
+fn open(source: &str, base: Option<&Path>) -> Result<Btf, Failure> {
+    if source == "vmlinux" {
+        return Ok(Place::open(None)?.types()?.clone());
+    }
     let path = Path::new(source);
     let is_name = !source.contains('/') && !source.is_empty();
-    if source == "vmlinux" || (is_name && !path.exists()) {
-        let place = Place::open(None)?;
-        let base = place.types()?;
-        if source == "vmlinux" {
-            return Ok(base.clone());
-        }
-        let file = folder.join(source);
-        if !file.exists() {
-            let failure = Failure::new(format!("there is no file and no module {source}"));
-            return Err(failure.hint("`kscope btf list` shows the modules that have types"));
-        }
-        let parsed = Btf::parse_split(read_file(&file)?, base);
-        return parsed.map_err(|error| malformed(source, &error));
+    if !is_name || path.exists() {
+        return of_file(path, base);
     }
-    let bytes = read_file(path)?;
-    if bytes.starts_with(b"\x7fELF") {
-        return of_object(source, &bytes);
+    let module = Path::new(MODULES).join(source);
+    if !module.exists() {
+        let failure = Failure::new(format!("there is no file and no module {source}"));
+        return Err(failure.hint("`kscope btf list` shows the modules that have types"));
     }
-    let is_module = path.parent() == Some(folder) && path != folder.join("vmlinux");
-    let parsed = if is_module {
-        let place = Place::open(None)?;
-        Btf::parse_split(bytes, place.types()?)
-    } else {
-        Btf::parse(bytes)
-    };
-    parsed.map_err(|error| malformed(source, &error))
+    of_file(&module, base)
 }
 
-fn malformed(source: &str, error: &kscope_bpf::btf::Error) -> Failure {
-    Failure::new(format!("the types of {source} cannot be read: {error}"))
-}
-
-/// Reads the section `.BTF` of an object file.
-pub(super) fn of_object(source: &str, bytes: &[u8]) -> Result<Btf, Failure> {
-    let elf = Elf::parse(bytes)
-        .map_err(|error| Failure::new(format!("{source} is no ELF file: {error}")))?;
-    let Some((_, section)) = elf.named(".BTF") else {
-        let failure = Failure::new(format!("{source} has no BTF"));
-        return Err(failure.hint("clang -g makes it for eBPF objects"));
+/// Reads types from a file: BTF, or an ELF file that has it.
+pub(super) fn of_file(path: &Path, base: Option<&Path>) -> Result<Btf, Failure> {
+    let running = || {
+        let target = match base {
+            Some(file) => Target::live().with_btf(file),
+            None => Target::live(),
+        };
+        target.btf()
     };
-    Btf::parse(section.data.to_vec()).map_err(|error| malformed(source, &error))
+    types_of_file(path, &running).map_err(|error| match error {
+        RuntimeError::Types { path, why } => {
+            Failure::new(format!("cannot read types from {path}: {why}"))
+        }
+        other => Failure::of_run(&other, "", false),
+    })
 }
 
 fn list_types(btf: &Btf, json: bool) -> Result<(), Failure> {
@@ -210,17 +216,23 @@ fn list_types(btf: &Btf, json: bool) -> Result<(), Failure> {
 
 fn dump(args: &DumpArgs) -> Result<(), Failure> {
     // A word that is no source is a name of the kernel's types: `kscope btf dump task_struct`.
-    let (btf, name) = match (&args.name, open(&args.source)) {
-        (_, Ok(btf)) => (btf, args.name.clone()),
-        (None, Err(failure)) if !args.source.contains('/') => match open("vmlinux") {
-            Ok(btf) => (btf, Some(args.source.clone())),
-            Err(_) => return Err(failure),
-        },
-        (_, Err(failure)) => return Err(failure),
+    let is_type = args.name.is_none() && !args.source.contains('/') && !is_there(&args.source);
+    let (btf, name) = match is_type {
+        true => (open("vmlinux", None)?, Some(&args.source)),
+        false => (
+            open(&args.source, args.base.as_deref())?,
+            args.name.as_ref(),
+        ),
     };
-    let chosen: Option<Vec<TypeId>> = match &name {
+    let chosen: Option<Vec<TypeId>> = match name {
         None => None,
-        Some(name) => Some(named(&btf, name)?),
+        Some(name) => Some(named(&btf, name).ok_or_else(|| {
+            let also = match is_type {
+                true => ", and no file or module of that name",
+                false => "",
+            };
+            no_type(&btf, name, also)
+        })?),
     };
     let mut out = BufWriter::new(std::io::stdout().lock());
     match (args.language, &chosen) {
@@ -267,14 +279,19 @@ const BEFORE_C: &str = "#ifndef __VMLINUX_H__\n#define __VMLINUX_H__\n\n\
 const AFTER_C: &str = "#ifndef BPF_NO_PRESERVE_ACCESS_INDEX\n\
 #pragma clang attribute pop\n#endif\n\n#endif /* __VMLINUX_H__ */\n";
 
-/// Finds structures, unions, enumerations and typedefs by name; `struct file` finds that alone.
-fn named(btf: &Btf, name: &str) -> Result<Vec<TypeId>, Failure> {
-    let (kind, bare) = match name.split_once(' ') {
+/// Splits `struct file` into the kind that is asked for and the name.
+fn kind_and_name(name: &str) -> (Option<Kind>, &str) {
+    match name.split_once(' ') {
         Some(("struct", rest)) => (Some(Kind::Struct), rest.trim()),
         Some(("union", rest)) => (Some(Kind::Union), rest.trim()),
         Some(("enum", rest)) => (Some(Kind::Enum), rest.trim()),
         _ => (None, name),
-    };
+    }
+}
+
+/// Finds structures, unions, enumerations and typedefs by name; `struct file` finds that alone.
+fn named(btf: &Btf, name: &str) -> Option<Vec<TypeId>> {
+    let (kind, bare) = kind_and_name(name);
     let fits = |id: &TypeId| match (kind, btf.kind(*id)) {
         (Some(Kind::Enum), found) => matches!(found, Some(Kind::Enum | Kind::Enum64)),
         (Some(kind), found) => found == Some(kind),
@@ -284,15 +301,18 @@ fn named(btf: &Btf, name: &str) -> Result<Vec<TypeId>, Failure> {
         ),
     };
     let found: Vec<TypeId> = btf.find_all(bare).filter(fits).collect();
-    if found.is_empty() {
-        let failure = Failure::new(format!("there is no type {name}"));
-        let near = btf.near_names(bare, kind.unwrap_or(Kind::Struct), 3);
-        return Err(match near.is_empty() {
-            true => failure,
-            false => failure.hint(format!("did you mean {}?", near.join(", "))),
-        });
+    (!found.is_empty()).then_some(found)
+}
+
+/// Says that there is no type of a name; `also` goes on.
+fn no_type(btf: &Btf, name: &str, also: &str) -> Failure {
+    let failure = Failure::new(format!("there is no type {name}{also}"));
+    let (kind, bare) = kind_and_name(name);
+    let near = btf.near_names(bare, kind.unwrap_or(Kind::Struct), 3);
+    match near.is_empty() {
+        true => failure,
+        false => failure.hint(format!("did you mean {}?", near.join(", "))),
     }
-    Ok(found)
 }
 
 fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
@@ -303,22 +323,57 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
     })?;
     let mut specs = Vec::with_capacity(args.objects.len());
     for path in &args.objects {
-        specs.push(read_object(path)?);
+        let spec = read_object(path)?;
+        if spec.types.is_empty() {
+            let failure = Failure::new(format!(
+                "{} has no types of its own (BTF), so nothing in it asks for the kernel's",
+                path.display()
+            ));
+            return Err(failure.hint("compile it with clang -g"));
+        }
+        if spec.programs.iter().all(|program| program.core.is_empty()) {
+            tell(format_args!(
+                "NOTE: {} asks for no type: its programs have no relocations (CO-RE)",
+                path.display()
+            ));
+        }
+        specs.push(spec);
     }
     let all: Vec<&kscope_spec::Spec> = specs.iter().collect();
-    let minimal = minimize(&all, types).map_err(|error| {
-        let mut text = error.to_string();
-        if let Some(cause) = std::error::Error::source(&error) {
-            text.push_str(&format!(": {cause}"));
+    let file = |object: usize| {
+        let path = args.objects.get(object);
+        path.map_or_else(String::new, |path| path.display().to_string())
+    };
+    let minimal = minimize(&all, types).map_err(|error| match error {
+        MinimizeError::Types { object, error } => {
+            let file = file(object);
+            Failure::new(format!("the types of {file} cannot be read: {error}")).hint(DAMAGED)
         }
-        Failure::new(text)
+        MinimizeError::Refused {
+            object,
+            program,
+            failure,
+        } => {
+            let file = file(object);
+            Failure::new(format!(
+                "{file}: program {program} cannot be fitted to these types: {failure}"
+            ))
+        }
     })?;
     tell_absent(args, &minimal.absent);
     let bytes = minimal.types;
+    let asks = |spec: &kscope_spec::Spec| spec.programs.iter().any(|one| !one.core.is_empty());
+    let is_empty = Btf::parse(bytes.clone()).is_ok_and(|types| types.own_ids().next().is_none());
+    if is_empty && specs.iter().any(asks) {
+        tell(
+            "NOTE: none of what the programs ask for is in these types: what is written is empty, and \
+             every question whether something exists is answered no",
+        );
+    }
     std::fs::write(&args.output, &bytes).map_err(|error| {
         Failure::new(format!("cannot write {}: {error}", args.output.display()))
     })?;
-    crate::console::tell(format_args!(
+    tell(format_args!(
         "{}: {} bytes of {}",
         args.output.display(),
         bytes.len(),
@@ -335,16 +390,16 @@ fn tell_absent(args: &MinimizeArgs, absent: &[Absent]) {
         let object = args.objects.get(one.object);
         let object = object.map_or_else(String::new, |path| path.display().to_string());
         let (program, failure) = (&one.program, &one.failure);
-        let line = format!("NOTE: {object}: program {program} finds no {failure}");
+        let line = format!("NOTE: {object}: program {program} does not find {failure}");
         if !lines.contains(&line) {
             lines.push(line);
         }
     }
     for line in lines.iter().take(MOST) {
-        crate::console::tell(line);
+        tell(line);
     }
     if lines.len() > MOST {
         let more = lines.len() - MOST;
-        crate::console::tell(format_args!("NOTE: {more} more relocations find nothing"));
+        tell(format_args!("NOTE: {more} more relocations find nothing"));
     }
 }

@@ -58,7 +58,8 @@ impl Shape {
     }
 }
 
-fn far(slot: usize, off: i32) -> i64 {
+/// Gives the slot a distance leads to.
+pub(super) fn far(slot: usize, off: i32) -> i64 {
     i64::try_from(slot)
         .unwrap_or(i64::MAX)
         .saturating_add(1)

@@ -1,21 +1,25 @@
 //! `kscope bpf check`
 
-use std::path::{Path, PathBuf};
+mod elsewhere;
+
+use std::path::PathBuf;
 
 use clap::Args;
-use kscope_bpf::btf::{Btf, Kind};
+use kscope_bpf::btf::Btf;
 use kscope_bpf::sys::SharedKernel;
 use kscope_bpf::{Error, Loader};
 use kscope_rows::Value;
-use kscope_spec::core::{self, Target};
-use kscope_spec::{AttachKind, ExternKind, ProgramSpec, RelocKind, Spec};
+use kscope_spec::core::Target;
+use kscope_spec::{ProgramSpec, Spec};
 
 use super::listing::{Holds, Listing, kind, text};
 use super::object::{no_program, read_file, read_spec};
+use crate::commands::btf::of_file;
 use crate::console::{say, tell};
 use crate::error::Failure;
 use crate::object::unreadable_plan;
 use crate::place::Place;
+use elsewhere::Elsewhere;
 
 /// Tell whether the programs of an object file would load, and why not
 ///
@@ -72,6 +76,13 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         .find(|name| spec.program_named(name).is_none())
     {
         return Err(no_program(&spec, &args.file, name));
+    }
+    if spec.programs.is_empty() {
+        let failure = Failure::new(format!("{} has no programs", args.file.display()));
+        return Err(failure.hint(
+            "programs are functions in sections that say what they attach to, as \
+             SEC(\"tracepoint/sched/sched_switch\"); `kscope link` makes one object of several",
+        ));
     }
     let wanted =
         |program: &&ProgramSpec| args.program.is_empty() || args.program.contains(&program.name);
@@ -149,12 +160,16 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             false => Btf::parse(spec.types.clone()).ok(),
         };
         for path in &args.btf {
-            let btf = read_types(path)?;
-            let target = Target::new(&btf);
+            let btf = of_file(path, None)?;
             let name = path.display().to_string();
+            let elsewhere = Elsewhere {
+                spec: &spec,
+                local: local.as_ref(),
+                btf: &btf,
+                target: Target::new(&btf),
+            };
             for program in spec.programs.iter().filter(wanted) {
-                let verdict = look_up(&spec, program, local.as_ref(), &btf, &target);
-                push(&name, program, verdict);
+                push(&name, program, elsewhere.look_up(program));
             }
         }
     }
@@ -206,16 +221,6 @@ fn detail(kernel: &str, program: &str, verdict: &Verdict, is_this_kernel: bool) 
         text.push_str(&format!("  HINT: {hint}\n"));
     }
     text
-}
-
-fn read_types(path: &Path) -> Result<Btf, Failure> {
-    let bytes = read_file(path)?;
-    // A kernel with its debugging information has its types in a section.
-    if bytes.starts_with(b"\x7fELF") {
-        return crate::commands::btf::of_object(&path.display().to_string(), &bytes);
-    }
-    let parsed = Btf::parse(bytes);
-    parsed.map_err(|error| Failure::new(format!("{} is no BTF: {error}", path.display())))
 }
 
 /// Loads a program by itself, with the maps of its object.
@@ -298,100 +303,6 @@ fn first_number(text: &str) -> Option<u64> {
         .find(|c: char| !c.is_ascii_digit())
         .unwrap_or(text.len());
     text.get(..end)?.parse().ok()
-}
-
-/// Looks up what a program asks of the types of a kernel.
-fn look_up(
-    spec: &Spec,
-    program: &ProgramSpec,
-    local: Option<&Btf>,
-    btf: &Btf,
-    target: &Target<'_>,
-) -> Verdict {
-    let verdict = |loads, reason: String| Verdict {
-        loads,
-        reason,
-        ..Verdict::default()
-    };
-    if let Some(why) = &program.refused {
-        return verdict(false, why.clone());
-    }
-    if let Some(missing) = missing_target(&program.attach, btf) {
-        return verdict(false, missing);
-    }
-    if let Some(missing) = missing_function(spec, program, btf) {
-        return verdict(false, missing);
-    }
-    let Some(local) = local.filter(|_| !program.core.is_empty()) else {
-        return verdict(true, String::new());
-    };
-    let relocated = core::relocate(spec, program, local, target);
-    if let Some(failure) = relocated.refusal() {
-        return verdict(false, failure.to_string());
-    }
-    match relocated.failures.as_slice() {
-        [] => verdict(true, String::new()),
-        // The instruction may stand behind a question whether the member exists.
-        [first, rest @ ..] => {
-            let more = match rest.len() {
-                0 => String::new(),
-                more => format!(" (and {more} more)"),
-            };
-            verdict(false, format!("no, if it gets there: {first}{more}"))
-        }
-    }
-}
-
-/// Says what a program attaches to at load time and the kernel does not have.
-fn missing_target(attach: &AttachKind, btf: &Btf) -> Option<String> {
-    let function = |name: &str| {
-        let missing = !name.is_empty() && btf.find(name, Kind::Func).is_none();
-        missing.then(|| format!("there is no function {name}"))
-    };
-    match attach {
-        AttachKind::FunctionEntry(name)
-        | AttachKind::FunctionExit(name)
-        | AttachKind::FunctionSession(name)
-        | AttachKind::ModifyReturn(name) => function(name),
-        AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) if !name.is_empty() => {
-            function(&format!("bpf_lsm_{name}")).map(|_| format!("there is no LSM hook {name}"))
-        }
-        AttachKind::Iterator(name) if !name.is_empty() => {
-            function(&format!("bpf_iter_{name}")).map(|_| format!("there is no iterator {name}"))
-        }
-        AttachKind::RawTracepointBtf(name) if !name.is_empty() => {
-            let missing = btf
-                .find(&format!("btf_trace_{name}"), Kind::Typedef)
-                .is_none();
-            missing.then(|| format!("there is no tracepoint {name}"))
-        }
-        AttachKind::StructOps { type_name, .. } => {
-            let missing = btf.find(type_name, Kind::Struct).is_none();
-            missing.then(|| format!("there is no struct {type_name}"))
-        }
-        _ => None,
-    }
-}
-
-/// Says which kernel function a program calls and the kernel does not have.
-fn missing_function(spec: &Spec, program: &ProgramSpec, btf: &Btf) -> Option<String> {
-    program.relocs.iter().find_map(|reloc| {
-        let RelocKind::Extern(id) = reloc.kind else {
-            return None;
-        };
-        let symbol = spec.externs.get(usize::try_from(id.0).ok()?)?;
-        let missing = match symbol.kind {
-            ExternKind::Function { .. } => btf.find(&symbol.name, Kind::Func).is_none(),
-            ExternKind::Variable { .. } => btf.find(&symbol.name, Kind::Var).is_none(),
-            ExternKind::Address | ExternKind::Config { .. } => false,
-        };
-        (missing && !symbol.weak).then(|| {
-            format!(
-                "there is no {} in this BTF (a module may have it)",
-                symbol.name
-            )
-        })
-    })
 }
 
 #[cfg(test)]

@@ -3,6 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kscope_spec::elf::ElfError;
+use kscope_spec::read::ReadError;
 use kscope_spec::{Spec, disasm, read};
 
 use crate::console::say;
@@ -101,6 +103,30 @@ pub(crate) fn read_spec(path: &Path, bytes: &[u8]) -> Result<Spec, Failure> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     // As libbpf names objects: what is before the first dot.
     let name = name.split('.').next().unwrap_or_default();
-    read::object_named(name, bytes)
-        .map_err(|error| Failure::new(format!("{} is no eBPF object: {error}", path.display())))
+    read::object_named(name, bytes).map_err(|error| {
+        let failure = Failure::new(format!("{} is no eBPF object: {error}", path.display()));
+        match hint(&error) {
+            Some(hint) => failure.hint(hint),
+            None => failure,
+        }
+    })
+}
+
+/// What can be done about a file that is damaged.
+pub(crate) const DAMAGED: &str = "the file is damaged or cut: copy or compile it anew";
+
+/// Gives what can be done about a file that cannot be read, where the error does not say it.
+pub(crate) fn hint(error: &ReadError) -> Option<&'static str> {
+    match error {
+        ReadError::Elf(ElfError::NotElf | ElfError::NotSixtyFour) => Some(
+            "eBPF objects are what clang -target bpf -g -O2 -c writes; a script is run with \
+             `kscope run FILE`, and text of instructions assembled with `kscope bpf asm`",
+        ),
+        ReadError::Elf(ElfError::Malformed { .. } | ElfError::Cut { .. })
+        | ReadError::Overlapping { .. } => Some(DAMAGED),
+        ReadError::Types(_) | ReadError::Ext(_) => Some(
+            "the file is damaged, or what wrote it is newer than this kscope: copy or compile it anew",
+        ),
+        _ => None,
+    }
 }
