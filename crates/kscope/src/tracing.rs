@@ -430,6 +430,12 @@ fn tell_summary(summary: &kscope_runtime::Summary) {
             summary.lost_stacks
         ));
     }
+    if summary.missed_runs > 0 {
+        tell(format_args!(
+            "WARNING: {} events were missed: they came while the program of their probe ran on the same CPU",
+            summary.missed_runs
+        ));
+    }
     // What has been told one by one is not told again.
     for map in summary
         .full_maps

@@ -137,8 +137,8 @@ pub enum MapKind {
 pub enum MapContent {
     /// A map without keys.
     Scalar(Value),
-    /// Keys and values in order. At the end of the run a map without keys that nothing was
-    /// stored in is one of these, without entries.
+    /// Keys and values in order. At the end of the run statistics without keys that nothing was
+    /// stored in are one of these, without entries.
     Keyed(Vec<(Value, Value)>),
 }
 
@@ -167,9 +167,10 @@ impl MapOutput {
         div: u64,
     ) -> MapOutput {
         sort_entries(ty, &mut entries);
-        let surplus = match top {
-            0 => 0,
-            top => entries.len().saturating_sub(top as usize),
+        let surplus = match (top, ty) {
+            // bpftrace prints all series.
+            (0, _) | (_, MapValueType::Series { .. }) => 0,
+            (top, _) => entries.len().saturating_sub(top as usize),
         };
         let entries = entries.into_iter().skip(surplus);
         let content = entries

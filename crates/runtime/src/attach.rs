@@ -6,7 +6,7 @@ use kscope_spec::ProgramType;
 use kscope_sys::{Errno, PerfKind, Sampling};
 
 use crate::error::Error;
-use crate::many;
+use crate::kprobe_multi;
 use crate::user_probe::{self, UserPlace};
 
 /// What came of attaching.
@@ -15,7 +15,7 @@ pub(crate) struct Attached {
     /// Dropping them detaches.
     pub(crate) links: Vec<Link>,
     /// Iterators, in order.
-    pub(crate) walks: Vec<IterReader>,
+    pub(crate) iterations: Vec<IterReader>,
     /// Attach points that are not there, with the reason, where the script goes on without.
     pub(crate) missing: Vec<Error>,
     /// Attach points that cannot be probed, of patterns of which others can.
@@ -29,7 +29,7 @@ pub(crate) struct Attached {
 impl Attached {
     /// Says whether anything is attached.
     pub(crate) fn has_any(&self) -> bool {
-        !self.links.is_empty() || !self.walks.is_empty()
+        !self.links.is_empty() || !self.iterations.is_empty()
     }
 }
 
@@ -57,11 +57,16 @@ pub(crate) fn attach_all(
         let mut failed = Failed::default();
         let many = match program.attach_kind() {
             kind if *kind == user_probe::MANY => {
-                Some(user_probe::attach_many(program, &probe.attach, place))
+                Some(user_probe::attach_many(program, &probe.attach, place, stop))
             }
-            _ if many::is_chosen(program) => Some(many::attach(program, &probe.attach)),
+            _ if kprobe_multi::is_chosen(program) => {
+                Some(kprobe_multi::attach(program, &probe.attach, stop))
+            }
             _ => None,
         };
+        if stop() {
+            return Err(Error::Interrupted);
+        }
         if let Some(many) = many {
             attached.functions += many.functions.saturating_sub(many.links.len() as u64);
             attached.events |= !many.links.is_empty();
@@ -99,7 +104,7 @@ impl Attached {
         place: &UserPlace<'_>,
     ) -> Result<(), kscope_bpf::Error> {
         if let Attach::Iterator { .. } = point {
-            self.walks.push(program.attach_iterator()?);
+            self.iterations.push(program.attach_iterator()?);
         } else {
             self.links.push(attach(program, point, place)?);
         }

@@ -1,25 +1,85 @@
 //! Cgroups by their ids: where they lie in each hierarchy.
 
-use std::collections::VecDeque;
+use std::cell::RefCell;
+use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// Most folders that are looked at in one hierarchy.
 const FOLDERS: usize = 100_000;
 
+/// Most names that are kept.
+const KNOWN: usize = 4 * FOLDERS;
+
 /// The name that the hierarchy of version 2 goes by.
 const UNIFIED: &str = "unified";
 
-/// Gives the paths of a cgroup in the hierarchies whose names match a pattern (empty for all), as
-/// `name:path` with commas between.
-pub(crate) fn paths(id: u64, filter: &str) -> String {
-    let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
-    let found = hierarchies(&mounts).into_iter().filter_map(|(name, root)| {
-        let wanted = filter.is_empty() || matches(filter, &name);
-        let path = wanted.then(|| find(id, &root))??;
-        Some(format!("{name}:{path}"))
+/// Names of cgroups. A cgroup keeps its id and its name as long as it is there, so that both are
+/// looked up once.
+#[derive(Debug, Default)]
+pub(crate) struct Cgroups {
+    known: RefCell<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    /// Where the hierarchies are, as of the last look.
+    hierarchies: Vec<(String, PathBuf)>,
+    /// Below the root of each hierarchy, by its place among them.
+    paths: HashMap<(usize, u64), Option<String>>,
+}
+
+impl Cgroups {
+    /// Gives the paths of a cgroup in the hierarchies whose names match a pattern (empty for all), as
+    /// `name:path` with commas between.
+    pub(crate) fn paths(&self, id: u64, filter: &str) -> String {
+        let mut known = self.known.borrow_mut();
+        if known.hierarchies.is_empty() {
+            let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
+            known.hierarchies = hierarchies(&mounts);
+        }
+        let Known { hierarchies, paths } = &mut *known;
+        let found = hierarchies
+            .iter()
+            .enumerate()
+            .filter_map(|(index, (name, root))| {
+                let wanted = filter.is_empty() || matches(filter, name);
+                let path = wanted.then(|| look_up(paths, (index, id), root))??;
+                Some(format!("{name}:{path}"))
+            });
+        found.collect::<Vec<_>>().join(",")
+    }
+}
+
+/// Gives the path of a cgroup, from what is known or from a walk, which makes all known.
+fn look_up(
+    paths: &mut HashMap<(usize, u64), Option<String>>,
+    (index, id): (usize, u64),
+    root: &Path,
+) -> Option<String> {
+    match paths.get(&(index, id)) {
+        // One that is gone keeps its name: its id is not given again.
+        Some(Some(path)) if !is_renamed(root, path, id) => return Some(path.clone()),
+        // An id that the hierarchy does not have is of another one.
+        Some(None) => return None,
+        _ => {}
+    }
+    if paths.len() > KNOWN {
+        paths.clear();
+    }
+    let old = paths.get(&(index, id)).cloned().flatten();
+    let mut all = HashMap::new();
+    walk(root, &mut |id, path| {
+        all.insert((index, id), Some(path));
     });
-    found.collect::<Vec<_>>().join(",")
+    paths.extend(all);
+    paths.entry((index, id)).or_insert(old).clone()
+}
+
+/// Says whether the name is another cgroup's by now.
+fn is_renamed(root: &Path, path: &str, id: u64) -> bool {
+    let there = std::fs::symlink_metadata(root.join(path.trim_start_matches('/')));
+    there.is_ok_and(|metadata| metadata.ino() != id)
 }
 
 /// Lists mounted hierarchies with their names: version 2 first, then by name.
@@ -46,22 +106,22 @@ fn hierarchies(mounts: &str) -> Vec<(String, PathBuf)> {
     second
 }
 
-/// Finds the folder whose inode has this number, and gives its path below the root.
-fn find(id: u64, root: &Path) -> Option<String> {
+/// Visits all folders of a hierarchy with their ids, which are their inodes' numbers, and their paths
+/// below the root.
+fn walk(root: &Path, visit: &mut dyn FnMut(u64, String)) {
     let mut open = VecDeque::from([root.to_owned()]);
     let mut seen = 0;
     while let Some(folder) = open.pop_front() {
         seen += 1;
         if seen > FOLDERS {
-            return None;
+            return;
         }
         // Others may be removed meanwhile.
         let Ok(metadata) = std::fs::symlink_metadata(&folder) else {
             continue;
         };
-        if metadata.ino() == id {
-            let below = folder.strip_prefix(root).ok()?;
-            return Some(format!("/{}", below.display()));
+        if let Ok(below) = folder.strip_prefix(root) {
+            visit(metadata.ino(), format!("/{}", below.display()));
         }
         let Ok(inside) = std::fs::read_dir(&folder) else {
             continue;
@@ -72,7 +132,6 @@ fn find(id: u64, root: &Path) -> Option<String> {
         });
         open.extend(folders);
     }
-    None
 }
 
 /// Says whether a name matches a pattern in which `*` stands for any text.
@@ -96,7 +155,7 @@ fn matches(pattern: &str, name: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::{hierarchies, matches};
+    use super::*;
 
     #[test]
     fn hierarchies_are_in_order() {
@@ -113,6 +172,33 @@ mod tests {
             "pids /sys/fs/cgroup/pids",
         ];
         assert_eq!(names, expected);
+    }
+
+    #[test]
+    fn cgroups_are_looked_up_once_and_keep_their_names() {
+        let name = format!("kscope-cgroups-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let folder = root.join("a/b");
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let id = std::fs::metadata(&folder).expect("is there").ino();
+        let cgroups = Cgroups::default();
+        cgroups.known.borrow_mut().hierarchies = vec![("unified".to_owned(), root.clone())];
+        let check = |id, expected: &str| assert_eq!(cgroups.paths(id, ""), expected);
+        check(id, "unified:/a/b");
+        assert_eq!(cgroups.known.borrow().paths.len(), 3, "one walk names all");
+        check(u64::MAX, "");
+        assert_eq!(
+            cgroups.known.borrow().paths.len(),
+            4,
+            "an absent one as well"
+        );
+        // Where one of another id has the name, it is looked for again.
+        std::fs::rename(&folder, root.join("c")).expect("renamed");
+        std::fs::create_dir(&folder).expect("another");
+        check(id, "unified:/c");
+        std::fs::remove_dir(root.join("c")).expect("gone");
+        check(id, "unified:/c");
+        std::fs::remove_dir_all(&root).expect("ours");
     }
 
     #[test]

@@ -74,6 +74,14 @@ impl Sites {
         })
     }
 
+    /// Says whether the script empties a map, or sets its values to zero.
+    pub(crate) fn empties(&self, wanted: u32) -> bool {
+        self.sites.iter().any(|prepared| match prepared.site.kind {
+            SiteKind::Clear { map } | SiteKind::Zero { map } => map == wanted,
+            _ => false,
+        })
+    }
+
     /// Decodes one event. Bytes that are no event of the script give [`Event::Unknown`].
     pub(crate) fn decode(&self, bytes: &[u8], resolve: &dyn Resolve) -> Event {
         let number = bytes.get(..4).and_then(|b| <[u8; 4]>::try_from(b).ok());

@@ -1,8 +1,10 @@
 //! Maps of a script: read, cleared, zeroed.
 
-use kscope_bpf::{Map, UpdateMode};
+use std::sync::Arc;
+
+use kscope_bpf::{Map, Snapshot, UpdateMode};
 use kscope_rows::{
-    MapOutput, MapValueType, Resolve, Value, align_series, decode, decode_map_value,
+    MapKind, MapOutput, MapValueType, Resolve, Value, align_series, decode, decode_map_value,
 };
 use kscope_script::plan::{MapPlan, SET_MARK};
 
@@ -20,48 +22,90 @@ pub(crate) enum Moment {
     End,
 }
 
-/// Reads a map, sorted as it is printed; none where it has nothing to print.
-pub(crate) fn read(
+/// What a map holds, as the kernel gives it.
+pub(crate) enum Content {
+    /// Of a map without a key.
+    Scalar(Vec<u8>),
+    Keyed(Snapshot),
+}
+
+/// What becomes of what is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Then {
+    Stays,
+    /// The map is emptied: of a map with keys nothing is lost that is stored meanwhile.
+    Cleared,
+    /// Values become zero.
+    Zeroed,
+}
+
+/// Reads what a map holds.
+pub(crate) fn read(plan: &MapPlan, map: &Map, then: Then) -> Result<Content, Error> {
+    let keyed = plan.key.is_some();
+    let content = match (keyed, then) {
+        (false, _) => Content::Scalar(map.lookup(&SCALAR_KEY)?.unwrap_or_default()),
+        (true, Then::Cleared) => Content::Keyed(map.take_all()?),
+        (true, _) => Content::Keyed(map.snapshot()?),
+    };
+    // At once, so that little comes in between.
+    match then {
+        Then::Cleared if !keyed => clear(map)?,
+        Then::Zeroed => zero(plan, map)?,
+        _ => {}
+    }
+    Ok(content)
+}
+
+/// Makes of what a map held what is printed of it, sorted; none where that is nothing.
+pub(crate) fn show(
     plan: &MapPlan,
-    map: &Map,
+    content: &Content,
     (top, div): (u32, u64),
     moment: Moment,
     resolve: &dyn Resolve,
-) -> Result<Option<MapOutput>, Error> {
-    let name = format!("@{}", plan.name).into();
-    let Some(key_type) = &plan.key else {
-        let bytes = map.lookup(&SCALAR_KEY)?.unwrap_or_default();
-        let set = bytes.iter().any(|byte| *byte != 0);
-        // What nobody set names no stack that could be read.
-        if !set && moment == Moment::End {
-            return Ok(None);
-        }
-        let value = decode_map_value(&plan.value, &without_marks(plan, &bytes), resolve);
-        // An array always has a value; a histogram needs a bucket to be shown, a series a point.
-        if !set && matches!(value, Value::Histogram(_) | Value::Series(_)) {
-            return Ok(None);
-        }
-        if matches!(value, Value::None) {
-            return Ok(None);
-        }
-        let mut entry = [(Value::None, value)];
-        align_series(&plan.value, &mut entry, resolve);
-        let [(_, value)] = entry;
-        return Ok(Some(MapOutput::scalar(name, &plan.value, value, div)));
+) -> Option<MapOutput> {
+    let name: Arc<str> = format!("@{}", plan.name).into();
+    let at_end = moment == Moment::End;
+    // Statistics are told of at the end though there are none.
+    let none = || {
+        let empty = || MapOutput::keyed(name.clone(), &plan.value, Vec::new(), 0, 0);
+        (MapKind::of(&plan.value) == MapKind::Stats).then(empty)
     };
-    let snapshot = map.snapshot()?;
+    let (key_type, snapshot) = match (&plan.key, content) {
+        (Some(key_type), Content::Keyed(snapshot)) => (key_type, snapshot),
+        (_, Content::Keyed(_)) => return None,
+        (_, Content::Scalar(bytes)) => {
+            let set = bytes.iter().any(|byte| *byte != 0);
+            // What nobody set names no stack that could be read.
+            if !set && at_end {
+                return none();
+            }
+            let value = decode_map_value(&plan.value, &without_marks(plan, bytes), resolve);
+            // An array always has a value; a histogram needs a bucket to be shown, a series a point.
+            if !set && matches!(value, Value::Histogram(_) | Value::Series(_)) {
+                return None;
+            }
+            if matches!(value, Value::None) {
+                return None;
+            }
+            let mut entry = [(Value::None, value)];
+            align_series(&plan.value, &mut entry, resolve);
+            let [(_, value)] = entry;
+            return Some(MapOutput::scalar(name, &plan.value, value, div));
+        }
+    };
     let mut entries = Vec::with_capacity(snapshot.len());
     for entry in snapshot.entries() {
         let key = decode(key_type, entry.key, resolve);
         let bytes: Vec<u8> = entry.values().flatten().copied().collect();
         entries.push((key, decode_map_value(&plan.value, &bytes, resolve)));
     }
-    if entries.is_empty() && moment == Moment::End {
-        return Ok(None);
+    if entries.is_empty() && at_end {
+        return none();
     }
     let mut entries = merge_equal(&plan.value, entries);
     align_series(&plan.value, &mut entries, resolve);
-    Ok(Some(MapOutput::keyed(name, &plan.value, entries, top, div)))
+    Some(MapOutput::keyed(name, &plan.value, entries, top, div))
 }
 
 /// Reads the value of one key, zero where it is not there.

@@ -13,6 +13,7 @@ use kscope_rows::time::{Dialect, format_time};
 use kscope_rows::{Directory, Frame, Resolve, Stack, StackMode};
 use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 
+use crate::cgroups::Cgroups;
 use crate::clock::WallClock;
 
 /// Stands for the working directory where a descriptor is expected.
@@ -30,6 +31,7 @@ pub(crate) struct Resolver<'a> {
     pub(crate) user_stacks: Option<&'a Map>,
     /// What processes have mapped.
     pub(crate) processes: &'a UserSymbolizer,
+    pub(crate) cgroups: &'a Cgroups,
     /// Stacks whose frames could not be read back from the map.
     pub(crate) unread_stacks: &'a Cell<u64>,
     pub(crate) trailer: &'a str,
@@ -193,7 +195,7 @@ impl Resolve for Resolver<'_> {
     }
 
     fn cgroup_path(&self, id: u64, filter: &str) -> Option<String> {
-        Some(crate::cgroups::paths(id, filter))
+        Some(self.cgroups.paths(id, filter))
     }
 
     fn truncation_trailer(&self) -> &str {

@@ -3,7 +3,7 @@
 mod events;
 mod load;
 mod losses;
-mod newcomers;
+mod processes;
 
 use std::cell::Cell;
 use std::io;
@@ -17,16 +17,18 @@ use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Child, ExitKind};
 
 use crate::attach;
+use crate::cgroups::Cgroups;
 use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::Sites;
-use crate::outside::Render;
+use crate::files_and_commands::Render;
+use crate::iterations::Iterations;
 use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
 use crate::user_probe::UserPlace;
-use crate::walk::Walks;
 
-use newcomers::Newcomers;
+use events::HeldPrint;
+use processes::ProcessesInMaps;
 
 pub use load::Request;
 
@@ -52,14 +54,16 @@ pub struct Session {
     /// The one process that uprobes and USDT probes are to see.
     watched: Option<u32>,
     processes: UserSymbolizer,
-    newcomers: Newcomers,
+    cgroups: Cgroups,
+    processes_in_maps: ProcessesInMaps,
     /// Why programs are left out, until it is told.
     refused: Vec<Error>,
     links: Vec<Link>,
-    walks: Walks,
+    iterations: Iterations,
     /// Attach points beyond one for each link.
     functions: u64,
     exit: Option<i32>,
+    held: Option<HeldPrint>,
     /// Whether `end` runs or has run.
     ending: bool,
     lost_reported: u64,
@@ -110,6 +114,9 @@ pub struct Summary {
     pub lost_events: u64,
     /// Stacks that the kernel could not keep, or did not give back.
     pub lost_stacks: u64,
+    /// Runs of programs that the kernel left out, because the program was running on the CPU already
+    /// (Linux 5.12).
+    pub missed_runs: u64,
     /// Maps that were full, in the plan's order.
     pub full_maps: Vec<FullMap>,
 }
@@ -155,7 +162,8 @@ impl Session {
         let ran = self.run_once(&Attach::Begin)?;
         // What `begin` prints comes after the number of probes, which is not known yet.
         let mut held = Held::default();
-        self.drain(&mut held)?;
+        let stop = || wishes.stop();
+        self.drain_all(&mut held, &stop)?;
         let missing = match self.exit {
             Some(_) => Vec::new(),
             None => self.attach(wishes)?,
@@ -165,7 +173,7 @@ impl Session {
                 Some(_) => self.probes,
                 None => {
                     let later = self.count(&Attach::End) + self.count(&Attach::Signal);
-                    let attached = self.links.len() + self.walks.len();
+                    let attached = self.links.len() + self.iterations.len();
                     ran + later + attached as u64 + self.functions
                 }
             };
@@ -199,7 +207,7 @@ impl Session {
         };
         self.links = attached.links;
         self.functions = attached.functions;
-        self.walks = Walks::new(attached.walks);
+        self.iterations = Iterations::new(attached.iterations);
         let mut missing = std::mem::take(&mut self.refused);
         missing.extend(attached.missing);
         if !enough && !missing.is_empty() {
@@ -230,22 +238,23 @@ impl Session {
         mut child: Option<&mut Child>,
     ) -> Result<Stop, Error> {
         let mut wait = BUSY_WAIT;
+        let stop = || wishes.stop();
         loop {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
             }
-            let walked = self.walks.go_on()?;
-            if walked
+            let all_done = self.iterations.go_on()?;
+            if all_done
                 && self.links.is_empty()
                 && child.is_none()
                 && self.count(&Attach::Signal) == 0
             {
                 // Nothing but `begin` and `end`: nothing more can come.
-                self.drain(sink)?;
+                self.drain_all(sink, &stop)?;
                 return Ok(Stop::Exit(self.exit.unwrap_or(0)));
             }
             if wishes.take_question() {
-                self.drain(sink)?;
+                self.drain_all(sink, &stop)?;
                 if self.run_once(&Attach::Signal)? == 0 {
                     self.print_maps(sink)?;
                 }
@@ -263,7 +272,7 @@ impl Session {
                     return Ok(Stop::Child(kind));
                 }
             }
-            let seen = self.drain(sink)?;
+            let seen = self.drain(sink, &stop)?;
             self.see_processes()?;
             wait = if seen > 0 {
                 BUSY_WAIT
@@ -279,7 +288,7 @@ impl Session {
                 self.report_losses(sink)?;
             }
             sink.pause().map_err(Error::Output)?;
-            if self.exit.is_none() && !wishes.stop() && self.wait(wait, sink)? > 0 {
+            if self.exit.is_none() && !wishes.stop() && self.wait(wait, sink, &stop)? > 0 {
                 wait = BUSY_WAIT;
             }
         }
@@ -291,11 +300,13 @@ impl Session {
     ///
     /// As [`Session::run`].
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
+        // What `end` does is waited for.
+        let go_on = || false;
         self.links.clear();
-        self.drain(sink)?;
+        self.drain_all(sink, &go_on)?;
         self.ending = true;
         self.run_once(&Attach::End)?;
-        self.drain(sink)?;
+        self.drain_all(sink, &go_on)?;
         self.report_refusals(sink)?;
         self.report_losses(sink)?;
         sink.output(Output::End).map_err(Error::Output)?;

@@ -9,7 +9,7 @@ use kscope_script::plan::{Attach, Plan, ProbePlan};
 use kscope_spec::{AttachKind, AttachType, Spec};
 use kscope_sys::{Errno, SharedKernel};
 
-use crate::many::Many;
+use crate::kprobe_multi::MultiLinks;
 use crate::user::UserFiles;
 
 /// Where places of programs and libraries are looked up, and whose executions count.
@@ -66,10 +66,18 @@ struct OfFile {
 }
 
 /// Attaches a program to the places of each file at once.
-pub(crate) fn attach_many(program: &Program, points: &[Attach], place: &UserPlace<'_>) -> Many {
-    let mut many = Many::default();
+pub(crate) fn attach_many(
+    program: &Program,
+    points: &[Attach],
+    place: &UserPlace<'_>,
+    stop: &dyn Fn() -> bool,
+) -> MultiLinks {
+    let mut many = MultiLinks::default();
     let mut files: Vec<OfFile> = Vec::new();
     for point in points {
+        if stop() {
+            return many;
+        }
         let (path, at) = match find(point, place) {
             Ok(found) => found,
             Err(error) => {
@@ -90,7 +98,7 @@ pub(crate) fn attach_many(program: &Program, points: &[Attach], place: &UserPlac
     }
     for file in &files {
         let path = Path::new(&file.path);
-        many.attach(&file.places, &|places| {
+        many.attach(&file.places, stop, &|places| {
             let link = program.attach_uprobe_multi(path, places, file.returns, place.pid);
             link.map_err(|error| failed(&file.path, error))
         });

@@ -10,26 +10,75 @@ use kscope_script::plan::{ExitWord, MapPlan};
 use super::{Session, Sink};
 use crate::error::Error;
 use crate::event::Event;
-use crate::maps::{self, Moment};
-use crate::outside;
+use crate::files_and_commands;
+use crate::maps::{self, Moment, Then};
 use crate::resolve::Resolver;
+
+/// How long a script may take from `print(@m)` to `clear(@m)`.
+const HELD_WAIT: Duration = Duration::from_millis(1);
+/// Outputs at most that wait behind a map.
+const MOST_BEHIND: usize = 64;
+
+/// A map to be printed once it is known whether it is to be emptied then: both are done in one, so
+/// that nothing is lost between.
+#[derive(Debug)]
+pub(super) struct HeldPrint {
+    map: u32,
+    /// Number of entries and divisor.
+    arguments: (u32, u64),
+    /// What came after it.
+    behind: Vec<Output>,
+}
 
 impl Session {
     /// Handles what is in the buffers now; gives the number of events.
-    pub(super) fn drain(&mut self, sink: &mut dyn Sink) -> Result<u64, Error> {
-        self.read(None, sink)
+    pub(super) fn drain(
+        &mut self,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64, Error> {
+        let seen = self.read(None, sink, stop)?;
+        if seen == 0 {
+            // Whatever the script did after it, it would have come by now.
+            self.print_held(Then::Stays, sink)?;
+        }
+        Ok(seen)
+    }
+
+    /// Handles all that is in the buffers and all that is held.
+    pub(super) fn drain_all(
+        &mut self,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        self.drain(sink, stop)?;
+        self.print_held(Then::Stays, sink)
     }
 
     /// Waits for events, at most this long, and handles them.
-    pub(super) fn wait(&mut self, time: Duration, sink: &mut dyn Sink) -> Result<u64, Error> {
+    pub(super) fn wait(
+        &mut self,
+        time: Duration,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64, Error> {
         if self.reader.is_none() {
             std::thread::sleep(time);
             return Ok(0);
         }
-        self.read(Some(time), sink)
+        let time = match self.held {
+            Some(_) => HELD_WAIT,
+            None => time,
+        };
+        self.read(Some(time), sink, stop)
     }
 
-    fn read(&mut self, time: Option<Duration>, sink: &mut dyn Sink) -> Result<u64, Error> {
+    fn read(
+        &mut self,
+        time: Option<Duration>,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<u64, Error> {
         // What the script sent before it wished to end is in the buffer then.
         let wished = match &self.reader {
             Some(_) => self.exit_without_event()?,
@@ -39,15 +88,14 @@ impl Session {
             return Ok(0);
         };
         let mut failed = None;
-        let mut exit = self.exit;
         let ending = self.ending;
         let mut each = |bytes: &[u8]| {
             // What came after `exit` is not the script's any more, but for what `end` prints.
-            if failed.is_some() || (exit.is_some() && !ending) {
+            if failed.is_some() || (self.exit.is_some() && !ending) {
                 return;
             }
-            match self.handle(bytes, sink) {
-                Ok(Some(code)) => exit = exit.or(Some(code)),
+            match self.handle(bytes, sink, stop) {
+                Ok(Some(code)) => self.exit = self.exit.or(Some(code)),
                 Ok(None) => {}
                 Err(error) => failed = Some(error),
             }
@@ -56,7 +104,7 @@ impl Session {
             None => reader.drain(&mut each),
             Some(time) => reader.poll(Some(time), &mut each),
         };
-        self.exit = exit.or(wished);
+        self.exit = self.exit.or(wished);
         self.reader = Some(reader);
         match failed {
             Some(error) => Err(error),
@@ -76,9 +124,31 @@ impl Session {
     }
 
     /// Handles one event; gives the code of an `exit`.
-    fn handle(&self, bytes: &[u8], sink: &mut dyn Sink) -> Result<Option<i32>, Error> {
-        let resolver = self.resolver();
-        let output = match self.sites.decode(bytes, &resolver) {
+    fn handle(
+        &mut self,
+        bytes: &[u8],
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<i32>, Error> {
+        let event = self.sites.decode(bytes, &self.resolver());
+        if let Some(held) = &mut self.held {
+            match event {
+                Event::Output(output) if held.behind.len() < MOST_BEHIND => {
+                    held.behind.push(output);
+                    return Ok(None);
+                }
+                Event::Clear { map } if map == held.map => {
+                    self.print_held(Then::Cleared, sink)?;
+                    return Ok(None);
+                }
+                Event::Zero { map } if map == held.map => {
+                    self.print_held(Then::Zeroed, sink)?;
+                    return Ok(None);
+                }
+                _ => self.print_held(Then::Stays, sink)?,
+            }
+        }
+        let output = match event {
             Event::Output(output) => output,
             Event::Exit(code) => return Ok(Some(code)),
             Event::Time(format) => {
@@ -88,28 +158,35 @@ impl Session {
             Event::Cat(format, values) => match self.render {
                 Some(render) => {
                     let path = render(&format, &values);
-                    outside::cat(&path, self.plan.config.max_cat_bytes)
+                    files_and_commands::cat(&path, self.plan.config.max_cat_bytes)
                 }
                 None => return Ok(None),
             },
-            Event::System(format, values) => match self.render {
-                Some(render) => {
+            Event::System(format, values) => {
+                if let Some(render) = self.render {
                     // What was printed before comes before what the command writes by itself.
                     sink.pause().map_err(Error::Output)?;
-                    outside::system(&render(&format, &values))
+                    let command = render(&format, &values);
+                    files_and_commands::system(&command, stop, &mut |output| sink.output(output))
+                        .map_err(Error::Output)?;
                 }
-                None => return Ok(None),
-            },
+                return Ok(None);
+            }
             Event::PrintMap { map, top, div } => {
-                let (plan, map) = self.map(map)?;
-                match maps::read(plan, map, (top, div), Moment::Asked, &resolver)? {
-                    Some(output) => Output::Map(output),
-                    None => return Ok(None),
+                let held = HeldPrint {
+                    map,
+                    arguments: (top, div),
+                    behind: Vec::new(),
+                };
+                self.held = Some(held);
+                if !self.sites.empties(map) {
+                    self.print_held(Then::Stays, sink)?;
                 }
+                return Ok(None);
             }
             Event::PrintEntry { map, key } => {
                 let (plan, map) = self.map(map)?;
-                Output::Value(maps::read_entry(plan, map, &key, &resolver)?)
+                Output::Value(maps::read_entry(plan, map, &key, &self.resolver())?)
             }
             Event::Clear { map } => {
                 maps::clear(self.map(map)?.1)?;
@@ -125,6 +202,22 @@ impl Session {
         };
         sink.output(output).map_err(Error::Output)?;
         Ok(None)
+    }
+
+    /// Prints the map that waits for that, and what came after it.
+    fn print_held(&mut self, then: Then, sink: &mut dyn Sink) -> Result<(), Error> {
+        let Some(held) = self.held.take() else {
+            return Ok(());
+        };
+        let (plan, map) = self.map(held.map)?;
+        let content = maps::read(plan, map, then)?;
+        let resolver = self.resolver();
+        let shown = maps::show(plan, &content, held.arguments, Moment::Asked, &resolver);
+        let shown = shown.map(Output::Map);
+        for output in shown.into_iter().chain(held.behind) {
+            sink.output(output).map_err(Error::Output)?;
+        }
+        Ok(())
     }
 
     fn map(&self, index: u32) -> Result<(&MapPlan, &Map), Error> {
@@ -148,7 +241,8 @@ impl Session {
             let Some(map) = self.object.map(plan.map) else {
                 continue;
             };
-            if let Some(output) = maps::read(plan, map, (0, 0), Moment::End, &resolver)? {
+            let content = maps::read(plan, map, Then::Stays)?;
+            if let Some(output) = maps::show(plan, &content, (0, 0), Moment::End, &resolver) {
                 sink.output(Output::Map(output)).map_err(Error::Output)?;
             }
         }
@@ -171,6 +265,7 @@ impl Session {
                 .user_stacks
                 .and_then(|id| self.object.map(id)),
             processes: &self.processes,
+            cgroups: &self.cgroups,
             unread_stacks: &self.unread_stacks,
             trailer: &self.plan.config.str_trunc_trailer,
         }

@@ -14,24 +14,25 @@ use kscope_spec::{LateKind, MapId};
 use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
-use super::newcomers::Newcomers;
+use super::processes::ProcessesInMaps;
 use super::{Session, Wishes};
 use crate::attach;
+use crate::cgroups::Cgroups;
 use crate::clock::{self, WallClock};
 use crate::error::Error;
 use crate::event::Sites;
+use crate::files_and_commands::Render;
 use crate::filter;
 use crate::fit;
-use crate::many;
+use crate::iterations::Iterations;
+use crate::kprobe_multi;
 use crate::meaning;
 use crate::options::Options;
-use crate::outside::Render;
 use crate::prepare;
 use crate::refusals::Refusals;
 use crate::refused;
 use crate::target::Target;
 use crate::user_probe;
-use crate::walk::Walks;
 
 /// Bytes of a CPU's perf buffer where the script does not say.
 const PERF_BUFFER_BYTES: usize = 4 << 20;
@@ -138,7 +139,7 @@ impl Session {
         })?;
         let cpus = cpus.len();
         fit::fit(&mut spec, &plan, cpus);
-        many::choose(&mut spec, &plan, kernel, btf);
+        kprobe_multi::choose(&mut spec, &plan, kernel, btf);
         let watched = pid.or(child);
         user_probe::choose(&mut spec, &plan, watched, kernel, btf);
         let start = clock::read(&**kernel, Clock::Boottime)?;
@@ -192,7 +193,7 @@ impl Session {
             .iter()
             .map(|probe| probe.attach.len() as u64)
             .sum();
-        let newcomers = Newcomers::new(&plan);
+        let processes_in_maps = ProcessesInMaps::new(&plan);
         let session = Session {
             target: target.clone(),
             plan: Arc::new(plan),
@@ -204,12 +205,14 @@ impl Session {
             unread_stacks: Cell::new(0),
             watched,
             processes: UserSymbolizer::new(crate::user::read_symbols),
-            newcomers,
+            cgroups: Cgroups::default(),
+            processes_in_maps,
             refused,
             links: Vec::new(),
-            walks: Walks::default(),
+            iterations: Iterations::default(),
             functions: 0,
             exit: None,
+            held: None,
             ending: false,
             lost_reported: 0,
             losses_looked: Instant::now(),

@@ -29,8 +29,16 @@ impl Session {
         Ok(Summary {
             lost_events: self.counter(Counter::LostEvents)?,
             lost_stacks: self.counter(Counter::LostStacks)? + self.unread_stacks.get(),
+            missed_runs: self.missed_runs(),
             full_maps: self.refusals.maps(&self.plan),
         })
+    }
+
+    /// Adds up what the kernel counts in programs; one that does not tell has missed nothing.
+    fn missed_runs(&self) -> u64 {
+        let programs = self.object.programs();
+        let missed = programs.filter_map(|program| Some(program.info().ok()?.recursion_misses));
+        missed.sum()
     }
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {

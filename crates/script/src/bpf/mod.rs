@@ -12,8 +12,9 @@
 mod address;
 mod arith;
 mod assemble;
+mod callbacks;
 mod bulk;
-mod chain;
+
 mod color;
 mod error;
 mod facts;
@@ -90,7 +91,7 @@ pub fn emit(function: &Function, request: &Emit) -> Result<Code, EmitError> {
         if function.callbacks.is_empty() && of_callbacks == 0 {
             break;
         }
-        match chain::emit(function, request, (own, of_callbacks)) {
+        match callbacks::emit(function, request, (own, of_callbacks)) {
             Err(error @ EmitError::Frame { .. }) => last = Some(error),
             done => return done,
         }

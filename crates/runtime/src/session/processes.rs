@@ -16,19 +16,19 @@ const SHARE: u32 = 50;
 
 /// Where in maps the ids of processes stand.
 #[derive(Debug)]
-pub(super) struct Newcomers {
+pub(super) struct ProcessesInMaps {
     /// Index of the map in the plan, with offsets in bytes in its keys and in its values.
     maps: Vec<(usize, Vec<usize>, Vec<usize>)>,
     next: Instant,
 }
 
-impl Newcomers {
-    pub(super) fn new(plan: &Plan) -> Newcomers {
+impl ProcessesInMaps {
+    pub(super) fn new(plan: &Plan) -> ProcessesInMaps {
         let maps = plan.maps.iter().enumerate().filter_map(|(index, map)| {
             let (keys, values) = places(map);
             (!keys.is_empty() || !values.is_empty()).then_some((index, keys, values))
         });
-        Newcomers {
+        ProcessesInMaps {
             maps: maps.collect(),
             next: Instant::now(),
         }
@@ -70,10 +70,10 @@ impl Session {
     /// Looks at processes that maps have addresses of.
     pub(super) fn see_processes(&mut self) -> Result<(), Error> {
         let begin = Instant::now();
-        if self.newcomers.maps.is_empty() || begin < self.newcomers.next {
+        if self.processes_in_maps.maps.is_empty() || begin < self.processes_in_maps.next {
             return Ok(());
         }
-        for (index, keys, values) in &self.newcomers.maps {
+        for (index, keys, values) in &self.processes_in_maps.maps {
             let Some(plan) = self.plan.maps.get(*index) else {
                 continue;
             };
@@ -94,7 +94,7 @@ impl Session {
             }
         }
         let took = begin.elapsed();
-        self.newcomers.next = Instant::now() + PERIOD.max(took.saturating_mul(SHARE));
+        self.processes_in_maps.next = Instant::now() + PERIOD.max(took.saturating_mul(SHARE));
         Ok(())
     }
 }

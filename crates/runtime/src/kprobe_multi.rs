@@ -1,4 +1,4 @@
-//! Many kernel functions by one program and one link, where the kernel has that.
+//! MultiLinks kernel functions by one program and one link, where the kernel has that.
 
 use kscope_bpf::{Features, Link, Program};
 use kscope_btf::Btf;
@@ -8,7 +8,7 @@ use kscope_sys::SharedKernel;
 
 /// What is attached by one program to many functions.
 #[derive(Debug, Default)]
-pub(crate) struct Many {
+pub(crate) struct MultiLinks {
     pub(crate) links: Vec<Link>,
     /// How many functions.
     pub(crate) functions: u64,
@@ -58,27 +58,32 @@ fn kind(points: &[Attach]) -> Option<bool> {
 }
 
 /// Attaches to as many of the functions as can be probed.
-pub(crate) fn attach(program: &Program, points: &[Attach]) -> Many {
+pub(crate) fn attach(program: &Program, points: &[Attach], stop: &dyn Fn() -> bool) -> MultiLinks {
     let names = points.iter().filter_map(|point| match point {
         Attach::Kprobe { function, .. } | Attach::Kretprobe { function } => Some(&**function),
         _ => None,
     });
     let names: Vec<&str> = names.collect();
     let on_return = kind(points) == Some(true);
-    let mut many = Many::default();
-    many.attach(&names, &|names| {
+    let mut many = MultiLinks::default();
+    many.attach(&names, stop, &|names| {
         program.attach_kprobe_multi(names, on_return, &[])
     });
     many
 }
 
-impl Many {
-    /// Attaches to places at once, or to each half of them where one is refused.
+impl MultiLinks {
+    /// Attaches to places at once, or to each half of them where one is refused, until `stop` says
+    /// so.
     pub(crate) fn attach<T>(
         &mut self,
         places: &[T],
+        stop: &dyn Fn() -> bool,
         attach: &dyn Fn(&[T]) -> Result<Link, kscope_bpf::Error>,
     ) {
+        if stop() {
+            return;
+        }
         match attach(places) {
             Ok(link) => {
                 self.links.push(link);
@@ -87,8 +92,8 @@ impl Many {
             Err(error @ kscope_bpf::Error::Permission { .. }) => self.failed.push(error),
             Err(_) if places.len() > 1 => {
                 let (left, right) = places.split_at(places.len() / 2);
-                self.attach(left, attach);
-                self.attach(right, attach);
+                self.attach(left, stop, attach);
+                self.attach(right, stop, attach);
             }
             Err(error) => self.failed.push(error),
         }

@@ -6,16 +6,16 @@ use kscope_bpf::IterReader;
 
 use crate::error::Error;
 
-/// Walks that are to begin, or go on.
+/// Iterations that are to begin, or go on.
 #[derive(Debug, Default)]
-pub(crate) struct Walks {
+pub(crate) struct Iterations {
     ready: Vec<IterReader>,
     running: Vec<JoinHandle<Result<(), kscope_bpf::Error>>>,
 }
 
-impl Walks {
-    pub(crate) fn new(ready: Vec<IterReader>) -> Walks {
-        Walks {
+impl Iterations {
+    pub(crate) fn new(ready: Vec<IterReader>) -> Iterations {
+        Iterations {
             ready,
             running: Vec::new(),
         }
