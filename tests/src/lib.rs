@@ -15,6 +15,7 @@ pub mod libbpf;
 pub mod libbpf_tools;
 pub mod objects;
 pub mod opens;
+pub mod outputs;
 pub mod pins;
 pub mod program;
 pub mod selftests;

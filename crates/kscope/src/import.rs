@@ -1,5 +1,6 @@
 //! Files that scripts import: found, read, and put behind the script's text.
 
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -153,7 +154,10 @@ impl Imports {
         if size > SIZE {
             return Err(Failure::new(format!("{shown} has more than {SIZE} bytes")));
         }
-        let text = std::fs::read_to_string(path).map_err(failed)?;
+        let mut text = String::new();
+        let file = std::fs::File::open(path).map_err(failed)?;
+        // A pipe and a device tell no size.
+        file.take(SIZE).read_to_string(&mut text).map_err(failed)?;
         let found = imports_of(&text);
         if found.config {
             let message = format!("{shown} is imported and has a config block");

@@ -14,6 +14,7 @@ use kscope_script::catalogue::{
 };
 use kscope_script::near::nearest;
 use kscope_script::plan::Attach;
+use kscope_symbol::read_regular;
 
 pub(crate) use image::read_symbols;
 use image::{Image, ImageFunction};
@@ -40,7 +41,11 @@ impl UserFiles {
 
     /// Finds the files of a name.
     fn files(&self, name: &str) -> Result<Vec<String>, Absent> {
-        let found = self.root.find(name);
+        let Ok(found) = self.root.find(name) else {
+            let why = format!("{name} stands for more than {} files", places::MOST_FILES);
+            let near = Vec::new();
+            return Err(Absent::Missing { why, near });
+        };
         if !found.is_empty() {
             return Ok(found);
         }
@@ -62,7 +67,7 @@ impl UserFiles {
         if let Some(known) = images.get(path) {
             return known.clone();
         }
-        let image = match std::fs::read(path) {
+        let image = match read_regular(path) {
             Ok(bytes) => match Image::read(&bytes) {
                 Ok(image) => Ok(Arc::new(image)),
                 Err(error) => Err(format!("{path}: {error}")),
@@ -264,7 +269,7 @@ impl UserFiles {
     pub(crate) fn distance(&self, from: &Attach, symbol: &str) -> Result<(i64, u64), Absent> {
         let missing = |why: String, near: Vec<String>| Absent::Missing { why, near };
         let (path, place) = self.place(from)?;
-        let bytes = std::fs::read(&path)
+        let bytes = read_regular(&path)
             .map_err(|error| missing(format!("cannot read {path}: {error}"), Vec::new()))?;
         let file = kscope_bpf::Executable::parse(&bytes)
             .map_err(|error| missing(format!("{path}: {error}"), Vec::new()))?;
@@ -328,7 +333,7 @@ impl UserFiles {
             return Err(missing(format!("there is no file {name}")));
         };
         if function.is_empty() {
-            let bytes = std::fs::read(&path);
+            let bytes = read_regular(&path);
             let bytes = bytes.map_err(|error| missing(format!("cannot read {path}: {error}")))?;
             let file = kscope_bpf::Executable::parse(&bytes)
                 .map_err(|error| missing(format!("{path}: {error}")))?;
@@ -355,7 +360,7 @@ impl UserFiles {
         let at = found.offset.checked_add(offset);
         let at = at.ok_or_else(|| missing(format!("{path} has nothing there")))?;
         if offset != 0 {
-            let bytes = std::fs::read(&path);
+            let bytes = read_regular(&path);
             let bytes = bytes.map_err(|error| missing(format!("cannot read {path}: {error}")))?;
             refuse_inside_of(&image, &bytes, found, at)?;
         }

@@ -4,11 +4,13 @@
 //! the kernel some 30 ms.
 
 mod error;
+mod files;
 mod kernel;
 mod user;
 mod users;
 
 pub use error::Error;
+pub use files::{LARGEST_FILE, inside_root, open_regular, read_regular};
 pub use kernel::{KernelSymbolizer, Symbol};
 pub use user::{BuildId, ReadFile, UserFile, UserFunction, UserSymbol, UserSymbolizer};
 pub use users::UserNames;

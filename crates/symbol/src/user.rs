@@ -10,16 +10,17 @@ mod perf_map;
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io::Read as _;
-use std::os::unix::fs::{FileExt as _, MetadataExt as _, OpenOptionsExt as _};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::files::{inside_root, open_regular, read_open};
 use functions::Functions;
 pub use functions::{UserFile, UserFunction};
-use maps::{Backing, FileId, Mapping};
+use maps::{Backing, FileId, Mapping, Version};
 use perf_map::PerfMap;
 
 /// How long what was read of a process counts.
@@ -32,10 +33,10 @@ const EARLY_LOOKS: u32 = 4;
 const GENERATIONS: usize = 4;
 /// Processes at most whose mappings are kept.
 const PROCESSES: usize = 16 << 10;
-/// Largest file that is read for its symbols, in bytes.
-const LARGEST: u64 = 2 << 30;
 /// Most bytes of what the kernel says of a process's mappings, or a compiler of its code.
 const LONGEST_TEXT: u64 = 64 << 20;
+/// Files at most whose functions are kept.
+const FILES: usize = 4096;
 /// Files at most that are held open because nothing has their name any more.
 const HELD: usize = 256;
 
@@ -67,11 +68,15 @@ pub type ReadFile = fn(&[u8]) -> UserFile;
 pub struct UserSymbolizer {
     read: ReadFile,
     processes: RefCell<HashMap<u32, Process>>,
-    files: RefCell<HashMap<(String, u64), Arc<Functions>>>,
+    files: RefCell<HashMap<FileKey, Arc<Functions>>>,
     /// Files that have no name any more, kept from when a process was seen with them.
-    held: RefCell<HashMap<(String, u64), File>>,
+    held: RefCell<HashMap<FileKey, File>>,
     vdso: RefCell<Option<Arc<Functions>>>,
 }
+
+/// What tells files apart: device, inode, and what changes with the content. A file that is built
+/// again may have the inode of the old one.
+type FileKey = (String, u64, Option<Version>);
 
 /// A process as it was.
 #[derive(Debug)]
@@ -80,6 +85,8 @@ struct Process {
     looks: u32,
     /// The latest first.
     generations: Vec<Arc<[Mapping]>>,
+    /// Who it ran as.
+    owner: Option<u32>,
     perf_map: Option<Arc<PerfMap>>,
     perf_map_read: Option<Instant>,
 }
@@ -188,6 +195,11 @@ impl UserSymbolizer {
         let text = read_text(Path::new(&format!("/proc/{pid}/maps")));
         let mappings = text.map(|text| maps::parse(&text));
         let mappings = mappings.filter(|mappings| !mappings.is_empty());
+        let mappings = mappings.map(|mut mappings| {
+            note_versions(pid, &mut mappings);
+            mappings
+        });
+        let owner = owner(pid);
         let is_full = processes.len() >= PROCESSES;
         let known = processes.get_mut(&pid);
         let Some(mappings) = mappings else {
@@ -198,7 +210,7 @@ impl UserSymbolizer {
                     process.looks += 1;
                 }
                 None if !is_full => {
-                    processes.insert(pid, Process::new(now, Vec::new()));
+                    processes.insert(pid, Process::new(now, Vec::new(), owner));
                 }
                 None => {}
             }
@@ -209,6 +221,7 @@ impl UserSymbolizer {
             Some(process) => {
                 process.looked = now;
                 process.looks += 1;
+                process.owner = owner.or(process.owner);
                 if process.generations.first().map(|last| &**last) != Some(&mappings) {
                     process.generations.insert(0, mappings.into());
                     process.generations.truncate(GENERATIONS);
@@ -218,7 +231,7 @@ impl UserSymbolizer {
                 if is_full {
                     processes.clear();
                 }
-                processes.insert(pid, Process::new(now, vec![mappings.into()]));
+                processes.insert(pid, Process::new(now, vec![mappings.into()], owner));
             }
         }
     }
@@ -229,13 +242,13 @@ impl UserSymbolizer {
             let Backing::File(file) = &mapping.file else {
                 continue;
             };
-            let key = (file.device.clone(), file.inode);
+            let key = file.key();
             if !file.deleted || self.files.borrow().contains_key(&key) {
                 continue;
             }
             let mut held = self.held.borrow_mut();
             if held.len() < HELD && !held.contains_key(&key) {
-                if let Some(open) = open_file(map_file(pid, mapping)) {
+                if let Ok(open) = open_regular(map_file(pid, mapping)) {
                     held.insert(key, open);
                 }
             }
@@ -243,33 +256,30 @@ impl UserSymbolizer {
     }
 
     fn functions(&self, pid: u32, mapping: &Mapping, file: &FileId) -> Arc<Functions> {
-        let key = (file.device.clone(), file.inode);
+        let key = file.key();
         if let Some(known) = self.files.borrow().get(&key) {
             return known.clone();
         }
         let bytes = self.bytes(pid, mapping, file);
         let found = bytes.map(|bytes| (self.read)(&bytes)).unwrap_or_default();
         let found = Arc::new(Functions::new(found));
-        self.files.borrow_mut().insert(key, found.clone());
+        let mut files = self.files.borrow_mut();
+        if files.len() >= FILES {
+            files.clear();
+        }
+        files.insert(key, found.clone());
         found
     }
 
     /// Reads a file: as the process has it, by what it is called there, by what it is called here.
     fn bytes(&self, pid: u32, mapping: &Mapping, file: &FileId) -> Option<Vec<u8>> {
-        let key = (file.device.clone(), file.inode);
-        if let Some(open) = self.held.borrow_mut().remove(&key) {
-            return read_file(open);
+        if let Some(open) = self.held.borrow_mut().remove(&file.key()) {
+            return read_open(open).ok();
         }
-        if let Some(open) = open_file(map_file(pid, mapping)) {
-            if is_file(&open, file) {
-                return read_file(open);
-            }
-        }
-        let there = PathBuf::from(format!("/proc/{pid}/root{}", file.path));
-        for path in [there, PathBuf::from(&file.path)] {
-            if let Some(open) = open_file(path) {
-                if is_file(&open, file) {
-                    return read_file(open);
+        for path in names(pid, mapping, file) {
+            if let Ok(open) = open_regular(path) {
+                if open.metadata().is_ok_and(|metadata| is_it(&metadata, file)) {
+                    return read_open(open).ok();
                 }
             }
         }
@@ -299,21 +309,27 @@ impl UserSymbolizer {
         process.perf_map_read = Some(Instant::now());
         let inner = inner_pid(pid).unwrap_or(pid);
         let paths = [
-            format!("/proc/{pid}/root/tmp/perf-{inner}.map"),
-            format!("/tmp/perf-{pid}.map"),
+            inside_root(
+                Path::new(&format!("/proc/{pid}/root")),
+                Path::new(&format!("/tmp/perf-{inner}.map")),
+            )
+            .unwrap_or_default(),
+            PathBuf::from(format!("/tmp/perf-{pid}.map")),
         ];
-        let text = paths.iter().find_map(|path| read_text(Path::new(path)))?;
+        let owner = process.owner;
+        let text = paths.iter().find_map(|path| read_text_of(path, owner))?;
         process.perf_map = Some(Arc::new(PerfMap::parse(&text)));
         process.perf_map.clone()
     }
 }
 
 impl Process {
-    fn new(looked: Instant, generations: Vec<Arc<[Mapping]>>) -> Process {
+    fn new(looked: Instant, generations: Vec<Arc<[Mapping]>>, owner: Option<u32>) -> Process {
         Process {
             looked,
             looks: 1,
             generations,
+            owner,
             perf_map: None,
             perf_map_read: None,
         }
@@ -332,40 +348,67 @@ fn map_file(pid: u32, mapping: &Mapping) -> String {
     )
 }
 
-/// Says whether an open file is the one that was mapped. Devices of some filesystems (btrfs,
-/// overlayfs) are told in two ways, so that the inode has to do.
-fn is_file(open: &File, file: &FileId) -> bool {
-    let metadata = open.metadata();
-    metadata.is_ok_and(|metadata| metadata.is_file() && metadata.ino() == file.inode)
+/// Gives the names of a file: as the process has it, as it is called there, as it is called here.
+fn names(pid: u32, mapping: &Mapping, file: &FileId) -> impl Iterator<Item = PathBuf> {
+    let path = PathBuf::from(&file.path);
+    let root = PathBuf::from(format!("/proc/{pid}/root"));
+    let there = inside_root(&root, &path).ok();
+    let mapped = Some(PathBuf::from(map_file(pid, mapping)));
+    [mapped, there, Some(path)].into_iter().flatten()
 }
 
-fn read_file(file: File) -> Option<Vec<u8>> {
-    let len = file.metadata().ok()?.len();
-    if len > LARGEST {
+/// Says whether a file is the one that was mapped, as it was then. Devices of some filesystems
+/// (btrfs, overlayfs) are told in two ways, so that the inode has to do.
+fn is_it(metadata: &Metadata, file: &FileId) -> bool {
+    let same = file
+        .version
+        .is_none_or(|then| then == Version::of(metadata));
+    metadata.is_file() && metadata.ino() == file.inode && same
+}
+
+/// Notes which version of each file a process has mapped.
+fn note_versions(pid: u32, mappings: &mut [Mapping]) {
+    for mapping in mappings {
+        let Backing::File(file) = &mapping.file else {
+            continue;
+        };
+        let mut all = names(pid, mapping, file);
+        let version = all.find_map(|path| {
+            let metadata = std::fs::metadata(path).ok()?;
+            is_it(&metadata, file).then(|| Version::of(&metadata))
+        });
+        drop(all);
+        let file = Arc::new(FileId {
+            version,
+            ..FileId::clone(file)
+        });
+        mapping.file = Backing::File(file);
+    }
+}
+
+/// Gives the user that a process runs as.
+fn owner(pid: u32) -> Option<u32> {
+    let metadata = std::fs::metadata(format!("/proc/{pid}"));
+    metadata.ok().map(|metadata| metadata.uid())
+}
+
+/// Reads a text that a process, or root, wrote. Anybody may write into `/tmp` what another's code is
+/// called.
+fn read_text_of(path: &Path, owner: Option<u32>) -> Option<String> {
+    let file = open_regular(path).ok()?;
+    let by = file.metadata().ok()?.uid();
+    if by != 0 && Some(by) != owner {
         return None;
     }
-    let mut bytes = Vec::with_capacity(usize::try_from(len).ok()?);
-    file.take(LARGEST).read_to_end(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-/// `O_NONBLOCK` of open(2), the same number on x86_64 and aarch64.
-const O_NONBLOCK: i32 = 0o4000;
-
-/// Opens a file that others may have put there: a pipe is not waited for, and no file.
-fn open_file(path: impl AsRef<Path>) -> Option<File> {
-    let mut options = OpenOptions::new();
-    let file = options
-        .read(true)
-        .custom_flags(O_NONBLOCK)
-        .open(path)
-        .ok()?;
-    file.metadata().ok()?.is_file().then_some(file)
+    read_text_from(file)
 }
 
 fn read_text(path: &Path) -> Option<String> {
+    read_text_from(open_regular(path).ok()?)
+}
+
+fn read_text_from(file: File) -> Option<String> {
     let mut bytes = Vec::new();
-    let file = open_file(path)?;
     file.take(LONGEST_TEXT).read_to_end(&mut bytes).ok()?;
     Some(String::from_utf8_lossy(&bytes).into_owned())
 }
@@ -409,6 +452,72 @@ mod tests {
         std::fs::remove_file(&path).expect("ours");
     }
 
+    #[test]
+    fn maps_of_code_are_the_owners() {
+        let name = format!("kscope-symbol-owner-{}.map", std::process::id());
+        let path = std::env::temp_dir().join(name);
+        std::fs::write(&path, "text").expect("writable");
+        // Root may give it to somebody else, and is trusted with its own.
+        let _ = std::os::unix::fs::chown(&path, Some(1), None);
+        let by = std::fs::metadata(&path).expect("is there").uid();
+        assert_eq!(read_text_of(&path, Some(by)).as_deref(), Some("text"));
+        assert_eq!(read_text_of(&path, Some(by + 1)), None);
+        assert_eq!(read_text_of(&path, None), None);
+        std::fs::remove_file(&path).expect("ours");
+    }
+
+    fn named_by_size(bytes: &[u8]) -> UserFile {
+        let mut file = one_function(bytes);
+        file.functions[0].name = format!("size{}", bytes.len());
+        file
+    }
+
+    #[test]
+    fn a_program_that_is_built_again_has_its_own_names() {
+        let folder = std::env::temp_dir().join(format!("kscope-again-{}", std::process::id()));
+        std::fs::create_dir_all(&folder).expect("a folder");
+        let program = folder.join("again");
+        let original = std::fs::read("/bin/sleep").expect("sleep");
+        std::fs::copy("/bin/sleep", &program).expect("copied");
+        let symbolizer = UserSymbolizer::new(named_by_size);
+        let inode = || std::fs::metadata(&program).expect("is there").ino();
+        let first = inode();
+        for more in [0, 1, 2] {
+            let mut bytes = original.clone();
+            bytes.resize(original.len() + more, 0);
+            // The same inode with another content.
+            std::fs::write(&program, &bytes).expect("written");
+            assert_eq!(inode(), first);
+            let mut child = std::process::Command::new(&program);
+            let mut child = child.arg("100").spawn().expect("runs");
+            let address = code_of(child.id(), "again");
+            let found = symbolizer.symbolize(child.id(), address);
+            child.kill().expect("ours");
+            child.wait().expect("reaped");
+            let expected = format!("size{}", bytes.len());
+            assert_eq!(found.map(|found| found.name.to_string()), Some(expected));
+        }
+        std::fs::remove_dir_all(&folder).expect("ours");
+    }
+
+    /// Waits for a process to map the code of a program, and gives an address in it.
+    fn code_of(pid: u32, name: &str) -> u64 {
+        let address = || {
+            let text = read_text(Path::new(&format!("/proc/{pid}/maps")))?;
+            let mappings = maps::parse(&text);
+            let of_program =
+                |m: &&Mapping| matches!(&m.file, Backing::File(f) if f.path.ends_with(name));
+            mappings.iter().find(of_program).map(|m| m.start + 1)
+        };
+        for _ in 0..400 {
+            if let Some(address) = address() {
+                return address;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("{name} maps its code");
+    }
+
     fn one_function(bytes: &[u8]) -> UserFile {
         UserFile {
             functions: vec![UserFunction {
@@ -442,22 +551,7 @@ mod tests {
             .spawn()
             .expect("sleep");
         let pid = child.id();
-        let address = || {
-            let text = read_text(Path::new(&format!("/proc/{pid}/maps")))?;
-            let mappings = maps::parse(&text);
-            let of_sleep =
-                |m: &&Mapping| matches!(&m.file, Backing::File(f) if f.path.ends_with("sleep"));
-            mappings.iter().find(of_sleep).map(|m| m.start + 1)
-        };
-        let mut found = None;
-        for _ in 0..200 {
-            found = address();
-            if found.is_some() {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        let address = found.expect("sleep maps its code");
+        let address = code_of(pid, "sleep");
         symbolizer.see(pid);
         child.kill().expect("ours");
         child.wait().expect("reaped");

@@ -1,5 +1,7 @@
 //! `/proc/PID/maps`: which file lies where in a process.
 
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt as _;
 use std::sync::Arc;
 
 /// A part of a process's memory that it may execute.
@@ -33,6 +35,25 @@ pub(super) struct FileId {
     pub(super) path: String,
     /// Whether nothing has this name any more.
     pub(super) deleted: bool,
+    /// What of it was mapped, where that could be looked at.
+    pub(super) version: Option<Version>,
+}
+
+impl FileId {
+    pub(super) fn key(&self) -> (String, u64, Option<Version>) {
+        (self.device.clone(), self.inode, self.version)
+    }
+}
+
+/// What changes with a file's content: its size in bytes, and seconds and nanoseconds of when it was
+/// written last. Not of when its inode changed, as that does when its last name goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Version(u64, i64, i64);
+
+impl Version {
+    pub(super) fn of(metadata: &Metadata) -> Version {
+        Version(metadata.size(), metadata.mtime(), metadata.mtime_nsec())
+    }
 }
 
 const DELETED: &str = " (deleted)";
@@ -68,6 +89,7 @@ fn mapping(line: &str) -> Option<Mapping> {
                 inode,
                 path: live.unwrap_or(path).to_owned(),
                 deleted: live.is_some(),
+                version: None,
             }))
         }
     };

@@ -1,5 +1,6 @@
 //! `kscope bpf dump`, and reading object files.
 
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -90,7 +91,11 @@ pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
             path.display()
         )));
     }
-    std::fs::read(path).map_err(failed)
+    let mut bytes = Vec::new();
+    // A pipe and a device tell no size.
+    let file = std::fs::File::open(path).map_err(failed)?;
+    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
+    Ok(bytes)
 }
 
 /// Reads an object file.
