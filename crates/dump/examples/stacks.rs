@@ -15,7 +15,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         println!("{} {} {}", task.pid, task.state_letter(), task.comm);
         let running = on_cpu.iter().find(|c| c.task == task.addr);
         let stack = match running.and_then(|c| c.registers) {
-            Some(registers) => unwinder.from_registers(&registers),
+            Some(registers) => unwinder.running(&registers),
             None => unwinder.sleeping(task),
         };
         for frame in &stack.frames {

@@ -44,7 +44,7 @@ fn stacks(kernel: &Kernel) -> BTreeMap<(i32, String), Vec<String>> {
     for task in tasks.items {
         let running = on_cpu.iter().find(|c| c.task == task.addr);
         let stack = match running.and_then(|c| c.registers) {
-            Some(registers) => unwinder.from_registers(&registers),
+            Some(registers) => unwinder.running(&registers),
             None => unwinder.sleeping(&task),
         };
         assert!(
@@ -114,7 +114,7 @@ fn the_panic_is_found_behind_a_function_without_entries() {
     assert_eq!(unwinder.version(), OrcVersion::V1);
     let on_cpu = kernel.on_cpu().expect("CPUs");
     assert_eq!(on_cpu.len(), 2);
-    let stack = unwinder.from_registers(&on_cpu[0].registers.expect("registers"));
+    let stack = unwinder.running(&on_cpu[0].registers.expect("registers"));
     let from: Vec<FrameFrom> = stack.frames.iter().take(3).map(|f| f.from).collect();
     assert_eq!(
         from,

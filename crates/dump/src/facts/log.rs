@@ -243,6 +243,10 @@ fn records(kernel: &Kernel, info: &Vmcoreinfo) -> Result<Walked<LogLine>, Error>
         if at == end {
             break;
         }
+        if wrapped && at == first {
+            walked.fault = Some(Error::Cycle { what: "the log" });
+            break;
+        }
         if at.saturating_add(size) > len {
             walked.fault = Some(Error::Malformed {
                 what: "record of the log",
@@ -254,7 +258,7 @@ fn records(kernel: &Kernel, info: &Vmcoreinfo) -> Result<Walked<LogLine>, Error>
         let step = u64::from(u16_at(&record, whole));
         if step == 0 {
             // The rest of the buffer is unused.
-            if wrapped {
+            if wrapped || at == first {
                 walked.fault = Some(Error::Cycle { what: "the log" });
                 break;
             }

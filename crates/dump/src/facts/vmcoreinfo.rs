@@ -137,7 +137,12 @@ fn scan(dump: &Dump) -> Option<Vmcoreinfo> {
                 before = false;
                 continue;
             }
-            let from = if before { PAGE - NAME.len() - 12 } else { PAGE };
+            // Notes are aligned to 4 bytes, and so are names in them.
+            let from = if before {
+                (PAGE - NAME.len()) & !3
+            } else {
+                PAGE
+            };
             before = true;
             for at in (from..2 * PAGE - NAME.len()).step_by(4) {
                 if pages[at] == b'V' && pages[at..].starts_with(NAME) {

@@ -218,7 +218,7 @@ impl<'k> Unwinder<'k> {
 
     /// Unwinds a stack from registers.
     #[must_use]
-    pub fn from_registers(&self, registers: &Registers) -> Stack {
+    pub fn running(&self, registers: &Registers) -> Stack {
         if registers.is_user() {
             return Stack {
                 frames: Vec::new(),

@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
+pub(crate) mod kernel;
 pub(crate) mod lzo1x;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -1,0 +1,443 @@
+//! Kernels of a few pages, built by code: symbols in every encoding and place, page tables of
+//! every depth, VMCOREINFO wherever it may be, logs of both kinds.
+
+mod recipe;
+
+use std::sync::Arc;
+
+use kscope_dump::{
+    AddressEncoding, Bytes, Dump, DumpOptions, Error, Kernel, LogCaller, LogLine, VmcoreinfoFrom,
+};
+use kscope_memory::{Gap, Memory, VirtAddr};
+use recipe::kernel::{Encoding, MAP, STEXT, Shape, Tiny, image_phys};
+use recipe::{Kdump, Machine, PAGE, Pack, elf};
+
+/// A kernel as of 6.1.
+const SHAPE: Shape = Shape {
+    levels: 4,
+    encoding: Encoding::AbsolutePerCpu,
+    addresses_last: false,
+    told: true,
+    wide: true,
+    long_name: false,
+    encrypted: 0,
+};
+
+fn open(file: Vec<u8>) -> Result<Kernel, Error> {
+    let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];
+    Kernel::open(Dump::from_bytes(files, DumpOptions::default())?)
+}
+
+fn kernel(machine: &Machine) -> Kernel {
+    open(Kdump::new(Pack::Zlib).write(machine)).expect("a kernel")
+}
+
+/// Compares all symbols of a kernel of this shape.
+fn check_symbols(shape: Shape) {
+    let mut tiny = Tiny::new(shape);
+    tiny.symbol(
+        "per_cpu_thing",
+        'D',
+        if shape.encoding == Encoding::AbsolutePerCpu {
+            0x1f40
+        } else {
+            STEXT + 0x9_0000
+        },
+    );
+    tiny.symbol("last", 'b', STEXT + 0x40_0000);
+    let stext = STEXT;
+    let machine = tiny.finish();
+    let kernel = kernel(&machine);
+    let symbols = kernel
+        .symbols()
+        .unwrap_or_else(|e| panic!("{shape:?}: {e}"));
+    let count = 3003 + usize::from(shape.long_name);
+    assert_eq!(symbols.len(), count, "{shape:?}");
+    let expected = match shape.encoding {
+        Encoding::Absolute => AddressEncoding::Absolute,
+        Encoding::BaseRelative => AddressEncoding::BaseRelative,
+        Encoding::AbsolutePerCpu => AddressEncoding::AbsolutePerCpu,
+        Encoding::PlaceRelative => AddressEncoding::PlaceRelative,
+    };
+    assert_eq!(
+        kernel.address_encoding().expect("an encoding"),
+        expected,
+        "{shape:?}"
+    );
+    for i in [0u64, 1, 255, 256, 257, 2999] {
+        let name = format!("function_{i}_of_the_kernel");
+        assert_eq!(
+            symbols.addresses(&name),
+            [VirtAddr(stext + 0x1000 + i * 16)],
+            "{shape:?}"
+        );
+        let found = kernel
+            .symbolize(VirtAddr(stext + 0x1000 + i * 16 + 5))
+            .expect("a symbol");
+        assert_eq!(
+            (found.symbol.name, found.symbol.kind, found.offset),
+            (&*name, 't', 5)
+        );
+    }
+    assert_eq!(symbols.addresses("last"), [VirtAddr(stext + 0x40_0000)]);
+    if shape.encoding == Encoding::AbsolutePerCpu {
+        assert_eq!(symbols.addresses("per_cpu_thing"), [VirtAddr(0x1f40)]);
+    }
+    if shape.long_name {
+        assert_eq!(
+            symbols.addresses(&"long_".repeat(40)),
+            [VirtAddr(stext + 0x800)],
+            "{shape:?}"
+        );
+    }
+}
+
+#[test]
+fn symbols_in_every_encoding_and_place() {
+    for encoding in [
+        Encoding::Absolute,
+        Encoding::BaseRelative,
+        Encoding::AbsolutePerCpu,
+        Encoding::PlaceRelative,
+    ] {
+        for told in [true, false] {
+            for addresses_last in [true, false] {
+                // Nobody writes absolute addresses last, or relative to their place first, without
+                // saying where.
+                let rare = match encoding {
+                    Encoding::Absolute => addresses_last,
+                    Encoding::PlaceRelative => !addresses_last,
+                    _ => false,
+                };
+                if told || !rare {
+                    check_symbols(Shape {
+                        encoding,
+                        told,
+                        addresses_last,
+                        ..SHAPE
+                    });
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn long_names_of_both_kinds() {
+    for (wide, told) in [(true, true), (true, false), (false, true), (false, false)] {
+        check_symbols(Shape {
+            wide,
+            told,
+            long_name: true,
+            ..SHAPE
+        });
+    }
+}
+
+#[test]
+fn page_tables_of_every_depth() {
+    for (levels, encrypted) in [(4, 0), (5, 0), (4, 1 << 47), (5, 1 << 51)] {
+        let mut tiny = Tiny::new(Shape {
+            levels,
+            encrypted,
+            ..SHAPE
+        });
+        let small = 0xffff_c900_0000_0000;
+        let large = 0xffff_8880_0020_0000;
+        let huge = 0xffff_88c0_0000_0000;
+        tiny.write(small, b"small");
+        tiny.map(large, 0x20_0000, 1);
+        tiny.map(huge, 0, 2);
+        tiny.fill(0x200);
+        tiny.fill(0x3ff);
+        let machine = tiny.finish();
+        let kernel = kernel(&machine);
+        let mut buf = [0; 5];
+        kernel.read(VirtAddr(small), &mut buf).expect("memory");
+        assert_eq!(&buf, b"small");
+        for (at, frame) in [
+            (large, 0x200),
+            (large + 0x1f_f000, 0x3ff),
+            (huge + 0x20_0000, 0x200),
+            (huge + 0x3f_f000, 0x3ff),
+        ] {
+            let mut page = vec![0; PAGE];
+            kernel.read(VirtAddr(at), &mut page).expect("memory");
+            assert!(page == machine.pages[&frame], "{levels} levels: {at:#x}");
+        }
+        for (at, why) in [
+            (small + PAGE as u64, Gap::Unmapped),
+            (0x1000, Gap::Unmapped),
+            (0x8000_0000_0000_0000, Gap::Unmapped),
+            (u64::MAX, Gap::Unmapped),
+            // Mapped to a frame that is not in the dump.
+            (large + 0x1000, Gap::Unmapped),
+        ] {
+            let gap = kernel.read_u8(VirtAddr(at)).expect_err("a gap");
+            assert_eq!((gap.addr, gap.why), (VirtAddr(at), why), "{levels} levels");
+        }
+        // Four levels end where five go on.
+        let far = 0xff11_0000_0000_0000;
+        assert!(kernel.read_u8(VirtAddr(far)).is_err());
+    }
+}
+
+#[test]
+fn the_image_is_read_where_page_tables_are_lost() {
+    let machine = Tiny::new(SHAPE).finish();
+    let mut cut = machine.clone();
+    // All tables but the first are behind the image.
+    cut.excluded
+        .extend(cut.pages.range(0x2000..).map(|(&frame, _)| frame));
+    cut.pages.retain(|&frame, _| frame < 0x2000);
+    assert!(cut.pages.len() < machine.pages.len());
+    let kernel = kernel(&cut);
+    assert_eq!(kernel.symbols().expect("symbols").len(), 3001);
+}
+
+#[test]
+fn vmcoreinfo_wherever_it_is() {
+    let machine = Tiny::new(SHAPE).finish();
+    assert_eq!(kernel(&machine).vmcoreinfo_from(), VmcoreinfoFrom::Note);
+    assert_eq!(
+        open(elf(&machine, false))
+            .expect("a kernel")
+            .vmcoreinfo_from(),
+        VmcoreinfoFrom::Note
+    );
+
+    let mut header = machine.clone();
+    header.notes = Vec::new();
+    assert_eq!(kernel(&header).vmcoreinfo_from(), VmcoreinfoFrom::Header);
+
+    // In memory only, at the end of one page and the begin of the next.
+    for offset in [0, 8, PAGE - 8, PAGE - 16, PAGE - 40, 100] {
+        let mut scanned = machine.clone();
+        let note = std::mem::take(&mut scanned.notes);
+        scanned.vmcoreinfo = Vec::new();
+        let mut pages = vec![0x5a; 3 * PAGE];
+        // A copy that is no note comes first.
+        pages[..32].copy_from_slice(b"VMCOREINFO\0\0OSRELEASE=6.1.0\nnone");
+        let at = PAGE.min(40 + offset);
+        let at = if offset < 40 {
+            64 + offset
+        } else {
+            at.max(offset)
+        };
+        pages[at..at + note.len()].copy_from_slice(&note);
+        for (i, page) in pages.chunks(PAGE).enumerate() {
+            scanned.pages.insert(0x3000 + i as u64, page.to_vec());
+        }
+        for file in [Kdump::new(Pack::Lzo).write(&scanned), elf(&scanned, false)] {
+            let kernel = open(file).unwrap_or_else(|e| panic!("{offset}: {e}"));
+            assert_eq!(kernel.vmcoreinfo_from(), VmcoreinfoFrom::Scan);
+            assert_eq!(kernel.release(), "6.99.0-recipe");
+            assert!(kernel.symbols().is_ok());
+        }
+    }
+    let mut none = machine;
+    none.notes = Vec::new();
+    none.vmcoreinfo = Vec::new();
+    let none = open(Kdump::new(Pack::Lzo).write(&none));
+    assert!(matches!(none, Err(Error::Missing("VMCOREINFO"))));
+}
+
+/// A record of the ring: its number, its state, its place in the text and where the next begins.
+struct Record {
+    id: u64,
+    state: u64,
+    begin: u64,
+    next: u64,
+    text: &'static str,
+}
+
+/// Builds a ring of 8 records and 256 bytes of text.
+fn ring(head: u64, tail: u64, records: &[Record]) -> Machine {
+    const DATA: u64 = 0xffff_8880_0100_0000;
+    let mut tiny = Tiny::new(SHAPE);
+    let (prb, rb, descs, infos, text) = (
+        DATA,
+        DATA + 0x100,
+        DATA + 0x1000,
+        DATA + 0x2000,
+        DATA + 0x3000,
+    );
+    tiny.write(prb, &rb.to_le_bytes());
+    tiny.write(rb, &3u32.to_le_bytes());
+    for (i, number) in [descs, infos, head, tail].into_iter().enumerate() {
+        tiny.write(rb + 8 + 8 * i as u64, &number.to_le_bytes());
+    }
+    tiny.write(rb + 0x40, &8u32.to_le_bytes());
+    tiny.write(rb + 0x48, &text.to_le_bytes());
+    tiny.write(descs, &[0; 8 * 24]);
+    tiny.write(infos, &[0; 8 * 32]);
+    tiny.write(text, &[0; 256]);
+    for record in records {
+        let index = record.id % 8;
+        for (i, number) in [record.id | record.state << 62, record.begin, record.next]
+            .into_iter()
+            .enumerate()
+        {
+            tiny.write(descs + index * 24 + i as u64 * 8, &number.to_le_bytes());
+        }
+        let info = infos + index * 32;
+        tiny.write(info + 8, &(record.id * 1_000_000_000).to_le_bytes());
+        tiny.write(info + 16, &(record.text.len() as u16).to_le_bytes());
+        // Facility 3, level 6, continued.
+        tiny.write(info + 18, &[3, 6 << 5 | 8]);
+        tiny.write(info + 20, &0x8000_0002u32.to_le_bytes());
+        let wraps = record.begin / 256 != record.next / 256 && record.next % 256 != 0;
+        let at = if wraps { 0 } else { record.begin % 256 };
+        tiny.write(text + at + 8, record.text.as_bytes());
+    }
+    tiny.line(format!("SYMBOL(prb)={prb:x}"));
+    for (member, offset) in [
+        ("printk_ringbuffer.desc_ring", 0),
+        ("printk_ringbuffer.text_data_ring", 0x40),
+        ("prb_desc_ring.count_bits", 0),
+        ("prb_desc_ring.descs", 8),
+        ("prb_desc_ring.infos", 16),
+        ("prb_desc_ring.head_id", 24),
+        ("prb_desc_ring.tail_id", 32),
+        ("prb_data_ring.size_bits", 0),
+        ("prb_data_ring.data", 8),
+        ("prb_desc.state_var", 0),
+        ("prb_desc.text_blk_lpos", 8),
+        ("prb_data_blk_lpos.begin", 0),
+        ("prb_data_blk_lpos.next", 8),
+        ("printk_info.ts_nsec", 8),
+        ("printk_info.text_len", 16),
+        ("printk_info.caller_id", 20),
+    ] {
+        tiny.line(format!("OFFSET({member})={offset}"));
+    }
+    tiny.line("SIZE(prb_desc)=24".to_owned());
+    tiny.line("SIZE(printk_info)=32".to_owned());
+    tiny.finish()
+}
+
+#[test]
+fn the_ring_of_the_log() {
+    const NO_TEXT: u64 = 1;
+    let record = |id, state, begin, next, text| Record {
+        id,
+        state,
+        begin,
+        next,
+        text,
+    };
+    let machine = ring(
+        14,
+        8,
+        &[
+            record(8, 2, 0x310, 0x330, "first"),
+            record(9, 2, 0x330, 0x350, "second\nof two lines"),
+            // Being written, and free to be used again.
+            record(10, 0, 0x350, 0x360, "reserved"),
+            record(11, 3, 0x360, 0x370, "reusable"),
+            // An empty line has no text.
+            record(12, 2, NO_TEXT, NO_TEXT, ""),
+            // Does not fit the end of the ring.
+            record(13, 1, 0x3f0, 0x420, "at the begin"),
+            // Of another round.
+            record(6, 2, 0x370, 0x380, "old"),
+        ],
+    );
+    let log = kernel(&machine).log().expect("a log");
+    assert!(log.fault.is_none(), "{:?}", log.fault);
+    let texts: Vec<&str> = log.items.iter().map(|l| &*l.text).collect();
+    assert_eq!(texts, ["first", "second\nof two lines", "", "at the begin"]);
+    assert_eq!(
+        log.items[0],
+        LogLine {
+            nanoseconds: 8_000_000_000,
+            level: 6,
+            facility: 3,
+            continues: true,
+            caller: Some(LogCaller::Cpu(2)),
+            text: "first".to_owned(),
+        }
+    );
+}
+
+#[test]
+fn a_ring_whose_numbers_are_wrong() {
+    let record = |id, begin, next| Record {
+        id,
+        state: 2,
+        begin,
+        next,
+        text: "text",
+    };
+    // Positions outside, backwards, or of the last bytes; an end that is never met.
+    let records = [
+        record(0, u64::MAX - 1, 0),
+        record(1, 0x1f8, 0x100),
+        record(2, 0xf8, 0x100),
+        record(3, 0xfe, 0xff00),
+    ];
+    let log = kernel(&ring(5000, 0, &records)).log().expect("a log");
+    assert!(log.items.len() <= 8);
+}
+
+#[test]
+fn the_log_of_older_kernels() {
+    const DATA: u64 = 0xffff_8880_0100_0000;
+    let build = |first: u32, next: u32, len: u32, records: &[(u32, &str)]| {
+        let mut tiny = Tiny::new(SHAPE);
+        let (buf, text) = (DATA, DATA + 0x1000);
+        tiny.write(buf, &text.to_le_bytes());
+        for (i, number) in [len, first, next].into_iter().enumerate() {
+            tiny.write(buf + 8 + 4 * i as u64, &number.to_le_bytes());
+        }
+        tiny.write(text, &vec![0; len as usize]);
+        for &(at, line) in records {
+            let at = text + u64::from(at);
+            let whole = (16 + line.len()).next_multiple_of(4) as u16;
+            tiny.write(at, &(u64::from(at as u32) * 1000).to_le_bytes());
+            tiny.write(at + 8, &whole.to_le_bytes());
+            tiny.write(at + 10, &(line.len() as u16).to_le_bytes());
+            tiny.write(at + 14, &[0, 4 << 5]);
+            tiny.write(at + 16, line.as_bytes());
+        }
+        for (name, offset) in [
+            ("log_buf", 0),
+            ("log_buf_len", 8),
+            ("log_first_idx", 12),
+            ("log_next_idx", 16),
+        ] {
+            tiny.line(format!("SYMBOL({name})={:x}", buf + offset));
+        }
+        for (member, offset) in [("ts_nsec", 0), ("len", 8), ("text_len", 10)] {
+            tiny.line(format!("OFFSET(printk_log.{member})={offset}"));
+        }
+        tiny.line("SIZE(printk_log)=16".to_owned());
+        kernel(&tiny.finish()).log().expect("a log")
+    };
+    let texts = |log: &kscope_dump::Walked<LogLine>| -> Vec<String> {
+        log.items.iter().map(|l| l.text.clone()).collect()
+    };
+    // From the middle to the end, then from the begin.
+    let log = build(64, 24, 128, &[(64, "one"), (84, "two"), (0, "three")]);
+    assert_eq!(texts(&log), ["one", "two", "three"]);
+    assert!(log.fault.is_none());
+    assert_eq!(log.items[0].level, 4);
+    // An end that is never met.
+    let log = build(0, 99, 128, &[(0, "one")]);
+    assert_eq!(texts(&log), ["one"]);
+    assert!(log.fault.is_some());
+    let log = build(0, 0, 128, &[]);
+    assert!(log.items.is_empty() && log.fault.is_none());
+}
+
+#[test]
+fn without_a_log_the_rest_is_there() {
+    let kernel = kernel(&Tiny::new(SHAPE).finish());
+    assert!(matches!(kernel.log(), Err(Error::Missing(_))));
+    assert!(matches!(kernel.btf(), Err(Error::NoSymbol(_))));
+    assert!(kernel.modules().items.is_empty());
+    assert!(kernel.tasks().is_err());
+    assert!(kernel.unwinder().is_err());
+    assert_eq!(image_phys(STEXT), 0x10_0000);
+    assert_eq!(MAP + 0x100_0000, STEXT);
+}
