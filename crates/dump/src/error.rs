@@ -3,7 +3,7 @@
 use core::fmt;
 use std::sync::Arc;
 
-use kscope_memory::{GapAt, KallsymsError, ObjectError, PhysAddr};
+use kscope_memory::{GapAt, KallsymsError, ObjectError, PhysAddr, WalkError};
 
 /// Why a dump, or something in it, could not be read.
 #[derive(Clone, Debug)]
@@ -43,6 +43,8 @@ pub enum Error {
     Btf(kscope_btf::Error),
     /// The symbol table is malformed.
     Symbols(KallsymsError),
+    /// A walk over a list or tree did not come to its end.
+    Walk(WalkError),
     /// A walk came back to where it had been.
     Cycle {
         /// What was walked.
@@ -74,6 +76,7 @@ impl fmt::Display for Error {
             Error::Object(error) => error.fmt(f),
             Error::Btf(error) => error.fmt(f),
             Error::Symbols(error) => error.fmt(f),
+            Error::Walk(error) => error.fmt(f),
             Error::Cycle { what } => write!(f, "{what} comes back to where it was"),
             Error::TooMany { what } => write!(f, "{what} does not end"),
         }
@@ -106,6 +109,15 @@ impl From<ObjectError> for Error {
         match error {
             ObjectError::Gap(gap) => Error::Gap(gap),
             error => Error::Object(error),
+        }
+    }
+}
+
+impl From<WalkError> for Error {
+    fn from(error: WalkError) -> Error {
+        match error {
+            WalkError::Gap(gap) => Error::Gap(gap),
+            error => Error::Walk(error),
         }
     }
 }

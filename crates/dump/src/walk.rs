@@ -1,7 +1,5 @@
 //! Walks over the kernel's lists, with a bound, that end where the list does or a gap is.
 
-use std::collections::HashSet;
-
 use kscope_memory::{Memory, VirtAddr};
 
 use crate::Error;
@@ -33,27 +31,11 @@ pub(crate) fn list(
     most: usize,
 ) -> Walked<VirtAddr> {
     let mut walked = Walked::default();
-    let mut seen = HashSet::new();
-    let mut at = head;
-    loop {
-        at = match memory.read_u64(at) {
-            Ok(next) => VirtAddr(next),
-            Err(gap) => {
-                walked.fault = Some(gap.into());
-                return walked;
-            }
-        };
-        if at == head {
-            return walked;
+    for link in kscope_memory::list(memory, head, most) {
+        match link {
+            Ok(link) => walked.items.push(VirtAddr(link.0.wrapping_sub(offset))),
+            Err(error) => walked.fault = Some(error.into()),
         }
-        if !seen.insert(at) {
-            walked.fault = Some(Error::Cycle { what: "a list" });
-            return walked;
-        }
-        if walked.items.len() >= most {
-            walked.fault = Some(Error::TooMany { what: "a list" });
-            return walked;
-        }
-        walked.items.push(VirtAddr(at.0.wrapping_sub(offset)));
     }
+    walked
 }

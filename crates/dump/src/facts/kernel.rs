@@ -5,7 +5,7 @@ use std::ops::Range;
 use std::sync::OnceLock;
 
 use kscope_btf::Btf;
-use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PhysMemory, VirtAddr};
+use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PerCpu, PhysMemory, VirtAddr};
 
 use super::kallsyms::{self, AddressEncoding, Image, Tables};
 use super::module::{self, Module};
@@ -285,8 +285,7 @@ impl Kernel {
     /// Where the CPU's offset cannot be read.
     pub fn per_cpu(&self, variable: VirtAddr, cpu: u32) -> Result<VirtAddr, Error> {
         let offsets = self.need("__per_cpu_offset")?;
-        let offset = self.read_u64(VirtAddr(offsets.0.wrapping_add(8 * u64::from(cpu))))?;
-        Ok(VirtAddr(variable.0.wrapping_add(offset)))
+        Ok(PerCpu::new(offsets).address(self, variable, cpu)?)
     }
 
     /// Gives the registers that the CPUs had when the dump was taken, in the dump's order. These
