@@ -3,21 +3,29 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use kscope_tests::kscope_or_skip;
-use kscope_tests::program::Tracer;
+use kscope_tests::program::{Folder, Tracer, c_program};
+use kscope_tests::{kscope_or_skip, skip};
 use serde_json::Value;
+
+/// Runs a tool over some work and gives its rows.
+fn all_rows(kscope: &Path, words: &[&str], work: impl FnOnce()) -> Vec<Value> {
+    let tracer = Tracer::start(kscope, &[words, &["--json"]].concat());
+    let tracer = tracer.unwrap_or_else(|left| panic!("{left:?}"));
+    work();
+    let left = tracer.interrupt();
+    assert_eq!(left.code, Some(0), "{left:?}");
+    let lines = left.lines.iter();
+    let parse =
+        |line: &String| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
+    lines.map(parse).collect()
+}
 
 /// Runs a tool over some work and gives the rows of the process that the work tells of.
 fn rows(kscope: &Path, tool: &str, work: impl FnOnce() -> u32) -> Vec<Value> {
-    let tracer = Tracer::start(kscope, &[tool, "--json"]);
-    let tracer = tracer.unwrap_or_else(|left| panic!("{left:?}"));
-    let pid = work();
-    tracer.signal("INT");
-    let left = tracer.finish();
-    assert_eq!(left.code, Some(0), "{left:?}");
-    let lines = left.lines.iter();
-    let rows = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
-    rows.filter(|row| row["pid"] == pid).collect()
+    let mut pid = 0;
+    let mut rows = all_rows(kscope, &[tool], || pid = work());
+    rows.retain(|row| row["pid"] == pid);
+    rows
 }
 
 /// Starts a shell that does nothing but what it is told.
@@ -48,24 +56,54 @@ fn execsnoop_shows_programs_that_begin() {
 #[test]
 fn exitsnoop_shows_how_processes_end() {
     let kscope = kscope_or_skip!();
-    let check = |script: &str, code: u64, signal: u64| {
-        let rows = rows(&kscope, "exitsnoop", || {
-            let mut child = shell(script);
-            child.wait().expect("it ends");
-            child.id()
-        });
-        let [row] = rows.as_slice() else {
-            panic!("{script}: {rows:?}");
-        };
-        assert_eq!(
-            (&row["code"], &row["signal"]),
-            (&code.into(), &signal.into()),
-            "{row}"
-        );
-        assert_eq!(row["ppid"], std::process::id());
+    let folder = Folder::new("exitsnoop");
+    let Some(program) = c_program("last_thread", &folder) else {
+        skip!("compiler", "there was no C compiler to make the program");
     };
-    check("exit 7", 7, 0);
-    check("kill -KILL $$", 0, 9);
+    // Its main thread ends at once, another gives 6 to exit 50 ms later.
+    let late = || {
+        let mut command = Command::new(&program);
+        command.args(["50000", "6"]).spawn().expect("it starts")
+    };
+    let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
+    let mut ended = Vec::new();
+    let rows = all_rows(&kscope, &["exitsnoop"], || {
+        let mut end = |mut child: Child, code: u64, signal: u64, least_ms: u64| {
+            child.wait().expect("it ends");
+            ended.push((child.id(), code, signal, least_ms));
+        };
+        end(shell("exit 7"), 7, 0, 0);
+        end(shell("kill -KILL $$"), 0, 9, 0);
+        end(late(), 6, 0, 50);
+    });
+    for (pid, code, signal, least_ms) in ended {
+        let of_pid = |row: &&Value| row["pid"] == pid;
+        let found: Vec<&Value> = rows.iter().filter(of_pid).collect();
+        let [row] = found.as_slice() else {
+            panic!("{pid}: {found:?}");
+        };
+        let how = [number(row, "code"), number(row, "signal")];
+        assert_eq!(how, [code, signal], "{row}");
+        assert!(number(row, "ms") >= least_ms, "{row}");
+        assert_eq!(row["ppid"], std::process::id());
+        assert_eq!(row["tid"], pid, "{row}");
+    }
+
+    let mut pid = 0;
+    let mut rows = all_rows(
+        &kscope,
+        &["exitsnoop", "--threads", "--comm", "last_thread"],
+        || {
+            let mut child = late();
+            child.wait().expect("it ends");
+            pid = child.id();
+        },
+    );
+    rows.retain(|row| row["pid"] == pid);
+    let codes: Vec<u64> = rows.iter().map(|row| number(row, "code")).collect();
+    assert_eq!(codes, [0, 6], "{rows:?}");
+    let threads: Vec<bool> = rows.iter().map(|row| row["tid"] == pid).collect();
+    assert_eq!(threads, [true, false], "{rows:?}");
 }
 
 #[test]

@@ -13,6 +13,10 @@ use kscope_script::types::{self, Inputs};
 use crate::commands::run::BufferKind;
 use crate::tracing::Source;
 
+mod notes;
+
+pub(crate) use notes::Notes;
+
 /// Names and texts of the built-in tools, sorted by name.
 pub(crate) const TOOLS: &[(&str, &str)] = &[
     (
@@ -41,12 +45,6 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("vfsstat", include_str!("../../../tools/vfsstat.bt")),
 ];
 
-/// Tools that have probes of several kinds for the same events, of which one is enough.
-const WITH_ALTERNATIVES: [&str; 2] = ["capable", "oomkill"];
-
-/// Tools that have to be told more than options, with what that is.
-const ARGUMENTS: &[(&str, Argument)] = &[("funclatency", Argument::Function)];
-
 /// Flags that every tool has, which its script may therefore not declare.
 pub(crate) const RESERVED: [&str; 10] = [
     "btf",
@@ -60,40 +58,6 @@ pub(crate) const RESERVED: [&str; 10] = [
     "verbose",
     "version",
 ];
-
-/// What a tool is told by the one word that is no option, and its script by `$1`, `$2`, ….
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Argument {
-    /// A function: `$1` becomes the attach point of its entry, `$2` that of its return.
-    Function,
-}
-
-impl Argument {
-    /// Name of the word in the command line and its help.
-    const fn texts(self) -> (&'static str, &'static str) {
-        match self {
-            Argument::Function => (
-                "FUNCTION",
-                "A function of the kernel (vfs_read), or of a program or library (libc:malloc)",
-            ),
-        }
-    }
-
-    /// Gives the values of `$1`, `$2`, …; `is_typed` says whether the kernel's types have a function.
-    fn positional(self, word: &str, is_typed: impl Fn(&str) -> bool) -> Vec<String> {
-        match self {
-            Argument::Function => {
-                let (entry, exit) = match word {
-                    _ if word.contains(':') => ("uprobe", "uretprobe"),
-                    // Cheaper, where there is just the one function to hook.
-                    _ if is_typed(word) => ("fentry", "fexit"),
-                    _ => ("kprobe", "kretprobe"),
-                };
-                vec![format!("{entry}:{word}"), format!("{exit}:{word}")]
-            }
-        }
-    }
-}
 
 /// A built-in tool.
 #[derive(Clone, Copy, Debug)]
@@ -114,31 +78,20 @@ impl Tool {
         TOOLS.iter().map(|(name, text)| Tool { name, text })
     }
 
-    /// Says whether one kind of its probes is enough.
-    pub(crate) fn has_alternatives(self) -> bool {
-        WITH_ALTERNATIVES.contains(&self.name)
-    }
-
     /// Gives the script.
     pub(crate) fn source(self) -> Source {
         Source::new(format!("{}.bt", self.name), self.text)
     }
 
-    /// Gives the comment that the script begins with, without its marks.
-    pub(crate) fn description(self) -> String {
-        description(self.text)
+    /// Gives what the script says of itself.
+    pub(crate) fn notes(self) -> Notes {
+        Notes::read(self.text)
     }
 
     /// Gives the first line of the description.
     pub(crate) fn summary(self) -> String {
-        self.description().lines().next().unwrap_or("").to_owned()
-    }
-
-    /// Gives what the tool has to be told.
-    fn argument(self) -> Option<Argument> {
-        let mut arguments = ARGUMENTS.iter();
-        let (_, argument) = arguments.find(|(name, _)| *name == self.name)?;
-        Some(*argument)
+        let description = self.notes().description;
+        description.lines().next().unwrap_or("").to_owned()
     }
 
     /// Gives the values of the script's `$1`, `$2`, … from a parsed command line.
@@ -147,19 +100,18 @@ impl Tool {
         matches: &ArgMatches,
         is_typed: impl Fn(&str) -> bool,
     ) -> Vec<String> {
-        let Some(argument) = self.argument() else {
+        let Some(argument) = self.notes().argument else {
             return Vec::new();
         };
-        let word = matches.get_one::<String>(argument.texts().0);
-        word.map_or_else(Vec::new, |word| argument.positional(word, is_typed))
+        let word = matches.get_one::<String>(&argument.name);
+        word.map_or_else(Vec::new, |word| argument.kind.positional(word, is_typed))
     }
 
     /// Gives the options that the script declares, which no kernel is needed for.
     pub(crate) fn options(self) -> Vec<OptionDecl> {
         // Any word will do.
-        let positional = self
-            .argument()
-            .map(|given| given.positional("f", |_| false));
+        let argument = self.notes().argument;
+        let positional = argument.map(|argument| argument.kind.positional("f", |_| false));
         let positional = Positional::new(positional.unwrap_or_default());
         let (script, _) = syntax::parse(self.text, &positional);
         // Says of no probe whether it exists, so all are looked at.
@@ -170,18 +122,20 @@ impl Tool {
 
     /// Makes the command line of the tool: its options, and those of every tool.
     pub(crate) fn command(self) -> Command {
+        let notes = self.notes();
         let command = Command::new(self.name)
             .bin_name(format!("kscope {}", self.name))
             .display_name(format!("kscope-{}", self.name))
             .version(env!("CARGO_PKG_VERSION"))
             .max_term_width(100)
             .about(self.summary())
-            .long_about(self.description())
+            .long_about(notes.description.clone())
+            .after_long_help(notes.after_help())
             .next_help_heading("Options of the tool");
-        let command = match self.argument().map(Argument::texts) {
-            Some((name, help)) => command.arg(
-                Arg::new(name)
-                    .help(help)
+        let command = match notes.argument {
+            Some(argument) => command.arg(
+                Arg::new(argument.name)
+                    .help(argument.help)
                     .required(true)
                     .help_heading("Arguments"),
             ),
@@ -239,19 +193,10 @@ impl Tool {
     }
 }
 
-/// Gives the comment that a script begins with, without its marks.
-fn description(script: &str) -> String {
-    let lines = script.lines().skip_while(|line| line.starts_with("#!"));
-    let comment = lines.map_while(|line| line.strip_prefix("//"));
-    let lines: Vec<&str> = comment
-        .map(|line| line.strip_prefix(' ').unwrap_or(line))
-        .collect();
-    lines.join("\n")
-}
-
 /// Writes what `-- --help` tells of a script that is run from this file.
 pub(crate) fn help(file: &str, script: &str, options: &[OptionDecl]) -> String {
-    let text = description(script);
+    let notes = Notes::read(script);
+    let text = notes.description.clone();
     let about = text.lines().next().unwrap_or_default().to_owned();
     let command = Command::new("script")
         .override_usage(format!("kscope run {file} [-- OPTIONS]"))
@@ -265,7 +210,7 @@ pub(crate) fn help(file: &str, script: &str, options: &[OptionDecl]) -> String {
         .fold(command, |command, option| command.arg(argument(option)));
     let mut command = match options {
         [] => command.after_help("It takes no options."),
-        _ => command,
+        _ => command.after_long_help(notes.after_help()),
     };
     command.render_long_help().to_string()
 }
@@ -347,21 +292,7 @@ fn argument(option: &OptionDecl) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::{Argument, RESERVED, Tool};
-
-    #[test]
-    fn functions_become_attach_points() {
-        let check = |word: &str, expected: [&str; 2]| {
-            let found = Argument::Function.positional(word, |name| name == "vfs_read");
-            assert_eq!(found, expected);
-        };
-        check("vfs_read", ["fentry:vfs_read", "fexit:vfs_read"]);
-        check("vfs_*", ["kprobe:vfs_*", "kretprobe:vfs_*"]);
-        check(
-            "libc:malloc",
-            ["uprobe:libc:malloc", "uretprobe:libc:malloc"],
-        );
-    }
+    use super::{RESERVED, Tool};
 
     #[test]
     fn reserved_are_the_flags_of_every_tool() {
@@ -385,6 +316,18 @@ mod tests {
         assert!(super::TOOLS.is_sorted());
         for tool in Tool::all() {
             assert!(!tool.summary().is_empty(), "{}", tool.name);
+            let notes = tool.notes();
+            assert!(notes.kernel.contains("Linux "), "{}", tool.name);
+            assert!(!notes.cost.is_empty(), "{}", tool.name);
+            assert!(!notes.examples.is_empty(), "{}", tool.name);
+            for (what, command) in &notes.examples {
+                assert!(what.ends_with(':'), "{}: {what}", tool.name);
+                let words: Vec<&str> = command.split_whitespace().collect();
+                assert_eq!(words.first(), Some(&"kscope"), "{command}");
+                assert_eq!(words.get(1), Some(&tool.name), "{command}");
+                let parsed = tool.command().try_get_matches_from(&words[1..]);
+                parsed.unwrap_or_else(|error| panic!("{command}: {error}"));
+            }
             assert!(
                 tool.options().iter().all(|option| !option.help.is_empty()),
                 "{}",

@@ -12,6 +12,7 @@ use kscope_runtime::{
 };
 use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::{Diagnostic, Severity};
+use kscope_script::hir::Program;
 use kscope_script::types::Inputs;
 use kscope_sys::{ExitKind, Interrupts};
 
@@ -107,11 +108,25 @@ impl Setup {
     ///
     /// Where the script has errors, which are then told already.
     pub(crate) fn compile(&self, place: &Place, source: &Source) -> Result<Compiled, Failure> {
+        self.compile_program(place, source)
+            .map(|(compiled, _)| compiled)
+    }
+
+    /// Compiles, tells the findings, and gives the checked program as well.
+    ///
+    /// # Errors
+    ///
+    /// Where the script has errors, which are then told already.
+    pub(crate) fn compile_program(
+        &self,
+        place: &Place,
+        source: &Source,
+    ) -> Result<(Compiled, Program), Failure> {
         if source.text.trim().is_empty() {
             let message = format!("{} is empty: there is no script in it", source.name);
             return Err(Failure::new(message).hint("for example: begin { print(\"hello\") }"));
         }
-        let mut compilation = self.try_compile(place, source);
+        let (program, mut compilation) = self.try_compile(place, source);
         let untyped = match (&place.btf, &compilation.compiled) {
             // What is missing because there are no types at all is one fact.
             (Err(error), None) => {
@@ -134,11 +149,11 @@ impl Setup {
             let unknown = findings.find(|finding| finding.id == UNCHECKED_ARGS);
             require_probes(&compiled, unknown.map(why_unchecked))?;
         }
-        Ok(compiled)
+        Ok((compiled, program))
     }
 
     /// Compiles and keeps the findings.
-    fn try_compile(&self, place: &Place, source: &Source) -> Compilation {
+    fn try_compile(&self, place: &Place, source: &Source) -> (Program, Compilation) {
         let btf = place.btf.as_ref().ok();
         let catalogue = LiveCatalogue::new(&place.target, btf);
         let mut inputs = Inputs::new(&catalogue);
@@ -168,7 +183,7 @@ impl Setup {
                 tell(kscope_spec::disasm::program(spec, program, options));
             }
         }
-        compilation
+        (stages.program, compilation)
     }
 
     /// Prints the findings.

@@ -36,7 +36,7 @@ pub struct Row {
     pub values: Vec<Value>,
 }
 
-/// Endings of column names that tell the unit.
+/// Endings of column names, and names without their `_`, that tell the unit.
 const UNITS: [(&str, &str); 10] = [
     ("_ns", "ns"),
     ("_us", "us"),
@@ -59,22 +59,26 @@ impl Schema {
         let DataType::Record { fields, .. } = ty else {
             return None;
         };
-        let columns = fields.iter().map(|field| {
-            let unit = UNITS
-                .iter()
-                .find(|(ending, _)| field.name.ends_with(ending));
-            Column {
-                name: field.name.clone(),
-                ty: field.ty.clone(),
-                unit: unit.map(|(_, unit)| (*unit).to_owned()),
-                doc: String::new(),
-            }
+        let columns = fields.iter().map(|field| Column {
+            name: field.name.clone(),
+            ty: field.ty.clone(),
+            unit: Schema::unit_of(&field.name).map(str::to_owned),
+            doc: String::new(),
         });
         Some(Schema {
             name: name.to_owned(),
             version,
             columns: columns.collect(),
         })
+    }
+
+    /// Gives the unit that the name of a column tells: `lat_us`, `us`.
+    #[must_use]
+    pub fn unit_of(column: &str) -> Option<&'static str> {
+        let tells =
+            |ending: &str| column.ends_with(ending) || ending.strip_prefix('_') == Some(column);
+        let (_, unit) = UNITS.iter().find(|(ending, _)| tells(ending))?;
+        Some(unit)
     }
 
     /// Gives a column its sentence, and its unit where one is given.

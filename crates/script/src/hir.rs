@@ -7,6 +7,7 @@
 mod data_type;
 mod expr;
 mod layout;
+mod reach;
 mod task;
 mod walk;
 

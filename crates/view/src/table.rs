@@ -179,7 +179,7 @@ fn same_columns(one: &Arc<Schema>, other: &Arc<Schema>) -> bool {
 fn header(column: &Column) -> String {
     let name = printable(column.name.to_uppercase().as_bytes());
     match &column.unit {
-        Some(unit) if !name.ends_with(&format!("_{}", unit.to_uppercase())) => {
+        Some(unit) if Schema::unit_of(&column.name) != Some(unit) => {
             format!("{name}({unit})")
         }
         _ => name,

@@ -15,7 +15,8 @@ pub(crate) struct ManArgs {
     folder: PathBuf,
 }
 
-/// Examples by the page that shows them: what is asked, and the command.
+/// Examples by the page that shows them: what is asked, and the command. Those of tools are in their
+/// scripts.
 const EXAMPLES: &[(&str, &str, &str)] = &[
     (
         "kscope",
@@ -122,131 +123,6 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope-completions",
         "Completions for bash:",
         "kscope completions bash > /etc/bash_completion.d/kscope",
-    ),
-    (
-        "kscope-bashreadline",
-        "Who enters lines with sudo:",
-        "kscope bashreadline --line sudo",
-    ),
-    (
-        "kscope-capable",
-        "What a service is denied:",
-        "kscope capable --denied --comm nginx",
-    ),
-    (
-        "kscope-biolatency",
-        "How long one disk takes, for reads and for writes:",
-        "kscope biolatency --disk sda --flags",
-    ),
-    (
-        "kscope-biosnoop",
-        "Requests that take ten milliseconds or more, and how long they were queued before:",
-        "kscope biosnoop --min-us 10000 --queue",
-    ),
-    (
-        "kscope-cpudist",
-        "How long a process waits each time, in milliseconds:",
-        "kscope cpudist --offcpu --milliseconds --pid 1042",
-    ),
-    (
-        "kscope-execsnoop",
-        "What runs below a directory, with the time:",
-        "kscope execsnoop --path /usr/local/ --timestamp",
-    ),
-    (
-        "kscope-exitsnoop",
-        "What failed or was killed within a minute:",
-        "kscope exitsnoop --failed --duration 1m",
-    ),
-    (
-        "kscope-funclatency",
-        "How long reading takes, in microseconds:",
-        "kscope funclatency --microseconds vfs_read",
-    ),
-    (
-        "kscope-funclatency",
-        "How long the allocations of one process take:",
-        "kscope funclatency libc:malloc --pid 1042",
-    ),
-    (
-        "kscope-killsnoop",
-        "Who sends SIGKILL:",
-        "kscope killsnoop --signal 9",
-    ),
-    (
-        "kscope-oomkill",
-        "Who was killed for want of memory, and when:",
-        "kscope oomkill --timestamp",
-    ),
-    (
-        "kscope-opensnoop",
-        "Files that root's processes do not find, for ten seconds:",
-        "kscope opensnoop --uid root --errno ENOENT --duration 10",
-    ),
-    (
-        "kscope-opensnoop",
-        "Who creates files below /etc:",
-        "kscope opensnoop --flags O_CREAT --prefix /etc/",
-    ),
-    (
-        "kscope-opensnoop",
-        "A hundred rows as JSON:",
-        "kscope opensnoop --json --count 100",
-    ),
-    (
-        "kscope-runqlat",
-        "How long threads wait for a processor, every five seconds:",
-        "kscope runqlat --interval 5",
-    ),
-    (
-        "kscope-sslsnoop",
-        "Reads and writes of curl that took a millisecond or more:",
-        "kscope sslsnoop --comm curl --min-us 1000",
-    ),
-    (
-        "kscope-statsnoop",
-        "Which configuration files are looked for in vain:",
-        "kscope statsnoop --failed --path .conf",
-    ),
-    (
-        "kscope-tcpaccept",
-        "Who is connected to by IPv6 on port 443:",
-        "kscope tcpaccept --lport 443 --family 6",
-    ),
-    (
-        "kscope-tcpconnect",
-        "Where the processes of a user connect to:",
-        "kscope tcpconnect --uid www-data --timestamp",
-    ),
-    (
-        "kscope-tcpdrop",
-        "Why segments to port 443 are dropped, and by which way through the kernel:",
-        "kscope tcpdrop --dport 443 --stack",
-    ),
-    (
-        "kscope-tcplife",
-        "Connections of a minute that lasted a second or more:",
-        "kscope tcplife --min-us 1000000 --duration 1m",
-    ),
-    (
-        "kscope-tcpretrans",
-        "What a process has to send again:",
-        "kscope tcpretrans --pid 287",
-    ),
-    (
-        "kscope-syscount",
-        "Which system calls fail within ten seconds:",
-        "kscope syscount --failed --duration 10",
-    ),
-    (
-        "kscope-syscount",
-        "Where the time of a process goes, every five seconds:",
-        "kscope syscount --pid 287 --latency --interval 5",
-    ),
-    (
-        "kscope-vfsstat",
-        "What root's processes read and write, every five seconds:",
-        "kscope vfsstat --uid root --interval 5",
     ),
 ];
 
@@ -370,12 +246,25 @@ fn own_sections(name: &str, all: &[(String, clap::Command)]) -> String {
             let _ = write!(text, ".TP\n\\fB{}\\fR(1)\n{about}\n", roff(other));
         }
     }
-    let examples = || EXAMPLES.iter().filter(|(page, ..)| *page == name);
-    if examples().next().is_some() {
+    let notes = name.strip_prefix("kscope-").and_then(Tool::find);
+    let notes = notes.map(Tool::notes).unwrap_or_default();
+    let of_tool = notes
+        .examples
+        .iter()
+        .map(|(what, command)| (&**what, &**command));
+    let of_page = EXAMPLES.iter().filter(|(page, ..)| *page == name);
+    let examples = of_page.map(|(_, what, command)| (*what, *command));
+    let mut examples = examples.chain(of_tool).peekable();
+    if examples.peek().is_some() {
         text.push_str(".SH EXAMPLES\n");
-        for (_, what, command) in examples() {
+        for (what, command) in examples {
             let (what, command) = (roff(what), roff(command));
             let _ = write!(text, ".PP\n{what}\n.PP\n.RS 4\n.nf\n{command}\n.fi\n.RE\n");
+        }
+    }
+    for (title, note) in [("MINIMUM KERNEL", notes.kernel), ("COST", notes.cost)] {
+        if !note.is_empty() {
+            let _ = write!(text, ".SH \"{title}\"\n{}\n", roff(&note));
         }
     }
     text.push_str(".SH \"EXIT STATUS\"\n");

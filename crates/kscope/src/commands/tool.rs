@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use clap::ArgMatches;
 use kscope_rows::{DataType, Schema};
-use kscope_script::plan::{Plan, Site, SiteKind};
+use kscope_script::hir::Program;
+use kscope_script::plan::{Attach, OptionDecl, OptionKind, OptionMeaning, Plan, Site, SiteKind};
 
 use super::run::BufferKind;
 use crate::console::say;
@@ -32,7 +33,10 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     };
     let source = tool.source();
     let buffer = matches.get_one::<BufferKind>("buffer");
+    let pid = process(tool, &matches);
     let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
+    // Its programs and libraries are those that it sees.
+    let place = place.of_process(pid);
     let is_typed = |name: &str| {
         let types = place.btf.as_ref().ok();
         types.is_some_and(|types| types.find_once(name, kscope_btf::Kind::Func).is_some())
@@ -45,7 +49,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         to_run: !matches.get_flag("json-schema"),
         ..Setup::default()
     };
-    let compiled = setup.compile(&place, &source)?;
+    let (compiled, program) = setup.compile_program(&place, &source)?;
     if matches.get_flag("json-schema") {
         return print_schema(tool.name, &compiled.plan);
     }
@@ -64,30 +68,56 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         options: given(&compiled.plan.options, &matches),
         quiet: true,
         is_tool: true,
-        has_alternatives: tool.has_alternatives(),
+        has_alternatives: tool.notes().has_alternatives,
         verbose: matches.get_flag("verbose"),
-        columns: columns(tool.name, &compiled.plan, &matches),
+        columns: columns(tool.name, &compiled.plan, &program, &matches),
+        pid: pid.filter(|_| probes_processes(&compiled.plan)),
         duration: matches.get_one::<Duration>("duration").copied(),
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
 }
 
-/// Gives the columns of a tool's rows. Where they have several shapes, `--timestamp` is what decides
-/// whether there is a `time` among them; where that leaves more than one, nobody knows yet.
-fn columns(name: &str, plan: &Plan, matches: &ArgMatches) -> Option<Arc<Schema>> {
-    let has_time = |schema: &Schema| schema.columns.iter().any(|column| column.name == "time");
-    let shapes = || plan.sites.iter().filter_map(|site| schema(name, site));
-    let timed = matches.try_get_one("timestamp").ok().flatten().copied();
-    let several = shapes().any(|shape| has_time(&shape)) && !shapes().all(|shape| has_time(&shape));
+/// Gives the process that `--pid` names, where there is one.
+fn process(tool: Tool, matches: &ArgMatches) -> Option<u32> {
+    let is_it =
+        |option: &OptionDecl| option.name == "pid" && option.meaning == OptionMeaning::Process;
+    let declared = tool.options();
+    let option = declared.iter().find(|option| is_it(option))?;
+    let number = matches.get_one::<String>(&option.name)?;
+    number.parse().ok().filter(|pid| *pid != 0)
+}
+
+/// Says whether a plan has probes in processes, which can be those of one alone.
+fn probes_processes(plan: &Plan) -> bool {
+    let mut points = plan.probes.iter().flat_map(|probe| &probe.attach);
+    points.any(|point| matches!(point, Attach::Uprobe { .. } | Attach::Usdt { .. }))
+}
+
+/// Gives the columns of the rows that a tool prints with the options given; none where they have
+/// several shapes.
+fn columns(
+    name: &str,
+    plan: &Plan,
+    program: &Program,
+    matches: &ArgMatches,
+) -> Option<Arc<Schema>> {
+    let given = |index: usize| {
+        let option = plan.options.get(index)?;
+        match option.kind {
+            OptionKind::Bool(_) => Some(i64::from(matches.get_flag(&option.name))),
+            _ => None,
+        }
+    };
+    let names = |schema: &Schema| -> Vec<String> {
+        let columns = schema.columns.iter();
+        columns.map(|column| column.name.clone()).collect()
+    };
     let mut found: Option<Schema> = None;
-    for shape in shapes().filter(|shape| !several || timed == Some(has_time(shape))) {
-        let names = |schema: &Schema| -> Vec<String> {
-            schema
-                .columns
-                .iter()
-                .map(|column| column.name.clone())
-                .collect()
+    for id in program.reachable_sites(&given) {
+        let site = plan.sites.get(id.0 as usize)?;
+        let Some(shape) = schema(name, site) else {
+            continue;
         };
         match &found {
             Some(first) if names(first) != names(&shape) => return None,

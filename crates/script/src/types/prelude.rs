@@ -22,8 +22,9 @@ const fn part(source: &'static str) -> Part {
     }
 }
 
-static PARTS: [Part; 2] = [
+static PARTS: [Part; 3] = [
     part(include_str!("../prelude/base.bt")),
+    part(include_str!("../prelude/kernel.bt")),
     part(include_str!("../prelude/process.bt")),
 ];
 

@@ -98,13 +98,18 @@ fn sites_with_the_same_columns_share_a_header() {
 
 #[test]
 fn units_are_in_the_header() {
-    let (schema, row) = row(&[("lat_us", INT, int(3)), ("size", INT, int(4))]);
+    let (schema, row) = row(&[
+        ("lat_us", INT, int(3)),
+        ("vm_kb", INT, int(2)),
+        ("us", INT, int(5)),
+        ("size", INT, int(4)),
+    ]);
     let schema = (*schema).clone().describe("size", "", Some("KiB"));
     let output = Output::Row {
         schema: Arc::new(schema),
         row,
     };
-    let expected = "LAT_US SIZE(KiB)\n     3         4\n";
+    let expected = "LAT_US  VM_KB     US SIZE(KiB)\n     3      2      5         4\n";
     assert_eq!(render(&mut TableView::default(), &[output]), expected);
 }
 
