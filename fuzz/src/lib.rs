@@ -4,6 +4,7 @@
 //! a seed that does not is no good seed.
 
 mod core;
+mod dump;
 mod event;
 mod kernel;
 mod link;
@@ -19,6 +20,7 @@ use kscope_spec::insn::Insn;
 use kscope_spec::{Spec, asm, check, disasm};
 
 pub use self::core::{core, ext};
+pub use self::dump::dump;
 pub use event::event;
 pub use link::link;
 pub use object::object;

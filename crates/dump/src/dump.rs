@@ -297,18 +297,24 @@ impl Dump {
         }
     }
 
-    /// Gives the ranges of physical memory to look through, each with its length.
+    /// Gives the ranges of physical memory to look through, each with its length: no more than
+    /// files can hold.
     pub(crate) fn ranges(&self) -> Vec<(PhysAddr, u64)> {
         match &self.format {
-            Format::Elf(elf) => elf.ranges().map(|(start, len, _)| (start, len)).collect(),
-            Format::Kdump(parts) => parts.first().map_or_else(Vec::new, |p| {
-                vec![(
-                    PhysAddr(0),
-                    p.header
-                        .frames
-                        .saturating_mul(u64::from(p.header.block_size)),
-                )]
-            }),
+            Format::Elf(elf) => {
+                let mut left = elf.bytes.len().saturating_mul(2);
+                let ranges = elf.ranges().map(|(start, len, offset)| {
+                    let there = elf.bytes.len().saturating_sub(offset);
+                    let len = len.min(there).min(left);
+                    left -= len;
+                    (start, len)
+                });
+                ranges.filter(|(_, len)| *len > 0).collect()
+            }
+            Format::Kdump(parts) => {
+                let known = parts.iter().map(Kdump::known_bytes).max();
+                vec![(PhysAddr(0), known.unwrap_or(0))]
+            }
         }
     }
 

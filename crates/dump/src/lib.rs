@@ -4,6 +4,10 @@
 //! memory through its page tables, symbols and types out of its own image, tasks, the log, stacks.
 //! Whatever cannot be read is a value that says why.
 
+#[cfg(doctest)]
+#[doc = include_str!("../../../docs/dump.md")]
+struct Document;
+
 mod bytes;
 mod cache;
 mod dump;

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use kscope_btf::Kind;
 use kscope_dump::{
     Dump, FrameFrom, Kernel, LogLine, OrcVersion, Registers, StackEnd, VmcoreinfoFrom,
 };
@@ -206,6 +207,12 @@ fn modules_are_those_of_crash() {
     assert_eq!(found.symbol.name, "virtqueue_add_sgs");
     assert_eq!(found.symbol.module, Some("virtio_ring"));
     assert_eq!(found.offset, 0);
+    // A type that only that module has.
+    let ring = modules.items.iter().find(|m| m.name == "virtio_ring");
+    let types = kernel.module_btf(ring.expect("a module")).expect("types");
+    let queue = types.find("vring_virtqueue", Kind::Struct).expect("a type");
+    assert!(types.own_ids().any(|id| id == queue));
+    assert_eq!(types.member(queue, "vq").map(|m| m.byte_offset()), Some(0));
 }
 
 #[test]

@@ -3,14 +3,16 @@
 
 mod recipe;
 
+use std::path::Path;
 use std::sync::Arc;
 
 use kscope_dump::{
-    AddressEncoding, Bytes, Dump, DumpOptions, Error, Kernel, LogCaller, LogLine, VmcoreinfoFrom,
+    AddressEncoding, Bytes, Dump, DumpOptions, Error, FrameFrom, Kernel, LogCaller, LogLine,
+    OrcVersion, StackEnd, VmcoreinfoFrom,
 };
 use kscope_memory::{Gap, Memory, VirtAddr};
 use recipe::kernel::{Encoding, MAP, STEXT, Shape, Tiny, image_phys};
-use recipe::{Kdump, Machine, PAGE, Pack, elf};
+use recipe::{Kdump, Machine, PAGE, Pack, elf, flatten_sparse, tasks};
 
 /// A kernel as of 6.1.
 const SHAPE: Shape = Shape {
@@ -255,6 +257,7 @@ struct Record {
 fn ring(head: u64, tail: u64, records: &[Record]) -> Machine {
     const DATA: u64 = 0xffff_8880_0100_0000;
     let mut tiny = Tiny::new(SHAPE);
+    tiny.functions = 60;
     let (prb, rb, descs, infos, text) = (
         DATA,
         DATA + 0x100,
@@ -440,4 +443,133 @@ fn without_a_log_the_rest_is_there() {
     assert!(kernel.unwinder().is_err());
     assert_eq!(image_phys(STEXT), 0x10_0000);
     assert_eq!(MAP + 0x100_0000, STEXT);
+}
+
+#[test]
+fn a_sleeping_tasks_stack_in_every_version_of_the_tables() {
+    for version in 1..=4 {
+        let mut tiny = Tiny::new(SHAPE);
+        tasks::add(&mut tiny, version);
+        let kernel = kernel(&tiny.finish());
+        let tasks = kernel.tasks().expect("tasks");
+        assert!(tasks.fault.is_none(), "{:?}", tasks.fault);
+        let names: Vec<(i32, &str, char)> = tasks
+            .items
+            .iter()
+            .map(|t| (t.pid, &*t.comm, t.state_letter()))
+            .collect();
+        assert_eq!(names, [(0, "swapper/0", 'R'), (42, "sleeper", 'S')]);
+        assert_eq!(tasks.items[1].addr, VirtAddr(tasks::TASK));
+        let on_cpu = kernel.on_cpu().expect("a CPU");
+        assert_eq!(on_cpu.len(), 1);
+        assert_eq!(on_cpu[0].task, VirtAddr(tasks::INIT_TASK));
+
+        let unwinder = kernel.unwinder().expect("unwind tables");
+        let expected = [
+            OrcVersion::V1,
+            OrcVersion::V2,
+            OrcVersion::V3,
+            OrcVersion::V4,
+        ];
+        assert_eq!(unwinder.version(), expected[version as usize - 1]);
+        let stack = unwinder.sleeping(&tasks.items[1]);
+        let names: Vec<(&str, FrameFrom)> = stack
+            .frames
+            .iter()
+            .map(|f| {
+                (
+                    kernel.symbolize(f.code()).expect("a symbol").symbol.name,
+                    f.from,
+                )
+            })
+            .collect();
+        let froms = [
+            FrameFrom::Switch,
+            FrameFrom::Orc,
+            FrameFrom::Orc,
+            FrameFrom::CallSite,
+            FrameFrom::Orc,
+            FrameFrom::Exception,
+            FrameFrom::Orc,
+        ];
+        let expected: Vec<(&str, FrameFrom)> =
+            tasks::FUNCTIONS.iter().map(|f| f.0).zip(froms).collect();
+        assert_eq!(names, expected, "version {version}");
+        let StackEnd::User(user) = stack.end else {
+            panic!("version {version}: {:?}", stack.end);
+        };
+        assert_eq!((user.rip, user.rsp), (0x40_1000, 0x7ffd_0000));
+    }
+}
+
+#[test]
+fn lists_of_tasks_that_have_no_end() {
+    for (at, to) in [
+        // The list comes back to the second task; it leads nowhere; it leaves the kernel.
+        (tasks::TASK + 40, tasks::TASK + 40),
+        (tasks::TASK + 40, 0),
+        (tasks::TASK + 40, 0x1000),
+        (tasks::TASK + 40, 0xffff_8880_7777_0000),
+        (tasks::TASK + 64, tasks::TASK + 64),
+    ] {
+        let mut tiny = Tiny::new(SHAPE);
+        tasks::add(&mut tiny, 3);
+        tiny.write(at, &u64::to_le_bytes(to));
+        let kernel = kernel(&tiny.finish());
+        let tasks = kernel.tasks().expect("tasks");
+        assert!(tasks.fault.is_some(), "{at:#x} {to:#x}");
+        assert!(
+            tasks.items.iter().any(|t| t.comm == "sleeper"),
+            "{at:#x} {to:#x}"
+        );
+    }
+}
+
+/// Gives the seeds of the fuzz target `dump`: small files of every format, two of them kernels.
+fn seeds() -> Vec<(&'static str, Vec<u8>)> {
+    let small = Machine::mixed(8);
+    let kernel = |shape: Shape, version| {
+        let mut tiny = Tiny::new(shape);
+        // Enough for the tables of symbols to be found.
+        tiny.functions = 2100;
+        tasks::add(&mut tiny, version);
+        tiny.finish()
+    };
+    let old = kernel(
+        Shape {
+            told: false,
+            ..SHAPE
+        },
+        1,
+    );
+    let mut new = Tiny::new(Shape {
+        levels: 5,
+        encoding: Encoding::PlaceRelative,
+        ..SHAPE
+    });
+    new.functions = 60;
+    tasks::add(&mut new, 4);
+    let sparse = |file: Vec<u8>| flatten_sparse(&file);
+    vec![
+        ("elf", sparse(elf(&small, false))),
+        ("zlib", sparse(Kdump::new(Pack::Zlib).write(&small))),
+        ("zstd", sparse(Kdump::new(Pack::Zstd).write(&small))),
+        ("log", sparse(Kdump::new(Pack::Raw).write(&ring(1, 0, &[])))),
+        ("old", sparse(Kdump::new(Pack::Zlib).write(&old))),
+        ("new", sparse(Kdump::new(Pack::Raw).write(&new.finish()))),
+    ]
+}
+
+#[test]
+fn seeds_of_the_fuzz_target_are_up_to_date() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/seeds/dump");
+    for (name, bytes) in seeds() {
+        let path = folder.join(name);
+        if std::env::var_os("BLESS").is_some() {
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::write(&path, &bytes).expect("a seed");
+        }
+        let there = std::fs::read(&path).expect("a seed");
+        assert!(there == bytes, "{name} differs: BLESS=1 writes it");
+    }
 }

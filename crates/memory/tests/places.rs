@@ -85,7 +85,7 @@ fn members_pointers_arrays_and_bitfields() {
     let btf = types();
     let mut memory = Bytes::default();
     memory.put(AT, &(-7i32).to_le_bytes());
-    memory.put(AT + 4, &[0b10110_101, 0, 0, 0]);
+    memory.put(AT + 4, &[0b1011_0101, 0, 0, 0]);
     memory.put(AT + 8, b"abcd");
     memory.words(AT + 16, &[AT + 0x100, 11, 12, 21, 0xffff_ffff_ffff_8001]);
     memory.words(AT + 0x100, &[99, 3]);

@@ -13,6 +13,8 @@ pub(crate) const SYMBOLS: u32 = 1 << 22;
 const NAME: usize = 1024;
 /// Longest token.
 const TOKEN: usize = 256;
+/// Most bytes of all names; 20 MB are many.
+const NAMES: usize = 128 << 20;
 /// Bytes read at once.
 const PIECE: usize = 64 << 10;
 
@@ -212,7 +214,7 @@ impl Names {
                 names.text.extend_from_slice(token);
             }
             let made = names.text.len() - begin;
-            if made == 0 || made > NAME {
+            if made == 0 || made > NAME || names.text.len() > NAMES {
                 return Err(Error::Malformed {
                     what: "name of a symbol",
                     offset: start.0.wrapping_add(reader.done),

@@ -29,7 +29,11 @@ pub(crate) fn find(memory: &dyn Memory, stext: VirtAddr) -> Result<Vec<Tables>, 
     let mut at = start;
     while at < start.saturating_add(IMAGE) {
         piece.copy_within(PIECE.., 0);
-        read_pages(memory, VirtAddr(at), &mut piece[KEPT..]);
+        let next = at.saturating_add(PIECE as u64);
+        if !read_pages(memory, VirtAddr(at), &mut piece[KEPT..]) {
+            at = next;
+            continue;
+        }
         let mut from = 0;
         while let Some(found) = find_bytes(&piece[from..], &digits) {
             let place = at
@@ -43,7 +47,7 @@ pub(crate) fn find(memory: &dyn Memory, stext: VirtAddr) -> Result<Vec<Tables>, 
             }
             from += found + 1;
         }
-        at = at.saturating_add(PIECE as u64);
+        at = next;
     }
     Err(Error::Missing("symbol table (kallsyms)"))
 }
@@ -202,20 +206,32 @@ fn walk(before: &[u8], start: usize, wide: bool) -> Option<usize> {
     (at <= before.len()).then_some(at - start)
 }
 
-/// Reads what there is, page by page; the rest is zeros.
-fn read_pages(memory: &dyn Memory, start: VirtAddr, buf: &mut [u8]) {
+/// Reads what there is, page by page; the rest is zeros. Tells whether there was anything.
+fn read_pages(memory: &dyn Memory, start: VirtAddr, buf: &mut [u8]) -> bool {
     let mut done = 0;
+    let mut any = false;
     while done < buf.len() {
         let at = VirtAddr(start.0.wrapping_add(done as u64));
         let n = (PAGE - at.0 as usize % PAGE).min(buf.len() - done);
         let piece = &mut buf[done..done + n];
-        if memory.read(at, piece).is_err() {
-            piece.fill(0);
+        match memory.read(at, piece) {
+            Ok(()) => any = true,
+            Err(_) => piece.fill(0),
         }
         done += n;
     }
+    any
 }
 
 fn find_bytes(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
-    bytes.windows(wanted.len()).position(|w| w == wanted)
+    let (&first, _) = wanted.split_first()?;
+    let mut from = 0;
+    loop {
+        let rest = bytes.get(from..)?;
+        let found = from + rest.iter().position(|&b| b == first)?;
+        if bytes[found..].starts_with(wanted) {
+            return Some(found);
+        }
+        from = found + 1;
+    }
 }

@@ -17,7 +17,7 @@ use crate::unwind::{Orc, Unwinder};
 use crate::{Dump, Error, LogLine, Task, Walked};
 
 /// Most bytes of the kernel's types; 5 MB are usual.
-const BTF: u64 = 256 << 20;
+const BTF: u64 = 64 << 20;
 /// Most CPUs of a kernel (`NR_CPUS`).
 const CPUS: usize = 8192;
 
@@ -232,6 +232,14 @@ impl Kernel {
     /// own cannot be read. Has no effect once types were asked for.
     pub fn supply_btf(&self, btf: Btf) {
         let _ = self.btf.set(Ok(btf));
+    }
+
+    /// Reads the types of a module, on top of the kernel's.
+    ///
+    /// # Errors
+    /// Where the kernel keeps none of this module (it does since 5.11), or they cannot be read.
+    pub fn module_btf(&self, module: &Module) -> Result<Btf, Error> {
+        module::btf(self, module)
     }
 
     /// Gives a global variable with its type, for those whose type is known.

@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use kscope_btf::Btf;
 use kscope_memory::{FieldAt, KernelSymbols, KernelSymbolsBuilder, Memory, Object, VirtAddr};
 
 use super::kernel::Kernel;
@@ -14,8 +15,14 @@ const MODULES: usize = 4096;
 /// Most symbols of a module, and bytes of their names.
 const SYMBOLS: u64 = 1 << 20;
 const NAMES: u64 = 64 << 20;
+/// Most symbols of all modules together.
+const ALL_SYMBOLS: u64 = 1 << 21;
+/// Longest name (`KSYM_NAME_LEN`).
+const NAME: usize = 512;
 /// Size of a symbol (`Elf64_Sym`).
 const SYMBOL: usize = 24;
+/// Most bytes of a module's types.
+const TYPES: u64 = 64 << 20;
 /// Most entries of an unwind table.
 const ENTRIES: u64 = 1 << 22;
 
@@ -147,11 +154,42 @@ fn symbol_table(module: &Object<'_>) -> Option<SymbolTable> {
     })
 }
 
+/// Reads a module's types, which stand on the kernel's.
+pub(crate) fn btf(kernel: &Kernel, module: &Module) -> Result<Btf, Error> {
+    let base = kernel.btf()?;
+    let head = kernel.need("btf_modules")?;
+    let link = FieldAt::of(base, "btf_module", "list")?;
+    for entry in list(kernel, head, link.offset, MODULES).items {
+        let entry = kernel.object("btf_module", entry)?;
+        if entry.member("module")?.pointer()? != module.addr {
+            continue;
+        }
+        let types = entry.member("btf")?.deref()?;
+        let start = types.member("data")?.pointer()?;
+        let len = types.member("data_size")?.value()?;
+        if len > TYPES {
+            return Err(Error::Malformed {
+                what: "types of a module (BTF)",
+                offset: start.0,
+            });
+        }
+        let mut bytes = vec![0; len as usize];
+        kernel.read(start, &mut bytes)?;
+        return Ok(Btf::parse_split(bytes, base)?);
+    }
+    Err(Error::Missing("types of this module (BTF)"))
+}
+
 /// Reads the symbols of all modules; of one whose table cannot be read, none.
 pub(crate) fn symbols(kernel: &Kernel, modules: &[Module]) -> KernelSymbols {
     let mut builder = KernelSymbolsBuilder::new();
+    let mut left = ALL_SYMBOLS;
     for module in modules {
         if let Some(table) = module.symbols {
+            left = match left.checked_sub(table.count) {
+                Some(left) => left,
+                None => break,
+            };
             // What is missing is missing; the others are good.
             let _ = add_symbols(kernel, module, table, &mut builder);
         }
@@ -181,6 +219,7 @@ fn add_symbols(
         }
         let rest = names.get(place..).unwrap_or_default();
         let name = rest.split(|&b| b == 0).next().unwrap_or_default();
+        let name = &name[..name.len().min(NAME)];
         let kind = if kind.is_ascii_graphic() { kind } else { b't' };
         let _ = builder.add(value, kind, name, Some(&module.name));
     }

@@ -202,6 +202,11 @@ impl Kdump {
         &self.bytes
     }
 
+    /// Gives up to which physical address the file tells what there is.
+    pub(crate) fn known_bytes(&self) -> u64 {
+        self.known.saturating_mul(self.header.block_size.into())
+    }
+
     /// Gives how many frames were dumped.
     pub(crate) fn dumped(&self) -> u64 {
         let end = self.rank(self.header.end.min(self.known));

@@ -10,7 +10,7 @@ use crate::facts::module::OrcTable;
 /// Size of an entry: two offsets and a word of fields.
 const ENTRY: usize = 6;
 /// Most entries of the image's table; half a million are usual.
-const ENTRIES: u64 = 1 << 24;
+const ENTRIES: u64 = 1 << 22;
 
 /// A version of the entries.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

@@ -68,7 +68,7 @@ pub enum StackEnd {
     User(Registers),
     /// At the first frame of a kernel thread.
     Bottom,
-    /// At code that the kernel freed after it had started.
+    /// At code that is freed once the kernel has started, and has no unwind entry.
     InitCode,
     /// At code without an unwind entry, and without a call of it on the stack.
     NoEntry,
@@ -260,15 +260,14 @@ impl<'k> Unwinder<'k> {
     fn step(&self, frame: &Frame, known: &mut Known) -> Result<Step, GapAt> {
         let code = frame.code();
         let inside = |range: (VirtAddr, VirtAddr)| (range.0..range.1).contains(&code);
-        if self.init_text.is_some_and(inside) {
-            return Ok(Step::End(StackEnd::InitCode));
-        }
         let entry = self.entry(code);
         match entry.map(|e| (e.kind, e)) {
             Some((Kind::End, _)) => Ok(Step::End(StackEnd::Bottom)),
             Some((Kind::Call | Kind::Registers | Kind::Partial, entry)) => {
                 self.by_entry(entry, known)
             }
+            // Its entries are kept when the code itself is freed.
+            _ if self.init_text.is_some_and(inside) => Ok(Step::End(StackEnd::InitCode)),
             Some((Kind::Undefined, _)) => Ok(self.by_call_site(code, known)),
             None if inside(self.text) || self.kernel.module_at(code).is_some() => {
                 Ok(self.by_call_site(code, known))
@@ -278,7 +277,8 @@ impl<'k> Unwinder<'k> {
     }
 
     fn entry(&self, code: VirtAddr) -> Option<Entry> {
-        if (self.text.0..self.text.1).contains(&code) {
+        let inside = |range: (VirtAddr, VirtAddr)| (range.0..range.1).contains(&code);
+        if inside(self.text) || self.init_text.is_some_and(inside) {
             return self.orc.find(code);
         }
         let module = self.kernel.module_at(code)?;

@@ -44,6 +44,8 @@ pub(crate) struct Tiny {
     next: u64,
     pub(crate) symbols: BTreeMap<String, (u64, char)>,
     pub(crate) lines: Vec<String>,
+    /// Functions beside those that have a purpose.
+    pub(crate) functions: u64,
 }
 
 impl Tiny {
@@ -59,6 +61,7 @@ impl Tiny {
             next: 0x2000,
             symbols: BTreeMap::new(),
             lines: Vec::new(),
+            functions: 3000,
         };
         // The first table is part of the image.
         let root = RODATA - PAGE as u64;
@@ -186,7 +189,7 @@ impl Tiny {
             .map(|(name, &(addr, kind))| (addr, kind, name.clone()))
             .collect();
         // Enough symbols for the tables to look like a kernel's.
-        for i in 0..3000u64 {
+        for i in 0..self.functions {
             symbols.push((
                 STEXT + 0x1000 + i * 16,
                 't',

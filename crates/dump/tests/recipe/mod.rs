@@ -4,6 +4,7 @@
 
 pub(crate) mod kernel;
 pub(crate) mod lzo1x;
+pub(crate) mod tasks;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -326,7 +327,9 @@ pub(crate) fn flatten(file: &[u8]) -> Vec<u8> {
         .map(|(i, piece)| (i * 5000, piece.to_vec()))
         .collect();
     let swapped = pieces.len() / 2;
-    pieces.swap(0, swapped);
+    if swapped > 0 {
+        pieces.swap(0, swapped);
+    }
     // What was first written of the header was not yet right.
     let wrong = file[..64.min(file.len())].iter().map(|b| !b).collect();
     pieces.insert(0, (0, wrong));
@@ -337,6 +340,32 @@ pub(crate) fn flatten(file: &[u8]) -> Vec<u8> {
     }
     flat.extend_from_slice(&(-1i64).to_be_bytes());
     flat.extend_from_slice(&(-1i64).to_be_bytes());
+    flat
+}
+
+/// Writes a file in pieces without the zeros that fill it.
+pub(crate) fn flatten_sparse(file: &[u8]) -> Vec<u8> {
+    const GRAIN: usize = 64;
+    let mut flat = flatten(&[])[..4096].to_vec();
+    let mut at = 0;
+    while at < file.len() {
+        let full = |at: usize| {
+            let end = (at + GRAIN).min(file.len());
+            at < file.len() && file[at..end].iter().any(|&b| b != 0)
+        };
+        let start = at;
+        while full(at) {
+            at += GRAIN;
+        }
+        let end = at.min(file.len());
+        if end > start {
+            flat.extend_from_slice(&(start as i64).to_be_bytes());
+            flat.extend_from_slice(&((end - start) as i64).to_be_bytes());
+            flat.extend_from_slice(&file[start..end]);
+        }
+        at = at.max(start) + GRAIN;
+    }
+    flat.extend_from_slice(&[0xff; 16]);
     flat
 }
 

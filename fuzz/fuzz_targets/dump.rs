@@ -1,0 +1,8 @@
+//! A crash dump of any origin.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    kscope_fuzz::dump(bytes);
+});
