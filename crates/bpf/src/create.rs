@@ -85,7 +85,11 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
             };
             // Types only help: what cannot do without them is told by the verifier.
             match attempt(with_types) {
-                Err(refused) => attempt(plain).map_err(|_| refused),
+                // Storages must have them, which is EINVAL without.
+                Err(refused) => attempt(plain).map_err(|without| match without {
+                    Errno::INVAL => refused,
+                    without => without,
+                }),
                 made => made,
             }
         }

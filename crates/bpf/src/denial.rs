@@ -10,7 +10,7 @@ use kscope_sys::{Errno, Kernel};
 
 pub(crate) use probe::cause;
 #[cfg(feature = "explain")]
-pub(crate) use probe::{lockdown, no_secrets, trampolines, used_up};
+pub(crate) use probe::{lockdown, no_secrets, no_writes, trampolines, used_up};
 
 use crate::error::Error;
 
@@ -56,7 +56,10 @@ pub enum Denial {
     },
     /// The kernel lets this process load programs at tracepoints, and refuses those that hook
     /// functions (fentry, fexit, fmod_ret, LSM, freplace).
-    Trampoline,
+    Trampoline {
+        /// Whether it has kprobes, which could stand in for them.
+        kprobes: bool,
+    },
     /// Nothing is known: this build was made without the feature `explain`, which looks for causes.
     Unexplained,
     /// The kernel allows other programs but refuses this very thing.
@@ -82,12 +85,19 @@ impl Denial {
             Denial::OtherNamespace { .. } => {
                 "open it (fsopen) inside of the namespace that is to have the token"
             }
+            Denial::Lockdown { mode } if mode == "integrity" => {
+                "boot without lockdown= on the kernel's command line, and without Secure Boot"
+            }
             Denial::Lockdown { .. } => "boot with lockdown=integrity, or without Secure Boot",
             Denial::File { .. } => "run as root",
             Denial::Unexplained => {
                 "build with the feature explain of kscope-bpf: it finds the cause"
             }
-            Denial::Trampoline => {
+            Denial::Trampoline { kprobes: false } => {
+                "a tracepoint or a typed tracepoint (tp_btf) in its place: this kernel has no kprobes either; \
+                 one built or patched like this lets nobody hook functions"
+            }
+            Denial::Trampoline { kprobes: true } => {
                 "a kprobe, a tracepoint or a typed tracepoint (tp_btf) in its place; a kernel built or \
                  patched like this lets nobody hook functions"
             }
@@ -124,7 +134,7 @@ impl fmt::Display for Denial {
             ),
             Denial::Lockdown { mode } => write!(f, "the kernel is locked down ({mode})"),
             Denial::File { path } => write!(f, "{path} is closed to this user"),
-            Denial::Trampoline => f.write_str(
+            Denial::Trampoline { .. } => f.write_str(
                 "the kernel refuses programs that hook functions, although it lets this process load \
                  tracing programs of other types",
             ),
@@ -135,6 +145,18 @@ impl fmt::Display for Denial {
             ),
         }
     }
+}
+
+/// How far a kernel is locked down (`lockdown=`, Secure Boot).
+#[cfg(feature = "explain")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Lockdown {
+    /// Not at all.
+    Off,
+    /// In this mode: `integrity` or `confidentiality`.
+    Mode(String),
+    /// It cannot be told: securityfs is not mounted, or closed to this process.
+    Unknown,
 }
 
 /// What a refused call needs.

@@ -13,7 +13,7 @@ use kscope_btf::Btf;
 use kscope_spec::{AttachKind, AttachType, HelperId, MapKind, ProgramType};
 use kscope_sys::SharedKernel;
 
-use crate::denial::{Denial, lockdown, no_secrets};
+use crate::denial::{Denial, Lockdown, lockdown, no_secrets};
 use crate::error::Error;
 use crate::tracefs::{Tracefs, WAY_OUT};
 
@@ -262,8 +262,8 @@ impl Features {
         self.answer(Question::Named("perf_cookie"), || perf_cookie(&self.kernel))
     }
 
-    /// Gives the mode in which the kernel is locked down, if it is.
-    pub fn lockdown(&self) -> Option<String> {
+    /// Tells whether the kernel is locked down, and in which mode.
+    pub fn lockdown(&self) -> Lockdown {
         lockdown(&*self.kernel)
     }
 

@@ -82,6 +82,8 @@ pub use kscope_sys as sys;
 #[cfg(feature = "tokio")]
 pub use asynchronous::{AsyncEvents, AsyncReader, Closer};
 pub use denial::Denial;
+#[cfg(feature = "explain")]
+pub use denial::Lockdown;
 pub use error::{Absent, Error};
 pub use event::{EventReader, EventRound};
 #[cfg(feature = "uprobe")]

@@ -352,7 +352,12 @@ mod tests {
             &["65536", "ulimit -l"],
         );
         check(denied(Denial::Kernel), &["everyone", "kscope doctor"]);
-        check(denied(Denial::Trampoline), &["functions", "tp_btf"]);
+        for kprobes in [true, false] {
+            check(
+                denied(Denial::Trampoline { kprobes }),
+                &["functions", "tp_btf"],
+            );
+        }
         let path = "/sys/kernel/btf/vmlinux".to_owned();
         check(
             RuntimeError::NoTypes { path },

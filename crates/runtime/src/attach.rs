@@ -201,7 +201,7 @@ fn is_absent(strict: bool, error: &kscope_bpf::Error) -> bool {
         }
         kscope_bpf::Error::Unsupported { .. } => !strict,
         kscope_bpf::Error::Permission { cause, .. } => {
-            !strict && matches!(cause, Denial::Trampoline)
+            !strict && matches!(cause, Denial::Trampoline { .. })
         }
         _ => false,
     }

@@ -85,6 +85,15 @@ pub enum Call<'a> {
         /// Directory to mount on.
         target: &'a Path,
     },
+    /// Reads a file of a kernel file system by a mount that nobody else sees. Answer:
+    /// [`Reply::Bytes`].
+    #[cfg(feature = "detached")]
+    ReadDetached {
+        /// File system type.
+        kind: &'a str,
+        /// The file's path below the root.
+        file: &'a str,
+    },
     /// Raises RLIMIT_MEMLOCK to infinity (kernels before 5.11 charge maps to it). Answer:
     /// [`Reply::Done`].
     RaiseMemlock,
@@ -122,6 +131,8 @@ impl Call<'_> {
             Call::OpenDirectory(_) => "open",
             Call::Identity(_) => "stat",
             Call::Mount { .. } => "mount",
+            #[cfg(feature = "detached")]
+            Call::ReadDetached { .. } => "fsmount",
             Call::RaiseMemlock => "setrlimit",
             Call::Memlock => "getrlimit",
             Call::Capabilities => "capget",

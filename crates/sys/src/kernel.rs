@@ -314,6 +314,13 @@ impl dyn Kernel + '_ {
         self.done(Call::Mount { kind, target })
     }
 
+    /// Reads a small file of a kernel file system such as `securityfs`, wherever that is mounted
+    /// or not.
+    #[cfg(feature = "detached")]
+    pub fn read_detached(&self, kind: &str, file: &str) -> Result<Vec<u8>, Errno> {
+        answer!(self.call(Call::ReadDetached { kind, file }), Bytes)
+    }
+
     /// Lifts the limit on locked memory, which kernels before 5.11 charge maps to.
     pub fn raise_memlock(&self) -> Result<(), Errno> {
         self.done(Call::RaiseMemlock)

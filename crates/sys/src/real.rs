@@ -1,5 +1,7 @@
 //! The running kernel.
 
+#[cfg(feature = "detached")]
+mod detached;
 mod net;
 mod object;
 
@@ -99,6 +101,8 @@ impl Kernel for RealKernel {
                 }))
             }
             Call::Mount { kind, target } => mount(kind, target),
+            #[cfg(feature = "detached")]
+            Call::ReadDetached { kind, file } => detached::read(kind, file).map(Reply::Bytes),
             Call::RaiseMemlock => {
                 let limit = libc::rlimit {
                     rlim_cur: libc::RLIM_INFINITY,

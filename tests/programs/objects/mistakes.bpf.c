@@ -61,6 +61,20 @@ struct {
 	__type(value, u32);
 } no_such_kind SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 300000000);
+	__type(key, u32);
+	__type(value, u32);
+} many_entries SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, u32);
+	__uint(value_size, 1 << 20);
+} long_value SEC(".maps");
+
 #define USES(map)                                  \
 	SEC("?raw_tp/sched_switch")                \
 	int map_##map(void *ctx)                   \
@@ -73,6 +87,8 @@ USES(no_entries)
 USES(wide_key)
 USES(no_value)
 USES(no_such_kind)
+USES(many_entries)
+USES(long_value)
 
 struct xdp_md {
 	u32 data;
@@ -306,6 +322,16 @@ MISTAKE("lsm/no_such_hook", hook_that_is_nowhere, void)
 }
 
 MISTAKE("iter/no_such_iterator", iterator_that_is_nowhere, void)
+{
+	return 0;
+}
+
+MISTAKE("lsm/file_opne", hook_misspelt, void)
+{
+	return 0;
+}
+
+MISTAKE("iter/task_vmaa", iterator_misspelt, void)
 {
 	return 0;
 }

@@ -81,6 +81,11 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
             }
         }
     }
+    if matches!(errno, Errno::TOO_BIG | Errno::NOMEM) {
+        if let Some(why) = too_large(kernel, spec) {
+            return Error::invalid(format!("map {}: {why} ({errno})", spec.name));
+        }
+    }
     #[cfg(feature = "token")]
     let undelegated = || missing(kernel, Wanted::Map(spec.kind));
     #[cfg(not(feature = "token"))]
@@ -106,6 +111,52 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
         },
         error => error,
     }
+}
+
+/// Finds which number of a map is too large, by making it with smaller ones; none where none is.
+fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<String> {
+    let (right, _) = surely_right(spec.kind)?;
+    let made = |shape: MapShape| {
+        let map = MapCreate {
+            shape,
+            flags: spec.flags,
+            name: "kscope_probe",
+            ..MapCreate::default()
+        };
+        kernel.map_create(map).is_ok()
+    };
+    let few = MapShape {
+        kind: spec.kind as u32,
+        key_size: spec.key_size,
+        value_size: spec.value_size,
+        max_entries: spec.max_entries.min(right.max_entries),
+    };
+    let (key, value, entries) = (spec.key_size, spec.value_size, spec.max_entries);
+    let small_value = MapShape {
+        value_size: value.min(right.value_size),
+        ..few
+    };
+    let small_key = MapShape {
+        key_size: key.min(right.key_size),
+        ..few
+    };
+    if made(few) {
+        return Some(format!(
+            "{entries} entries of {key} bytes of key and {value} of value are more than the kernel \
+             makes room for: lower max_entries"
+        ));
+    }
+    if made(small_value) {
+        return Some(format!(
+            "values of {value} bytes are more than the kernel takes: keep less in each, or spread it \
+             over several entries"
+        ));
+    }
+    made(small_key).then(|| {
+        format!(
+            "keys of {key} bytes are more than the kernel takes: use a digest, or fewer members"
+        )
+    })
 }
 
 /// Says what is wrong with a description by the kernel's own rules, which it does not tell.
@@ -207,4 +258,55 @@ fn nonsense(spec: &MapSpec) -> Option<String> {
         );
     }
     None
+}
+
+#[cfg(test)]
+mod tests {
+    use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply};
+
+    use super::*;
+
+    /// Plays a kernel that takes keys of 512 bytes, values of 1 MiB and a million entries.
+    #[track_caller]
+    fn check(key: u32, value: u32, entries: u32, expected: &str) {
+        let fake = FakeKernel::new(|call| match call {
+            Call::Bpf(Bpf::MapCreate(map)) => {
+                let MapShape {
+                    key_size,
+                    value_size,
+                    max_entries,
+                    ..
+                } = map.shape;
+                match key_size > 512 || value_size > 1 << 20 || max_entries > 1_000_000 {
+                    true => Err(Errno::TOO_BIG),
+                    false => MapFd::fake(map.shape, 1).map(Reply::Map),
+                }
+            }
+            other => panic!("{other:?}"),
+        });
+        let spec = MapSpec {
+            name: "m".to_owned(),
+            kind: MapKind::Hash,
+            key_size: key,
+            value_size: value,
+            max_entries: entries,
+            ..MapSpec::default()
+        };
+        let error = refusal(&fake, &spec, Errno::TOO_BIG).to_string();
+        assert!(error.contains(expected), "{error}");
+        assert!(
+            error.starts_with("map m: ") || expected.starts_with("BPF_"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn the_number_that_is_too_large_is_named() {
+        check(4, 8, 2_000_000, "lower max_entries (E2BIG");
+        check(4, 2 << 20, 10, "values of 2097152 bytes");
+        check(4, 2 << 20, 2_000_000, "values of 2097152 bytes");
+        check(513, 8, 10, "keys of 513 bytes");
+        // Each alone would do.
+        check(4, 8, 10, "more than the kernel makes room for");
+    }
 }

@@ -5,7 +5,9 @@ use std::path::Path;
 use kscope_spec::{AttachKind, MapKind, ProgramType};
 use kscope_sys::{Errno, Kernel, MapCreate, MapShape, ProgramLoad};
 
-use super::{Denial, Needs};
+use super::{Denial, Lockdown, Needs};
+use crate::link::ProbeSource;
+use crate::search::around;
 
 const NET_ADMIN: u64 = 1 << 12;
 pub(super) const SYS_ADMIN: u64 = 1 << 21;
@@ -54,7 +56,9 @@ pub(crate) fn trampolines(kernel: &dyn Kernel, attach: &AttachKind) -> Option<De
             | AttachKind::Extension(_)
     );
     let traces = hooks && smallest(kernel, ProgramType::RawTracepoint).is_ok();
-    traces.then_some(Denial::Trampoline)
+    traces.then(|| Denial::Trampoline {
+        kprobes: ProbeSource::find(kernel, "kprobe").is_ok(),
+    })
 }
 
 fn smallest(kernel: &dyn Kernel, kind: ProgramType) -> Result<(), Errno> {
@@ -69,15 +73,26 @@ fn smallest(kernel: &dyn Kernel, kind: ProgramType) -> Result<(), Errno> {
     kernel.program_load(load).map(drop)
 }
 
-/// Reads the lockdown mode in force; `None` for none.
-pub(crate) fn lockdown(kernel: &dyn Kernel) -> Option<String> {
-    let bytes = kernel
-        .read_file(Path::new("/sys/kernel/security/lockdown"))
-        .ok()?;
-    let text = std::str::from_utf8(&bytes).ok()?;
-    let (_, rest) = text.split_once('[')?;
-    let (mode, _) = rest.split_once(']')?;
-    Some(mode.to_owned()).filter(|mode| mode != "none")
+/// Reads the lockdown mode in force. It is not known where securityfs is not mounted, and not for
+/// this process to mount.
+pub(crate) fn lockdown(kernel: &dyn Kernel) -> Lockdown {
+    let read = |file: &str| {
+        let mounted = kernel.read_file(&Path::new("/sys/kernel/security").join(file));
+        mounted.or_else(|_| kernel.read_detached("securityfs", file))
+    };
+    let bytes = match read("lockdown") {
+        Ok(bytes) => bytes,
+        // Every kernel with security modules has this one; without lockdown it has not the other.
+        Err(Errno::NOENT) if read("lsm").is_ok() => return Lockdown::Off,
+        Err(_) => return Lockdown::Unknown,
+    };
+    let text = String::from_utf8_lossy(&bytes);
+    let mode = around(&text, "[").and_then(|(_, rest)| around(rest, "]"));
+    match mode {
+        Some(("none", _)) => Lockdown::Off,
+        Some((mode, _)) => Lockdown::Mode(mode.to_owned()),
+        None => Lockdown::Unknown,
+    }
 }
 
 /// Finds out why a call that needs `needs` was refused.
@@ -121,9 +136,18 @@ fn paranoid(kernel: &dyn Kernel, needs: Needs, have: u64) -> Option<Denial> {
 /// Gives lockdown as the cause where it forbids to look into the kernel. Integrity mode forbids
 /// writing user memory only; tracing is what confidentiality forbids.
 pub(crate) fn no_secrets(kernel: &dyn Kernel) -> Option<Denial> {
-    lockdown(kernel)
-        .filter(|mode| mode == "confidentiality")
-        .map(|mode| Denial::Lockdown { mode })
+    match lockdown(kernel) {
+        Lockdown::Mode(mode) if mode == "confidentiality" => Some(Denial::Lockdown { mode }),
+        _ => None,
+    }
+}
+
+/// Gives lockdown as the cause where it forbids to write the memory of processes, in either mode.
+pub(crate) fn no_writes(kernel: &dyn Kernel) -> Option<Denial> {
+    match lockdown(kernel) {
+        Lockdown::Mode(mode) => Some(Denial::Lockdown { mode }),
+        Lockdown::Off | Lockdown::Unknown => None,
+    }
 }
 
 /// Tells whether maps and programs count against a limit on locked memory that cannot be raised:

@@ -218,7 +218,7 @@ fn a_limit_counts_where_what_is_larger_is_refused() {
 
 #[test]
 fn functions_may_be_what_is_refused() {
-    let check = |raw: bool, attach: AttachKind, expected: Option<Denial>| {
+    let check = |raw: bool, kprobes: bool, attach: AttachKind, expected: Option<Denial>| {
         let fake = FakeKernel::new(move |call| match call {
             Call::Bpf(Bpf::ProgramLoad(load)) => {
                 assert_eq!(load.kind, ProgramType::RawTracepoint as u32);
@@ -227,13 +227,64 @@ fn functions_may_be_what_is_refused() {
                     false => Err(Errno::PERM),
                 }
             }
+            Call::ReadFile(path) if path.ends_with("type") && kprobes => {
+                Ok(Reply::Bytes(b"8\n".to_vec()))
+            }
+            Call::ReadFile(_) => Err(Errno::NOENT),
             other => panic!("{other:?}"),
         });
         assert_eq!(trampolines(&fake, &attach), expected);
     };
     let entry = || AttachKind::FunctionEntry("vfs_read".to_owned());
-    check(true, entry(), Some(Denial::Trampoline));
-    check(false, entry(), None);
+    for kprobes in [true, false] {
+        let denial = Denial::Trampoline { kprobes };
+        let advice = denial.way_out().unwrap_or_default();
+        assert_eq!(advice.starts_with("a kprobe"), kprobes, "{advice}");
+        check(true, kprobes, entry(), Some(denial));
+    }
+    check(false, true, entry(), None);
     let typed = AttachKind::RawTracepointBtf("sched_switch".to_owned());
-    check(true, typed, None);
+    check(true, true, typed, None);
+}
+
+#[test]
+fn lockdown_is_told_or_said_to_be_unknown() {
+    let check = |there: &'static [(&'static str, &'static str)], expected: Lockdown| {
+        let fake = FakeKernel::new(move |call| match call {
+            Call::ReadFile(path) => {
+                let found = there
+                    .iter()
+                    .find(|(name, _)| path.ends_with(name) && !name.starts_with('/'));
+                found.map_or(Err(Errno::NOENT), |(_, text)| {
+                    Ok(Reply::Bytes((*text).into()))
+                })
+            }
+            Call::ReadDetached { .. } if there.is_empty() => Err(Errno::PERM),
+            Call::ReadDetached { kind, file } => {
+                assert_eq!(kind, "securityfs");
+                let found = there
+                    .iter()
+                    .find(|(name, _)| name.strip_prefix('/') == Some(file));
+                found.map_or(Err(Errno::NOENT), |(_, text)| {
+                    Ok(Reply::Bytes((*text).into()))
+                })
+            }
+            other => panic!("{other:?}"),
+        });
+        assert_eq!(lockdown(&fake), expected, "{there:?}");
+    };
+    check(&[], Lockdown::Unknown);
+    check(&[("lsm", "capability,yama")], Lockdown::Off);
+    check(
+        &[("lockdown", "[none] integrity confidentiality\n")],
+        Lockdown::Off,
+    );
+    check(&[("/lsm", "capability,yama")], Lockdown::Off);
+    let mode = Lockdown::Mode("integrity".to_owned());
+    check(
+        &[("lockdown", "none [integrity] confidentiality\n")],
+        mode.clone(),
+    );
+    check(&[("/lockdown", "none [integrity] confidentiality\n")], mode);
+    check(&[("lockdown", "")], Lockdown::Unknown);
 }

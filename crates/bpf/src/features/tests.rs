@@ -103,6 +103,7 @@ fn probes_are_there_for_those_who_may_open_them() {
             Call::Capabilities => Ok(Reply::Number(have)),
             Call::Memlock => Ok(Reply::Number(u64::MAX)),
             Call::RaiseMemlock => Ok(Reply::Done),
+            Call::ReadDetached { .. } => Err(Errno::NOENT),
             other => panic!("{other:?}"),
         });
         let features = Features::new(Arc::new(fake), None);

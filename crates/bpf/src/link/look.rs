@@ -11,6 +11,7 @@ use super::user_section::usdt_target;
 use super::{KprobeAt, ProbeSource, Usdt};
 use crate::error::Error;
 use crate::executable::{self, Executable};
+use crate::features::{Features, Support};
 use crate::program::Program;
 use crate::tracefs::Tracefs;
 
@@ -60,7 +61,25 @@ impl Program {
                     Ok(tracefs) => tracefs
                         .tracepoint_id(&*self.kernel, category, name)
                         .map(drop),
-                    Err(_) => Ok(()),
+                    Err(Error::NotMounted { .. }) if self.may_mount() => Ok(()),
+                    Err(error) => Err(error),
+                }
+            }
+            "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
+                let features = Features::new(self.kernel.clone(), None);
+                let support = match kind {
+                    "kprobe.session+" => features.kprobe_session(),
+                    _ => features.kprobe_multi(),
+                };
+                match support {
+                    Support::Missing { feature, since } => {
+                        Err(Error::Unsupported { feature, since })
+                    }
+                    Support::Refused { why: cause } => Err(Error::Permission {
+                        call: "BPF_LINK_CREATE",
+                        cause,
+                    }),
+                    Support::Available => Ok(()),
                 }
             }
             "usdt+" | "usdt.s+" => {
@@ -82,6 +101,13 @@ impl Program {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Tells whether attaching may mount a file system of the kernel's that is not there.
+    fn may_mount(&self) -> bool {
+        const SYS_ADMIN: u64 = 1 << 21;
+        let have = self.kernel.capabilities().unwrap_or(u64::MAX);
+        have & SYS_ADMIN != 0
     }
 
     /// Looks for one of these functions among the kernel's symbols; where those cannot be read it is
@@ -114,7 +140,7 @@ mod tests {
     use std::sync::Arc;
 
     use kscope_spec::{AttachKind, ProgramType};
-    use kscope_sys::{Call, Errno, FakeKernel, FileIdentity, Reply};
+    use kscope_sys::{Bpf, Call, Errno, FakeKernel, FileIdentity, Reply};
 
     use super::*;
 
@@ -141,6 +167,8 @@ mod tests {
                 minor: 1,
                 inode: 2,
             })),
+            Call::Bpf(Bpf::LinkCreate(_)) => Err(Errno::INVAL),
+            Call::Bpf(_) => FakeKernel::object(),
             other => panic!("{other:?}"),
         });
         let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
@@ -202,8 +230,46 @@ mod tests {
             "section uprobe//bin/app:0xffffffffffffffff+1 of program p is not \
              uprobe/path:function+offset",
         );
+        check(
+            "kprobe.multi/vfs_*",
+            false,
+            "this kernel has no kprobe_multi (it comes with Linux 5.18 with CONFIG_FPROBE)",
+        );
         check("usdt//no/such:a:b", true, "there is no file /no/such");
         check("kprobe", true, "there");
         check("xdp", true, "there");
+    }
+
+    #[test]
+    fn tracepoints_are_not_there_for_those_to_whom_tracefs_is_closed() {
+        let check = |errno, capabilities, expected: &str| {
+            let fake = FakeKernel::new(move |call| match call {
+                Call::Identity(_) => Err(errno),
+                Call::Capabilities => Ok(Reply::Number(capabilities)),
+                other => panic!("{other:?}"),
+            });
+            let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
+                panic!("/dev/null")
+            };
+            let program = Program {
+                kernel: Arc::new(fake),
+                fd: Arc::new(fd),
+                name: "p".into(),
+                kind: ProgramType::Tracepoint,
+                attach: Arc::new(AttachKind::None),
+                section: "tp/sched/sched_switch".into(),
+                log: None,
+            };
+            let found = program.look_for_target();
+            let told = found.map_or_else(|error| error.to_string(), |()| "there".to_owned());
+            assert!(told.contains(expected), "{told}");
+        };
+        check(
+            Errno::ACCES,
+            u64::MAX,
+            "/sys/kernel/tracing is closed to this user",
+        );
+        check(Errno::NOENT, 0, "tracefs is not mounted");
+        check(Errno::NOENT, u64::MAX, "there");
     }
 }

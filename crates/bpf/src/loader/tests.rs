@@ -231,6 +231,19 @@ fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
         newer,
         &format!("the verifier refused program p: {newer}"),
     );
+    let writes = "program of this type cannot use helper bpf_probe_write_user#36";
+    for mode in ["integrity", "confidentiality"] {
+        let expected = format!(
+            "writing memory of processes is not permitted: the kernel is locked down ({mode})"
+        );
+        let file = match mode {
+            "integrity" => "none [integrity] confidentiality\n",
+            _ => secret,
+        };
+        check(file, writes, &expected);
+    }
+    let expected = format!("the verifier refused program p: {writes}");
+    check("[none] integrity confidentiality\n", writes, &expected);
 }
 
 #[test]

@@ -28,6 +28,7 @@ fn fake_of(answer: Result<(), Errno>, capabilities: u64, knows: Errno) -> Shared
         Call::Bpf(Bpf::TokenCreate { bpffs: None }) => Err(knows),
         Call::Bpf(Bpf::TokenCreate { .. }) => answer.and_then(|()| FakeKernel::object()),
         Call::Bpf(Bpf::ProgramLoad(_)) => FakeKernel::object(),
+        Call::ReadDetached { .. } => Err(Errno::PERM),
         other => panic!("{other:?}"),
     }))
 }

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use clap::Args;
-use kscope_bpf::{Denial, Features, Support};
+use kscope_bpf::{Denial, Features, Lockdown, Support};
 use kscope_runtime::Target;
 
 use crate::console::say;
@@ -21,6 +21,8 @@ pub(crate) struct DoctorArgs {
 
 /// What to do without kprobes.
 const TRACEPOINTS: &str = "use tracepoints: `kscope list 'tracepoint:*'`";
+/// How to see whether the kernel is locked down.
+const SECURITYFS: &str = "mount -t securityfs securityfs /sys/kernel/security shows it";
 /// `CAP_SYS_ADMIN`.
 const SYS_ADMIN: u64 = 1 << 21;
 
@@ -41,10 +43,14 @@ pub(crate) fn run(args: &DoctorArgs) -> Result<u8, Failure> {
         way_out,
     };
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default();
-    let lockdown = features.lockdown().unwrap_or_else(|| "none".to_owned());
+    let (lockdown, unlock) = match features.lockdown() {
+        Lockdown::Off => ("none".to_owned(), None),
+        Lockdown::Mode(mode) => (mode, None),
+        Lockdown::Unknown => ("not known".to_owned(), Some(SECURITYFS)),
+    };
     let mut lines = vec![
         line("kernel", release.trim().to_owned(), None),
-        line("lockdown", lockdown, None),
+        line("lockdown", lockdown, unlock),
         symbols(&place.target),
     ];
     // What kscope does by itself where it is root.
@@ -97,12 +103,19 @@ fn report(all: &[(&str, Support)], may_mount: bool) -> Vec<Line> {
         let found = all.iter().find(|(name, _)| *name == wanted);
         found.is_some_and(|(_, support)| matches!(support, Support::Missing { .. }))
     };
+    let no_tracefs = all
+        .iter()
+        .any(|(name, support)| *name == "tracefs" && matches!(support, Support::Refused { .. }));
     let (no_kprobes, has_kprobes) = (is_missing("kprobes"), is_there("kprobes"));
     let mut said: Vec<&str> = Vec::new();
     let mut lines = Vec::new();
     for (name, support) in all {
         let of_kprobes = ["kprobes in mass", "kprobe sessions"].contains(name);
         let (state, way_out) = match support {
+            // Their numbers are read there.
+            Support::Available if *name == "tracepoint programs" && no_tracefs => {
+                ("refused, as tracefs is".to_owned(), None)
+            }
             Support::Available => (support.to_string(), None),
             // They are made of kprobes.
             _ if no_kprobes && of_kprobes => ("missing, as kprobes are".to_owned(), None),
@@ -115,7 +128,7 @@ fn report(all: &[(&str, Support)], may_mount: bool) -> Vec<Line> {
             }
             Support::Missing { .. } => (support.to_string(), instead_of(name, has_kprobes)),
             Support::Refused {
-                why: Denial::Trampoline,
+                why: Denial::Trampoline { .. },
             } if !has_kprobes => (support.to_string(), Some(TRACEPOINTS)),
             Support::Refused { why } => (support.to_string(), error::way_out(why)),
         };
@@ -180,8 +193,23 @@ mod tests {
             "tracefs | not mounted | kscope mounts it when a probe needs it\n",
         );
         assert!(told(&tracefs, false).contains("mount -t tracefs"));
+        let path = "/sys/kernel/tracing".to_owned();
+        let closed = Support::Refused {
+            why: Denial::File { path },
+        };
+        let text = told(
+            &[
+                ("tracefs", closed),
+                ("tracepoint programs", Support::Available),
+            ],
+            true,
+        );
+        assert!(
+            text.ends_with("tracepoint programs | refused, as tracefs is | -\n"),
+            "{text}"
+        );
         let trampoline = || Support::Refused {
-            why: Denial::Trampoline,
+            why: Denial::Trampoline { kprobes: true },
         };
         let without = [
             ("kprobes", missing("kprobes")),

@@ -4,7 +4,7 @@ use kscope_spec::{AttachKind, HelperId, ProgramType, RelocKind, helper};
 use kscope_sys::Errno;
 
 use super::{Attempt, Refused, told};
-use crate::denial::{Denial, Needs, cause, no_secrets, trampolines, used_up};
+use crate::denial::{Denial, Needs, cause, no_secrets, no_writes, trampolines, used_up};
 use crate::error::Error;
 use crate::log::VerifierLog;
 use crate::search::{around, has};
@@ -47,7 +47,10 @@ impl Refused<'_> {
                 since: helper::since(helper),
             };
         }
-        match denial.or_else(|| self.locked_memory(&log)) {
+        if let Some(locked) = self.locked_memory(&log) {
+            return locked;
+        }
+        match denial {
             Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
                 call: "reading kernel memory",
                 cause,
@@ -133,12 +136,17 @@ impl Refused<'_> {
     }
 
     /// Gives lockdown as the cause where a program lacks the helpers that lockdown takes away.
-    fn locked_memory(&self, log: &VerifierLog) -> Option<Denial> {
+    fn locked_memory(&self, log: &VerifierLog) -> Option<Error> {
         // "unknown func bpf_probe_read_kernel#113", since Linux 6.9 "program of this type cannot use helper …".
-        if !has(&log.telling_line, " bpf_probe_read") {
-            return None;
-        }
-        no_secrets(self.kernel)
+        let lacks = |helper: &str| has(&log.telling_line, helper);
+        let (call, cause) = match () {
+            () if lacks(" bpf_probe_read") => ("reading kernel memory", no_secrets(self.kernel)),
+            () if lacks(" bpf_probe_write_user") => {
+                ("writing memory of processes", no_writes(self.kernel))
+            }
+            () => return None,
+        };
+        cause.map(|cause| Error::Permission { call, cause })
     }
 }
 
