@@ -35,17 +35,6 @@ fn quoted(text: &str) -> Vec<&str> {
     text.split('`').skip(1).step_by(2).collect()
 }
 
-/// Gives the item of a list that starts with a word, up to the end of its first sentence.
-fn item(section: &'static str, start: &str) -> &'static str {
-    let (_, rest) = section.split_once(&format!("- {start}: ")).expect(start);
-    rest.split(". ")
-        .next()
-        .expect("some")
-        .split("\n- ")
-        .next()
-        .expect("some")
-}
-
 #[test]
 fn scripts_that_are_shown_compile() {
     let blocks: Vec<&str> = DOCUMENT.split("```bpftrace\n").skip(1).collect();
@@ -80,6 +69,7 @@ fn probes_that_are_there_compile() {
                 "s" => "s:cs",
                 "h" => "h:cycles",
                 "it" => "it:task",
+                "w" => "w:0x1000:8:rw",
                 "i" | "p" => &format!("{probe}:s:1"),
                 other => other,
             };
@@ -116,6 +106,7 @@ fn outside(name: &str) -> Option<String> {
         "join" => "join(arg1, \" \");",
         "cat" => "cat(\"/proc/%d/stat\", pid);",
         "system" => "system(\"ls %d\", pid);",
+        "unwatch" => "unwatch(0x1000);",
         "debugf" => "debugf(\"%d\", 1);",
         "signal" => "signal(\"KILL\");",
         "signal_thread" => "signal_thread(9);",
@@ -237,36 +228,29 @@ fn keys_of_the_configuration_are_taken() {
     assert!(count > 10, "only {count}");
 }
 
-/// Checks that a script is refused with a message that says so.
-#[track_caller]
-fn refused(script: &str) {
-    let said = compile(script).expect_err(script);
-    let later = |message: &String| message.contains("comes with a later version");
-    let plural = |message: &String| message.contains("come with a later version");
-    assert!(
-        said.iter().any(|message| later(message) || plural(message)),
-        "{script}: {said:?}"
-    );
-}
-
 #[test]
-fn what_is_not_there_yet_is_refused_by_name() {
-    let section = section("Not yet");
-    let names = quoted(item(section, "Probes"));
-    assert!(!names.is_empty(), "{names:?}");
-    names
-        .iter()
-        .for_each(|name| refused(&format!("{name}:x {{ }}")));
-    let names = quoted(item(section, "Builtins"));
-    assert!(!names.is_empty(), "{names:?}");
-    names
-        .iter()
-        .for_each(|name| refused(&format!("begin {{ print({name}); }}")));
-    let names = quoted(item(section, "Functions"));
-    assert!(names.len() > 1, "{names:?}");
-    names
-        .iter()
-        .for_each(|name| refused(&format!("begin {{ @x = {name}(1, 2); }}")));
+fn what_is_not_there_is_refused_by_name() {
+    let mut count = 0;
+    for row in section("What is refused").lines() {
+        let Some(name) = row.strip_prefix("| `").and_then(|r| r.split('`').next()) else {
+            continue;
+        };
+        let script = match name.strip_suffix("()") {
+            Some(function) => format!("begin {{ @x = {function}(1, 2); }}"),
+            None => name.to_owned(),
+        };
+        let said = compile(&script).expect_err(&script);
+        let what = match name.strip_suffix("()") {
+            Some(function) => format!("{function}() is not in kscope"),
+            None => row.split('|').nth(2).expect("a cell").trim().to_owned(),
+        };
+        assert!(
+            said.iter().any(|message| message.contains(&what)),
+            "{script}: {said:?}"
+        );
+        count += 1;
+    }
+    assert!(count > 5, "{count}");
 }
 
 #[test]

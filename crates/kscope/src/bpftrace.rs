@@ -7,14 +7,18 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Parser};
 use kscope_bpf::spec::{HelperId, ProgramType};
 use kscope_bpf::{Features, Support};
+use kscope_script::plan::Attach;
+use kscope_script::types::Mode;
 
 use crate::commands::list;
-use crate::commands::run::{FormatName, read_source, script_options};
+use crate::commands::run::{self, FormatName, mode, read_source, script_options};
 use crate::console::{say, tell};
 use crate::error::Failure;
+use crate::pattern::Pattern;
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tracing::{self, Run, Setup, Shown, Source};
+use crate::trial;
 
 /// kscope under bpftrace's name: takes its command line and runs its scripts
 #[derive(Debug, Parser)]
@@ -74,11 +78,17 @@ struct Bpftrace {
     /// Accepted and without effect: what a script prints does not depend on them
     #[arg(long, value_name = "FEATURES", value_delimiter = ',', hide = true)]
     no_feature: Vec<Feature>,
-    /// Only compile (codegen)
-    #[arg(long, value_name = "MODE", hide = true)]
+    /// Run test: probes (test), bench: probes (bench), or only compile (codegen)
+    #[arg(long, value_name = "MODE", conflicts_with_all = ["test", "bench"])]
     mode: Option<String>,
-    /// Accepted and without effect: there are no probes of tests and benchmarks
-    #[arg(long, value_name = "REGEX", hide = true)]
+    /// Run the program's test: probes and tell which fail
+    #[arg(long)]
+    test: bool,
+    /// Run the program's bench: probes and tell their time
+    #[arg(long, conflicts_with = "test")]
+    bench: bool,
+    /// Run only probes whose name this matches: characters, `.`, `*`, `^` and `$`
+    #[arg(long, value_name = "REGEX")]
     probe_filter: Option<String>,
     #[command(flatten)]
     missing: Missing,
@@ -183,12 +193,18 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         Err(error) => return crate::cli::usage(&error),
     };
     args.missing.refuse()?;
+    let mut mode = mode(args.test, args.bench);
     let only_compile = match args.mode.as_deref() {
         None => false,
         Some("codegen") => true,
+        Some(which @ ("test" | "bench")) => {
+            mode = run::mode(which == "test", true);
+            false
+        }
         Some(mode) => {
             let message = format!("kscope does not have bpftrace's --mode {mode}");
-            return Err(Failure::usage(message).hint("--mode codegen compiles and does not run"));
+            return Err(Failure::usage(message)
+                .hint("it has codegen, which compiles and does not run, test and bench"));
         }
     };
     if args.check_reads && !args.no_warnings {
@@ -224,9 +240,16 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         to_run: !args.list,
         changes_allowed: args.unsafe_functions,
         shown: shown(&args.debug),
+        mode,
         ..Setup::default()
     };
-    let compiled = setup.compile(&place, &source)?;
+    let mut compiled = setup.compile(&place, &source)?;
+    if let Some(pattern) = &args.probe_filter {
+        let pattern = Pattern::new(pattern)?;
+        let always = |at: &Attach| matches!(at, Attach::Begin | Attach::End);
+        (compiled.plan.probes)
+            .retain(|probe| pattern.fits(&probe.name) || probe.attach.iter().all(always));
+    }
     if args.list {
         return list::list_script(&place, &compiled.plan, args.verbose);
     }
@@ -249,7 +272,10 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         verbose: args.verbose || has(&args.debug, DebugStage::Verifier),
         ..Run::default()
     };
-    tracing::run(&place, &source, compiled, &run, &mut sink)
+    match setup.mode {
+        Mode::Trace => tracing::run(&place, &source, compiled, &run, &mut sink),
+        Mode::Test | Mode::Bench => trial::run(&place, &source, compiled, &run, &mut sink),
+    }
 }
 
 /// Says whether a stage is to be shown.

@@ -12,11 +12,13 @@ mod diagnostics;
 mod error;
 mod import;
 mod object;
+mod pattern;
 mod place;
 mod process;
 mod sink;
 mod tool;
 mod tracing;
+mod trial;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

@@ -127,6 +127,11 @@ impl Sink {
         }
     }
 
+    /// Says whether what is written is JSON.
+    pub(crate) fn is_json(&self) -> bool {
+        matches!(self.view, View::Json(_) | View::RowJson(_))
+    }
+
     /// Gives what becomes true when all rows that may be written are.
     pub(crate) fn is_full(&self) -> Rc<Cell<bool>> {
         self.full.clone()

@@ -13,7 +13,7 @@ use kscope_runtime::{
 use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::{Diagnostic, Severity};
 use kscope_script::hir::Program;
-use kscope_script::types::Inputs;
+use kscope_script::types::{Inputs, Mode};
 use kscope_sys::{ExitKind, Interrupts};
 
 use crate::child::Command;
@@ -97,6 +97,8 @@ pub(crate) struct Setup {
     pub(crate) portable: bool,
     /// Whether functions that change the system may be called.
     pub(crate) changes_allowed: bool,
+    /// Which of the probes that run on request are run.
+    pub(crate) mode: Mode,
     /// What is printed of the stages.
     pub(crate) shown: Shown,
 }
@@ -147,7 +149,14 @@ impl Setup {
         if self.to_run {
             let mut findings = compilation.diagnostics.iter();
             let unknown = findings.find(|finding| finding.id == UNCHECKED_ARGS);
-            require_probes(&compiled, unknown.map(why_unchecked))?;
+            let unknown = unknown.map(why_unchecked);
+            let mut findings = compilation.diagnostics.iter();
+            if let Some(found) = findings.find(|finding| finding.id == ON_REQUEST) {
+                if compiled.plan.probes.is_empty() {
+                    return Err(Failure::new(found.message.clone()));
+                }
+            }
+            require_probes(&compiled, unknown)?;
         }
         Ok((compiled, program))
     }
@@ -160,6 +169,7 @@ impl Setup {
         inputs.btf = btf;
         inputs.portable = self.portable;
         inputs.changes_allowed = self.changes_allowed;
+        inputs.mode = self.mode.clone();
         inputs.imported.clone_from(&source.imported);
         inputs.imported_from = source.parts.first().map(|part| part.start as u32);
         inputs.positional.clone_from(&self.positional);
@@ -189,6 +199,8 @@ impl Setup {
     /// Prints the findings.
     fn tell(&self, source: &Source, compilation: &Compilation) {
         let mut findings = compilation.diagnostics.clone();
+        // Only where nothing else is there to run does it matter.
+        findings.retain(|finding| finding.id != ON_REQUEST);
         if self.no_warnings {
             findings.retain(|finding| finding.severity == Severity::Error);
         }
@@ -237,6 +249,9 @@ fn take_unchecked(findings: &mut Vec<Diagnostic>) -> Option<String> {
 
 /// The finding that the fields of a probe cannot be looked up, for want of which it is left out.
 const UNCHECKED_ARGS: &str = "unchecked-args";
+
+/// The finding that a probe runs only when it is asked for.
+const ON_REQUEST: &str = "on-request";
 
 /// Fails where probes were left out, instead of waiting for what they never will tell.
 pub(crate) fn require_probes(compiled: &Compiled, unknown: Option<&str>) -> Result<(), Failure> {

@@ -54,6 +54,15 @@ pub enum Output {
     System(Vec<u8>),
     /// What `cat` or `system` could not do.
     Problem(String),
+    /// What came of a test or a benchmark, for readers of JSON.
+    Result {
+        /// `test_result` or `benchmark_result`.
+        kind: &'static str,
+        /// The probe's name.
+        name: String,
+        /// What is told of it.
+        value: Value,
+    },
     /// Events lost since the last of these.
     Lost(u64),
     /// An operation that failed in the kernel.

@@ -14,6 +14,8 @@ use crate::user_probe::{self, UserPlace};
 pub(crate) struct Attached {
     /// Dropping them detaches.
     pub(crate) links: Vec<Link>,
+    /// Watchpoints, with their addresses.
+    pub(crate) watchpoints: Vec<(u64, Option<Link>)>,
     /// Iterators, in order.
     pub(crate) iterations: Vec<IterReader>,
     /// Attach points that are not there, with the reason, where the script goes on without.
@@ -29,7 +31,7 @@ pub(crate) struct Attached {
 impl Attached {
     /// Says whether anything is attached.
     pub(crate) fn has_any(&self) -> bool {
-        !self.links.is_empty() || !self.iterations.is_empty()
+        !self.links.is_empty() || !self.iterations.is_empty() || !self.watchpoints.is_empty()
     }
 }
 
@@ -106,7 +108,13 @@ impl Attached {
         if let Attach::Iterator { .. } = point {
             self.iterations.push(program.attach_iterator()?);
         } else {
-            self.links.push(attach(program, point, place)?);
+            let link = attach(program, point, place)?;
+            match point {
+                Attach::Watchpoint { address, .. } => {
+                    self.watchpoints.push((*address, Some(link)));
+                }
+                _ => self.links.push(link),
+            }
         }
         self.events |= !matches!(point, Attach::Interval { .. });
         Ok(())
@@ -178,7 +186,10 @@ fn is_fatal(plan: &Plan, strict: bool, error: &kscope_bpf::Error) -> bool {
 
 /// Says whether a program is not attached anywhere, but run by the session.
 pub(crate) fn runs_by_itself(point: &Attach) -> bool {
-    matches!(point, Attach::Begin | Attach::End | Attach::Signal)
+    matches!(
+        point,
+        Attach::Begin | Attach::End | Attach::Signal | Attach::Test { .. } | Attach::Bench { .. }
+    )
 }
 
 /// Says whether the script goes on without a program that was refused like this.
@@ -231,11 +242,14 @@ fn attach(
         Attach::Uprobe { .. } | Attach::Uretprobe { .. } | Attach::Usdt { .. } => {
             user_probe::attach(program, point, place)
         }
-        Attach::Begin | Attach::End | Attach::Signal | Attach::Iterator { .. } => {
-            Err(kscope_bpf::Error::Invalid {
-                why: "it runs by itself".to_owned(),
-            })
-        }
+        Attach::Begin
+        | Attach::End
+        | Attach::Signal
+        | Attach::Test { .. }
+        | Attach::Bench { .. }
+        | Attach::Iterator { .. } => Err(kscope_bpf::Error::Invalid {
+            why: "it runs by itself".to_owned(),
+        }),
         // The compiler found that the program needs nothing of the record.
         Attach::Tracepoint { event, .. } if program.kind() == ProgramType::RawTracepoint => {
             program.attach_raw_tracepoint(event, 0)
@@ -271,10 +285,26 @@ fn attach(
             };
             program.attach_perf(kind, Sampling::Period(*count), None, 0)
         }
+        Attach::Watchpoint {
+            address,
+            length,
+            access,
+        } => {
+            // The kernel wants the size of a word where an instruction is watched.
+            let length = match access & EXECUTES {
+                0 => u64::from(*length),
+                _ => 8,
+            };
+            let threads = place.threads()?;
+            program.attach_breakpoint(*address, length, u32::from(*access), &threads)
+        }
         Attach::Interval { nanoseconds } => program.attach_timer(Sampling::Period(*nanoseconds)),
         Attach::Profile { rate } => program.attach_clock(sampling(*rate), None),
     }
 }
+
+/// The bit of a watchpoint that says that it is an instruction's.
+const EXECUTES: u8 = 4;
 
 fn sampling(rate: Rate) -> Sampling {
     match rate {

@@ -27,6 +27,8 @@ pub(crate) enum Event {
     PrintMap { map: u32, top: u32, div: u64 },
     /// An entry of a map to be printed.
     PrintEntry { map: u32, key: Vec<u8> },
+    /// An address that is no longer watched.
+    Unwatch(u64),
     /// A map to be emptied.
     Clear { map: u32 },
     /// A map whose values are to become zero.
@@ -142,6 +144,13 @@ impl Sites {
             },
             SiteKind::Clear { map } => Event::Clear { map: *map },
             SiteKind::Zero { map } => Event::Zero { map: *map },
+            SiteKind::Unwatch => {
+                let address = site.fields.first().map(|f| decode_field(f, bytes, resolve));
+                match address {
+                    Some(Value::Uint(address)) => Event::Unwatch(address),
+                    _ => Event::Unknown,
+                }
+            }
             SiteKind::Time { format } => Event::Time(format.clone()),
             SiteKind::Exit => {
                 let code = site.fields.first().map(|f| decode_field(f, bytes, resolve));

@@ -36,6 +36,8 @@ fn belongs_to_a_process(point: &Attach) -> bool {
         | Attach::End
         | Attach::Signal
         | Attach::Interval { .. }
+        | Attach::Test { .. }
+        | Attach::Bench { .. }
         | Attach::Iterator { .. } => false,
         Attach::Tracepoint { .. }
         | Attach::RawTracepoint { .. }
@@ -48,6 +50,7 @@ fn belongs_to_a_process(point: &Attach) -> bool {
         | Attach::Uprobe { .. }
         | Attach::Uretprobe { .. }
         | Attach::Usdt { .. }
+        | Attach::Watchpoint { .. }
         | Attach::Profile { .. } => true,
     }
 }

@@ -39,7 +39,7 @@ pub use meaning::duration;
 pub use options::{OptionValue, Options};
 pub use refusals::FullMap;
 pub use script::{Findings, Finished, Running, Script};
-pub use session::{Request, Session, Sink, Stop, Summary, Wishes};
+pub use session::{Request, Session, Sink, Stop, Summary, Trial, Wishes};
 pub use target::Target;
 pub use types_file::types_of_file;
 pub use wildcards::expand_again;

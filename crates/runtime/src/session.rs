@@ -4,8 +4,9 @@ mod events;
 mod load;
 mod losses;
 mod processes;
+mod trial;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -31,6 +32,7 @@ use events::HeldPrint;
 use processes::ProcessesInMaps;
 
 pub use load::Request;
+pub use trial::Trial;
 
 /// How long the reader sleeps: between busy looks, and at most when nothing comes.
 const BUSY_WAIT: Duration = Duration::from_millis(5);
@@ -60,6 +62,10 @@ pub struct Session {
     refused: Vec<Error>,
     links: Vec<Link>,
     iterations: Iterations,
+    /// Watchpoints with their addresses; those that the script has let go of have no link.
+    watchpoints: Vec<(u64, Option<Link>)>,
+    /// Addresses that are to be watched no more.
+    unwatched: RefCell<Vec<u64>>,
     /// Attach points beyond one for each link.
     functions: u64,
     exit: Option<i32>,
@@ -173,7 +179,8 @@ impl Session {
                 Some(_) => self.probes,
                 None => {
                     let later = self.count(&Attach::End) + self.count(&Attach::Signal);
-                    let attached = self.links.len() + self.iterations.len();
+                    let attached =
+                        self.links.len() + self.watchpoints.len() + self.iterations.len();
                     ran + later + attached as u64 + self.functions
                 }
             };
@@ -206,6 +213,7 @@ impl Session {
             false => attached.has_any() || points.any(attach::runs_by_itself),
         };
         self.links = attached.links;
+        self.watchpoints = attached.watchpoints;
         self.functions = attached.functions;
         self.iterations = Iterations::new(attached.iterations);
         let mut missing = std::mem::take(&mut self.refused);
@@ -219,6 +227,14 @@ impl Session {
             MissingProbes::Warn | MissingProbes::Error => missing.extend(attached.skipped),
         }
         Ok(missing)
+    }
+
+    /// Detaches the watchpoints that the script wants no more.
+    fn let_go(&mut self) {
+        for address in self.unwatched.take() {
+            let here = self.watchpoints.iter_mut().filter(|(at, _)| *at == address);
+            here.for_each(|(_, link)| *link = None);
+        }
     }
 
     fn count(&self, which: &Attach) -> u64 {
@@ -246,6 +262,7 @@ impl Session {
             let all_done = self.iterations.go_on()?;
             if all_done
                 && self.links.is_empty()
+                && self.watchpoints.is_empty()
                 && child.is_none()
                 && self.count(&Attach::Signal) == 0
             {
@@ -273,6 +290,7 @@ impl Session {
                 }
             }
             let seen = self.drain(sink, &stop)?;
+            self.let_go();
             self.see_processes()?;
             wait = if seen > 0 {
                 BUSY_WAIT
@@ -303,6 +321,7 @@ impl Session {
         // What `end` does is waited for.
         let go_on = || false;
         self.links.clear();
+        self.watchpoints.clear();
         self.drain_all(sink, &go_on)?;
         self.ending = true;
         self.run_once(&Attach::End)?;

@@ -20,6 +20,25 @@ pub(crate) struct UserPlace<'a> {
     pub(crate) pid: Option<u32>,
 }
 
+impl UserPlace<'_> {
+    /// Gives the threads of the one process; none where there is none.
+    pub(crate) fn threads(&self) -> Result<Vec<u32>, Error> {
+        let Some(pid) = self.pid else {
+            return Ok(Vec::new());
+        };
+        let gone = |_| Error::NotFound {
+            what: "process",
+            name: pid.to_string(),
+            near: Vec::new(),
+        };
+        let entries = std::fs::read_dir(format!("/proc/{pid}/task")).map_err(gone)?;
+        let names = entries.flatten().map(|entry| entry.file_name());
+        Ok(names
+            .filter_map(|name| name.to_str()?.parse().ok())
+            .collect())
+    }
+}
+
 /// How a program of many places is loaded.
 pub(crate) const MANY: AttachKind = AttachKind::Expected(AttachType::TraceUprobeMulti);
 

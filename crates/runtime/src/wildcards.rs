@@ -81,6 +81,9 @@ fn look_up(pattern: &Attach, catalogue: &dyn Catalogue) -> Option<Vec<Attach>> {
         | Attach::FunctionExit { .. }
         | Attach::PerfEvent { .. }
         | Attach::Iterator { .. }
+        | Attach::Watchpoint { .. }
+        | Attach::Test { .. }
+        | Attach::Bench { .. }
         | Attach::Profile { .. } => None,
     }
 }

@@ -97,6 +97,8 @@ pub struct Probe {
     pub signature: Option<Signature>,
     /// Its variables.
     pub vars: Vec<Var>,
+    /// The variable whose value it returns; none returns 0.
+    pub result: Option<VarId>,
     /// Its statements, predicate included.
     pub body: Vec<Stmt>,
     /// The probe in the script.

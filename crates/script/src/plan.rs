@@ -106,6 +106,9 @@ impl Counter {
     }
 }
 
+/// Room in bytes of the name of an error, a signal or a system call as a string, the NUL included.
+pub const NAME_ROOM: u32 = 64;
+
 /// Index of a site in [`Plan::sites`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SiteId(pub u32);
@@ -192,6 +195,8 @@ pub enum SiteKind {
         /// The format string.
         format: Arc<str>,
     },
+    /// `unwatch(address)`: one field.
+    Unwatch,
     /// `system(format, …)`.
     System {
         /// The format string.
@@ -351,6 +356,25 @@ pub enum Attach {
     /// Run once for each object of a kind.
     Iterator {
         /// Kind of object, for example `task`.
+        name: String,
+    },
+    /// Memory whose use the processor reports.
+    Watchpoint {
+        /// Its address.
+        address: u64,
+        /// Bytes: 1, 2, 4 or 8.
+        length: u8,
+        /// Bits of `HW_BREAKPOINT_*`: 1 reads, 2 writes, 4 is executed.
+        access: u8,
+    },
+    /// Run once by a test run, whose result counts.
+    Test {
+        /// Name.
+        name: String,
+    },
+    /// Run again and again, and its time taken.
+    Bench {
+        /// Name.
         name: String,
     },
     /// An instruction of the kernel.

@@ -23,6 +23,15 @@ pub enum PerfKind<'a> {
         /// Offset in the function (kprobe) or the file (uprobe), in bytes.
         offset: u64,
     },
+    /// A breakpoint of the processor (`PERF_TYPE_BREAKPOINT`).
+    Breakpoint {
+        /// Bits of `HW_BREAKPOINT_*`: 1 reads, 2 writes, 4 executes.
+        access: u32,
+        /// Where.
+        address: u64,
+        /// How many bytes.
+        length: u64,
+    },
     /// A kprobe by address.
     ProbeAddress {
         /// The source's number.
@@ -109,6 +118,7 @@ impl<'a> PerfEvent<'a> {
     pub(crate) fn attr(&self) -> [u8; ATTR_SIZE] {
         const FORMAT_LOST: u64 = 1 << 4;
         const FLAG_DISABLED: u64 = 1;
+        const FLAG_INHERIT: u64 = 1 << 1;
         const FLAG_FREQ: u64 = 1 << 10;
         const FLAG_WATERMARK: u64 = 1 << 14;
         let (kind, config, config1, config2) = match self.kind {
@@ -126,8 +136,16 @@ impl<'a> PerfEvent<'a> {
                 config,
                 address,
             } => (source, config, 0, address),
+            PerfKind::Breakpoint {
+                address, length, ..
+            } => (5, 0, address, length),
         };
         let mut flags = if self.disabled { FLAG_DISABLED } else { 0 };
+        let breakpoint = matches!(self.kind, PerfKind::Breakpoint { .. });
+        if breakpoint && !matches!(self.target, PerfTarget::Cpu(_)) {
+            // Threads that the task makes are watched as well.
+            flags |= FLAG_INHERIT;
+        }
         let period = match self.sampling {
             Sampling::None => 0,
             Sampling::Period(period) => period,
@@ -159,6 +177,9 @@ impl<'a> PerfEvent<'a> {
         );
         put(40, &flags.to_ne_bytes());
         put(48, &wakeup.to_ne_bytes());
+        if let PerfKind::Breakpoint { access, .. } = self.kind {
+            put(52, &access.to_ne_bytes());
+        }
         put(56, &config1.to_ne_bytes());
         put(64, &config2.to_ne_bytes());
         attr
@@ -252,6 +273,25 @@ mod tests {
             address: u64::MAX - 7,
         };
         check(PerfEvent::new(address, cpu), &[(56, 0), (64, u64::MAX - 7)]);
+        let breakpoint = PerfKind::Breakpoint {
+            access: 3,
+            address: 0x1000,
+            length: 8,
+        };
+        let access = 3 << 32;
+        let watched = PerfEvent::new(breakpoint, cpu);
+        check(
+            watched,
+            &[
+                (0, 5 | 112 << 32),
+                (40, 0),
+                (48, access),
+                (56, 0x1000),
+                (64, 8),
+            ],
+        );
+        // Of a task, whose new threads count as well.
+        check(PerfEvent::new(breakpoint, PerfTarget::Task(5)), &[(40, 2)]);
     }
 
     #[test]

@@ -32,6 +32,14 @@ impl JsonView {
                 write_count(&mut line, "attached_probes", "probes", *count);
             }
             // It is said to people, beside the data.
+            Output::Result { kind, name, value } => {
+                write_display(
+                    &mut line,
+                    &format_args!("{{\"type\": \"{kind}\", \"data\": "),
+                );
+                write_object(&mut line, [(name.as_bytes(), value)]);
+                line.push(b'}');
+            }
             Output::Problem(_) => {}
             Output::Lost(count) => write_count(&mut line, "lost_events", "events", *count),
             Output::Printf { format, values } => {

@@ -52,6 +52,8 @@ impl TextView {
                 let plural = if *count == 1 { "" } else { "s" };
                 return writeln!(err, "Attached {count} probe{plural}");
             }
+            // In words it is told by whoever runs the tests.
+            Output::Result { .. } => {}
             Output::Problem(text) => return writeln!(err, "ERROR: {text}"),
             Output::Lost(count) => return writeln!(err, "Lost {count} events"),
             Output::Message {

@@ -87,6 +87,59 @@ impl Program {
         Ok(Link::new(&self.kernel, hold(held), target))
     }
 
+    /// Runs a [`ProgramType::PerfEvent`] program each time that memory is used as `access` says
+    /// (bits of `HW_BREAKPOINT_*`: 1 reads, 2 writes, 4 executes), by the given threads and those
+    /// they make, or without any by everybody. Processors have few of these, x86 four.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_perf`]; [`Error::Os`] with `EINVAL` for places or lengths that the
+    /// processor does not watch, `ENOSPC` where all its breakpoints are in use.
+    pub fn attach_breakpoint(
+        &self,
+        address: u64,
+        length: u64,
+        access: u32,
+        threads: &[u32],
+    ) -> Result<Link, Error> {
+        if self.kind != ProgramType::PerfEvent {
+            return Err(self.wrong_kind("a breakpoint"));
+        }
+        let kind = PerfKind::Breakpoint {
+            access,
+            address,
+            length,
+        };
+        let places: Vec<PerfTarget> = match threads {
+            [] => self
+                .online_cpus()?
+                .into_iter()
+                .map(PerfTarget::Cpu)
+                .collect(),
+            threads => threads.iter().copied().map(PerfTarget::Task).collect(),
+        };
+        let about = format!("a breakpoint at {address:#x}");
+        let mut held = Vec::new();
+        let mut failed = None;
+        for place in places {
+            let mut event = PerfEvent::new(kind, place);
+            event.sampling = Sampling::Period(1);
+            event.disabled = true;
+            match self.kernel.perf_event_open(event) {
+                // The CPU or the thread went away since the list was read.
+                Err(Errno::NODEV | Errno::SRCH) => {}
+                Err(errno) => failed = Some(self.failed("perf_event_open", errno, &about)),
+                Ok(event) => held.push(self.run_on(event, 0, &about)?),
+            }
+        }
+        match failed {
+            Some(error) => return Err(error),
+            None if held.is_empty() => return Err(Error::not_found("thread", "to watch")),
+            None => {}
+        }
+        Ok(Link::new(&self.kernel, hold(held), about))
+    }
+
     /// Runs a [`ProgramType::PerfEvent`] program on an event that the caller opened, of any kind
     /// that perf_event_open(2) has.
     ///

@@ -4,6 +4,7 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kscope_script::types::Mode;
 
 use crate::console::say;
 use crate::error::Failure;
@@ -12,6 +13,7 @@ use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tool::help;
 use crate::tracing::{self, Run, Setup, Source, require_probes};
+use crate::trial;
 
 /// Run a script until it exits or Ctrl-C
 #[derive(Args, Debug)]
@@ -21,6 +23,12 @@ pub(crate) struct RunArgs {
     pub(crate) script: Option<String>,
     #[command(flatten)]
     pub(crate) output: OutputArgs,
+    /// Run the script's test: probes and tell which fail
+    #[arg(long)]
+    pub(crate) test: bool,
+    /// Run the script's bench: probes and tell their time
+    #[arg(long, conflicts_with = "test")]
+    pub(crate) bench: bool,
     /// A file with the script, or an object of `kscope build` (`-` reads standard input), unless -e is given, and the values of
     /// $1, $2, …; after `--` options of the script (--name=value)
     #[arg(value_name = "FILE] [ARGS")]
@@ -150,6 +158,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         no_warnings: output.no_warnings,
         to_run: !output.json_schema,
         changes_allowed: output.changes_allowed,
+        mode: mode(args.test, args.bench),
         ..Setup::default()
     };
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
@@ -195,7 +204,19 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         verbose: output.verbose,
         ..Run::default()
     };
-    tracing::run(&place, &source, compiled, &run, &mut sink)
+    match setup.mode {
+        Mode::Trace => tracing::run(&place, &source, compiled, &run, &mut sink),
+        Mode::Test | Mode::Bench => trial::run(&place, &source, compiled, &run, &mut sink),
+    }
+}
+
+/// Gives which probes are run.
+pub(crate) fn mode(test: bool, bench: bool) -> Mode {
+    match (test, bench) {
+        (true, _) => Mode::Test,
+        (false, true) => Mode::Bench,
+        (false, false) => Mode::Trace,
+    }
 }
 
 /// What is run.

@@ -129,7 +129,12 @@ fn what_bpftrace_has_and_kscope_does_not_is_named() {
         let parts = ["kscope does not have bpftrace's", name];
         bpftrace(words).code(2).says(&parts);
     };
-    check(&["--mode", "bench", "-e", "begin {}"], "--mode");
+    check(&["--mode", "format", "-e", "begin {}"], "--mode");
+    bpftrace(&["--mode", "bench", "--test", "-e", "begin {}"]).code(2);
+    let only = ["-e", "test:a { }", "--no-warnings"];
+    bpftrace(&only)
+        .code(1)
+        .says(&["use --test to run test probes"]);
     bpftrace(&["-d", "nosuch", "-e", "begin {}"]).code(2);
     bpftrace(&["--no-feature", "nosuch", "-e", "begin {}"]).code(2);
     let stages = [

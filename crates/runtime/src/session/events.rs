@@ -188,6 +188,10 @@ impl Session {
                 let (plan, map) = self.map(map)?;
                 Output::Value(maps::read_entry(plan, map, &key, &self.resolver())?)
             }
+            Event::Unwatch(address) => {
+                self.unwatched.borrow_mut().push(address);
+                return Ok(None);
+            }
             Event::Clear { map } => {
                 maps::clear(self.map(map)?.1)?;
                 return Ok(None);

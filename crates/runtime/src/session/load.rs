@@ -1,6 +1,6 @@
 //! What to run, and its way into the kernel.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -210,6 +210,8 @@ impl Session {
             refused,
             links: Vec::new(),
             iterations: Iterations::default(),
+            watchpoints: Vec::new(),
+            unwatched: RefCell::default(),
             functions: 0,
             exit: None,
             held: None,

@@ -12,8 +12,8 @@
 mod address;
 mod arith;
 mod assemble;
-mod callbacks;
 mod bulk;
+mod callbacks;
 
 mod color;
 mod error;

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use kscope_rows::Bits;
+use kscope_rows::{Bits, NameTable};
 use kscope_spec::LateId;
 
 use super::{BitLayout, Int, LayoutId, MapRef, Space, Stmt, Type, VarId};
@@ -129,6 +129,13 @@ pub enum ExprKind {
         space: Space,
         /// Most bytes with the NUL, where given; never more than the capacity of the type.
         len: Option<Box<Expr>>,
+    },
+    /// The name of a number, read from a table that goes with the program (memory, `Str`).
+    NameOf {
+        /// Which names.
+        table: NameTable,
+        /// The number.
+        number: Box<Expr>,
     },
     /// A string that starts inside another memory value, cut at its NUL (memory, `Str`):
     /// `char comm[16]` used as a string.

@@ -84,7 +84,8 @@ impl Expr {
                 f(address);
                 len.iter().for_each(|len| f(len));
             }
-            ExprKind::StrOfBytes(e)
+            ExprKind::NameOf { number: e, .. }
+            | ExprKind::StrOfBytes(e)
             | ExprKind::Neg(e)
             | ExprKind::BitNot(e)
             | ExprKind::Not(e)

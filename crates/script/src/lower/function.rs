@@ -52,7 +52,13 @@ pub(super) fn lower_probe(
     lower.b.jump(exit);
     lower.b.seal(exit);
     lower.b.switch_to(exit);
-    lower.b.ret(0);
+    match probe.result {
+        Some(var) => {
+            let result = lower.read_var(var, probe.span)?;
+            lower.b.ret_value(result);
+        }
+        None => lower.b.ret(0),
+    }
     Ok(lower.b.finish())
 }
 

@@ -63,6 +63,7 @@ impl Lower<'_> {
                 let address = self.scalar(address)?;
                 self.read_memory(to, size, address, *space);
             }
+            ExprKind::NameOf { table, number } => self.name_of(*table, number, to, size, pad)?,
             ExprKind::StrOfBytes(bytes) => self.string_of_bytes(bytes, to, size, pad)?,
             ExprKind::CtxBytes { offset } => {
                 let from = Place {

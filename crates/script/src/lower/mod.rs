@@ -10,6 +10,7 @@ mod loops;
 mod maps;
 mod memory;
 mod merge;
+mod names;
 mod raw;
 mod scalar;
 mod series;
@@ -18,7 +19,7 @@ mod strings;
 mod task;
 pub(crate) mod x86_64;
 
-use kscope_rows::MapValueType;
+use kscope_rows::{MapValueType, NameTable};
 use kscope_spec::{
     AttachKind, LateId, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramId, ProgramType,
 };
@@ -99,7 +100,7 @@ pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
                 name,
                 kind: match raw::make_raw(probe, &mut function) {
                     true => ProgramType::RawTracepoint,
-                    false => program_type(probe.context),
+                    false => program_type(probe),
                 },
                 attach: attach_kind(probe),
                 function,
@@ -114,8 +115,12 @@ pub fn lower(program: &Program) -> Result<Lowered, Vec<Diagnostic>> {
     Ok(tables.finish(program, programs))
 }
 
-fn program_type(context: Context) -> ProgramType {
-    match context {
+fn program_type(probe: &Probe) -> ProgramType {
+    // The kernel takes the time of these alone.
+    if let Some(Attach::Bench { .. }) = probe.plan.attach.first() {
+        return ProgramType::Xdp;
+    }
+    match probe.context {
         Context::Test | Context::RawTracepoint => ProgramType::RawTracepoint,
         Context::KprobeEntry
         | Context::KprobeReturn
@@ -158,6 +163,7 @@ pub(crate) struct Tables {
     service: ServiceMaps,
     zero: Option<(MapId, u32)>,
     needles: Vec<(Vec<u8>, MapId)>,
+    name_tables: Vec<(NameTable, MapId)>,
     option_masks: Vec<Option<u32>>,
     options_size: u32,
     /// Sites that the script does not have: messages of what goes wrong in the kernel.
@@ -175,6 +181,7 @@ impl Tables {
             service: ServiceMaps::default(),
             zero: None,
             needles: Vec::new(),
+            name_tables: Vec::new(),
             option_masks: vec![None; program.options.len()],
             options_size: options_size(program),
             messages: Vec::new(),
@@ -352,6 +359,20 @@ impl Tables {
         spec.frozen = true;
         let map = self.add_map(spec);
         self.needles.push((needle.to_vec(), map));
+        map
+    }
+
+    /// Gives the map with all names of a table.
+    pub(crate) fn names(&mut self, table: NameTable, names: Vec<u8>) -> MapId {
+        if let Some((_, map)) = self.name_tables.iter().find(|(known, _)| *known == table) {
+            return *map;
+        }
+        let mut spec = service_map("names", MapKind::Array, 4, names.len() as u32, 1);
+        spec.flags = READ_ONLY_FOR_PROGRAMS;
+        spec.initial = Some(names);
+        spec.frozen = true;
+        let map = self.add_map(spec);
+        self.name_tables.push((table, map));
         map
     }
 

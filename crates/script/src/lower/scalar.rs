@@ -217,6 +217,7 @@ impl Lower<'_> {
             | ExprKind::CtxBytes { .. }
             | ExprKind::ReadBytes { .. }
             | ExprKind::ReadStr { .. }
+            | ExprKind::NameOf { .. }
             | ExprKind::StrOfBytes(_)
             | ExprKind::Resize(_)
             | ExprKind::ReadBuffer { .. }

@@ -444,6 +444,7 @@ choice!(SiteKind {
     11 = RuntimeError { message },
     12 = MapFull { map },
     13 = Join { separator },
+    14 = Unwatch,
 });
 choice!(Attach {
     0 = Begin,
@@ -467,6 +468,13 @@ choice!(Attach {
     },
     23 = Iterator { name },
     24 = KprobeAddress { address },
+    25 = Watchpoint {
+        address,
+        length,
+        access
+    },
+    26 = Test { name },
+    27 = Bench { name },
 });
 choice!(Rate { 0 = Hertz(rate), 1 = Nanoseconds(period) });
 choice!(OptionKind { 0 = Bool(value), 1 = Int(value), 2 = Str { default, capacity } });

@@ -5,6 +5,7 @@ use super::{Checker, did_you_mean, make};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Context, EnumType, Expr, ExprKind, Int, Space, Type};
 use crate::near::nearest;
+use crate::syntax::tree;
 use kscope_spec::helper;
 
 /// Most frames of a stack where no number is given.
@@ -75,8 +76,20 @@ const BUILTINS: &[(&str, Check)] = &[
     ("ustack", |c, s| c.ustack(&[], s)),
 ];
 
-/// Builtins that bpftrace has and this version has not.
-const LATER: &[&str] = &["dw_ustack"];
+/// Builtins that bpftrace has as `__builtin_NAME` as well.
+const UNDERLYING: [&str; 11] = [
+    "comm",
+    "config",
+    "cpid",
+    "cpu",
+    "elapsed",
+    "func",
+    "ncpus",
+    "probe",
+    "probetype",
+    "retval",
+    "usermode",
+];
 
 /// Says whether a name is a builtin's.
 pub(super) fn is_builtin(name: &str) -> bool {
@@ -92,6 +105,12 @@ fn names<'a>() -> impl Iterator<Item = &'a str> {
 impl Checker<'_> {
     /// Checks a bare name.
     pub(super) fn name(&mut self, name: &str, span: Span) -> Expr {
+        // What bpftrace's own macros stand on: the builtin, whatever macro has its name.
+        let inner = name.strip_prefix("__builtin_");
+        if let Some(inner) = inner.filter(|inner| UNDERLYING.contains(inner)) {
+            let builtin = self.builtin(inner, span);
+            return builtin.unwrap_or_else(|| super::poison(span));
+        }
         if let Some(expanded) = self.expand_macro(name, &[], span) {
             return expanded;
         }
@@ -104,12 +123,9 @@ impl Checker<'_> {
         if let Some(constant) = self.constant(name, span) {
             return constant;
         }
-        if LATER.contains(&name) {
-            return self.error(
-                "unsupported",
-                span,
-                format!("the builtin {name} comes with a later version"),
-            );
+        let text = name.to_owned();
+        if let Some(error) = super::function::absent(&tree::Name { text, span }) {
+            return self.report(error);
         }
         if super::function::is_function(name) {
             return self.error(
@@ -229,6 +245,10 @@ impl Checker<'_> {
     }
 
     fn task_pointer(&self) -> Type {
+        // The script's own definition is what it wants to read it by.
+        if let Some(own) = self.definitions.structs.get("struct task_struct") {
+            return pointer(Type::Struct(own.clone()), Space::Kernel);
+        }
         let task = self.inputs.btf.and_then(|b| {
             let id = b.find_once("task_struct", kscope_btf::Kind::Struct)?;
             Some(self.btf_type(id, Space::Kernel))

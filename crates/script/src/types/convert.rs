@@ -4,6 +4,7 @@ use super::infer::{Flex, Shape, holds, int_fits};
 use super::{Checker, make};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, Int, Type};
+use crate::plan::NAME_ROOM;
 
 impl Checker<'_> {
     /// Gives type and freedom of sign of an expression.
@@ -85,6 +86,7 @@ pub(super) fn convert(e: Expr, to: &Type) -> Expr {
             }
             make(ExprKind::Resize(Box::new(e)), to.clone(), span)
         }
+        (Type::Named(_), Type::Str { .. }) => convert(name_as_text(e, true), to),
         (Type::Tuple(_) | Type::Record(_), Type::Tuple(_) | Type::Record(_)) => parts(e, to),
         _ => e,
     }
@@ -128,6 +130,24 @@ fn parts(e: Expr, to: &Type) -> Expr {
         converted.push(convert(part, &field.ty));
     }
     make(ExprKind::Fields(converted), to.clone(), span)
+}
+
+/// Makes a string of an error's, a signal's or a system call's name, where one is asked for.
+pub(super) fn name_as_text(e: Expr, wanted: bool) -> Expr {
+    let Type::Named(table) = e.ty else {
+        return e;
+    };
+    if !wanted {
+        return e;
+    }
+    let span = e.span;
+    let number = Box::new(e);
+    let capacity = NAME_ROOM;
+    make(
+        ExprKind::NameOf { table, number },
+        Type::Str { capacity },
+        span,
+    )
 }
 
 /// Cuts a number to a width and extends it again.

@@ -291,11 +291,19 @@ impl Checker<'_> {
 
     /// `usermode`: 1 where the processor was running a process's own code.
     pub(super) fn user_mode(&mut self, span: Span) -> Expr {
-        let has_registers = matches!(
-            self.scope.context,
-            Context::KprobeEntry | Context::KprobeReturn | Context::PerfEvent
-        );
-        let Some(offset) = x86_64::register("cs").filter(|_| has_registers) else {
+        let known = match self.scope.context {
+            Context::KprobeEntry | Context::KprobeReturn | Context::PerfEvent => None,
+            // Code of the kernel runs there.
+            Context::Function
+            | Context::Tracepoint
+            | Context::RawTracepoint
+            | Context::Iterator => Some(0),
+            Context::Test | Context::UprobeEntry | Context::UprobeReturn | Context::Usdt => Some(1),
+        };
+        if let Some(known) = known {
+            return make(ExprKind::Int(known), Type::Int(Int::new(1, false)), span);
+        }
+        let Some(offset) = x86_64::register("cs") else {
             return self.misplaced("usermode", span);
         };
         let word = |kind| Box::new(make(kind, Type::U64, span));
@@ -434,6 +442,7 @@ impl Checker<'_> {
     /// Checks an argument that is a string, or can be read as one.
     fn string_argument(&mut self, call: Call<'_>, place: usize) -> Option<Expr> {
         let value = self.expr(call.args.get(place)?);
+        let value = super::convert::name_as_text(value, true);
         match &value.ty {
             Type::Void => None,
             Type::Str { .. } => Some(value),

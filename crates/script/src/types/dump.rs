@@ -225,6 +225,7 @@ impl Dump<'_> {
                 format!("load:{ty}={int}{bits} {}", space_text(*space))
             }
             ExprKind::ReadBytes { space, .. } => format!("bytes:{ty} {}", space_text(*space)),
+            ExprKind::NameOf { .. } => format!("name of:{ty}"),
             ExprKind::ReadStr { space, .. } => format!("str:{ty} {}", space_text(*space)),
             ExprKind::StrOfBytes(_) => format!("chars:{ty}"),
             ExprKind::Binary { op, .. } => format!("{op:?}:{ty}").to_lowercase(),

@@ -82,6 +82,7 @@ const FUNCTIONS: &[Function] = &[
     statement("time", 0, 1, |c, f| c.time(f.args, f.span)),
     statement("cat", 1, FORMATTED, |c, f| c.printf(f)),
     statement("system", 1, FORMATTED, |c, f| c.system(f)),
+    statement("unwatch", 1, 1, |c, f| c.unwatch(f)),
     statement("join", 1, 2, |c, f| c.join(f)),
     statement("debugf", 1, FORMATTED, |c, f| c.debugf(f)),
     statement("signal", 1, 1, |c, f| c.signal(f, helper::SEND_SIGNAL)),
@@ -156,11 +157,35 @@ const FUNCTIONS: &[Function] = &[
 /// Functions that the grammar knows by name.
 const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
 
-/// Functions that bpftrace has and this version has not.
-const LATER: &[&str] = &["dw_ustack", "typeof", "typeinfo", "unwatch", "skboutput"];
+/// Functions that bpftrace has and kscope has not: name, cause, way out.
+pub(super) const ABSENT: &[(&str, &str, &str)] = &[
+    (
+        "dw_ustack",
+        "stacks of programs are walked by frame pointers, not by unwinding tables",
+        "ustack, of programs built with -fno-omit-frame-pointer",
+    ),
+    (
+        "skboutput",
+        "packets are not written to files",
+        "print what is wanted of the packet: args.skb has its type",
+    ),
+    (
+        "typeinfo",
+        "types are no values (bpftrace turns it on with unstable_typeinfo alone)",
+        "typeof(…) where a type stands, and is_ptr(), is_str(), is_integer(), …",
+    ),
+];
 
 fn find(name: &str) -> Option<&'static Function> {
     FUNCTIONS.iter().find(|f| f.name == name)
+}
+
+/// Refuses what kscope does not have.
+pub(super) fn absent(name: &tree::Name) -> Option<Diagnostic> {
+    let (found, why, instead) = ABSENT.iter().find(|(found, ..)| *found == name.text)?;
+    let message = format!("{found}() is not in kscope: {why}");
+    let error = Diagnostic::error("unsupported", name.span, message);
+    Some(error.hint(format!("instead: {instead}")))
 }
 
 /// Says whether a function has no value.
@@ -278,19 +303,13 @@ impl Checker<'_> {
 
     fn unknown_function(&mut self, name: &tree::Name) -> Expr {
         let function = name.text.as_str();
-        if LATER.contains(&function) {
-            return self.error(
-                "unsupported",
-                name.span,
-                format!("{function}() comes with a later version"),
-            );
+        if let Some(error) = absent(name) {
+            return self.report(error);
         }
         if super::builtin::is_builtin(function) {
-            return self.error(
-                "unsupported",
-                name.span,
-                format!("{function}() with arguments comes with a later version"),
-            );
+            let message = format!("{function} takes no arguments of this kind");
+            let error = Diagnostic::error("argument-count", name.span, message);
+            return self.report(error.hint(format!("write {function}, or {function}()")));
         }
         let known = FUNCTIONS
             .iter()
@@ -331,7 +350,7 @@ impl Checker<'_> {
 #[cfg(test)]
 mod tests {
     use super::super::prelude;
-    use super::{FUNCTIONS, LATER};
+    use super::{ABSENT, FUNCTIONS};
 
     #[test]
     fn each_function_has_one_row() {
@@ -342,14 +361,12 @@ mod tests {
                 "{} stands twice",
                 f.name
             );
-            assert!(!LATER.contains(&f.name), "{} is not missing", f.name);
+            let absent = |name: &str| ABSENT.iter().any(|(found, ..)| *found == name);
+            assert!(!absent(f.name), "{} is not missing", f.name);
             for m in prelude::named(f.name) {
                 let params = m.params.len();
                 assert!(params < f.arity.0 || f.arity.1 < params, "{}", f.name);
             }
-        }
-        for name in prelude::names() {
-            assert!(!LATER.contains(&name), "{name} is not missing");
         }
     }
 }

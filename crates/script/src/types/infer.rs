@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::diagnostic::Span;
 use crate::hir::{FieldType, Int, MapKind, Type};
+use crate::plan::NAME_ROOM as NAME;
 use kscope_rows::MapValueType;
 
 /// Whether an integer's sign may still be chosen: that of literals that are not negative.
@@ -185,6 +186,13 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
         (Type::Str { capacity: x }, Type::Str { capacity: y }) => Type::Str {
             capacity: *x.max(y),
         },
+        // A name is a string where it meets one.
+        (Type::Named(_), Type::Str { capacity }) | (Type::Str { capacity }, Type::Named(_)) => {
+            Type::Str {
+                capacity: (*capacity).max(NAME),
+            }
+        }
+        (Type::Named(_), Type::Named(_)) => Type::Str { capacity: NAME },
         (Type::Buffer { capacity: x }, Type::Buffer { capacity: y }) => Type::Buffer {
             capacity: *x.max(y),
         },

@@ -61,7 +61,7 @@ use kscope_spec::{LateKind, LateValue};
 use crate::catalogue::Catalogue;
 use crate::diagnostic::{Diagnostic, Span, has_errors};
 use crate::hir::{Expr, ExprKind, Layout, Map, Program, TaskLayout, Type};
-use crate::plan::{Config, OptionDecl, Site};
+use crate::plan::{Attach, Config, OptionDecl, Site};
 use crate::syntax::tree::Script;
 use ctype::Definitions;
 use infer::{Env, MapContents};
@@ -104,10 +104,27 @@ pub enum Mode {
     /// All but tests and benchmarks.
     #[default]
     Trace,
-    /// Tests with what begins and ends the script; `only` keeps those whose name it fits.
+    /// Tests, and what begins and ends the script.
     Test,
-    /// Benchmarks with what begins and ends the script.
+    /// Benchmarks, and what begins and ends the script.
     Bench,
+}
+
+impl Mode {
+    /// Says whether what is attached so is run.
+    fn runs(&self, attach: &Attach) -> bool {
+        let (test, bench) = match attach {
+            Attach::Begin | Attach::End => return true,
+            Attach::Test { .. } => (true, false),
+            Attach::Bench { .. } => (false, true),
+            _ => (false, false),
+        };
+        match self {
+            Mode::Trace => !test && !bench,
+            Mode::Test => test,
+            Mode::Bench => bench,
+        }
+    }
 }
 
 impl<'a> Inputs<'a> {

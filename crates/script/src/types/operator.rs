@@ -120,6 +120,13 @@ impl Checker<'_> {
         right: Expr,
         span: Span,
     ) -> Expr {
+        let differ = left.ty != right.ty;
+        let left = super::convert::name_as_text(
+            left,
+            differ && matches!(right.ty, Type::Str { .. } | Type::Named(_)),
+        );
+        let right =
+            super::convert::name_as_text(right, differ && matches!(left.ty, Type::Str { .. }));
         if !left.ty.is_scalar() || !right.ty.is_scalar() {
             return self.compare_bytes(op, comparison, left, right, span);
         }

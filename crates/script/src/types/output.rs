@@ -167,6 +167,21 @@ impl Checker<'_> {
         self.emit(kind, Vec::new(), Vec::new(), span)
     }
 
+    /// `unwatch(address)`
+    pub(super) fn unwatch(&mut self, call: Call<'_>) -> Option<Stmt> {
+        let address = self.expr(call.args.first()?);
+        if address.ty == Type::Void {
+            return None;
+        }
+        if !address.ty.is_scalar() {
+            self.wrong_argument("unwatch", "an address", &address);
+            return None;
+        }
+        let address = convert::convert(address, &Type::Int(Int::U64));
+        let names = vec!["address".to_owned()];
+        self.emit(SiteKind::Unwatch, names, vec![address], call.span)
+    }
+
     pub(super) fn exit(&mut self, args: &[tree::Expr], span: Span) -> Option<Stmt> {
         let i32_type = Type::Int(Int::I32);
         let code = match args {

@@ -9,11 +9,12 @@ use std::sync::Arc;
 use missing::UNMATCHED;
 
 use super::args::Record;
+use super::infer::Shape;
 use super::provider::Target;
-use super::{Checker, Scope};
+use super::{Checker, Mode, Scope};
 use crate::catalogue::syscalls;
 use crate::diagnostic::{Diagnostic, Severity, Span};
-use crate::hir::{Context, Probe, Stmt, StmtKind};
+use crate::hir::{Context, Probe, Stmt, StmtKind, Type};
 use crate::plan::{Attach, MissingProbes, ProbePlan};
 use crate::syntax::tree;
 use kscope_spec::ProgramId;
@@ -75,6 +76,14 @@ impl Checker<'_> {
             let before = self.diagnostics.len();
             for point in &probe.attach_points {
                 self.expand(point, uses.args, &mut points);
+            }
+            let found = points.len();
+            points.retain(|point| self.inputs.mode.runs(&point.attach));
+            if points.len() < found && self.inputs.mode == Mode::Trace {
+                let kind = probe.attach_points.first().and_then(|p| p.parts.first());
+                let kind = kind.map_or("test", String::as_str);
+                let message = format!("No probes attached; use --{kind} to run {kind} probes");
+                self.warn("on-request", probe.span, message);
             }
             if !points.is_empty() {
                 // A pattern may match nothing where the probe has other attach points.
@@ -191,7 +200,9 @@ impl Checker<'_> {
                 false => (provider, Context::UprobeEntry, None),
             },
             Some((provider, Target::Usdt { .. })) => (provider, Context::Usdt, None),
-            Some((provider, Target::Plain(_))) => (provider, Context::PerfEvent, None),
+            Some((provider, Target::Plain(attach))) => {
+                (provider, point::plain_context(&attach), None)
+            }
             Some((provider, Target::Address(_))) => (provider, Context::KprobeEntry, None),
             Some((provider, Target::Function { .. })) => (provider, Context::Function, None),
             Some((provider, Target::Iterator { .. })) => (provider, Context::Iterator, None),
@@ -258,6 +269,11 @@ impl Checker<'_> {
         };
         let (findings, sites) = (self.diagnostics.len(), self.sites.len());
         let (options, late) = (self.options.len(), self.late.len());
+        if let Some(Attach::Test { .. } | Attach::Bench { .. }) = unit.attach.first() {
+            let var = self.declare_var("", probe.span);
+            self.grow_var(var, &Shape::fixed(Type::I64), probe.span);
+            self.scope.result = Some(var);
+        }
         let condition = probe.predicate.as_ref().map(|p| self.condition(p));
         let mut body = self.block(&probe.body);
         for (var, span) in std::mem::take(&mut self.scope.unassigned) {
@@ -298,6 +314,7 @@ impl Checker<'_> {
             has_raw: self.has_raw(&unit.attach),
             signature: self.signature(),
             vars,
+            result: self.scope.result,
             body,
             span: probe.span,
         })
@@ -331,6 +348,7 @@ impl Uses {
     }
 
     fn note(&mut self, name: &str) {
+        let name = name.strip_prefix("__builtin_").unwrap_or(name);
         self.args |= name == "args";
         self.probe |= name == "probe";
         self.place |= name == "uaddr";

@@ -9,7 +9,7 @@ use crate::plan::{Attach, Rate};
 use crate::syntax::tree;
 
 /// Kinds of probes of this version: name, short name.
-const SUPPORTED: [(&str, &str); 19] = [
+const SUPPORTED: [(&str, &str); 22] = [
     ("begin", "BEGIN"),
     ("end", "END"),
     ("self", "self"),
@@ -29,15 +29,9 @@ const SUPPORTED: [(&str, &str); 19] = [
     ("fexit", "fr"),
     ("fexit", "kretfunc"),
     ("iter", "it"),
-];
-
-/// Kinds of probes that bpftrace has and this version has not.
-const LATER: [(&str, &str); 5] = [
     ("watchpoint", "w"),
-    ("asyncwatchpoint", "aw"),
     ("test", "test"),
     ("bench", "bench"),
-    ("ksyscall", "ksyscall"),
 ];
 
 /// What an attach point asks for, before anything is looked up.
@@ -169,6 +163,8 @@ impl Checker<'_> {
             "software" | "hardware" => event::perf_event(provider, &rest).map(Target::Plain),
             "fentry" | "fexit" => function(provider, &rest),
             "iter" => iterator(&rest),
+            "watchpoint" => watchpoint(&rest),
+            "test" | "bench" => on_request(provider, &rest),
             provider => kprobe(provider, &rest),
         };
         match target {
@@ -181,17 +177,6 @@ impl Checker<'_> {
     }
 
     fn unknown_kind(&mut self, kind: &str, point: &tree::AttachPoint) {
-        let later = LATER
-            .iter()
-            .find(|(long, short)| kind == *long || kind == *short);
-        if let Some((name, _)) = later {
-            self.error(
-                "unsupported-probe",
-                point.span,
-                format!("{name} probes come with a later version"),
-            );
-            return;
-        }
         if kind.is_empty() {
             let message = "there is no attach point: what stands for it was not given";
             let error = Diagnostic::error("unknown-probe-type", point.span, message);
@@ -201,13 +186,18 @@ impl Checker<'_> {
             ));
             return;
         }
-        let names = SUPPORTED.iter().chain(&LATER).map(|(long, _)| *long);
+        let names = SUPPORTED.iter().map(|(long, _)| *long);
         let mut error = Diagnostic::error(
             "unknown-probe-type",
             point.span,
             format!("Invalid probe type: {kind}"),
         );
-        error.hint = did_you_mean(&nearest(kind, names, 3));
+        error.hint = match kind {
+            "asyncwatchpoint" | "aw" => {
+                Some("bpftrace has it no more: watchpoint:address:length:mode".to_owned())
+            }
+            _ => did_you_mean(&nearest(kind, names, 3)),
+        };
         self.report(error);
     }
 }
@@ -319,6 +309,75 @@ fn iterator(parts: &[&str]) -> Result<Target, String> {
     Ok(Target::Iterator {
         name: name.to_owned(),
     })
+}
+
+/// Reads `address:length:mode`.
+fn watchpoint(parts: &[&str]) -> Result<Target, String> {
+    let [place, length, mode] = parts else {
+        return Err(format!(
+            "watchpoint probe type requires 3 arguments, found {}: watchpoint:address:length:mode",
+            parts.len()
+        ));
+    };
+    let Some(address) = address(place.trim()) else {
+        return Err(format!(
+            "'{place}' is no address: a watchpoint is at an address of memory, written as a number"
+        ));
+    };
+    if address == 0 {
+        return Err("watchpoint must be attached to a non-zero address".to_owned());
+    }
+    let length = match plain_number(length) {
+        Some(length @ (1 | 2 | 4 | 8)) => length as u8,
+        _ => return Err("watchpoint length must be one of (1,2,4,8)".to_owned()),
+    };
+    let mut access = 0;
+    for letter in mode.trim().chars() {
+        let bit = match letter {
+            'r' => 1,
+            'w' => 2,
+            'x' => 4,
+            _ => return Err("watchpoint mode must be combination of (r,w,x)".to_owned()),
+        };
+        if access & bit != 0 {
+            return Err("watchpoint modes may not be duplicated".to_owned());
+        }
+        access |= bit;
+    }
+    // What x86 has.
+    if ![2, 3, 4].contains(&access) {
+        return Err(format!(
+            "invalid watchpoint mode: {mode} (supported modes: x,w,rw)"
+        ));
+    }
+    if access != 4 && address % u64::from(length) != 0 {
+        return Err(format!(
+            "a watchpoint of {length} bytes starts at a multiple of {length}, which {place} is not"
+        ));
+    }
+    Ok(Target::Plain(Attach::Watchpoint {
+        address,
+        length,
+        access,
+    }))
+}
+
+/// Reads `test:name`, `bench:name`.
+fn on_request(provider: &str, parts: &[&str]) -> Result<Target, String> {
+    let [name] = parts else {
+        return Err(format!(
+            "{provider} probe type requires 1 arguments, found {}",
+            parts.len()
+        ));
+    };
+    if name.trim().is_empty() {
+        return Err(format!("{provider} probes must have a name"));
+    }
+    let name = name.trim().to_owned();
+    Ok(Target::Plain(match provider {
+        "test" => Attach::Test { name },
+        _ => Attach::Bench { name },
+    }))
 }
 
 fn timer(provider: &str, parts: &[&str]) -> Result<Target, String> {

@@ -38,6 +38,8 @@ pub(super) struct Scope {
     pub(super) incomplete: bool,
     /// Set where the probe has nothing to attach to.
     pub(super) dead: bool,
+    /// The variable that takes what the probe returns, where somebody looks at that.
+    pub(super) result: Option<VarId>,
     /// Names of macros being expanded.
     pub(super) macros: Vec<String>,
 }
@@ -61,6 +63,7 @@ impl Default for Scope {
             unrolled: 1,
             incomplete: false,
             dead: false,
+            result: None,
             macros: Vec::new(),
         }
     }

@@ -176,7 +176,13 @@ impl Checker<'_> {
                         );
                         self.error("invalid-return", value.span, message);
                     }
-                    push(StmtKind::Expr(value));
+                    push(match self.scope.result {
+                        Some(var) if value.ty != Type::Void => {
+                            let kept = super::convert::convert(value, &Type::I64);
+                            StmtKind::SetVar(var, kept)
+                        }
+                        _ => StmtKind::Expr(value),
+                    });
                 }
                 push(StmtKind::Return);
             }
@@ -373,6 +379,22 @@ impl Checker<'_> {
                 && !self.is_macro(&name.text, args.len())
             {
                 return self.aggregate(target, name, args, value.span, span);
+            }
+        }
+        // `@ = { …; count() }`: an aggregation at the end of a block.
+        if let (None, tree::ExprKind::Block(block)) = (op, &value.kind) {
+            let last = block.value.as_deref().map(|last| (last, &last.kind));
+            if let Some((last, tree::ExprKind::Call { name, args })) = last {
+                if super::aggregate::FUNCTIONS.contains(&name.text.as_str())
+                    && !self.is_macro(&name.text, args.len())
+                {
+                    return self.in_block(|c| {
+                        let mut before = Vec::new();
+                        c.statements(&block.statements, &mut before);
+                        c.pending.append(&mut before);
+                        c.assign(target, op, last, span)
+                    });
+                }
             }
         }
         match &target.kind {

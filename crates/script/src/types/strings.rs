@@ -75,7 +75,7 @@ impl Checker<'_> {
         };
         let value = match literal {
             Some(literal) => literal,
-            None => self.expr(first),
+            None => super::convert::name_as_text(self.expr(first), true),
         };
         let ty = Type::Str { capacity };
         match &value.ty {
@@ -112,8 +112,8 @@ impl Checker<'_> {
         let [left, right, n] = args else {
             return poison(span);
         };
-        let left = self.expr(left);
-        let right = self.expr(right);
+        let left = super::convert::name_as_text(self.expr(left), true);
+        let right = super::convert::name_as_text(self.expr(right), true);
         let n = self.expr(n);
         let (Type::Str { capacity: x }, Type::Str { capacity: y }) = (&left.ty, &right.ty) else {
             for side in [&left, &right] {
@@ -149,8 +149,8 @@ impl Checker<'_> {
         let [whole, part] = call.args else {
             return poison(span);
         };
-        let whole = self.expr(whole);
-        let part = self.expr(part);
+        let whole = super::convert::name_as_text(self.expr(whole), true);
+        let part = super::convert::name_as_text(self.expr(part), true);
         let mut fine = true;
         for side in [&whole, &part] {
             if !matches!(side.ty, Type::Str { .. }) {

@@ -258,6 +258,9 @@ impl<'a, W: Write> Lister<'a, W> {
             | Attach::KprobeAddress { .. }
             | Attach::PerfEvent { .. }
             | Attach::Iterator { .. }
+            | Attach::Watchpoint { .. }
+            | Attach::Test { .. }
+            | Attach::Bench { .. }
             | Attach::Profile { .. } => self.head(format_args!("{name}")),
         }
     }

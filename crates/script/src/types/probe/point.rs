@@ -25,6 +25,18 @@ pub(super) struct Point {
     pub(super) pattern: Option<Attach>,
 }
 
+/// Gives the context of what is attached to nothing that has a name in the kernel.
+pub(super) fn plain_context(attach: &Attach) -> Context {
+    match attach {
+        Attach::Begin
+        | Attach::End
+        | Attach::Signal
+        | Attach::Test { .. }
+        | Attach::Bench { .. } => Context::Test,
+        _ => Context::PerfEvent,
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn expand(
         &mut self,
@@ -49,10 +61,7 @@ impl Checker<'_> {
         };
         match target {
             Target::Plain(attach) => {
-                let context = match attach {
-                    Attach::Begin | Attach::End | Attach::Signal => Context::Test,
-                    _ => Context::PerfEvent,
-                };
+                let context = plain_context(&attach);
                 let name = full_name(provider, point);
                 push(context, attach, name.clone(), &name, None);
             }
