@@ -243,7 +243,7 @@ fn read_files_are_named() {
         let mut opened = File::open(&file).expect("the file");
         opened.read_to_string(&mut text).expect("its text");
     });
-    let wanted = "read-by-name 12";
+    let wanted = "read-by-name 12 vfs_read";
     assert!(
         finished.lines.iter().any(|line| line == wanted),
         "{finished:?}"

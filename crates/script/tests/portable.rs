@@ -89,7 +89,7 @@ fn text(source: &str) -> String {
 
 #[test]
 fn golden_files_hold() {
-    golden::scripts("portable", 6, |source| {
+    golden::scripts("portable", 7, |source| {
         let source = source.trim_end();
         let made = text(source);
         assert_eq!(made, text(source), "the same twice");

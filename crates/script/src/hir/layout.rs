@@ -1,7 +1,7 @@
 //! What portable code asks of the target's types in place of numbers (CO-RE).
 
 use kscope_btf::TypeId;
-use kscope_spec::CoreKind;
+use kscope_spec::{CoreKind, HelperId};
 
 /// Index of a layout in [`crate::hir::Program::layouts`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -20,6 +20,30 @@ pub struct Layout {
     pub end: TypeId,
     /// The answer for the BTF given to the compiler.
     pub value: i64,
+}
+
+impl Layout {
+    /// Asks whether the target has a helper. Of the enumeration of helpers the object has those
+    /// alone that are asked for, so it needs none of the BTF given to the compiler.
+    #[must_use]
+    pub fn of_helper(helper: HelperId) -> Layout {
+        Layout {
+            kind: CoreKind::EnumValueExists,
+            root: TypeId::VOID,
+            access: vec![helper.0],
+            end: TypeId::VOID,
+            value: 1,
+        }
+    }
+
+    /// Gives the helper that is asked for.
+    #[must_use]
+    pub fn helper(&self) -> Option<HelperId> {
+        match (self.root, self.access.as_slice()) {
+            (TypeId::VOID, [helper]) => Some(HelperId(*helper)),
+            _ => None,
+        }
+    }
 }
 
 /// Where a bit-field is.

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use kscope_btf::write::Builder;
 use kscope_btf::{Btf, Kept, Type, TypeId};
+use kscope_spec::helper;
 
 use crate::hir::{Layout, LayoutId};
 
@@ -65,6 +66,27 @@ impl Local {
             builder.copy(&small, id);
         }
         Local { builder, places }
+    }
+
+    /// Adds the enumeration of helpers, with those alone whose being there is asked for.
+    pub(super) fn ask_for_helpers(&mut self, asked: &[(LayoutId, &Layout)]) {
+        let known = asked.iter().filter_map(|(layout, asks)| {
+            let helper = asks.helper()?;
+            let name = format!("BPF_FUNC_{}", helper::name(helper)?);
+            Some((*layout, name, helper.0))
+        });
+        let known: Vec<(LayoutId, String, u32)> = known.collect();
+        if known.is_empty() {
+            return;
+        }
+        let constants: Vec<(&str, i32)> = known
+            .iter()
+            .map(|(_, name, number)| (name.as_str(), *number as i32))
+            .collect();
+        let id = self.builder.add_enum("bpf_func_id", 4, &constants);
+        let places = (0..).zip(&known);
+        self.places
+            .extend(places.map(|(place, (layout, ..))| (*layout, (id, vec![place]))));
     }
 }
 

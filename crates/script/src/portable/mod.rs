@@ -90,10 +90,14 @@ pub(crate) fn complete(
     wanted.dedup();
     let wanted = wanted.into_iter();
     let wanted = wanted.filter_map(|id| Some((id, layouts.get(id.0 as usize)?)));
+    let (helpers, wanted): (Vec<_>, Vec<_>) =
+        wanted.partition(|(_, layout)| layout.helper().is_some());
+    let mut local = Local::of(btf, wanted);
+    local.ask_for_helpers(&helpers);
     let Local {
         mut builder,
         places,
-    } = Local::of(btf, wanted.collect());
+    } = local;
     for (program, used) in spec.programs.iter_mut().zip(used) {
         let core = used.iter().filter_map(|(insn, id)| {
             let layout = layouts.get(id.0 as usize)?;

@@ -1,7 +1,7 @@
 //! Portable code: what lies where in the kernel's structures is asked of the target's types.
 
 use kscope_btf::{Btf, EnumConstant, Kind, Type as BtfType, TypeId};
-use kscope_spec::CoreKind;
+use kscope_spec::{CoreKind, HelperId};
 
 use super::args::Record;
 use super::ctype::pointer;
@@ -11,8 +11,8 @@ use super::{Checker, make};
 use crate::catalogue::FormatField;
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{
-    Arithmetic, BitLayout, Expr, ExprKind, FieldType, Int, Layout, LayoutId, Space, StructSource,
-    StructType, Type,
+    Arithmetic, BitLayout, Comparison, Expr, ExprKind, FieldType, Int, Layout, LayoutId, Space,
+    StructSource, StructType, Type,
 };
 
 /// Anonymous structures inside one another in which a member is looked for.
@@ -302,6 +302,18 @@ impl<'a> Checker<'a> {
             }
             _ => plain,
         }
+    }
+
+    /// Asks whether the target has a helper.
+    pub(super) fn has_helper(&mut self, helper: HelperId, span: Span) -> Expr {
+        let layout = self.layout(Layout::of_helper(helper));
+        let kind = ExprKind::Compare {
+            op: Comparison::Ne,
+            signed: false,
+            left: Box::new(make(ExprKind::Layout(layout), Type::U64, span)),
+            right: Box::new(super::literal(0, span)),
+        };
+        make(kind, Type::Bool, span)
     }
 
     /// Refuses a structure of the kernel as a value: user space would read it by the layout of

@@ -1,6 +1,7 @@
 //! Arguments and results that the kernel's types tell: of functions, and of raw tracepoints.
 
 use kscope_btf::{FuncProto, Kind};
+use kscope_spec::helper;
 
 use super::args::Record;
 use super::lvalue::Place;
@@ -229,12 +230,14 @@ impl Checker<'_> {
         if !functions.contains(&context) {
             return self.misplaced("func", span);
         }
-        let known = |btf: &kscope_btf::Btf| btf.enumerator("BPF_FUNC_get_func_ip").is_some();
-        let helper = !self.inputs.portable && self.inputs.btf.is_some_and(known);
+        let in_types = |btf: &kscope_btf::Btf| btf.enumerator("BPF_FUNC_get_func_ip").is_some();
+        let portable = self.inputs.portable;
+        let known = portable || self.inputs.btf.is_some_and(in_types);
         // The helper tells of entries alone.
         let inside = self.scope.probe_name.contains('+');
         let builtin = match context {
-            _ if helper && !inside => Builtin::TracedFunction,
+            Context::KprobeEntry if portable && !inside => return self.asked_function(span),
+            _ if known && !inside => Builtin::TracedFunction,
             Context::KprobeEntry => Builtin::FunctionAddress,
             _ if self.scope.dead => return poison(span),
             _ => {
@@ -244,14 +247,24 @@ impl Checker<'_> {
                     span,
                     format!("func in {provider} probes needs the helper bpf_get_func_ip"),
                 );
-                error.hint = Some(match self.inputs.portable {
-                    true => "what is built to run elsewhere does without it".to_owned(),
-                    false => "Linux 5.15 has it; `probe` says where the probe is".to_owned(),
-                });
+                let hint = "Linux 5.15 has it; `probe` says where the probe is";
+                error.hint = Some(hint.to_owned());
                 return self.report(error);
             }
         };
         make(ExprKind::Builtin(builtin), Type::KernelSymbol, span)
+    }
+
+    /// Gives the probed function: by the helper where the target has it, else by the place where the
+    /// probe stands.
+    fn asked_function(&mut self, span: Span) -> Expr {
+        let builtin = |builtin| make(ExprKind::Builtin(builtin), Type::KernelSymbol, span);
+        let kind = ExprKind::Ternary {
+            condition: Box::new(self.has_helper(helper::GET_FUNC_IP, span)),
+            then: Box::new(builtin(Builtin::TracedFunction)),
+            otherwise: Box::new(builtin(Builtin::FunctionAddress)),
+        };
+        make(kind, Type::KernelSymbol, span)
     }
 
     /// Gives `ctx` of an iterator: what one step of it is about.
