@@ -2,9 +2,10 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
+use std::time::Duration;
 
 use kscope_bpf::spec::{AttachKind, MapKind, ProgramType};
-use kscope_bpf::{RunStats, TestInput, UpdateMode};
+use kscope_bpf::{PrintedLog, RunStats, TestInput, UpdateMode};
 use kscope_tests::assembly::Assembly;
 use kscope_tests::program::kscope;
 use kscope_tests::{kernel_or_skip, skip};
@@ -203,4 +204,59 @@ fn nobody_is_shown_what_is_not_there() {
         assert_eq!(output.status.code(), Some(1), "{words:?}");
         assert!(errors.contains(said), "{words:?}: {errors}");
     }
+}
+
+#[test]
+fn what_programs_print_is_read() {
+    let kernel = kernel_or_skip!();
+    // "line %d" with its NUL.
+    let format = i64::from_le_bytes(*b"line %d\0");
+    let code = format!(
+        "r1 = {format} ll\n*(u64 *)(r10 - 8) = r1\nr1 = r10\nr1 += -8\nr2 = 8\nr3 = {}\n\
+         call trace_printk\nr0 = 0\nexit",
+        std::process::id()
+    );
+    let kind = ProgramType::RawTracepoint;
+    let object = Assembly::new().program("prints", kind, AttachKind::None, &code);
+    let object = object.load_all(&kernel);
+    let program = object.program_named("prints").expect("loaded");
+    let run = || program.test_run(&TestInput::default()).map(drop);
+    let expected = format!("line {}", std::process::id());
+
+    let mut log = PrintedLog::open(&kernel).expect("tracefs is there");
+    run().expect("runs");
+    let line = loop {
+        let line = log.next_line(Duration::from_secs(5)).expect("readable");
+        // Others may print as well.
+        match line.expect("a line") {
+            line if line.text == expected => break line,
+            _ => {}
+        }
+    };
+    let comm = std::fs::read_to_string("/proc/thread-self/comm").expect("proc");
+    let known = [comm.trim_end(), "<...>"];
+    assert!(known.contains(&line.comm.as_str()), "{line:?}");
+    let own = std::fs::read_link("/proc/thread-self").expect("proc");
+    assert_eq!(
+        own.file_name().and_then(|tid| tid.to_str()?.parse().ok()),
+        Some(line.tid)
+    );
+
+    // Waiting ends when it is to, and when somebody says so.
+    log.waker().wake();
+    while log
+        .next_line(Duration::from_secs(60))
+        .expect("readable")
+        .is_some()
+    {}
+    while log
+        .next_line(Duration::from_millis(1))
+        .expect("readable")
+        .is_some()
+    {}
+    drop(log);
+    run().expect("runs");
+    let rows = objects(&["bpf", "log", "--json", "--timeout", "1"]);
+    let found = rows.iter().any(|row| row["text"] == expected.as_str());
+    assert!(found, "no `{expected}` in {rows:?}");
 }

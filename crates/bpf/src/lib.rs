@@ -59,6 +59,8 @@ mod patch;
 #[cfg(feature = "buffers")]
 mod perf_buffer;
 pub mod plain;
+#[cfg(feature = "inspect")]
+mod printed;
 mod program;
 mod ring;
 mod search;
@@ -108,6 +110,8 @@ pub use log::VerifierLog;
 pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
 #[cfg(feature = "buffers")]
 pub use perf_buffer::PerfBuffer;
+#[cfg(feature = "inspect")]
+pub use printed::{PrintedLine, PrintedLog};
 pub use program::{Program, ProgramError, ProgramStats, TestInput, TestOutput};
 pub use ring::RingBuffer;
 #[cfg(feature = "bulk")]

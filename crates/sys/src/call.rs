@@ -73,6 +73,9 @@ pub enum Call<'a> {
     ReadFile(&'a Path),
     /// Opens a directory, for what takes one as a descriptor. Answer: [`Reply::Fd`].
     OpenDirectory(&'a Path),
+    /// Opens a file to read what the kernel writes into it as it comes; reading does not wait.
+    /// Answer: [`Reply::Fd`].
+    OpenStream(&'a Path),
     /// Maps a whole file of sysfs read-only. Answer: [`Reply::Mapping`]; `ENODEV` or `EINVAL`
     /// where it cannot be mapped.
     MapFile(&'a Path),
@@ -128,7 +131,7 @@ impl Call<'_> {
             Call::SocketProgram { .. } => "setsockopt",
             Call::Netlink(_) => "netlink",
             Call::InterfaceIndex(_) => "if_nametoindex",
-            Call::OpenDirectory(_) => "open",
+            Call::OpenDirectory(_) | Call::OpenStream(_) => "open",
             Call::Identity(_) => "stat",
             Call::Mount { .. } => "mount",
             #[cfg(feature = "detached")]

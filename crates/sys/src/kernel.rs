@@ -226,6 +226,11 @@ impl dyn Kernel + '_ {
         self.fd(Call::OpenDirectory(path))
     }
 
+    /// Opens a file that the kernel writes into; reading it gives `EAGAIN` where nothing is there.
+    pub fn open_stream(&self, path: &Path) -> Result<OwnedFd, Errno> {
+        self.fd(Call::OpenStream(path))
+    }
+
     /// Makes a token of a BPF file system that delegates something.
     pub fn token_create(&self, bpffs: BorrowedFd<'_>) -> Result<OwnedFd, Errno> {
         let bpffs = Some(bpffs);

@@ -91,6 +91,12 @@ impl Kernel for RealKernel {
                 let opened = directory.open(path).map_err(|e| Errno::from_io(&e))?;
                 Ok(Reply::Fd(opened.into()))
             }
+            Call::OpenStream(path) => {
+                let mut stream = File::options();
+                stream.read(true).custom_flags(libc::O_NONBLOCK);
+                let opened = stream.open(path).map_err(|e| Errno::from_io(&e))?;
+                Ok(Reply::Fd(opened.into()))
+            }
             Call::Identity(path) => {
                 let meta = std::fs::metadata(path).map_err(|e| Errno::from_io(&e))?;
                 let dev = meta.dev();

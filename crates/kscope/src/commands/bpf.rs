@@ -10,6 +10,7 @@ mod jited;
 mod jited;
 mod link;
 pub(crate) mod listing;
+mod log;
 mod map;
 pub(crate) mod object;
 mod program;
@@ -33,6 +34,7 @@ enum What {
     Map(map::MapArgs),
     Link(link::LinkArgs),
     Btf(crate::commands::btf::BtfArgs),
+    Log(log::LogArgs),
     Top(top::TopArgs),
     Check(check::CheckArgs),
     Dump(object::DumpArgs),
@@ -45,6 +47,7 @@ pub(crate) fn run(args: &BpfArgs) -> Result<u8, Failure> {
         What::Map(args) => map::run(args),
         What::Link(args) => link::run(args),
         What::Btf(args) => crate::commands::btf::run(args),
+        What::Log(args) => log::run(args),
         What::Top(args) => top::run(args),
         What::Check(args) => check::run(args),
         What::Dump(args) => object::run(args),
