@@ -53,6 +53,7 @@ pub fn object(bytes: &[u8]) -> Result<Spec, ReadError> {
 pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
     let mut budget = Budget::of(bytes);
     let elf = Elf::parse(bytes)?;
+    let version = version_of(&elf)?;
     let relocations = Relocations::read(&elf, &mut budget)?;
     let declared = types::parse(&elf)?;
     let mut externs = externs::collect(&elf, declared.as_ref(), &mut budget)?;
@@ -99,7 +100,7 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
         variables,
         files: files.list,
         license: text_of(&object.elf, "license"),
-        version: version_of(&object.elf),
+        version,
         byte_order: object.elf.order,
         types: object
             .types
@@ -202,15 +203,17 @@ fn text_of(elf: &Elf<'_>, section: &str) -> String {
     String::from_utf8_lossy(text.get(..127).unwrap_or(text)).into_owned()
 }
 
-fn version_of(elf: &Elf<'_>) -> u32 {
-    let data = elf
-        .named("version")
-        .map_or(&[][..], |(_, found)| found.data);
+fn version_of(elf: &Elf<'_>) -> Result<u32, ReadError> {
+    let Some((_, section)) = elf.named("version") else {
+        return Ok(0);
+    };
     let reader = Reader {
-        bytes: data,
+        bytes: section.data,
         order: elf.order,
     };
-    reader.u32(0).unwrap_or(0)
+    let size = section.data.len();
+    let number = reader.u32(0).filter(|_| size == 4);
+    number.ok_or(ReadError::Version { size })
 }
 
 #[cfg(test)]

@@ -31,6 +31,8 @@ const CAPPED: u16 = 0x100;
 pub(super) struct Request {
     what: &'static str,
     bytes: Vec<u8>,
+    /// Whether an attribute is longer than its 16 bits of length can say.
+    too_long: bool,
 }
 
 impl Request {
@@ -42,12 +44,16 @@ impl Request {
         // Sequence number and port: one request to a socket of its own.
         bytes.extend([1u32.to_ne_bytes(), 0u32.to_ne_bytes()].concat());
         bytes.extend(fixed);
-        Request { what, bytes }
+        Request {
+            what,
+            bytes,
+            too_long: false,
+        }
     }
 
     /// Adds an attribute.
     pub(super) fn attribute(mut self, kind: u16, value: &[u8]) -> Request {
-        let length = u16::try_from(value.len() + 4).unwrap_or(u16::MAX);
+        let length = self.length(value.len() + 4);
         self.bytes.extend(length.to_ne_bytes());
         self.bytes.extend(kind.to_ne_bytes());
         self.bytes.extend(value);
@@ -71,12 +77,19 @@ impl Request {
         let start = self.bytes.len();
         self.bytes.extend([0; 4]);
         let mut all = fill(self);
-        let length = u16::try_from(all.bytes.len() - start).unwrap_or(u16::MAX);
+        let length = all.length(all.bytes.len() - start);
         if let Some(head) = all.bytes.get_mut(start..start + 4) {
             head[..2].copy_from_slice(&length.to_ne_bytes());
             head[2..].copy_from_slice(&kind.to_ne_bytes());
         }
         all
+    }
+
+    fn length(&mut self, bytes: usize) -> u16 {
+        u16::try_from(bytes).unwrap_or_else(|_| {
+            self.too_long = true;
+            u16::MAX
+        })
     }
 
     /// Gives the message.
@@ -92,6 +105,12 @@ impl Request {
     /// Sends it; gives the fixed parts and attributes of the messages that came back before the
     /// kernel's verdict.
     pub(super) fn send(&self, kernel: &dyn Kernel) -> Result<Vec<Vec<u8>>, Error> {
+        if self.too_long {
+            let what = self.what;
+            return Err(Error::invalid(format!(
+                "{what}: a name or value is longer than the 65,531 bytes that netlink takes"
+            )));
+        }
         let answer = kernel.netlink(&self.bytes());
         let answer = answer.map_err(|errno| Error::os(self.what, errno, ""))?;
         verdict(&answer).map_err(|(errno, words)| Error::os(self.what, errno, words))
@@ -185,6 +204,18 @@ mod tests {
         expected.extend([5u16.to_ne_bytes(), 7u16.to_ne_bytes()].concat());
         expected.extend(b"a\0\0\0");
         assert_eq!(bytes, expected);
+    }
+
+    #[test]
+    fn what_no_attribute_holds_is_not_sent() {
+        let request = |bytes: usize| Request::new("x", 36, 0, &[]).attribute(1, &vec![7; bytes]);
+        assert!(!request(65_531).too_long);
+        assert!(request(65_532).too_long);
+        let names = "n".repeat(40_000);
+        let nested = |inner: Request| inner.name(1, &names).name(2, &names);
+        let error = Request::new("x", 36, 0, &[]).nested(3, nested);
+        let error = error.send(&kscope_sys::FakeKernel::new(|_| Err(Errno::IO)));
+        assert!(error.expect_err("too long").to_string().contains("65,531"));
     }
 
     /// An answer of one message, and a verdict with words.

@@ -15,6 +15,11 @@ pub enum ReadError {
     Types(kscope_btf::Error),
     /// The section `.BTF.ext` is malformed.
     Ext(kscope_btf::Error),
+    /// The section `version` holds no number of 4 bytes.
+    Version {
+        /// Its size in bytes.
+        size: usize,
+    },
     /// Parts of the file overlap so much that reading it would take many times its size.
     Overlapping {
         /// Which parts.
@@ -28,6 +33,11 @@ impl fmt::Display for ReadError {
             ReadError::Elf(error) => error.fmt(f),
             ReadError::Types(error) => write!(f, "section .BTF: {error}"),
             ReadError::Ext(error) => write!(f, "section .BTF.ext: {error}"),
+            ReadError::Version { size } => write!(
+                f,
+                "section version has {size} bytes, and takes a kernel's version as a number of 4; no \
+                 kernel since Linux 5.0 looks at it, so it may be left out"
+            ),
             ReadError::Overlapping { what } => write!(
                 f,
                 "malformed object: its {what} overlap and would take many times the file's size"

@@ -202,4 +202,10 @@ fn license_and_version() {
         |o| o.data("version", &[4, 4, 4, 4]),
         &["license GPL", "version 0x4040404"],
     );
+    for size in [0, 3, 8] {
+        let mut o = Object::new(ByteOrder::Little);
+        o.data("version", &vec![1; size]);
+        let read = read::object(&o.bytes());
+        assert_eq!(read, Err(read::ReadError::Version { size }));
+    }
 }
