@@ -1,5 +1,6 @@
 //! `kscope bpf`
 
+mod assemble;
 mod check;
 pub(crate) mod holders;
 #[cfg(all(feature = "jited", target_arch = "x86_64"))]
@@ -37,7 +38,9 @@ enum What {
     Log(log::LogArgs),
     Top(top::TopArgs),
     Check(check::CheckArgs),
+    #[command(visible_alias = "disasm")]
     Dump(object::DumpArgs),
+    Asm(assemble::AssembleArgs),
 }
 
 /// Runs the command.
@@ -51,6 +54,7 @@ pub(crate) fn run(args: &BpfArgs) -> Result<u8, Failure> {
         What::Top(args) => top::run(args),
         What::Check(args) => check::run(args),
         What::Dump(args) => object::run(args),
+        What::Asm(args) => assemble::run(args),
     }
 }
 

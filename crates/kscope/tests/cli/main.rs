@@ -1,5 +1,6 @@
 //! The command line without any privilege: what it prints, and with which exit code.
 
+mod assemble;
 mod build;
 mod check;
 mod failures;

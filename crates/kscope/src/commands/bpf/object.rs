@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kscope_spec::elf::ElfError;
 use kscope_spec::read::ReadError;
-use kscope_spec::{Spec, disasm, read};
+use kscope_spec::{ByteOrder, Insn, ProgramSpec, Spec, disasm, read};
 
 use crate::console::say;
 use crate::error::Failure;
@@ -20,6 +20,9 @@ pub(crate) struct DumpArgs {
     /// Leave out the numbers of instructions
     #[arg(long)]
     no_numbers: bool,
+    /// The file has instructions alone, eight bytes each, as `kscope bpf asm --raw` writes them
+    #[arg(long, conflicts_with_all = ["no_source", "program"])]
+    raw: bool,
     /// The object file
     #[arg(value_name = "FILE")]
     file: PathBuf,
@@ -33,6 +36,9 @@ const LARGEST: u64 = 512 << 20;
 
 /// Runs the command.
 pub(super) fn run(args: &DumpArgs) -> Result<u8, Failure> {
+    if args.raw {
+        return say_raw(&args.file, !args.no_numbers);
+    }
     let spec = read_object(&args.file)?;
     let options = disasm::Options {
         numbers: !args.no_numbers,
@@ -63,6 +69,36 @@ pub(super) fn run(args: &DumpArgs) -> Result<u8, Failure> {
         text.push_str(&disasm::program(&spec, program, options));
     }
     say(text)?;
+    Ok(0)
+}
+
+/// Prints what is in a file of instructions alone.
+fn say_raw(file: &Path, numbers: bool) -> Result<u8, Failure> {
+    let bytes = read_file(file)?;
+    let slots = bytes.chunks_exact(8);
+    if bytes.is_empty() || !slots.remainder().is_empty() {
+        let (file, len) = (file.display(), bytes.len());
+        return Err(Failure::new(format!(
+            "{file} has {len} bytes, which are no instructions of eight bytes each"
+        )));
+    }
+    let decode = |slot: &[u8]| {
+        let slot = *slot.first_chunk()?;
+        Some(match ByteOrder::HOST {
+            ByteOrder::Little => Insn::decode_le(slot),
+            ByteOrder::Big => Insn::decode_be(slot),
+        })
+    };
+    let program = ProgramSpec {
+        insns: slots.filter_map(decode).collect(),
+        ..ProgramSpec::default()
+    };
+    let options = disasm::Options {
+        numbers,
+        source: false,
+        ..disasm::Options::default()
+    };
+    say(disasm::program(&Spec::default(), &program, options))?;
     Ok(0)
 }
 
