@@ -48,8 +48,9 @@ pub fn dump(bytes: &[u8]) -> bool {
                 let _ = kernel.symbolize(frame.code());
             }
         }
-        for cpu in kernel.on_cpu().unwrap_or_default() {
-            cpu.registers.map(|registers| unwinder.running(&registers));
+        let _ = kernel.on_cpu();
+        for registers in kernel.registers() {
+            let _ = unwinder.running(&registers);
         }
     }
     true

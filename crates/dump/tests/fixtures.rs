@@ -40,10 +40,10 @@ fn stacks(kernel: &Kernel) -> BTreeMap<(i32, String), Vec<String>> {
     let unwinder = kernel.unwinder().expect("unwind tables");
     let tasks = kernel.tasks().expect("tasks");
     assert!(tasks.fault.is_none(), "{:?}", tasks.fault);
-    let on_cpu = kernel.on_cpu().expect("CPUs");
+    let on_cpu = kernel.on_cpu().expect("CPUs").items;
     let mut found = BTreeMap::new();
     for task in tasks.items {
-        let running = on_cpu.iter().find(|c| c.task == task.addr);
+        let running = on_cpu.iter().find(|c| c.task == Some(task.addr));
         let stack = match running.and_then(|c| c.registers) {
             Some(registers) => unwinder.running(&registers),
             None => unwinder.sleeping(&task),
@@ -113,7 +113,7 @@ fn the_panic_is_found_behind_a_function_without_entries() {
     let kernel = open(&folder, KDUMP);
     let unwinder = kernel.unwinder().expect("unwind tables");
     assert_eq!(unwinder.version(), OrcVersion::V1);
-    let on_cpu = kernel.on_cpu().expect("CPUs");
+    let on_cpu = kernel.on_cpu().expect("CPUs").items;
     assert_eq!(on_cpu.len(), 2);
     let stack = unwinder.running(&on_cpu[0].registers.expect("registers"));
     let from: Vec<FrameFrom> = stack.frames.iter().take(3).map(|f| f.from).collect();

@@ -460,9 +460,9 @@ fn a_sleeping_tasks_stack_in_every_version_of_the_tables() {
             .collect();
         assert_eq!(names, [(0, "swapper/0", 'R'), (42, "sleeper", 'S')]);
         assert_eq!(tasks.items[1].addr, VirtAddr(tasks::TASK));
-        let on_cpu = kernel.on_cpu().expect("a CPU");
+        let on_cpu = kernel.on_cpu().expect("a CPU").items;
         assert_eq!(on_cpu.len(), 1);
-        assert_eq!(on_cpu[0].task, VirtAddr(tasks::INIT_TASK));
+        assert_eq!(on_cpu[0].task, Some(VirtAddr(tasks::INIT_TASK)));
 
         let unwinder = kernel.unwinder().expect("unwind tables");
         let expected = [

@@ -307,8 +307,8 @@ impl Kernel {
     /// Gives what ran on each CPU, with the registers that it had.
     ///
     /// # Errors
-    /// Where the CPUs or their run queues cannot be read.
-    pub fn on_cpu(&self) -> Result<Vec<task::OnCpu>, Error> {
+    /// Where it cannot be told which CPUs there are.
+    pub fn on_cpu(&self) -> Result<Walked<task::OnCpu>, Error> {
         task::on_cpu(self)
     }
 

@@ -71,8 +71,8 @@ impl Task {
 pub struct OnCpu {
     /// The CPU.
     pub cpu: u32,
-    /// The task on it.
-    pub task: VirtAddr,
+    /// The task on it; none where its run queue cannot be read.
+    pub task: Option<VirtAddr>,
     /// Its registers; none where the CPU did not answer.
     pub registers: Option<Registers>,
 }
@@ -146,7 +146,10 @@ pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
         }
     }
     match idle(kernel, &layout, &seen) {
-        Ok(idle) => tasks.items.extend(idle),
+        Ok(idle) => {
+            tasks.items.extend(idle.items);
+            tasks.fault = tasks.fault.or(idle.fault);
+        }
         Err(error) => tasks.fault = tasks.fault.or(Some(error)),
     }
     Ok(tasks)
@@ -184,52 +187,66 @@ fn threads(
 }
 
 /// Reads the idle tasks that are not among those seen.
-fn idle(kernel: &Kernel, layout: &Layout, seen: &HashSet<VirtAddr>) -> Result<Vec<Task>, Error> {
+fn idle(kernel: &Kernel, layout: &Layout, seen: &HashSet<VirtAddr>) -> Result<Walked<Task>, Error> {
     let idle = FieldAt::of(kernel.btf()?, "rq", "idle")?;
     let queues = kernel.need("runqueues")?;
-    let mut tasks = Vec::new();
+    let mut tasks = Walked::default();
     for cpu in kernel.cpus("__cpu_possible_mask")? {
-        let queue = kernel.per_cpu(queues, cpu)?;
-        let addr = kernel.read_u64(VirtAddr(queue.0.wrapping_add(idle.offset)))?;
-        if addr != 0 && !seen.contains(&VirtAddr(addr)) {
-            let task = kernel.object("task_struct", VirtAddr(addr))?;
-            tasks.push(layout.read(&task)?);
-        }
+        let mut one = || {
+            let queue = kernel.per_cpu(queues, cpu)?;
+            let addr = kernel.read_u64(VirtAddr(queue.0.wrapping_add(idle.offset)))?;
+            if addr != 0 && !seen.contains(&VirtAddr(addr)) {
+                let task = kernel.object("task_struct", VirtAddr(addr))?;
+                tasks.items.push(layout.read(&task)?);
+            }
+            Ok(())
+        };
+        let failed: Option<Error> = one().err();
+        tasks.fault = tasks.fault.or(failed);
     }
     Ok(tasks)
 }
 
-/// Gives what ran on each CPU. Registers come in the order of the CPUs that wrote them; which
-/// these are, the stacks that they point into tell, and where they do not, the order.
-pub(crate) fn on_cpu(kernel: &Kernel) -> Result<Vec<OnCpu>, Error> {
+/// Gives what ran on each CPU. Registers come in the order of the CPUs that wrote them: all that
+/// are online, or where these are not as many, all that can be.
+pub(crate) fn on_cpu(kernel: &Kernel) -> Result<Walked<OnCpu>, Error> {
     let curr = FieldAt::of(kernel.btf()?, "rq", "curr")?;
     let queues = kernel.need("runqueues")?;
     let online = kernel.cpus("__cpu_online_mask").unwrap_or_default();
     let possible = kernel.cpus("__cpu_possible_mask")?;
-    let mut registers = kernel.registers().into_iter();
-    let notes = registers.len();
+    let registers = kernel.registers();
     // A CPU that stops after the crash takes itself out of the mask.
-    let writers = if online.len() == notes {
+    let writers = if online.len() == registers.len() {
         &online
     } else {
         &possible
     };
-    let mut found = Vec::new();
+    let mut registers = registers.into_iter();
+    let mut found = Walked::default();
     for &cpu in &possible {
-        let queue = kernel.per_cpu(queues, cpu)?;
-        let task = kernel.read_u64(VirtAddr(queue.0.wrapping_add(curr.offset)))?;
         let own = if writers.contains(&cpu) {
             registers.next()
         } else {
             None
         };
-        if own.is_some() || online.contains(&cpu) {
-            found.push(OnCpu {
-                cpu,
-                task: VirtAddr(task),
-                registers: own,
-            });
+        if own.is_none() && !online.contains(&cpu) {
+            continue;
         }
+        let task = kernel
+            .per_cpu(queues, cpu)
+            .and_then(|queue| Ok(kernel.read_u64(VirtAddr(queue.0.wrapping_add(curr.offset)))?));
+        let task = match task {
+            Ok(task) => Some(VirtAddr(task)),
+            Err(error) => {
+                found.fault = found.fault.or(Some(error));
+                None
+            }
+        };
+        found.items.push(OnCpu {
+            cpu,
+            task,
+            registers: own,
+        });
     }
     Ok(found)
 }
