@@ -18,6 +18,7 @@ pub mod opens;
 pub mod outputs;
 pub mod pins;
 pub mod program;
+pub mod random;
 pub mod selftests;
 pub mod tool;
 pub mod workspace;

@@ -22,8 +22,7 @@ use kscope_spec::{ProgramId, ProgramType};
 use kscope_testkit::interpreter::{Event, Machine, World};
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::kernel_or_skip;
-
-use generate::Random;
+use kscope_tests::random::Random;
 
 const CATALOGUE: &str = "kscope catalogue 1\nrawtracepoint sched_switch\n";
 /// Arguments of a raw tracepoint.

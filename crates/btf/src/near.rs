@@ -52,28 +52,49 @@ fn distance(a: &[u8], b: &[u8], bound: usize) -> Option<usize> {
     if a.len().abs_diff(b.len()) > bound || a.len() > MAX || b.len() > MAX {
         return None;
     }
-    let mut before = [0usize; MAX + 1];
-    let mut last: [usize; MAX + 1] = core::array::from_fn(|i| i);
+    // Each edit takes away and brings in one letter at most.
+    if (letters(a) ^ letters(b)).count_ones() as usize > 2 * bound {
+        return None;
+    }
+    // Three rows in turns; what lies further from the diagonal than the bound is beyond it anyway.
+    let beyond = bound as u8 + 1;
+    let mut rows = [[beyond; MAX + 1]; 3];
+    for (j, d) in rows[0].iter_mut().enumerate().take(bound + 1) {
+        *d = j as u8;
+    }
     for i in 1..=a.len() {
-        let mut row = [0usize; MAX + 1];
-        row[0] = i;
-        let mut least = i;
-        for j in 1..=b.len() {
-            let cost = usize::from(!same(a[i - 1], b[j - 1]));
-            let mut d = (last[j - 1] + cost).min(last[j] + 1).min(row[j - 1] + 1);
+        let (row, last, before) = (i % 3, (i + 2) % 3, (i + 1) % 3);
+        let (from, to) = (i.saturating_sub(bound).max(1), (i + bound).min(b.len()));
+        rows[row][from - 1] = if from == 1 {
+            (i as u8).min(beyond)
+        } else {
+            beyond
+        };
+        let mut least = rows[row][from - 1];
+        for j in from..=to {
+            let cost = u8::from(!same(a[i - 1], b[j - 1]));
+            let up = if j < i + bound { rows[last][j] } else { beyond };
+            let mut d = (rows[last][j - 1] + cost)
+                .min(up + 1)
+                .min(rows[row][j - 1] + 1);
             if i > 1 && j > 1 && same(a[i - 1], b[j - 2]) && same(a[i - 2], b[j - 1]) {
-                d = d.min(before[j - 2] + 1);
+                d = d.min(rows[before][j - 2] + 1);
             }
-            row[j] = d;
+            rows[row][j] = d.min(beyond);
             least = least.min(d);
         }
-        if least > bound {
+        if least > beyond - 1 {
             return None;
         }
-        before = last;
-        last = row;
     }
-    Some(last[b.len()]).filter(|&d| d <= bound)
+    let d = usize::from(rows[a.len() % 3][b.len()]);
+    (d <= bound).then_some(d)
+}
+
+/// Gives which letters a name has, a bit for each; case is as nothing.
+fn letters(name: &[u8]) -> u64 {
+    let bit = |byte: &u8| 1 << (byte.to_ascii_lowercase() & 63);
+    name.iter().fold(0, |all, byte| all | bit(byte))
 }
 
 impl Btf {

@@ -10,6 +10,7 @@ use kscope_script::catalogue::{
 };
 use kscope_script::plan::Attach;
 
+use crate::kernel_symbol;
 use crate::target::Target;
 
 /// Prefix of the typedefs that BTF has for tracepoints.
@@ -186,6 +187,10 @@ impl Catalogue for LiveCatalogue<'_> {
             let in_types = |btf: &Btf| btf.find(pattern, Kind::Func).is_some();
             if self.btf.is_some_and(in_types) {
                 return Lookup::Found(vec![pattern.to_owned()]);
+            }
+            // What is there may be no code, or not to be traced: the lists tell.
+            if kernel_symbol::exists(self.target.kernel(), pattern) == Some(false) {
+                return Lookup::NotFound;
             }
         }
         if let Some(text) = self.traceable() {

@@ -16,6 +16,7 @@ mod files_and_commands;
 mod filter;
 mod fit;
 mod iterations;
+mod kernel_symbol;
 mod kprobe_multi;
 mod maps;
 mod meaning;

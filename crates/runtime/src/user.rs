@@ -3,6 +3,7 @@
 mod boundary;
 mod image;
 mod linker_cache;
+mod parts;
 mod places;
 
 use std::collections::{BTreeMap, HashMap};
@@ -27,6 +28,8 @@ const NEAR: usize = 3;
 #[derive(Debug)]
 pub(crate) struct UserFiles {
     root: Root,
+    /// What names that were looked up stand for.
+    found: Mutex<HashMap<String, Vec<String>>>,
     images: Mutex<HashMap<String, Result<Arc<Image>, String>>>,
 }
 
@@ -35,20 +38,27 @@ impl UserFiles {
     pub(crate) fn new(pid: Option<u32>) -> UserFiles {
         UserFiles {
             root: Root::of(pid),
+            found: Mutex::default(),
             images: Mutex::default(),
         }
     }
 
     /// Finds the files of a name.
     fn files(&self, name: &str) -> Result<Vec<String>, Absent> {
+        let mut known = self.found.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(found) = known.get(name) {
+            return Ok(found.clone());
+        }
         let Ok(found) = self.root.find(name) else {
             let why = format!("{name} stands for more than {} files", places::MOST_FILES);
             let near = Vec::new();
             return Err(Absent::Missing { why, near });
         };
         if !found.is_empty() {
+            known.insert(name.to_owned(), found.clone());
             return Ok(found);
         }
+        drop(known);
         let (why, near) = if is_pattern(name) {
             (format!("no program or library matches {name}"), Vec::new())
         } else if name.contains('/') {
@@ -67,7 +77,7 @@ impl UserFiles {
         if let Some(known) = images.get(path) {
             return known.clone();
         }
-        let image = match read_regular(path) {
+        let image = match parts::read(path) {
             Ok(bytes) => match Image::read(&bytes) {
                 Ok(image) => Ok(Arc::new(image)),
                 Err(error) => Err(format!("{path}: {error}")),

@@ -2,42 +2,7 @@
 
 use std::fmt::Write as _;
 
-/// A small generator of random numbers (xorshift).
-pub(super) struct Random(u64);
-
-impl Random {
-    pub(super) fn new(seed: u64) -> Random {
-        Random(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
-    }
-
-    pub(super) fn next(&mut self) -> u64 {
-        self.0 ^= self.0 << 13;
-        self.0 ^= self.0 >> 7;
-        self.0 ^= self.0 << 17;
-        self.0
-    }
-
-    fn below(&mut self, limit: u64) -> u64 {
-        (self.next() >> 11) % limit
-    }
-
-    fn pick<'a>(&mut self, from: &[&'a str]) -> &'a str {
-        from[self.below(from.len() as u64) as usize]
-    }
-
-    /// A number that is often small, near a power of two, or at the end of a range.
-    pub(super) fn number(&mut self) -> i64 {
-        let shift = self.below(64) as u32;
-        match self.below(6) {
-            0 => self.below(10) as i64,
-            1 => -(self.below(10) as i64),
-            2 => 1i64.wrapping_shl(shift),
-            3 => 1i64.wrapping_shl(shift).wrapping_sub(1),
-            4 => i64::MIN.wrapping_add(self.below(3) as i64),
-            _ => self.next() as i64 >> shift,
-        }
-    }
-}
+use kscope_tests::random::Random;
 
 const NUMBERS: [&str; 4] = ["$a", "$b", "$c", "$d"];
 const STRINGS: [&str; 5] = [

@@ -6,6 +6,9 @@ use super::Replacements;
 use crate::ir::flow::Flow;
 use crate::ir::{Block, Function, Inst, Op, Pointer, Ty, Value, bounded, effect};
 
+/// What is computed, and as what: a member of the context is an object to some, a number to others.
+type Key = (Op, Ty);
+
 /// Removes instructions whose result exists already.
 pub(super) fn run(function: &mut Function) -> bool {
     let mut changed = hoist(function);
@@ -17,21 +20,21 @@ pub(super) fn run(function: &mut Function) -> bool {
         }
     }
     let mut replacements = Replacements::new(function);
-    let mut known: HashMap<Op, (Value, Block)> = HashMap::new();
+    let mut known: HashMap<Key, (Value, Block)> = HashMap::new();
     let bounded = bounded(function);
     // A step enters a block or forgets what one knew.
     enum Step {
         Enter(Block),
-        Forget(Vec<Op>),
+        Forget(Vec<Key>),
     }
     let mut work = Vec::new();
     work.extend(flow.order.first().map(|entry| Step::Enter(*entry)));
     while let Some(step) = work.pop() {
         let block = match step {
             Step::Enter(block) => block,
-            Step::Forget(ops) => {
-                for op in ops {
-                    known.remove(&op);
+            Step::Forget(keys) => {
+                for key in keys {
+                    known.remove(&key);
                 }
                 continue;
             }
@@ -49,7 +52,8 @@ pub(super) fn run(function: &mut Function) -> bool {
             let computed = matches!(inst.op, Op::Binary(..) | Op::Extend { .. });
             // A check between two blocks may bound the second result only.
             let here = computed && bounded[result.index()];
-            if let Some((earlier, place)) = known.get(&inst.op) {
+            let key = (inst.op.clone(), types[result.index()]);
+            if let Some((earlier, place)) = known.get(&key) {
                 if here && *place != block {
                     return true;
                 }
@@ -57,8 +61,8 @@ pub(super) fn run(function: &mut Function) -> bool {
                 changed = true;
                 return false;
             }
-            known.insert(inst.op.clone(), (result, block));
-            learned.push(inst.op.clone());
+            known.insert(key.clone(), (result, block));
+            learned.push(key);
             true
         });
         work.push(Step::Forget(learned));

@@ -23,3 +23,15 @@ fn values_are_numbered_anew() {
         "fn f {\nb0:\n  v0: i64 = call 7()\n  return v0\n}\n"
     );
 }
+
+#[test]
+fn an_object_is_no_number_though_both_are_one_member() {
+    let text = "fn f {\nb0:\nv0: ctx = ctx\nv1: object? = load8u v0 + 24\nv2: i64 = load8u v0 + 24\n\
+                v3: i64 = load8u v0 + 24\nv4: i64 = add v2, v3\nifnull v1 then b1 else b2\n\
+                b1:\nreturn v4\nb2:\nv5: object = nonnull v1\nv6: i64 = call 7(v5)\nreturn v4\n}";
+    let mut function = text::read(text).unwrap();
+    assert_eq!(run_pass("cse", &mut function), Some(true));
+    let loads = function.to_string().matches("load8u").count();
+    assert_eq!(loads, 2, "{function}");
+    assert!(super::verify(&function).is_ok(), "{function}");
+}

@@ -1,5 +1,7 @@
 //! What an attach point names and the kernel has not: found by name, or reported with what is near.
 
+use kscope_btf::Kind;
+
 use crate::catalogue::{EventName, Lookup, is_pattern, syscalls};
 use crate::diagnostic::Diagnostic;
 use crate::near::nearest;
@@ -30,23 +32,30 @@ impl Checker<'_> {
                 let near = if silent || is_pattern(pattern) {
                     Vec::new()
                 } else {
-                    let all = match what {
-                        "kernel function" => self.inputs.catalogue.functions("*"),
-                        _ => self.inputs.catalogue.raw_tracepoints("*"),
-                    };
-                    match all {
-                        // Kernels have a hundred thousand functions: the bounded search.
-                        Lookup::Found(all) => {
-                            let all = all.iter().map(String::as_str);
-                            let near = kscope_btf::nearest(pattern, all, 3);
-                            near.into_iter().map(str::to_owned).collect()
-                        }
-                        _ => Vec::new(),
-                    }
+                    self.near_probes(pattern, what)
                 };
                 self.missing(point, what, pattern, &near);
                 Vec::new()
             }
+        }
+    }
+
+    /// Gives names near to one that was not found.
+    fn near_probes(&self, name: &str, what: &str) -> Vec<String> {
+        let owned = |near: Vec<&str>| near.into_iter().map(str::to_owned).collect();
+        let all = match (what, self.inputs.btf) {
+            // Nearly all functions have a type, and the kernel takes long to list them.
+            ("kernel function", Some(btf)) => return owned(btf.near_names(name, Kind::Func, 3)),
+            ("kernel function", None) => self.inputs.catalogue.functions("*"),
+            _ => self.inputs.catalogue.raw_tracepoints("*"),
+        };
+        match all {
+            // Kernels have a hundred thousand functions: the bounded search.
+            Lookup::Found(all) => {
+                let all = all.iter().map(String::as_str);
+                owned(kscope_btf::nearest(name, all, 3))
+            }
+            _ => Vec::new(),
         }
     }
 

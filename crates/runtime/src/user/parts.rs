@@ -1,0 +1,111 @@
+//! Reading of a program or library what its symbols and notes are in, and not its code.
+
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
+
+use kscope_symbol::{LARGEST_FILE, open_regular, read_regular};
+
+/// Sections (`sh_type`) of code and constants: whatever the program is to have, and nothing.
+const PROGRAM: u64 = 1;
+const NOTHING: u64 = 8;
+/// Such sections of fewer bytes are read: one is a mark for the places of USDT probes.
+const SMALL: u64 = 4096;
+/// Bytes before the headers that are found from there.
+const BEGIN: usize = 4096;
+/// Bytes of an entry of the table of sections of 64 bits.
+const ENTRY: u64 = 64;
+
+/// Reads a file of which only what symbols and notes need is of interest; the rest is zeros, for which
+/// there is no memory. Files that are laid out otherwise than most are read whole.
+pub(super) fn read(path: &str) -> io::Result<Vec<u8>> {
+    let file = open_regular(path)?;
+    let size = file.metadata()?.len();
+    let parts = (size <= LARGEST_FILE).then(|| read_parts(&file, size));
+    match parts.flatten() {
+        Some(bytes) => Ok(bytes),
+        None => read_regular(path),
+    }
+}
+
+fn read_parts(file: &File, size: u64) -> Option<Vec<u8>> {
+    // No more than there is: a file says of itself how large it is, and zeros take no memory.
+    let mut bytes = vec![0u8; usize::try_from(size).ok()?];
+    let begin = bytes.len().min(BEGIN);
+    file.read_exact_at(&mut bytes[..begin], 0).ok()?;
+    let is_usual = bytes.starts_with(b"\x7fELF\x02\x01");
+    let number = |bytes: &[u8], at: usize, len: usize| {
+        let field = bytes.get(at..at.checked_add(len)?)?;
+        let fold = |all: u64, byte: &u8| all << 8 | u64::from(*byte);
+        Some(field.iter().rev().fold(0, fold))
+    };
+    let table = number(&bytes, 40, 8).filter(|_| is_usual)?;
+    let (entry, count) = (number(&bytes, 58, 2)?, number(&bytes, 60, 2)?);
+    let mut fill = |at: u64, len: u64| {
+        let start = usize::try_from(at).ok()?;
+        let end = start.checked_add(usize::try_from(len).ok()?)?;
+        let part = bytes.get_mut(start..end)?;
+        file.read_exact_at(part, at).ok()
+    };
+    // Headers of segments stand behind that of the file.
+    if entry != ENTRY {
+        return None;
+    }
+    fill(table, count * ENTRY)?;
+    let at = usize::try_from(table).ok()?;
+    let sections = bytes.get(at..)?.chunks_exact(ENTRY as usize);
+    let wanted = sections.take(count as usize).filter_map(|section| {
+        let kind = number(section, 4, 4)?;
+        let (at, len) = (number(section, 24, 8)?, number(section, 32, 8)?);
+        let is_skipped = kind == NOTHING || (kind == PROGRAM && len >= SMALL);
+        // What lies outside is no matter: a stripped file may have kept its header.
+        let is_inside = at.checked_add(len).is_some_and(|end| end <= size);
+        (!is_skipped && is_inside).then_some((at, len))
+    });
+    let wanted: Vec<(u64, u64)> = wanted.collect();
+    for (at, len) in wanted {
+        let start = usize::try_from(at).ok()?;
+        let part = bytes.get_mut(start..start.checked_add(usize::try_from(len).ok()?)?)?;
+        file.read_exact_at(part, at).ok()?;
+    }
+    Some(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use kscope_bpf::Executable;
+
+    use super::*;
+
+    #[test]
+    fn what_is_left_out_is_no_symbol() {
+        let check = |path: &str| {
+            let (whole, parts) = (read_regular(path), read(path));
+            let (Ok(whole), Ok(parts)) = (whole, parts) else {
+                assert!(read(path).is_err(), "{path}");
+                return;
+            };
+            assert_eq!(whole.len(), parts.len(), "{path}");
+            let (whole, parts) = (Executable::parse(&whole), Executable::parse(&parts));
+            let (Ok(whole), Ok(parts)) = (whole, parts) else {
+                assert_eq!(read_regular(path).ok(), read(path).ok());
+                return;
+            };
+            assert!(whole.functions().eq(parts.functions()), "{path}");
+            assert!(whole.objects().eq(parts.objects()), "{path}");
+            assert_eq!(whole.usdt_notes(), parts.usdt_notes(), "{path}");
+            assert_eq!(whole.build_id(), parts.build_id(), "{path}");
+        };
+        let this = std::env::current_exe().expect("this program");
+        check(&this.display().to_string());
+        check("/bin/sh");
+        check("/proc/self/exe");
+        check(
+            file!()
+                .rsplit("crates/runtime/")
+                .next()
+                .unwrap_or("Cargo.toml"),
+        );
+        check("/dev/null");
+    }
+}

@@ -1,0 +1,272 @@
+//! The probes that generated scripts have, and what each gives to work with.
+
+/// A probe: how it is written, and expressions that only it has.
+pub(super) struct Probe {
+    pub(super) points: &'static str,
+    /// Numbers.
+    pub(super) numbers: &'static [&'static str],
+    /// Texts.
+    pub(super) texts: &'static [&'static str],
+    /// What is printed as a whole: records, arrays, addresses.
+    pub(super) wholes: &'static [&'static str],
+    /// Statements that only it has.
+    pub(super) statements: &'static [&'static str],
+    /// Whether a process runs that has stacks and names.
+    pub(super) in_process: bool,
+}
+
+/// What loops over maps have, in which nothing of the probe is there.
+pub(super) const NONE: Probe = Probe {
+    points: "",
+    numbers: &[],
+    texts: &[],
+    wholes: &[],
+    statements: &[],
+    in_process: false,
+};
+
+const TASK_NUMBERS: [&str; 3] = [
+    "args.prev.pid",
+    "args.next->prio",
+    "args.prev.real_parent.tgid",
+];
+
+pub(super) const PROBES: &[Probe] = &[
+    Probe {
+        points: "begin",
+        numbers: &[],
+        texts: &[],
+        wholes: &[],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "end",
+        numbers: &[],
+        texts: &[],
+        wholes: &[],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "self:signal:SIGUSR1",
+        numbers: &[],
+        texts: &[],
+        wholes: &[],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "interval:ms:10",
+        numbers: &[],
+        texts: &[],
+        wholes: &[],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "profile:hz:99",
+        numbers: &["reg(\"ip\")"],
+        texts: &[],
+        wholes: &["ksym(reg(\"ip\"))"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "software:cpu-clock:1000000, software:page-faults:10",
+        numbers: &["reg(\"sp\")"],
+        texts: &[],
+        wholes: &["kstack(perf, 3)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:syscalls:sys_enter_openat",
+        numbers: &[
+            "args.flags",
+            "args.mode",
+            "args.dfd",
+            "args->flags",
+            "(int32)args.dfd",
+        ],
+        texts: &["str(args.filename)", "str(args.filename, 20)"],
+        wholes: &["args", "args.filename", "buf(args.filename, 16)"],
+        statements: &["@whole = args;"],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:syscalls:sys_exit_read, t:syscalls:sys_exit_write",
+        numbers: &["args.ret", "-args.ret"],
+        texts: &["strerror(-args.ret)"],
+        wholes: &["args.ret < 0 ? -1 : 1", "strerror(2)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:syscalls:sys_enter_execve",
+        numbers: &["(uint64)args.argv", "*args.argv != 0"],
+        texts: &[
+            "str(args.filename)",
+            "str(args.argv[0])",
+            "str(args.argv[1], 33)",
+        ],
+        wholes: &["args.argv[0]"],
+        statements: &["join(args.argv);", "join(args.argv, \",\");"],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:raw_syscalls:sys_enter",
+        numbers: &[
+            "args.id",
+            "args.args[0]",
+            "args.args[5]",
+            "args.args[$a & 3]",
+        ],
+        texts: &["syscall_name(args.id)"],
+        wholes: &["args.args", "args", "syscall_name(args.id)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:sched:sched_switch",
+        numbers: &["args.prev_pid", "args.next_prio", "args.prev_state"],
+        texts: &["args.prev_comm", "args.next_comm", "str(args.next_comm, 5)"],
+        wholes: &["args", "(args.prev_comm, args.next_pid)"],
+        statements: &["@switched[args.next_comm] = args.prev_comm;"],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:sched:sched_process_exec, tracepoint:sched:sched_process_f*",
+        numbers: &["(uint8)probe[11]"],
+        texts: &["probe"],
+        wholes: &["probe"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "tracepoint:sched:sched_wakeup*",
+        numbers: &["(uint64)args.pid"],
+        texts: &["args.comm"],
+        wholes: &["args.comm"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "rawtracepoint:sched_switch",
+        numbers: &[
+            "arg0",
+            "arg11",
+            TASK_NUMBERS[0],
+            TASK_NUMBERS[1],
+            TASK_NUMBERS[2],
+        ],
+        texts: &["args.prev.comm", "((struct task_struct *)arg1).comm"],
+        wholes: &["args.prev", "(uint64)args.preempt"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "rawtracepoint:sys_enter",
+        numbers: &["args.id", "args.regs.di", "((struct pt_regs *)arg0).ip"],
+        texts: &["str((uint8 *)uptr(args.regs.si), 12)"],
+        wholes: &["ksym(args.regs.ip)", "*args.regs"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "kprobe:vfs_read, kprobe:vfs_write",
+        numbers: &[
+            "arg0",
+            "arg5",
+            "((struct file *)arg0).f_flags",
+            "((struct file *)arg0)->f_inode->i_ino",
+            "((struct file *)arg0).f_inode.i_sb.s_dev",
+            "reg(\"di\")",
+        ],
+        texts: &[
+            "str(((struct file *)arg0).f_path.dentry.d_name.name)",
+            "func",
+        ],
+        wholes: &[
+            "((struct file *)arg0).f_path",
+            "ksym(arg0)",
+            "func",
+            "kstack(2)",
+        ],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "kretprobe:vfs_read, kr:vfs_write",
+        numbers: &["retval", "(int64)retval", "(int32)retval"],
+        texts: &["func"],
+        wholes: &["func", "ksym(retval)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "fentry:vfs_read",
+        numbers: &[
+            "args.count",
+            "args.file.f_flags",
+            "args.file.f_inode.i_ino",
+            "args.file.f_inode.i_mode & 0xf000",
+        ],
+        texts: &["str(args.file.f_path.dentry.d_name.name)", "func"],
+        wholes: &["args", "args.buf", "args.file.f_path"],
+        statements: &["@whole = args;"],
+        in_process: true,
+    },
+    Probe {
+        points: "fexit:vfs_read",
+        numbers: &["retval", "args.count", "args.file.f_inode.i_size"],
+        texts: &["str(args.file.f_path.dentry.d_name.name, 30)"],
+        wholes: &["args", "retval", "args.pos"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "iter:task",
+        numbers: &[
+            "ctx.task.pid",
+            "ctx.task.mm.total_vm",
+            "ctx.task.real_parent.tgid",
+        ],
+        texts: &["ctx.task.comm"],
+        wholes: &["ctx.task", "ctx.meta.seq_num"],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "iter:task_file",
+        numbers: &["ctx.task.pid", "ctx.fd", "ctx.file.f_inode.i_ino"],
+        texts: &["ctx.task.comm", "path(ctx.file.f_path)"],
+        wholes: &["path(ctx.file.f_path)", "path(ctx.file.f_path, 64)"],
+        statements: &[],
+        in_process: false,
+    },
+    Probe {
+        points: "uprobe:libc:malloc, uprobe:libc:calloc",
+        numbers: &["arg0", "arg5", "*(uint32 *)arg1", "((uint8 *)arg0)[3]"],
+        texts: &["str(arg0)", "str(arg1, 40)", "func"],
+        wholes: &["usym(arg0)", "func", "(uint64 *)arg0", "buf(arg0, 12)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "uretprobe:libc:malloc",
+        numbers: &["retval", "*(int16 *)retval"],
+        texts: &["str(retval)"],
+        wholes: &["usym(retval)"],
+        statements: &[],
+        in_process: true,
+    },
+    Probe {
+        points: "uprobe:libc:mem*",
+        numbers: &["arg2"],
+        texts: &["probe"],
+        wholes: &["func", "probe"],
+        statements: &[],
+        in_process: true,
+    },
+];
