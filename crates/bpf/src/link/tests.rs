@@ -77,6 +77,11 @@ fn describe(call: &Call<'_>) -> String {
                 } => {
                     format!("probe {source} {config} {address:#x}")
                 }
+                PerfKind::Breakpoint {
+                    access,
+                    address,
+                    length,
+                } => format!("breakpoint {access} {address:#x} {length}"),
                 PerfKind::Software(config) => format!("software {config}"),
                 PerfKind::Hardware(config) => format!("hardware {config}"),
             };
