@@ -1,5 +1,7 @@
 //! Walks over the kernel's lists, with a bound, that end where the list does or a gap is.
 
+use std::collections::HashSet;
+
 use kscope_memory::{Memory, VirtAddr};
 
 use crate::Error;
@@ -23,19 +25,55 @@ impl<T> Default for Walked<T> {
 }
 
 /// Walks a `struct list_head` from its head and gives the addresses of the structures whose
-/// member at `offset` the links are.
+/// member at `offset` the links are. Where a link is missing, what is behind it is taken from the
+/// other end.
 pub(crate) fn list(
     memory: &dyn Memory,
     head: VirtAddr,
     offset: u64,
     most: usize,
 ) -> Walked<VirtAddr> {
-    let mut walked = Walked::default();
+    let mut links = Vec::new();
+    let mut fault = None;
     for link in kscope_memory::list(memory, head, most) {
         match link {
-            Ok(link) => walked.items.push(VirtAddr(link.0.wrapping_sub(offset))),
-            Err(error) => walked.fault = Some(error.into()),
+            Ok(link) => links.push(link),
+            Err(error) => fault = Some(error.into()),
         }
     }
-    walked
+    if fault.is_some() {
+        links.extend(backwards(memory, head, &links, most));
+    }
+    let items = links.into_iter();
+    Walked {
+        items: items.map(|l| VirtAddr(l.0.wrapping_sub(offset))).collect(),
+        fault,
+    }
+}
+
+/// Walks from the last link to the first as far as that goes and gives those not known, in the
+/// order of the list.
+fn backwards(
+    memory: &dyn Memory,
+    head: VirtAddr,
+    known: &[VirtAddr],
+    most: usize,
+) -> Vec<VirtAddr> {
+    const PREVIOUS: u64 = 8;
+    let mut seen: HashSet<VirtAddr> = known.iter().copied().collect();
+    let mut found = Vec::new();
+    let mut at = head;
+    while seen.len() < most {
+        let previous = at.checked_add(PREVIOUS);
+        let Some(Ok(link)) = previous.map(|p| memory.read_u64(p)) else {
+            break;
+        };
+        at = VirtAddr(link);
+        if at == head || !at.is_kernel() || !seen.insert(at) {
+            break;
+        }
+        found.push(at);
+    }
+    found.reverse();
+    found
 }

@@ -86,13 +86,15 @@ fn of_a_dump_that_was_cut_the_rest_is_read() {
     assert!(unwinder.running(&panicked).end.is_whole());
     assert!(kernel.dump().missing().lost > 0);
 
-    // Without a third of the pages: no types, and of the log what its descriptors lead to.
+    // Without a third of the pages: no unwind tables, and of the log what its descriptors lead
+    // to.
     let kernel = open(cut(&whole, 40 << 20)).expect("a kernel");
     let log = kernel.log().expect("a log");
     assert!(log.fault.is_some());
     assert!(log.items.len() < lines.len());
     assert!(log.items.iter().all(|line| lines.contains(line)));
-    assert!(matches!(kernel.btf(), Err(Error::Gap(_))));
+    assert!(matches!(kernel.unwinder(), Err(Error::Gap(_))));
+    assert!(kernel.tasks().expect("tasks").fault.is_some());
 
     // Wherever it is cut: an error, or a kernel that says what it cannot read.
     for percent in (5..100).step_by(18) {
