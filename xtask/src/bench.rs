@@ -6,6 +6,7 @@ mod events;
 mod figures;
 mod library;
 mod measure;
+mod one_liners;
 mod peer;
 mod printing;
 mod producer;
@@ -108,7 +109,8 @@ const LIBRARY: &str = "library";
 type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
 
 /// The groups of figures, in the order in which they are printed.
-const GROUPS: [(&str, Group); 7] = [
+const GROUPS: [(&str, Group); 8] = [
+    ("one-liners", one_liners::compare),
     ("startup", startup::nothing),
     ("size", figures::size),
     ("btf", figures::btf),

@@ -15,6 +15,9 @@ const SID: Release = Release {
     proof: "usr/bin/bpftrace",
 };
 
+/// The name of kscope's own column.
+const KSCOPE: &str = "kscope";
+
 /// Where the package keeps its scripts.
 const SCRIPTS: &str = "/usr/sbin";
 
@@ -44,7 +47,7 @@ pub(crate) enum Peer {
 impl Tracer {
     pub(crate) fn kscope(binary: &Path) -> Self {
         Self {
-            name: "kscope".to_string(),
+            name: KSCOPE.to_string(),
             words: vec![binary.into()],
             environment: Vec::new(),
             arrow: false,
@@ -70,13 +73,37 @@ impl Tracer {
     /// Runs a script given as text.
     pub(crate) fn script(&self, text: &str) -> Command {
         let mut command = self.command();
-        let text = if self.arrow {
-            text.replace("args.", "args->")
-        } else {
-            text.to_string()
-        };
-        command.arg("-e").arg(text);
+        command.arg("-e").arg(self.dialect(text));
         command
+    }
+
+    /// A command that takes bpftrace's arguments.
+    pub(crate) fn bpftrace(&self) -> Command {
+        let mut command = self.command();
+        if self.name == KSCOPE {
+            command.arg("bpftrace");
+        }
+        command
+    }
+
+    /// Runs a script given as text, by bpftrace's arguments.
+    pub(crate) fn script_as_bpftrace(&self, text: &str) -> Command {
+        let mut command = self.bpftrace();
+        command.arg("-e").arg(self.dialect(text));
+        command
+    }
+
+    /// Whether its output is that of today's versions to the blank.
+    pub(crate) fn prints_as_now(&self) -> bool {
+        !self.arrow
+    }
+
+    /// Writes members of `args` as this version reads them.
+    fn dialect(&self, text: &str) -> String {
+        match self.arrow {
+            true => text.replace("args.", "args->"),
+            false => text.to_string(),
+        }
     }
 
     /// Runs opensnoop: that of kscope (as a script, which may start a command), or that of bpftrace's own package.
@@ -89,7 +116,7 @@ impl Tracer {
     /// Runs a script of bpftrace's package, given by its name and the folder that has the package for `/`.
     pub(crate) fn shipped_script(&self, name: &str, root: &Path) -> Command {
         let mut command = self.command();
-        match self.root == root && self.name != "kscope" {
+        match self.root == root && self.name != KSCOPE {
             true => command.arg(Path::new(SCRIPTS).join(name)),
             false => command
                 .arg("run")
