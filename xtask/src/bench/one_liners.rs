@@ -23,6 +23,10 @@ const AFTER: Duration = Duration::from_millis(700);
 /// What the program is called, by which its lines are known.
 const PROGRAM: &str = "one_liner";
 
+/// The form of one frame of a stack, and of two.
+const FRAME: &str = "\nw+w";
+const FRAMES: &str = "\nw+w\nw+w";
+
 /// What of the output is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Compared {
@@ -66,16 +70,16 @@ pub(crate) fn compare(pair: &Pair, _: &Settings, table: &mut Table) -> Result<()
                 (Err(_), Err(_)) => neither += 1,
                 (Err(why), Ok(_)) => table.note(format!("{}: kscope: {why}", one.name)),
                 (Ok(_), Err(why)) => {
-                    table.note(format!("{}: only kscope runs it: {why}", one.name))
+                    table.note(format!("{}: only kscope runs it: {why}", one.name));
                 }
             }
         }
     }
-    println!(
+    table.note(format!(
         "one-liners of bpftrace's tutorial: {same} of {compared} outputs are the same as those of {}; \
-         {neither} can be traced by neither here\n",
+         {neither} can be traced by neither here",
         pair.peer.name
-    );
+    ));
     Ok(())
 }
 
@@ -285,7 +289,13 @@ fn of_program(line: &str) -> Option<String> {
 fn form(line: &str) -> String {
     let mut form = String::new();
     let mut text = false;
-    for c in line.chars() {
+    // The lines of a stack in JSON, which older versions indent.
+    let parts: Vec<&str> = line.split("\\n").map(str::trim_start).collect();
+    let whole = match parts.as_slice() {
+        [_] => line.to_string(),
+        parts => parts.join("\n"),
+    };
+    for c in whole.chars() {
         match c {
             _ if c.is_alphanumeric() || c == '_' || c == '.' => {
                 if !text {
@@ -305,8 +315,12 @@ fn form(line: &str) -> String {
         return form.split('|').next().unwrap_or_default().to_string();
     }
     if line.starts_with('{') {
-        // Of many keys and values the first.
-        return form.split(',').take(2).collect();
+        // Of many keys and values the first, of a stack the first frame.
+        let mut form: String = form.split(',').take(2).collect();
+        while form.contains(FRAMES) {
+            form = form.replace(FRAMES, FRAME);
+        }
+        return form;
     }
     form
 }
@@ -339,6 +353,8 @@ mod tests {
         check("[2, 4)        3 |@@@@@   |", "[w, w) w ");
         check("@[dd]: 12", "@[w]: w");
         check("]: 3", "]: w");
+        let stack = r#"{"@": {"\na+1\nb+2\nc+3\n": 1, "\nd+4\n": 2}}"#;
+        check(stack, "{\"@\": {\"\nw+w\n\": w \"\nw+w\n\": w}}");
     }
 
     #[test]
