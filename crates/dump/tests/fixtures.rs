@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use kscope_btf::Kind;
 use kscope_dump::{
-    Dump, FrameFrom, Kernel, LogLine, OrcVersion, Registers, StackEnd, VmcoreinfoFrom,
+    Dump, Error, FrameFrom, Kernel, LogLine, OrcVersion, Registers, StackEnd, VmcoreinfoFrom,
 };
 use kscope_memory::{Memory, PhysAddr, PhysMemory};
 
@@ -261,4 +261,24 @@ fn facts_of_the_dump_itself() {
     assert_eq!(&text, b"Linux version");
 
     assert!(open(&folder, QEMU).dump().is_flattened());
+}
+
+#[test]
+fn global_variables_have_the_types_that_are_written_here() {
+    let Some(folder) = folder("global_variables_have_the_types_that_are_written_here") else {
+        return;
+    };
+    // Without types of modules before 5.11, there is no list of them.
+    for (name, lacking) in [(KDUMP, &[][..]), (QEMU, &["btf_modules"][..])] {
+        let kernel = open(&folder, name);
+        let lacks = kernel.check_variables().expect("types");
+        let names: Vec<&str> = lacks.iter().map(|(name, _)| *name).collect();
+        assert_eq!(names, lacking, "{lacks:?}");
+    }
+    let kernel = open(&folder, KDUMP);
+    let release = kernel.variable("init_uts_ns").and_then(|uts| {
+        let release = uts.member("name.release").and_then(|r| r.text(65));
+        release.map_err(Error::from)
+    });
+    assert_eq!(release.expect("a release"), kernel.release().as_bytes());
 }

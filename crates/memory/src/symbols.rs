@@ -120,6 +120,13 @@ impl KernelSymbols {
         })
     }
 
+    /// Gives the lowest address above `address` at which a symbol is.
+    #[must_use]
+    pub fn next_after(&self, address: VirtAddr) -> Option<VirtAddr> {
+        let after = self.entries.partition_point(|e| e.address <= address.0);
+        self.entries.get(after).map(|e| VirtAddr(e.address))
+    }
+
     /// Gives every symbol of this name: static functions of one name are several. Reads through
     /// the whole table; who asks for many names walks [`KernelSymbols::iter`] once instead.
     pub fn find<'a>(&'a self, name: &'a str) -> impl Iterator<Item = KernelSymbol<'a>> {

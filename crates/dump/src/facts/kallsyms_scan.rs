@@ -12,8 +12,9 @@ const IMAGE: u64 = 128 << 20;
 /// Bytes looked through at once, and how much of the piece before is kept.
 const PIECE: usize = 1 << 20;
 const KEPT: usize = 64;
-/// How far before the tokens names and addresses may begin, and how far behind addresses.
-const BEFORE: u64 = 24 << 20;
+/// How far before the tokens names and addresses may begin, of which most kernels need the first
+/// only, and how far behind addresses may.
+const BEFORE: [u64; 2] = [4 << 20, 24 << 20];
 const AFTER: u64 = 4 << 20;
 const PAGE: usize = 4096;
 
@@ -94,7 +95,18 @@ fn tokens_at(memory: &dyn Memory, digit: VirtAddr) -> Option<TokenTables> {
 
 /// Looks for the other tables around the tokens.
 fn around(memory: &dyn Memory, tokens: TokenTables) -> Vec<Tables> {
-    let start = tokens.table.saturating_sub(BEFORE) & !(PAGE as u64 - 1);
+    let found = BEFORE
+        .into_iter()
+        .map(|reach| within(memory, tokens, reach));
+    found
+        .into_iter()
+        .find(|f| !f.is_empty())
+        .unwrap_or_default()
+}
+
+/// Looks for them no further than `reach` before the tokens.
+fn within(memory: &dyn Memory, tokens: TokenTables, reach: u64) -> Vec<Tables> {
+    let start = tokens.table.saturating_sub(reach) & !(PAGE as u64 - 1);
     let mut before = vec![0; (tokens.table - start) as usize];
     read_pages(memory, VirtAddr(start), &mut before);
     let Some((markers, count)) = markers(&before) else {

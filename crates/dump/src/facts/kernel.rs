@@ -1,12 +1,13 @@
 //! The kernel in a dump: its virtual memory, symbols, types.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::OnceLock;
 
 use kscope_btf::Btf;
 use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PerCpu, PhysMemory, VirtAddr};
 
+use super::globals::{self, GLOBALS, PLACES};
 use super::kallsyms::{self, AddressEncoding, Image, Tables};
 use super::module::{self, Module};
 use super::task;
@@ -21,34 +22,6 @@ const BTF: u64 = 64 << 20;
 /// Most CPUs of a kernel (`NR_CPUS`).
 const CPUS: usize = 8192;
 
-/// Global variables used here and their C types, which BTF does not have; an empty type is a
-/// place, or a number of the machine's width.
-pub(crate) const GLOBALS: &[(&str, &str)] = &[
-    ("init_task", "task_struct"),
-    ("modules", "list_head"),
-    ("btf_modules", "list_head"),
-    ("runqueues", "rq"),
-    ("__per_cpu_offset", ""),
-    ("__cpu_possible_mask", "cpumask"),
-    ("__cpu_online_mask", "cpumask"),
-    ("linux_banner", ""),
-    ("saved_command_line", ""),
-    ("panic_cpu", ""),
-    ("tainted_mask", ""),
-    ("jiffies_64", ""),
-    ("__start_BTF", ""),
-    ("__stop_BTF", ""),
-    ("__start_orc_unwind_ip", ""),
-    ("__stop_orc_unwind_ip", ""),
-    ("__start_orc_unwind", ""),
-    ("__stop_orc_unwind", ""),
-    ("__start_orc_header", ""),
-    ("_stext", ""),
-    ("_etext", ""),
-    ("_sinittext", ""),
-    ("_einittext", ""),
-];
-
 /// A kernel in a dump. Facts are read when they are first asked for: the log needs neither symbols
 /// nor types.
 pub struct Kernel {
@@ -57,7 +30,7 @@ pub struct Kernel {
     info_from: VmcoreinfoFrom,
     tables: PageTables,
     image: OnceLock<Result<Image, Error>>,
-    globals: OnceLock<HashMap<&'static str, VirtAddr>>,
+    globals: OnceLock<HashMap<&'static str, Option<VirtAddr>>>,
     btf: OnceLock<Result<Btf, Error>>,
     modules: OnceLock<Walked<Module>>,
     module_symbols: OnceLock<KernelSymbols>,
@@ -187,17 +160,19 @@ impl Kernel {
     pub fn global(&self, name: &str) -> Option<VirtAddr> {
         let symbols = self.symbols().ok()?;
         let globals = self.globals.get_or_init(|| {
-            let wanted: std::collections::HashSet<&str> = GLOBALS.iter().map(|g| g.0).collect();
-            let mut found = HashMap::new();
+            let names = GLOBALS.iter().map(|g| g.name).chain(PLACES.iter().copied());
+            let wanted: HashSet<&str> = names.collect();
+            let mut found: HashMap<&str, Option<VirtAddr>> =
+                wanted.iter().map(|&name| (name, None)).collect();
             for symbol in symbols.iter() {
                 if let Some(&name) = wanted.get(symbol.name) {
-                    found.entry(name).or_insert(symbol.address);
+                    found.entry(name).or_default().get_or_insert(symbol.address);
                 }
             }
             found
         });
-        if GLOBALS.iter().any(|g| g.0 == name) {
-            return globals.get(name).copied();
+        if let Some(known) = globals.get(name) {
+            return *known;
         }
         symbols.find(name).next().map(|s| s.address)
     }
@@ -242,15 +217,28 @@ impl Kernel {
         module::btf(self, module)
     }
 
-    /// Gives a global variable with its type, for those whose type is known.
+    /// Gives a global variable with its type, for those whose type is known: BTF has none of
+    /// them. The type must exist and its size must fit to where the next symbol is. Of a per-CPU
+    /// variable it is the place that [`Kernel::per_cpu`] takes.
     ///
     /// # Errors
-    /// Where there is no such symbol, or its type is not known.
+    /// Where there is no such symbol, its type is not known or does not fit.
     pub fn variable(&self, name: &str) -> Result<Object<'_>, Error> {
-        let known = GLOBALS.iter().find(|g| g.0 == name && !g.1.is_empty());
-        let (_, type_name) = known.ok_or_else(|| Error::NoSymbol(name.to_owned()))?;
-        let addr = self.need(name)?;
-        Ok(Object::named(self, self.btf()?, type_name, addr)?)
+        globals::variable(self, name)
+    }
+
+    /// Checks the type of every global variable whose type is known here against this kernel, and
+    /// gives those that it lacks or that do not fit.
+    ///
+    /// # Errors
+    /// Where there are no symbols or types at all.
+    pub fn check_variables(&self) -> Result<Vec<(&'static str, Error)>, Error> {
+        self.symbols()?;
+        self.btf()?;
+        let names = GLOBALS.iter().map(|g| g.name);
+        Ok(names
+            .filter_map(|name| Some((name, self.variable(name).err()?)))
+            .collect())
     }
 
     /// Takes the place at an address as a structure of this name.

@@ -1,5 +1,6 @@
 //! What a dump says of the kernel in it.
 
+pub(crate) mod globals;
 pub(crate) mod kallsyms;
 pub(crate) mod kallsyms_scan;
 pub(crate) mod kernel;
