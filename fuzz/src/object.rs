@@ -1,10 +1,15 @@
 //! Objects read into a `Spec`.
 
-use kscope_spec::{ExternKind, RelocKind, SlotValue, Spec, disasm, read};
+use core::ops::Range;
+
+use kscope_spec::elf::number::SHT_NOBITS;
+use kscope_spec::elf::{Elf, ElfError, find_sections};
+use kscope_spec::{ExternKind, RelocKind, SlotValue, Spec, check, disasm, read};
 
 /// Reads an object; what is read refers to nothing that is not there, and takes no more than a
 /// multiple of the file.
 pub fn object(bytes: &[u8]) -> bool {
+    outline(bytes);
     let spec = match read::object_named("fuzz", bytes) {
         Ok(spec) => spec,
         Err(error) => {
@@ -26,8 +31,36 @@ pub fn object(bytes: &[u8]) -> bool {
         .filter(|program| program.insns.len() < 4096)
     {
         let _ = disasm::program(&spec, program, disasm::Options::default());
+        let reached = check::reached(&spec, program, &program.insns);
+        assert_eq!(reached.len(), program.insns.len());
+        assert!(reached.first().is_none_or(|first| *first));
     }
     !spec.programs.is_empty()
+}
+
+/// Finds sections without reading the file whole; those of an object are the same.
+fn outline(bytes: &[u8]) {
+    let mut read = |range: Range<u64>| {
+        let end = range.end.min(bytes.len() as u64);
+        let start = range.start.min(end);
+        Ok(bytes[start as usize..end as usize].to_vec())
+    };
+    let found = find_sections::<ElfError>(&[".BTF"], &mut read);
+    let Ok(elf) = Elf::parse(bytes) else {
+        return;
+    };
+    let there = elf.named(".BTF").filter(|(_, section)| {
+        // Of these the file holds no bytes.
+        section.kind != SHT_NOBITS && section.kind != 0
+    });
+    if let Some((_, section)) = there {
+        let range = found.expect("what is read whole")[0].clone();
+        let range = range.expect("a section that is there");
+        assert_eq!(
+            &bytes[range.start as usize..range.end as usize],
+            section.data
+        );
+    }
 }
 
 /// Checks that every id and place exists.
