@@ -328,6 +328,86 @@ fn segments_of_a_route_go_through_a_program() {
     assert!(matches!(wrong, Err(Error::Invalid { .. })), "{wrong:?}");
 }
 
+/// Gives an interface beside the loopback that is up: the kernel has no route over that but to itself.
+fn another_interface() -> Option<Interface> {
+    let all = std::fs::read_dir("/sys/class/net").expect("sysfs");
+    let numbers = all.filter_map(|entry| {
+        let folder = entry.ok()?.path();
+        let read = |name: &str| std::fs::read_to_string(folder.join(name)).ok();
+        let flags = u32::from_str_radix(read("flags")?.trim().trim_start_matches("0x"), 16).ok()?;
+        let number = read("ifindex")?.trim().parse().ok()?;
+        // IFF_UP
+        (number != 1 && flags & 1 != 0).then_some(Interface(number))
+    });
+    numbers.min_by_key(|interface| interface.0)
+}
+
+#[test]
+fn packets_with_segments_go_through_a_program() {
+    let kernel = kernel_or_skip!();
+    let _alone = ALONE.lock();
+    let Some(interface) = another_interface() else {
+        skip!("interface", "there is none beside the loopback");
+    };
+    let address = |last| Ipv6Addr::new(0x2001, 0xdb8, 0, 0, 0, 0, 0, last);
+    let (here, next) = (address(7), address(8));
+    // BPF_DROP: the packet ends here.
+    let object = load(
+        &kernel,
+        ProgramType::LwtSeg6Local,
+        AttachKind::None,
+        "r0 = 2\nexit",
+    );
+    let object = object.expect("Linux 4.18");
+    let route = Route {
+        destination: IpAddr::V6(here),
+        prefix: 128,
+        interface,
+    };
+    let link = match program(&object).attach_route(&route) {
+        Err(error @ Error::Unsupported { .. }) => skip!("seg6", "{error}"),
+        link => link.expect("attached"),
+    };
+    // A program of tc takes the packet in, as if it had come over the loopback.
+    let sender = load(
+        &kernel,
+        ProgramType::SchedCls,
+        AttachKind::None,
+        "r2 = 1\nr3 = 1\ncall clone_redirect\nexit",
+    );
+    let sender = sender.expect("Linux 4.2");
+    let send = |has_segments: bool| {
+        let mut packet = [0; 14].to_vec();
+        packet[12..].copy_from_slice(&0x86dd_u16.to_be_bytes());
+        let (rest, kind) = if has_segments { (40, 43) } else { (0, 59) };
+        packet.extend([0x60, 0, 0, 0, 0, rest, kind, 64]);
+        packet.extend(address(1).octets());
+        packet.extend(here.octets());
+        if has_segments {
+            // struct ipv6_sr_hdr: two segments, of which one is left.
+            packet.extend([59, 4, 4, 1, 1, 0, 0, 0]);
+            packet.extend(next.octets());
+            packet.extend(here.octets());
+        }
+        let input = TestInput {
+            data: &packet,
+            ..TestInput::default()
+        };
+        let output = program(&sender).test_run(&input).expect("runs");
+        assert_eq!(output.result, 0, "clone_redirect");
+        // It is taken out of a queue a moment later.
+        std::thread::sleep(Duration::from_millis(20));
+    };
+    send(true);
+    assert_eq!(hits(&object), 1, "the packet did not go through it");
+    // Without segments it is none for the program.
+    send(false);
+    assert_eq!(hits(&object), 1);
+    link.detach().expect("was there");
+    send(true);
+    assert_eq!(hits(&object), 1, "still attached");
+}
+
 #[test]
 fn actions_of_tc_see_packets() {
     let kernel = kernel_or_skip!();
