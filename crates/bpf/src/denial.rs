@@ -113,7 +113,13 @@ impl fmt::Display for Denial {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Denial::Capability { missing } => {
-                write!(f, "the process lacks {}", missing.join(" and "))
+                f.write_str("the process lacks")?;
+                let names = missing.iter().enumerate();
+                for (place, name) in names {
+                    f.write_str(if place == 0 { " " } else { " and " })?;
+                    f.write_str(name)?;
+                }
+                Ok(())
             }
             Denial::Memlock { limit } => {
                 write!(f, "the limit on locked memory ({limit} bytes) is used up")

@@ -239,10 +239,11 @@ impl fmt::Display for Error {
         match self {
             Error::NotFound { what, name, near } => {
                 write!(f, "there is no {what} {name}")?;
-                match near.is_empty() {
-                    true => Ok(()),
-                    false => write!(f, "; did you mean {}?", near.join(", ")),
+                for (place, name) in near.iter().enumerate() {
+                    f.write_str(if place == 0 { "; did you mean " } else { ", " })?;
+                    f.write_str(name)?;
                 }
+                f.write_str(if near.is_empty() { "" } else { "?" })
             }
             Error::NotMounted { kind, way_out } => {
                 write!(f, "{kind} is not mounted (mount it: {way_out})")

@@ -208,8 +208,12 @@ impl<'a> Access<'a> {
 
 /// Gives a path as the object spells it.
 pub(super) fn numbers(path: &[u32]) -> String {
-    let numbers: Vec<String> = path.iter().map(u32::to_string).collect();
-    format!("({})", numbers.join(":"))
+    let mut text = String::from("(");
+    for (place, number) in path.iter().enumerate() {
+        text.push_str(if place == 0 { "" } else { ":" });
+        text.push_str(&number.to_string());
+    }
+    text + ")"
 }
 
 /// Gives the constant of an enumeration as libbpf counts it: 32-bit ones have a sign.
