@@ -3,6 +3,7 @@
 use std::fmt;
 
 use kscope_spec::core::Failure;
+use kscope_spec::say::say;
 use kscope_sys::Errno;
 
 use crate::denial::Denial;
@@ -238,7 +239,7 @@ impl fmt::Display for Error {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Error::NotFound { what, name, near } => {
-                write!(f, "there is no {what} {name}")?;
+                say(f, "there is no {} {}", &[what, name])?;
                 for (place, name) in near.iter().enumerate() {
                     f.write_str(if place == 0 { "; did you mean " } else { ", " })?;
                     f.write_str(name)?;
@@ -246,37 +247,39 @@ impl fmt::Display for Error {
                 f.write_str(if near.is_empty() { "" } else { "?" })
             }
             Error::NotMounted { kind, way_out } => {
-                write!(f, "{kind} is not mounted (mount it: {way_out})")
+                say(f, "{} is not mounted (mount it: {})", &[kind, way_out])
             }
             Error::Unsupported {
                 feature,
                 since: None,
-            } => {
-                write!(f, "this kernel has no {feature}")
-            }
+            } => say(f, "this kernel has no {}", &[feature]),
             Error::Unsupported {
                 feature,
                 since: Some(since),
-            } => {
-                write!(f, "this kernel has no {feature} (it comes with {since})")
-            }
+            } => say(
+                f,
+                "this kernel has no {} (it comes with {})",
+                &[feature, since],
+            ),
             Error::Rejected {
                 program,
                 errno,
                 log,
             } => {
-                write!(f, "the verifier refused program {program}: ")?;
+                say(f, "the verifier refused program {}: ", &[program])?;
                 match log.telling_line.as_str() {
-                    "" => write!(f, "{errno}"),
+                    "" => errno.fmt(f),
                     line => f.write_str(line),
                 }
             }
             Error::Unresolved {
                 program, absent, ..
-            } => write!(f, "program {program} cannot do without {absent}"),
-            Error::Permission { call, cause } => write!(f, "{call} is not permitted: {cause}"),
-            Error::Os { call, errno, about } if about.is_empty() => write!(f, "{call}: {errno}"),
-            Error::Os { call, errno, about } => write!(f, "{call} of {about}: {errno}"),
+            } => say(f, "program {} cannot do without {}", &[program, absent]),
+            Error::Permission { call, cause } => say(f, "{} is not permitted: {}", &[call, cause]),
+            Error::Os { call, errno, about } if about.is_empty() => {
+                say(f, "{}: {}", &[call, errno])
+            }
+            Error::Os { call, errno, about } => say(f, "{} of {}: {}", &[call, about, errno]),
             Error::Interrupted => f.write_str("interrupted"),
             Error::Invalid { why } => f.write_str(why),
         }

@@ -25,7 +25,8 @@ pub mod insn;
 pub mod link;
 mod object;
 pub mod read;
-mod say;
+#[doc(hidden)]
+pub mod say;
 pub mod section;
 mod table;
 #[cfg(feature = "write")]

@@ -3,7 +3,7 @@
 use core::fmt::{self, Display, Formatter};
 
 /// Writes a text with each `{}` in it replaced by the next of `holes`.
-pub(crate) fn say(f: &mut Formatter<'_>, text: &str, holes: &[&dyn Display]) -> fmt::Result {
+pub fn say(f: &mut Formatter<'_>, text: &str, holes: &[&dyn Display]) -> fmt::Result {
     let mut rest = text;
     for hole in holes {
         let Some((before, after)) = rest.split_once("{}") else {

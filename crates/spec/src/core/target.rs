@@ -107,19 +107,24 @@ impl<'a> Target<'a> {
         let (Some(name), Some(kind)) = (local.name(id), local.kind(id)) else {
             return Vec::new();
         };
-        let fits = |btf: &Btf, id: TypeId| same_kind(Some(kind), btf.kind(id));
-        let of = |module| move |id| Candidate { module, id };
-        let base = self.base.flavours(name).filter(|&id| fits(self.base, id));
-        let found: Vec<_> = base.map(of(None)).collect();
+        let mut found = Vec::new();
+        for id in self.base.flavours(name) {
+            if same_kind(Some(kind), self.base.kind(id)) {
+                found.push(Candidate { module: None, id });
+            }
+        }
         if !found.is_empty() {
             return found;
         }
-        let modules = self.modules.iter().enumerate();
-        let found = modules.flat_map(|(index, Module { btf, .. })| {
-            let ids = btf.own_flavours(name).filter(|&id| fits(btf, id));
-            ids.map(of(Some(index)))
-        });
-        found.collect()
+        for (index, Module { btf, .. }) in self.modules.iter().enumerate() {
+            for id in btf.own_flavours(name) {
+                if same_kind(Some(kind), btf.kind(id)) {
+                    let module = Some(index);
+                    found.push(Candidate { module, id });
+                }
+            }
+        }
+        found
     }
 }
 
