@@ -86,7 +86,7 @@ fn of_a_dump_that_was_cut_the_rest_is_read() {
     assert!(unwinder.running(&panicked).end.is_whole());
     assert!(kernel.dump().missing().lost > 0);
 
-    // Without a third of the pages: no unwind tables, and of the log what its descriptors lead
+    // Without a third of the pages: most of its tables, and of the log what its descriptors lead
     // to.
     let kernel = open(cut(&whole, 40 << 20)).expect("a kernel");
     let log = kernel.log().expect("a log");

@@ -1,6 +1,8 @@
 //! ORC: for each address of code, where the caller's frame is. Four versions of its entries are
 //! known; their numbers say which it is.
 
+use std::ops::Range;
+
 use kscope_memory::{Memory, VirtAddr};
 
 use crate::Error;
@@ -92,9 +94,14 @@ impl Orc {
         }
         let count = table.count as usize;
         let mut addresses = vec![0; count * 4];
-        memory.read(table.addresses, &mut addresses)?;
+        let lost = read_pages(memory, table.addresses, &mut addresses)?;
+        // Zeros are entries that say nothing.
         let mut entries = vec![0; count * ENTRY];
-        memory.read(table.entries, &mut entries)?;
+        for hole in read_pages(memory, table.entries, &mut entries)? {
+            // Half an entry is none.
+            let (first, last) = (hole.start / ENTRY, hole.end.div_ceil(ENTRY).min(count));
+            entries[first * ENTRY..last * ENTRY].fill(0);
+        }
         let version = version.unwrap_or_else(|| detect(&entries));
         let mut orc = Orc {
             start: table.addresses.0,
@@ -103,6 +110,9 @@ impl Orc {
             order: None,
             version,
         };
+        for hole in lost {
+            orc.close(hole);
+        }
         let sorted = (1..count).all(|i| orc.address(i - 1) <= orc.address(i));
         if !sorted {
             let mut order: Vec<u32> = (0..count as u32).collect();
@@ -110,6 +120,24 @@ impl Orc {
             orc.order = Some(order);
         }
         Ok(orc)
+    }
+
+    /// Gives entries whose addresses are lost, by bytes of the table, the address beside them and
+    /// nothing to say: what lies in the hole has no entry then.
+    fn close(&mut self, hole: Range<usize>) {
+        let first = hole.start / 4;
+        let beside = first.checked_sub(1).unwrap_or(hole.end / 4);
+        let before = self.address(beside);
+        for index in first..hole.end.div_ceil(4).min(self.len()) {
+            let place = self.start.wrapping_add(index as u64 * 4);
+            let offset = before.wrapping_sub(place) as i32;
+            if let Some(raw) = self.addresses.get_mut(index * 4..index * 4 + 4) {
+                raw.copy_from_slice(&offset.to_le_bytes());
+            }
+            if let Some(raw) = self.entries.get_mut(index * ENTRY..(index + 1) * ENTRY) {
+                raw.fill(0);
+            }
+        }
     }
 
     pub(crate) fn version(&self) -> OrcVersion {
@@ -148,6 +176,38 @@ impl Orc {
         let index = self.nth(low.checked_sub(1)?);
         let raw = self.entries.get(index * ENTRY..(index + 1) * ENTRY)?;
         Some(decode(raw, self.version))
+    }
+}
+
+/// Reads page by page, and gives the ranges that are missing, which stay zeros. Where all is, the
+/// gap.
+fn read_pages(
+    memory: &dyn Memory,
+    start: VirtAddr,
+    buf: &mut [u8],
+) -> Result<Vec<Range<usize>>, Error> {
+    const PAGE: u64 = 4096;
+    let mut lost = Vec::new();
+    let mut gap = None;
+    let mut any = false;
+    let mut done = 0;
+    while done < buf.len() {
+        let at = VirtAddr(start.0.wrapping_add(done as u64));
+        let n = ((PAGE - at.0 % PAGE) as usize).min(buf.len() - done);
+        let piece = &mut buf[done..done + n];
+        match memory.read(at, piece) {
+            Ok(()) => any = true,
+            Err(why) => {
+                piece.fill(0);
+                lost.push(done..done + n);
+                gap = gap.or(Some(why));
+            }
+        }
+        done += n;
+    }
+    match gap {
+        Some(gap) if !any => Err(gap.into()),
+        _ => Ok(lost),
     }
 }
 
@@ -251,6 +311,8 @@ fn detect(entries: &[u8]) -> OrcVersion {
 
 #[cfg(test)]
 mod tests {
+    use kscope_memory::{Gap, GapAt};
+
     use super::*;
 
     /// Compares an entry, given as the kernel lays out `struct orc_entry`.
@@ -288,6 +350,69 @@ mod tests {
             0x00f,
             (Kind::Undefined, Base::Undefined, Base::Undefined),
         );
+    }
+
+    /// A table of 3000 entries for functions of 16 bytes; pages of it may be missing.
+    struct Pages {
+        missing: Vec<u64>,
+    }
+
+    const AT: u64 = 0xffff_ffff_8100_0000;
+    const TEXT: u64 = AT + 0x10_0000;
+
+    impl Memory for Pages {
+        fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
+            for (at, byte) in (addr.0..).zip(buf) {
+                if self.missing.contains(&(at / 4096 * 4096)) {
+                    return Err(GapAt {
+                        addr: VirtAddr(at),
+                        len: 1,
+                        why: Gap::Lost,
+                    });
+                }
+                let offset = at - AT;
+                *byte = if offset < 12_000 {
+                    let place = offset & !3;
+                    let relative = (TEXT - AT + place * 4).wrapping_sub(place) as u32;
+                    relative.to_le_bytes()[offset as usize % 4]
+                } else {
+                    [8, 0, 0, 0, 5, 0][(offset as usize - 12_000) % 6]
+                };
+            }
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn tables_of_which_pages_are_lost() {
+        let table = OrcTable {
+            addresses: VirtAddr(AT),
+            entries: VirtAddr(AT + 12_000),
+            count: 3000,
+        };
+        // Missing page, and the functions that have no entry then.
+        for (page, lost) in [
+            (AT, 0..1024),
+            (AT + 4096, 1024..2048),
+            (AT + 0x6000, 2096..2779),
+        ] {
+            let memory = Pages {
+                missing: vec![page],
+            };
+            let orc = Orc::read(&memory, table, None).unwrap();
+            for function in 0..3000 {
+                let found = orc.find(VirtAddr(TEXT + function * 16 + 3));
+                let known = found.is_some_and(|e| e.kind == Kind::Call && e.sp_offset == 8);
+                // Entries at the edges of a hole are half there.
+                let edge = function + 1 == lost.start || function == lost.end;
+                assert!(
+                    edge || known != lost.contains(&function),
+                    "{page:#x} {function}"
+                );
+            }
+        }
+        let missing = (0..3).map(|i| AT + i * 4096).collect();
+        assert!(Orc::read(&Pages { missing }, table, None).is_err());
     }
 
     fn check_detect(fields: &[u16], expected: OrcVersion) {
