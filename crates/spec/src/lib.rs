@@ -35,8 +35,8 @@ pub mod write;
 pub use helper::HelperId;
 pub use insn::{Insn, Reg};
 pub use object::{
-    AttachKind, AttachType, ByteOrder, ConfigType, CoreKind, CoreReloc, Extern, ExternId,
-    ExternKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSlot, MapSpec,
-    Pinning, ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SlotValue, SourceFile,
+    AttachKind, AttachTarget, AttachType, ByteOrder, ConfigType, CoreKind, CoreReloc, Extern,
+    ExternId, ExternKind, FuncInfo, LateId, LateKind, LateValue, LineInfo, MapId, MapKind, MapSlot,
+    MapSpec, Pinning, ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SlotValue, SourceFile,
     SourceText, Spec, StructOps, StructOpsMember, Variable,
 };

@@ -11,7 +11,8 @@ pub use kinds::{AttachType, MapKind, ProgramType};
 pub use late::{LateId, LateKind, LateValue};
 pub use map::{MapId, MapSlot, MapSpec, Pinning, SlotValue, StructOps, StructOpsMember, Variable};
 pub use program::{
-    AttachKind, CoreKind, CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind,
+    AttachKind, AttachTarget, CoreKind, CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec,
+    Reloc, RelocKind,
 };
 
 use core::fmt;

@@ -2,7 +2,6 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kscope_btf::Kind;
 use kscope_spec::{AttachKind, AttachType, ProgramSpec};
 
 use super::kernel_types::KernelTypes;
@@ -35,36 +34,31 @@ pub(crate) fn attach_point<'a>(
     if let Some(error) = too_new(types, program) {
         return Err(error);
     }
-    let (what, kind, prefix, shown) = match attach {
-        AttachKind::RawTracepointBtf(name) => {
-            ("BTF-typed tracepoint", Kind::Typedef, "btf_trace_", name)
+    match (attach, target) {
+        (
+            AttachKind::FunctionEntry(name)
+            | AttachKind::FunctionExit(name)
+            | AttachKind::FunctionSession(name)
+            | AttachKind::ModifyReturn(name)
+            | AttachKind::Extension(name),
+            Some(target),
+        ) => return of_program(target, name, point),
+        (AttachKind::Extension(name), None) => {
+            return Err(Error::invalid(format!(
+                "program {} takes the place of the function {name} of another program, which the \
+                 loader is to be told (Loader::extends)",
+                program.name
+            )));
         }
-        AttachKind::FunctionEntry(name)
-        | AttachKind::FunctionExit(name)
-        | AttachKind::FunctionSession(name)
-        | AttachKind::ModifyReturn(name) => match target {
-            Some(target) => return of_program(target, name, point),
-            None => ("kernel function", Kind::Func, "", name),
-        },
-        AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
-            ("LSM hook", Kind::Func, "bpf_lsm_", name)
-        }
-        AttachKind::StructOps { type_name, member } => {
+        (AttachKind::StructOps { type_name, member }, _) => {
             return struct_ops::member(types, type_name, member);
         }
-        AttachKind::Iterator(name) => ("BPF iterator", Kind::Func, "bpf_iter_", name),
-        AttachKind::Extension(name) => {
-            let target = target.ok_or_else(|| {
-                Error::invalid(format!(
-                    "program {} takes the place of the function {name} of another program, which \
-                     the loader is to be told (Loader::extends)",
-                    program.name
-                ))
-            })?;
-            return of_program(target, name, point);
-        }
-        AttachKind::None | AttachKind::Expected(_) => return Ok(point),
+        _ => {}
+    }
+    let Some(wanted) = attach.target() else {
+        return Ok(point);
     };
+    let (what, kind, prefix, shown) = (wanted.what, wanted.kind, wanted.prefix, wanted.name);
     if shown.is_empty() {
         return Err(not_named(program, what));
     }

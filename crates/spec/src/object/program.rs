@@ -1,5 +1,7 @@
 //! Programs, and what is patched in them.
 
+use kscope_btf::Kind;
+
 use super::external::ExternId;
 use super::kinds::{AttachType, ProgramType};
 use super::late::LateId;
@@ -94,6 +96,50 @@ impl AttachKind {
             AttachKind::Iterator(_) => AttachType::TraceIter,
         };
         attach_type as u32
+    }
+}
+
+/// A type of the kernel's that a program is attached to by its name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct AttachTarget<'a> {
+    /// What it stands for, in words: `kernel function`, `LSM hook`.
+    pub what: &'static str,
+    /// The type's kind.
+    pub kind: Kind,
+    /// What the type's name begins with, before `name`.
+    pub prefix: &'static str,
+    /// The name as the section says it: perhaps empty, perhaps `module:name`.
+    pub name: &'a str,
+}
+
+impl AttachKind {
+    /// Gives the type that is looked for in the kernel's when the program is loaded; none where that
+    /// is not found by a name alone.
+    #[must_use]
+    pub fn target(&self) -> Option<AttachTarget<'_>> {
+        let (what, kind, prefix, name) = match self {
+            AttachKind::FunctionEntry(name)
+            | AttachKind::FunctionExit(name)
+            | AttachKind::FunctionSession(name)
+            | AttachKind::ModifyReturn(name) => ("kernel function", Kind::Func, "", name),
+            AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
+                ("LSM hook", Kind::Func, "bpf_lsm_", name)
+            }
+            AttachKind::Iterator(name) => ("BPF iterator", Kind::Func, "bpf_iter_", name),
+            AttachKind::RawTracepointBtf(name) => {
+                ("BTF-typed tracepoint", Kind::Typedef, "btf_trace_", name)
+            }
+            AttachKind::None
+            | AttachKind::Expected(_)
+            | AttachKind::Extension(_)
+            | AttachKind::StructOps { .. } => return None,
+        };
+        Some(AttachTarget {
+            what,
+            kind,
+            prefix,
+            name,
+        })
     }
 }
 

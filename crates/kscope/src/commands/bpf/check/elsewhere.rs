@@ -185,18 +185,7 @@ fn near(btf: &Btf, prefix: &str, name: &str, kind: Kind) -> Vec<String> {
 
 /// Says what a program attaches to at load time and the kernel does not have.
 fn missing_target(program: &ProgramSpec, btf: &Btf) -> Option<Error> {
-    let (what, kind, prefix, name) = match &program.attach {
-        AttachKind::FunctionEntry(name)
-        | AttachKind::FunctionExit(name)
-        | AttachKind::FunctionSession(name)
-        | AttachKind::ModifyReturn(name) => ("kernel function", Kind::Func, "", name),
-        AttachKind::Lsm(name) | AttachKind::LsmCgroup(name) => {
-            ("LSM hook", Kind::Func, "bpf_lsm_", name)
-        }
-        AttachKind::Iterator(name) => ("BPF iterator", Kind::Func, "bpf_iter_", name),
-        AttachKind::RawTracepointBtf(name) => {
-            ("BTF-typed tracepoint", Kind::Typedef, "btf_trace_", name)
-        }
+    match &program.attach {
         AttachKind::StructOps { type_name, member } => {
             return missing_member(btf, type_name, member);
         }
@@ -209,8 +198,10 @@ fn missing_target(program: &ProgramSpec, btf: &Btf) -> Option<Error> {
                 ),
             });
         }
-        AttachKind::None | AttachKind::Expected(_) | AttachKind::Extension(_) => return None,
-    };
+        _ => {}
+    }
+    let wanted = program.attach.target()?;
+    let (what, kind, prefix, name) = (wanted.what, wanted.kind, wanted.prefix, wanted.name);
     if name.is_empty() {
         let section = program.section.trim_end_matches('/');
         return Some(Error::Invalid {
@@ -222,11 +213,11 @@ fn missing_target(program: &ProgramSpec, btf: &Btf) -> Option<Error> {
         });
     }
     // `module:name`
-    let bare = name.split_once(':').map_or(name.as_str(), |(_, bare)| bare);
+    let bare = name.split_once(':').map_or(name, |(_, bare)| bare);
     let missing = btf.find(&format!("{prefix}{bare}"), kind).is_none();
     missing.then(|| Error::NotFound {
         what,
-        name: name.clone(),
+        name: name.to_owned(),
         near: near(btf, prefix, bare, kind),
     })
 }
