@@ -92,6 +92,8 @@ pub use event::{EventReader, EventRound};
 pub use executable::{DataObject, Executable, Function, UsdtNote, UsdtPlace};
 #[cfg(feature = "explain")]
 pub use features::{Features, Support};
+#[cfg(feature = "uprobe")]
+pub use kscope_spec::{UsdtArgument, UsdtArgumentPlace};
 pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::SymbolResolver;
 pub use link::{AttachOutcome, Attachment, IterReader, KprobeAt, Link};
@@ -120,8 +122,7 @@ pub use stats::RunStats;
 #[cfg(feature = "token")]
 pub use token::Token;
 pub use tracefs::Tracefs;
-#[cfg(feature = "uprobe")]
-pub use usdt::{Argument as UsdtArgument, Place as UsdtArgumentPlace, parse as usdt_arguments};
+pub use usdt::parse as usdt_arguments;
 #[cfg(feature = "buffers")]
 pub use user_ring::UserRing;
 pub use waker::Waker;

@@ -1,5 +1,7 @@
 //! Where a USDT probe's arguments are: the compiler's text as what libbpf's `usdt.bpf.h` reads.
 
+use kscope_spec::{UsdtArgument as Argument, UsdtArgumentPlace as Place};
+
 use crate::error::Error;
 
 /// Arguments that `usdt.bpf.h` has room for.
@@ -8,44 +10,6 @@ const MOST: usize = 12;
 pub(crate) const SPEC: usize = MOST * 16 + 16;
 /// Byte of padding in it by which entries in use are known.
 const USED: usize = SPEC - 1;
-
-/// Where an argument of a USDT probe is. Registers are offsets in bytes into `struct pt_regs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Place {
-    /// The number itself.
-    Constant(i64),
-    /// In the register at this offset of `struct pt_regs`.
-    Register(u16),
-    /// In memory at a register plus an offset.
-    Memory {
-        /// The register.
-        base: u16,
-        /// Bytes from where it points to.
-        offset: i64,
-    },
-    /// In memory at a register, plus another times a power of two, plus an offset.
-    Indexed {
-        /// The register that points to the begin.
-        base: u16,
-        /// The register that counts.
-        index: u16,
-        /// The power of two.
-        shift: u8,
-        /// Bytes from there.
-        offset: i64,
-    },
-}
-
-/// One argument of a USDT probe.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Argument {
-    /// Size in bytes: 1, 2, 4 or 8.
-    pub size: u8,
-    /// Two's complement if set.
-    pub signed: bool,
-    /// Where it is.
-    pub place: Place,
-}
 
 /// Encodes `struct __bpf_usdt_spec` of a probe's arguments.
 ///
@@ -82,7 +46,7 @@ pub(crate) fn spec(machine: u16, arguments: &str, cookie: u64) -> Result<[u8; SP
         slot[8..12].copy_from_slice(&word.to_ne_bytes());
         slot[12..14].copy_from_slice(&register.to_ne_bytes());
         slot[14] = u8::from(argument.signed);
-        slot[15] = 64 - argument.size * 8;
+        slot[15] = 64 - argument.bytes * 8;
     }
     let count = arguments.len() as u16;
     spec[MOST * 16..MOST * 16 + 8].copy_from_slice(&cookie.to_ne_bytes());
@@ -131,10 +95,10 @@ pub fn parse(machine: u16, text: &str) -> Result<Vec<Argument>, String> {
 fn argument(text: &str, place: fn(&str) -> Option<Place>) -> Option<Argument> {
     let (size, at) = text.split_once('@')?;
     let signed = size.starts_with('-');
-    let size: u8 = size.trim_start_matches('-').parse().ok()?;
-    matches!(size, 1 | 2 | 4 | 8).then_some(())?;
+    let bytes: u8 = size.trim_start_matches('-').parse().ok()?;
+    matches!(bytes, 1 | 2 | 4 | 8).then_some(())?;
     Some(Argument {
-        size,
+        bytes,
         signed,
         place: place(at)?,
     })
@@ -254,8 +218,8 @@ mod tests {
     fn check(machine: u16, text: &str, expected: &[(u8, bool, Place)]) {
         let expected: Vec<_> = expected
             .iter()
-            .map(|&(size, signed, place)| Argument {
-                size,
+            .map(|&(bytes, signed, place)| Argument {
+                bytes,
                 signed,
                 place,
             })

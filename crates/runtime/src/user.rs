@@ -9,10 +9,8 @@ mod places;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use kscope_bpf::{UprobePlace, UsdtArgumentPlace};
-use kscope_script::catalogue::{
-    Absent, Language, UsdtArgument, UsdtPlace, UsdtProbe, UserFunction, is_pattern, matches,
-};
+use kscope_bpf::UprobePlace;
+use kscope_script::catalogue::{Absent, Language, UsdtProbe, UserFunction, is_pattern, matches};
 use kscope_script::near::nearest;
 use kscope_script::plan::Attach;
 use kscope_symbol::read_regular;
@@ -234,7 +232,7 @@ impl UserFiles {
                     provider: note.provider.clone(),
                     name: note.name.clone(),
                     index,
-                    arguments: arguments(image.machine, &note.place.arguments),
+                    arguments: kscope_bpf::usdt_arguments(image.machine, &note.place.arguments),
                 });
             }
         }
@@ -419,32 +417,6 @@ fn refuse_inside_of(
          process does"
     );
     Err(Absent::Missing { why, near })
-}
-
-/// Reads where arguments are.
-fn arguments(machine: u16, text: &str) -> Result<Vec<UsdtArgument>, String> {
-    let arguments = kscope_bpf::usdt_arguments(machine, text)?;
-    let argument = |argument: kscope_bpf::UsdtArgument| UsdtArgument {
-        bytes: argument.size,
-        signed: argument.signed,
-        place: match argument.place {
-            UsdtArgumentPlace::Constant(value) => UsdtPlace::Constant(value),
-            UsdtArgumentPlace::Register(register) => UsdtPlace::Register(register),
-            UsdtArgumentPlace::Memory { base, offset } => UsdtPlace::Memory { base, offset },
-            UsdtArgumentPlace::Indexed {
-                base,
-                index,
-                shift,
-                offset,
-            } => UsdtPlace::Indexed {
-                base,
-                index,
-                shift,
-                offset,
-            },
-        },
-    };
-    Ok(arguments.into_iter().map(argument).collect())
 }
 
 /// Gives files of the same folder with a similar name.

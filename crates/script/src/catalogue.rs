@@ -9,9 +9,10 @@ mod user;
 
 use std::fmt;
 
+pub use kscope_spec::{UsdtArgument, UsdtArgumentPlace};
 pub use text::{TextCatalogue, TextError};
 pub use tracefs::parse_format;
-pub use user::{Absent, Language, UsdtArgument, UsdtPlace, UsdtProbe, UserFunction};
+pub use user::{Absent, Language, UsdtProbe, UserFunction};
 
 use crate::plan::Attach;
 

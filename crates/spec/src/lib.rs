@@ -29,6 +29,7 @@ pub mod read;
 pub mod say;
 pub mod section;
 mod table;
+mod usdt;
 #[cfg(feature = "write")]
 pub mod write;
 
@@ -40,3 +41,4 @@ pub use object::{
     MapSpec, Pinning, ProgramId, ProgramSpec, ProgramType, Reloc, RelocKind, SlotValue, SourceFile,
     SourceText, Spec, StructOps, StructOpsMember, Variable,
 };
+pub use usdt::{UsdtArgument, UsdtArgumentPlace};

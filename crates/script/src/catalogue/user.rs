@@ -1,5 +1,7 @@
 //! Functions and USDT probes of programs and libraries.
 
+use kscope_spec::UsdtArgument;
+
 /// What a look-up in programs and libraries did not give.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Absent {
@@ -67,42 +69,4 @@ pub struct UsdtProbe {
     pub index: u32,
     /// Its arguments, or one that is not understood.
     pub arguments: Result<Vec<UsdtArgument>, String>,
-}
-
-/// Where an argument of a USDT probe is, and how large.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct UsdtArgument {
-    /// Size in bytes: 1, 2, 4 or 8.
-    pub bytes: u8,
-    /// Two's complement if set.
-    pub signed: bool,
-    /// Where it is.
-    pub place: UsdtPlace,
-}
-
-/// Where an argument of a USDT probe is. Registers are offsets in bytes into `struct pt_regs`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UsdtPlace {
-    /// The number itself.
-    Constant(i64),
-    /// In a register.
-    Register(u16),
-    /// In memory, so many bytes from where a register points to.
-    Memory {
-        /// The register.
-        base: u16,
-        /// Bytes from there.
-        offset: i64,
-    },
-    /// In memory at a register, plus another times a power of two, plus an offset.
-    Indexed {
-        /// The register that points to the begin.
-        base: u16,
-        /// The register that counts.
-        index: u16,
-        /// How far left that is shifted.
-        shift: u8,
-        /// Bytes from there.
-        offset: i64,
-    },
 }

@@ -4,7 +4,7 @@ use super::builtin::FRAMES;
 use super::call::stack_mode;
 use super::convert::convert;
 use super::{Checker, make, poison};
-use crate::catalogue::{Absent, UsdtPlace};
+use crate::catalogue::{Absent, UsdtArgumentPlace};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Arithmetic, Builtin, Expr, ExprKind, Int, Space, Type};
 use crate::syntax::tree;
@@ -221,16 +221,18 @@ impl Checker<'_> {
         };
         let number = |value: i64| make(ExprKind::Int(value), Type::U64, span);
         let address = match argument.place {
-            UsdtPlace::Constant(value) => {
+            UsdtArgumentPlace::Constant(value) => {
                 let value = super::convert::wrap(value, stored);
                 return make(ExprKind::Int(value), wide, span);
             }
-            UsdtPlace::Register(offset) => {
+            UsdtArgumentPlace::Register(offset) => {
                 let value = register(offset, stored);
                 return make(ExprKind::Cast(Box::new(value)), wide, span);
             }
-            UsdtPlace::Memory { base, offset } => add(register(base, Int::U64), number(offset)),
-            UsdtPlace::Indexed {
+            UsdtArgumentPlace::Memory { base, offset } => {
+                add(register(base, Int::U64), number(offset))
+            }
+            UsdtArgumentPlace::Indexed {
                 base,
                 index,
                 shift,
