@@ -32,7 +32,7 @@ pub struct Program {
     pub maps: Vec<Map>,
     /// Output sites, indexed by [`SiteId`].
     pub sites: Vec<Site>,
-    /// Late values used, indexed by [`LateId`].
+    /// Late values used, indexed by [`kscope_spec::LateId`].
     pub late: Vec<kscope_spec::LateValue>,
     /// One per eBPF program, in the order they run where order matters (`begin`, `end`).
     pub probes: Vec<Probe>,

@@ -36,7 +36,7 @@ pub enum ExprKind {
     Late(LateId),
     /// A number that the target's types tell (scalar).
     Layout(LayoutId),
-    /// A string option, by its index in [`Program::options`] (memory, `Str`).
+    /// A string option, by its index in [`crate::hir::Program::options`] (memory, `Str`).
     OptionStr(u32),
     /// A variable.
     Var(VarId),
