@@ -66,6 +66,9 @@ struct Bpftrace {
     /// Leave out warnings about the program
     #[arg(long)]
     no_warnings: bool,
+    /// Take the functions that may be traced from this file
+    #[arg(long, value_name = "FILE")]
+    traceable_functions: Option<PathBuf>,
     /// Accepted and without effect: there is no LLVM here
     #[arg(long, hide = true)]
     verify_llvm_ir: bool,
@@ -137,14 +140,13 @@ struct Missing {
     emit_elf: Option<String>,
     #[arg(long, value_name = "FILE", hide = true)]
     emit_llvm: Option<String>,
+    /// Accepted and without effect: semaphores of USDT probes are those of the file here
     #[arg(long, hide = true)]
     usdt_file_activation: bool,
     #[arg(long, value_name = "DIRECTORY", hide = true)]
     debuginfo: Option<String>,
     #[arg(long, value_name = "PID", hide = true)]
     dwarf_pid: Option<u32>,
-    #[arg(long, value_name = "FILE", hide = true)]
-    traceable_functions: Option<String>,
     #[arg(long, hide = true)]
     fmt: bool,
 }
@@ -153,31 +155,38 @@ impl Missing {
     /// Names the first of these options that is given, with what to do instead.
     fn refuse(&self) -> Result<(), Failure> {
         let given = [
-            (self.aot.is_some(), "--aot", ""),
-            (self.emit_elf.is_some(), "--emit-elf", ""),
+            (
+                self.aot.is_some(),
+                "--aot",
+                "`kscope build` makes objects that run elsewhere",
+            ),
+            (
+                self.emit_elf.is_some(),
+                "--emit-elf",
+                "`kscope build -o FILE` writes an ELF object",
+            ),
             (
                 self.emit_llvm.is_some(),
                 "--emit-llvm",
-                "there is no LLVM here",
+                "there is no LLVM here; -d codegen prints the programs",
             ),
-            (self.usdt_file_activation, "--usdt-file-activation", ""),
-            (self.debuginfo.is_some(), "--debuginfo", ""),
-            (self.dwarf_pid.is_some(), "--dwarf-pid", ""),
             (
-                self.traceable_functions.is_some(),
-                "--traceable-functions",
-                "",
+                self.debuginfo.is_some(),
+                "--debuginfo",
+                "types come from the kernel's BTF, names from the symbol tables of programs",
             ),
-            (self.fmt, "--fmt", ""),
+            (
+                self.dwarf_pid.is_some(),
+                "--dwarf-pid",
+                "stacks of programs are walked by frame pointers: ustack",
+            ),
+            (self.fmt, "--fmt", "scripts are taken as they are written"),
         ];
         let Some((_, name, instead)) = given.iter().find(|(given, ..)| *given) else {
             return Ok(());
         };
-        let failure = Failure::usage(format!("kscope does not have bpftrace's {name} yet"));
-        Err(match *instead {
-            "" => failure,
-            hint => failure.hint(hint),
-        })
+        let failure = Failure::usage(format!("kscope does not have bpftrace's {name}"));
+        Err(failure.hint(*instead))
     }
 }
 
@@ -218,7 +227,10 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
     if args.info {
         return info();
     }
-    let place = Place::open(None)?.of_process(args.pid);
+    let mut place = Place::open(None)?.of_process(args.pid);
+    if let Some(file) = &args.traceable_functions {
+        place = place.with_traceable(file)?;
+    }
     let mut words = args.words;
     let first = words.first().map(String::as_str);
     if args.list && args.program.is_none() && !first.is_some_and(is_script) {

@@ -48,6 +48,18 @@ impl Place {
         self
     }
 
+    /// Takes the functions that may be traced from a file, one a line.
+    ///
+    /// # Errors
+    ///
+    /// Where it cannot be read.
+    pub(crate) fn with_traceable(mut self, file: &Path) -> Result<Place, Failure> {
+        let text = std::fs::read_to_string(file)
+            .map_err(|error| Failure::new(format!("cannot read {}: {error}", file.display())))?;
+        self.target = self.target.with_traceable(text);
+        Ok(self)
+    }
+
     /// Gives the types, or the failure to read them.
     pub(crate) fn types(&self) -> Result<&Btf, Failure> {
         let failed = |error| Failure::of_run(error, "", false);

@@ -49,6 +49,9 @@ impl<'a> LiveCatalogue<'a> {
     /// Gives the list of functions that can be traced, a line each with the module's name in
     /// brackets behind it; none where nobody may read it.
     fn traceable(&self) -> Option<String> {
+        if let Some(given) = self.target.traceable() {
+            return Some(given.to_owned());
+        }
         let root = self.tracefs.as_ref().ok()?;
         std::fs::read_to_string(root.join("available_filter_functions")).ok()
     }
@@ -183,7 +186,7 @@ impl Catalogue for LiveCatalogue<'_> {
     }
 
     fn functions(&self, pattern: &str) -> Lookup<Vec<String>> {
-        if !is_pattern(pattern) {
+        if !is_pattern(pattern) && self.target.traceable().is_none() {
             let in_types = |btf: &Btf| btf.find(pattern, Kind::Func).is_some();
             if self.btf.is_some_and(in_types) {
                 return Lookup::Found(vec![pattern.to_owned()]);

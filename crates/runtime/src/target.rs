@@ -21,6 +21,7 @@ pub struct Target {
     btf_path: PathBuf,
     symbols: Arc<KernelSymbolizer>,
     user: Arc<UserFiles>,
+    traceable: Option<Arc<str>>,
 }
 
 impl Target {
@@ -32,6 +33,7 @@ impl Target {
             btf_path: PathBuf::from(VMLINUX_BTF),
             symbols: Arc::new(KernelSymbolizer::new()),
             user: Arc::new(UserFiles::new(None)),
+            traceable: None,
         }
     }
 
@@ -40,6 +42,19 @@ impl Target {
     pub fn with_btf(mut self, path: impl Into<PathBuf>) -> Target {
         self.btf_path = path.into();
         self
+    }
+
+    /// Takes the functions that may be traced from a text as that of the kernel's
+    /// `available_filter_functions`.
+    #[must_use]
+    pub fn with_traceable(mut self, functions: impl Into<Arc<str>>) -> Target {
+        self.traceable = Some(functions.into());
+        self
+    }
+
+    /// Gives the functions that may be traced, where somebody said which.
+    pub(crate) fn traceable(&self) -> Option<&str> {
+        self.traceable.as_deref()
     }
 
     /// Looks programs and libraries up as a process sees them: in its own mount namespace, and its

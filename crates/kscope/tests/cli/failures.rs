@@ -151,7 +151,32 @@ fn what_bpftrace_has_and_kscope_does_not_is_named() {
     kscope(&words).code(0).says(&parts);
     check(&["--aot", "x", "-e", "begin {}"], "--aot");
     check(&["--emit-elf", "x", "-e", "begin {}"], "--emit-elf");
-    check(&["--usdt-file-activation", "-e", "begin {}"], "--usdt");
+    check(&["--fmt", "-e", "begin {}"], "--fmt");
+    check(&["--dwarf-pid", "1", "-e", "begin {}"], "--dwarf-pid");
+    let accepted = [
+        "--usdt-file-activation",
+        "--mode",
+        "codegen",
+        "-e",
+        "begin {}",
+    ];
+    bpftrace(&accepted).code(0);
+    let list = scratch("traceable").join("functions");
+    std::fs::write(&list, "one_of_these\nother\n").expect("a file");
+    let list = list.to_str().expect("text");
+    let given = |script| {
+        let words = [
+            "--traceable-functions",
+            list,
+            "--mode",
+            "codegen",
+            "-e",
+            script,
+        ];
+        bpftrace(&words)
+    };
+    given("kprobe:one_* { }").code(0);
+    given("kprobe:vfs_read { }").code(1).says(&["vfs_read"]);
     bpftrace(&["--nosuch"]).code(2).says(&["--nosuch"]);
     bpftrace(&[]).code(2).says(&["there is no program"]);
     bpftrace(&["-p", "0", "-e", "begin {}"]).code(2);

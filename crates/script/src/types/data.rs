@@ -250,7 +250,12 @@ impl Checker<'_> {
         };
         let has_registers = matches!(
             self.scope.context,
-            Context::KprobeEntry | Context::KprobeReturn | Context::PerfEvent
+            Context::KprobeEntry
+                | Context::KprobeReturn
+                | Context::PerfEvent
+                | Context::UprobeEntry
+                | Context::UprobeReturn
+                | Context::Usdt
         );
         if !has_registers && !self.scope.dead {
             return self.misplaced("reg", call.span);
@@ -425,7 +430,12 @@ impl Checker<'_> {
             }
         }
         let ExprKind::Int(n) = count.kind else {
-            return self.wrong_argument("memcmp", "a literal number of bytes", &count);
+            if number(&count.ty).is_none() {
+                return self.wrong_argument("memcmp", "a number of bytes", &count);
+            }
+            // It is known as the script runs: a loop.
+            let expanded = self.expand_macro("__memcmp", call.args, call.span);
+            return expanded.unwrap_or_else(|| poison(call.span));
         };
         let Ok(n) = u32::try_from(n) else {
             let message = "memcmp() expects a number of bytes that is not negative";

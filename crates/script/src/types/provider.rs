@@ -273,6 +273,12 @@ fn address(text: &str) -> Option<u64> {
 }
 
 fn function(provider: &str, parts: &[&str]) -> Result<Target, String> {
+    if let ["bpf", ..] = parts {
+        return Err(format!(
+            "{provider} of eBPF programs is not in kscope, which attaches to functions of the \
+             kernel: `kscope bpf top` shows how often and how long programs run"
+        ));
+    }
     let (module, function) = match parts {
         [function] => (None, *function),
         [module, function] => (Some((*module).to_owned()), *function),
