@@ -106,6 +106,9 @@ fn outside(name: &str) -> Option<String> {
         "join" => "join(arg1, \" \");",
         "cat" => "cat(\"/proc/%d/stat\", pid);",
         "system" => "system(\"ls %d\", pid);",
+        // Whether they compile depends on the kernel's structures; tools that use them are tests.
+        "sock_is_ipv6" => "if comptime (1 > 2) { print(sock_is_ipv6(arg0)); }",
+        "request_disk" => "if comptime (1 > 2) { print(request_disk(arg0)); }",
         "unwatch" => "unwatch(0x1000);",
         "debugf" => "debugf(\"%d\", 1);",
         "signal" => "signal(\"KILL\");",

@@ -207,6 +207,29 @@ fn kernels_without_links_on_events_take_the_ioctl() {
 }
 
 #[test]
+fn breakpoints_are_for_all_or_for_threads() {
+    let all = |cpu: u32| {
+        [
+            format!("open breakpoint 2 0x1000 8 on cpu {cpu}"),
+            "link 0".into(),
+            "enable".into(),
+        ]
+    };
+    let all = [2, 3, 5].map(all).concat();
+    let all: Vec<&str> = all.iter().map(String::as_str).collect();
+    check(
+        ProgramType::PerfEvent,
+        |program| program.attach_breakpoint(0x1000, 8, 2, &[]),
+        &all,
+    );
+    check(
+        ProgramType::PerfEvent,
+        |program| program.attach_breakpoint(0x1000, 1, 4, &[7]),
+        &["open breakpoint 4 0x1000 1 on task 7", "link 0", "enable"],
+    );
+}
+
+#[test]
 fn the_clock_runs_on_every_online_cpu_or_one() {
     let rate = Sampling::Frequency(99);
     check(
