@@ -21,7 +21,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 const AFTER: Duration = Duration::from_millis(700);
 
 /// What the program is called, by which its lines are known.
-const PROGRAM: &str = "one_liner";
+const PROGRAM: &str = "traced_beside";
 
 /// The form of one frame of a stack, and of two.
 const FRAME: &str = "\nw+w";
@@ -373,9 +373,9 @@ mod tests {
 
     #[test]
     fn a_map_gives_what_it_has_of_the_program() {
-        let line = r#"{"type": "map", "data": {"@": {"sh": 3, "one_liner": 5, "x": 1}}}"#;
+        let line = r#"{"type": "map", "data": {"@": {"sh": 3, "traced_beside": 5, "x": 1}}}"#;
         let found = of_program(line).expect("it is there");
-        assert!(found.ends_with(r#"one_liner": 5"#), "{found}");
+        assert!(found.ends_with(r#"traced_beside": 5"#), "{found}");
         assert_eq!(of_program("{\"type\": \"map\"}"), None);
     }
 }
