@@ -138,3 +138,127 @@ fn manual_pages_say_what_options_take() {
     );
     std::fs::remove_dir_all(&folder).expect("ours");
 }
+
+const COLUMNS: &str = include_str!("../../../../tools/README.md");
+const MANUAL: &str = include_str!("../../../../docs/tools.md");
+
+/// Tools without an output in the manual: the machine that made the others has no kprobes.
+const UNSHOWN: [&str; 1] = ["vfsstat"];
+
+/// Gives the section of a text about a tool.
+fn section<'a>(text: &'a str, tool: &str) -> &'a str {
+    let (_, rest) = text
+        .split_once(&format!("\n## {tool}\n"))
+        .unwrap_or_else(|| panic!("no section of {tool}"));
+    rest.split("\n## ").next().unwrap_or(rest)
+}
+
+/// Gives the names of sections, in their order.
+fn sections(text: &str) -> Vec<&str> {
+    let lines = text.lines();
+    lines.filter_map(|line| line.strip_prefix("## ")).collect()
+}
+
+/// Gives the names and summaries of all tools.
+fn tools() -> Vec<(String, String)> {
+    let list = kscope(&["tools"]).code(0).out;
+    let split = |line: &str| {
+        let (name, summary) = line.split_once(' ').expect("a summary");
+        (name.to_owned(), summary.trim().to_owned())
+    };
+    list.lines().map(split).collect()
+}
+
+/// Makes the table of a tool's options from its help.
+fn options(tool: &str) -> String {
+    let help = kscope(&[tool, "--help"]).code(0).out;
+    let (_, rest) = help
+        .split_once("Options of the tool:\n")
+        .expect("options of its own");
+    let (own, _) = rest
+        .split_once("Options of every tool:")
+        .expect("options of all");
+    let mut table = String::from("| option | what |\n|---|---|\n");
+    // Name, help, and what it is by itself are paragraphs.
+    let mut texts: Vec<String> = Vec::new();
+    for paragraph in own.split("\n\n") {
+        let words: Vec<&str> = paragraph.split_whitespace().collect();
+        match words.first() {
+            Some(name) if name.starts_with("--") => {
+                let names = if words.get(1).is_some_and(|word| word.starts_with('<')) {
+                    2
+                } else {
+                    1
+                };
+                let (name, text) = words.split_at(names);
+                texts.push(format!("| `{}` | {}", name.join(" "), text.join(" ")));
+            }
+            Some(_) => {
+                let last = texts.last_mut().expect("an option before");
+                last.push_str(&format!(" {}", words.join(" ")));
+            }
+            None => {}
+        }
+    }
+    for text in texts {
+        table.push_str(&format!(
+            "{} |\n",
+            text.replace('|', "\\|").replacen("\\|", "|", 2)
+        ));
+    }
+    table
+}
+
+#[test]
+fn the_manual_has_each_tool_with_its_options_and_an_output() {
+    let tools = tools();
+    let names: Vec<&str> = tools.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(sections(MANUAL), names);
+    for (tool, summary) in &tools {
+        let text = section(MANUAL, tool);
+        assert!(text.contains(summary), "{tool}: {summary}");
+        let table = options(tool);
+        assert!(text.contains(&table), "{tool}: its options are\n{table}");
+        let command = format!("```console\n# kscope {tool}");
+        let has_output = text.contains(&command) || UNSHOWN.contains(&tool.as_str());
+        assert!(has_output, "{tool} has no example");
+        let link = format!("(../tools/README.md#{tool})");
+        assert!(text.contains(&link), "{tool} has no link {link}");
+    }
+}
+
+#[test]
+fn columns_and_maps_are_those_of_the_scripts() {
+    let tools = tools();
+    let names: Vec<&str> = tools.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(sections(COLUMNS), names);
+    for (tool, _) in &tools {
+        let script = kscope(&["tools", "--show", tool]).code(0).out;
+        let rows = section(COLUMNS, tool).lines();
+        let told = rows.filter_map(|row| row.strip_prefix("| `")?.split('`').next());
+        let told: Vec<&str> = told.collect();
+        // A row is a record that is printed, and a map is printed by its name.
+        let mut printed: Vec<&str> = Vec::new();
+        for line in script.lines() {
+            let Some((_, what)) = line.split_once("print(") else {
+                continue;
+            };
+            if let Some(map) = what.strip_prefix('@') {
+                let end = map.find(|c: char| !c.is_alphanumeric() && c != '_');
+                printed.push(&what[..=end.unwrap_or(map.len())]);
+            } else if let Some(record) = what.strip_prefix('(') {
+                let parts = record.split(", ").filter_map(|part| part.split_once('='));
+                let names = parts.map(|(name, _)| name);
+                printed.extend(
+                    names.filter(|name| name.chars().all(|c| c.is_alphanumeric() || c == '_')),
+                );
+            }
+        }
+        for name in &printed {
+            assert!(told.contains(name), "{tool} prints {name}");
+        }
+        for name in told {
+            assert!(printed.contains(&name), "{tool} does not print {name}");
+        }
+    }
+}
