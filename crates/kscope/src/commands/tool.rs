@@ -91,7 +91,12 @@ fn process(tool: Tool, matches: &ArgMatches) -> Option<u32> {
 /// Says whether a plan has probes in processes, which can be those of one alone.
 fn probes_processes(plan: &Plan) -> bool {
     let mut points = plan.probes.iter().flat_map(|probe| &probe.attach);
-    points.any(|point| matches!(point, Attach::Uprobe { .. } | Attach::Usdt { .. }))
+    points.any(|point| {
+        matches!(
+            point,
+            Attach::Uprobe { .. } | Attach::Uretprobe { .. } | Attach::Usdt { .. }
+        )
+    })
 }
 
 /// Gives the columns of the rows that a tool prints with the options given; none where they have
