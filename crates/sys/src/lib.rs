@@ -1,8 +1,8 @@
 //! The one door to the kernel, and the only crate with unsafe code.
 //!
 //! Every system call is a [`Call`] given to a [`Kernel`]; [`RealKernel`] performs it, and
-//! [`FakeKernel`] lets a test answer in its place. Callers pass slices and borrowed descriptors,
-//! and get owned ones back; addresses never leave this crate.
+//! `FakeKernel` (feature `fake`) lets a test answer in its place. Callers pass slices and borrowed
+//! descriptors, and get owned ones back; addresses never leave this crate.
 
 mod bpf;
 mod call;
