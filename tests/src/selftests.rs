@@ -3,6 +3,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Mutex;
 
 /// The package's file; `KSCOPE_LINUX_SOURCE` names another.
 const ARCHIVE: &str = "/usr/src/linux-source-6.1.tar.xz";
@@ -50,6 +51,9 @@ impl Selftests {
         let objects = folder.join(format!("{top}-objects"));
         made(&objects)?;
         let unpacked = folder.join(&top);
+        // Tests of one process would unpack into the same folder.
+        static UNPACKING: Mutex<()> = Mutex::new(());
+        let _one = UNPACKING.lock().map_err(|error| error.to_string())?;
         if !unpacked.is_dir() {
             // Another test may unpack at the same time; the first to finish wins.
             let own = folder.join(format!("unpacking-{}", std::process::id()));
