@@ -197,7 +197,12 @@ impl Sites {
 
 /// Puts strings together, up to the first that is empty.
 fn join(values: Vec<Value>, separator: &str) -> Vec<u8> {
-    let texts = values.into_iter().map_while(|value| match value {
+    let strings = values.into_iter().flat_map(|value| match value {
+        Value::Array(strings) => strings,
+        // Of a plan with a field for each.
+        string => vec![string],
+    });
+    let texts = strings.map_while(|value| match value {
         Value::Str(text) if !text.is_empty() => Some(text),
         _ => None,
     });

@@ -185,7 +185,8 @@ pub enum SiteKind {
     },
     /// `exit(code)`: one field, the code as `i32`.
     Exit,
-    /// `join(list, separator)`: one field for each string, up to the first that is empty.
+    /// `join(list, separator)`: one field, an array of the strings up to the first that is empty;
+    /// plans made before had a field for each.
     Join {
         /// Put between the strings.
         separator: Arc<str>,

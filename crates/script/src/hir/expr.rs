@@ -130,6 +130,15 @@ pub enum ExprKind {
         /// Most bytes with the NUL, where given; never more than the capacity of the type.
         len: Option<Box<Expr>>,
     },
+    /// The strings of a list of pointers in the same memory, up to the first null; the element
+    /// after the last that was read is empty, and those behind it are not written (memory,
+    /// `Array` of `Str`).
+    ReadStrings {
+        /// The address of the list.
+        list: Box<Expr>,
+        /// Which memory.
+        space: Space,
+    },
     /// The name of a number, read from a table that goes with the program (memory, `Str`).
     NameOf {
         /// Which names.

@@ -79,7 +79,8 @@ impl Expr {
             ExprKind::HasKey { key, .. } => f(key),
             ExprKind::Load { address, .. }
             | ExprKind::LoadBits { address, .. }
-            | ExprKind::ReadBytes { address, .. } => f(address),
+            | ExprKind::ReadBytes { address, .. }
+            | ExprKind::ReadStrings { list: address, .. } => f(address),
             ExprKind::ReadStr { address, len, .. } => {
                 f(address);
                 len.iter().for_each(|len| f(len));

@@ -193,7 +193,7 @@ pub enum Op {
     /// A pointer plus a constant or variable number of bytes. A variable one is unsigned and at
     /// most `bound`, which a check or mask before it must have made true for the verifier.
     PtrAdd {
-        /// The pointer: slot, map value, or (constant offsets only) record and context.
+        /// The pointer: slot, map value, record, or (constant offsets only) context.
         base: Value,
         /// The number of bytes.
         offset: Value,

@@ -98,6 +98,7 @@ impl Lower<'_> {
                 space,
                 len,
             } => self.read_buffer((address, *space), len, to, size, pad)?,
+            ExprKind::ReadStrings { list, space } => self.read_strings(expr, list, *space, to)?,
             ExprKind::BufferOf { value, len } => self.buffer_of(value, len, to, size)?,
             ExprKind::Concat(first, second) => self.concat(first, second, to, size)?,
             ExprKind::Bytes(number) => {

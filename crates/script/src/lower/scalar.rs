@@ -221,6 +221,7 @@ impl Lower<'_> {
             | ExprKind::StrOfBytes(_)
             | ExprKind::Resize(_)
             | ExprKind::ReadBuffer { .. }
+            | ExprKind::ReadStrings { .. }
             | ExprKind::BufferOf { .. }
             | ExprKind::Concat(..)
             | ExprKind::Bytes(_)
@@ -376,7 +377,7 @@ impl Lower<'_> {
     }
 
     /// Reads a number from memory; 0 where it cannot be read.
-    fn read_scalar(&mut self, address: Value, int: Int, space: Space) -> Value {
+    pub(super) fn read_scalar(&mut self, address: Value, int: Int, space: Space) -> Value {
         let slot = self.b.slot(8, 8);
         let place = self.slot_place(slot);
         self.read_memory(place, u32::from(int.bytes), address, space);

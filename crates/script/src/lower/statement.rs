@@ -203,7 +203,8 @@ pub(super) fn fresh(expr: &Expr) -> bool {
         | ExprKind::CtxBytes { .. } => true,
         ExprKind::ReadStr { address, .. }
         | ExprKind::ReadBytes { address, .. }
-        | ExprKind::ReadBuffer { address, .. } => address.ty.is_scalar(),
+        | ExprKind::ReadBuffer { address, .. }
+        | ExprKind::ReadStrings { list: address, .. } => address.ty.is_scalar(),
         ExprKind::StrOfBytes(inner) => fresh(inner),
         _ => false,
     }

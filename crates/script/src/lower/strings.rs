@@ -1,9 +1,9 @@
 //! Strings: reading, comparing, searching.
 
-use kscope_spec::helper;
+use kscope_spec::{HelperId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
-use crate::hir::{Expr, ExprKind, Space, Type};
+use crate::hir::{Expr, ExprKind, Int, Space, Type};
 use crate::ir::{BinOp, Block, Cond, Value, Variable};
 use crate::plan::SEARCH_LIMIT;
 
@@ -47,10 +47,6 @@ impl Lower<'_> {
         space: Space,
         len: Option<Value>,
     ) {
-        let helper = match space {
-            Space::Kernel => helper::PROBE_READ_KERNEL_STR,
-            Space::User => helper::PROBE_READ_USER_STR,
-        };
         let most = self.b.constant(i64::from(size));
         let asked = len;
         let len = match len {
@@ -68,7 +64,7 @@ impl Lower<'_> {
             }
         };
         let start = self.address(to);
-        let read = self.b.call(helper, vec![start, len, from]);
+        let read = self.b.call(read_str_helper(space), vec![start, len, from]);
         if size != self.program.config.max_strlen {
             return;
         }
@@ -86,6 +82,47 @@ impl Lower<'_> {
         let last = self.b.binary(BinOp::Add, from, before);
         self.read_memory(to.at(size - 1), 1, last, space);
         self.join(end);
+    }
+
+    /// Reads the strings of a list of pointers up to the first null, one into each element.
+    pub(super) fn read_strings(
+        &mut self,
+        expr: &Expr,
+        list: &Expr,
+        space: Space,
+        to: Place,
+    ) -> Result<()> {
+        let Type::Array { element, len } = &expr.ty else {
+            return Err(unsupported(expr.span, "this as a list of strings"));
+        };
+        let (room, len) = (element.size(), *len);
+        let list = self.scalar(list)?;
+        let start = self.address(to);
+        let most = self.b.constant(i64::from(room));
+        let zero = self.b.constant(0);
+        let end = self.b.block();
+        self.rounds(len, |lower, round, _| {
+            let pointer_size = lower.b.constant(8);
+            let offset = lower.b.binary(BinOp::Mul, round, pointer_size);
+            let at = lower.b.binary(BinOp::Add, list, offset);
+            let pointer = lower.read_scalar(at, Int::U64, space);
+            let offset = lower.b.binary(BinOp::Mul, round, most);
+            let element = lower
+                .b
+                .ptr_add_var(start, offset, room * len.saturating_sub(1));
+            let last = lower.b.block();
+            let some = lower.b.block();
+            lower.b.branch(Cond::Eq, pointer, zero, last, some);
+            lower.enter(last);
+            lower.b.store(1, element, 0, zero);
+            lower.b.jump(end);
+            lower.enter(some);
+            let args = vec![element, most, pointer];
+            lower.b.call(read_str_helper(space), args);
+            Ok(())
+        })?;
+        self.join(end);
+        Ok(())
     }
 
     /// Makes a string of the bytes of an array, which need not end with a NUL.
@@ -406,4 +443,12 @@ fn word(text: &[u8], at: usize, width: u8) -> i64 {
         *byte = text.get(at + i).copied().unwrap_or(0);
     }
     i64::from_ne_bytes(bytes)
+}
+
+/// Gives the helper that reads a string.
+fn read_str_helper(space: Space) -> HelperId {
+    match space {
+        Space::Kernel => helper::PROBE_READ_KERNEL_STR,
+        Space::User => helper::PROBE_READ_USER_STR,
+    }
 }

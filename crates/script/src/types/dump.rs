@@ -287,6 +287,7 @@ fn plain_name(kind: &ExprKind) -> &'static str {
         ExprKind::ContextObject { .. } => "object",
         ExprKind::PathOf(_) => "path",
         ExprKind::ReadBuffer { .. } => "read_buffer",
+        ExprKind::ReadStrings { .. } => "read_strings",
         ExprKind::BufferOf { .. } => "buffer_of",
         ExprKind::StrLen(_) => "strlen",
         ExprKind::StrFind { .. } => "strstr",

@@ -13,7 +13,7 @@ use crate::hir::{Comparison, Context, Expr, ExprKind, Int, Space, Stmt, StmtKind
 use crate::plan::SiteKind;
 
 /// Most strings that `join` takes, and the room in bytes of each.
-const JOINED: u64 = 16;
+const JOINED: u32 = 16;
 const JOINED_BYTES: u32 = 1024;
 /// Most values that the kernel's own printing takes.
 const TRACE_VALUES: usize = 3;
@@ -58,44 +58,21 @@ impl Checker<'_> {
                 return None;
             }
         };
-        let list = self.once(convert(list, &Type::U64));
-        let mut names = Vec::new();
-        let mut parts = Vec::new();
-        let mut before: Option<Expr> = None;
-        for i in 0..JOINED {
-            let at = binary_add(list.clone(), i * 8, span);
-            let load = make(
-                ExprKind::Load {
-                    address: Box::new(at),
-                    int: Int::U64,
-                    space,
-                    bits: None,
-                },
-                Type::U64,
-                span,
-            );
-            let pointer = match before {
-                None => load,
-                Some(before) => choose(not_zero(before), load, zero(span), span),
-            };
-            let pointer = self.kept(&format!("join{i}#"), pointer);
-            let text = make(
-                ExprKind::ReadStr {
-                    address: Box::new(pointer.clone()),
-                    space,
-                    len: None,
-                },
-                Type::Str {
-                    capacity: JOINED_BYTES,
-                },
-                span,
-            );
-            let none = convert(string(b"", span), &text.ty);
-            parts.push(choose(not_zero(pointer.clone()), text, none, span));
-            names.push(i.to_string());
-            before = Some(pointer);
-        }
-        self.emit(SiteKind::Join { separator }, names, parts, span)
+        let list = convert(list, &Type::U64);
+        let element = std::sync::Arc::new(Type::Str {
+            capacity: JOINED_BYTES,
+        });
+        let ty = Type::Array {
+            element,
+            len: JOINED,
+        };
+        let kind = ExprKind::ReadStrings {
+            list: Box::new(list),
+            space,
+        };
+        let strings = make(kind, ty, span);
+        let names = vec!["strings".to_owned()];
+        self.emit(SiteKind::Join { separator }, names, vec![strings], span)
     }
 
     /// Puts a value into a variable of its own.
@@ -336,26 +313,4 @@ fn not_zero(e: Expr) -> Expr {
         left: Box::new(e),
     };
     make(kind, Type::Bool, span)
-}
-
-fn choose(condition: Expr, then: Expr, otherwise: Expr, span: crate::diagnostic::Span) -> Expr {
-    let ty = then.ty.clone();
-    let kind = ExprKind::Ternary {
-        condition: Box::new(condition),
-        then: Box::new(then),
-        otherwise: Box::new(otherwise),
-    };
-    make(kind, ty, span)
-}
-
-fn binary_add(e: Expr, more: u64, span: crate::diagnostic::Span) -> Expr {
-    if more == 0 {
-        return e;
-    }
-    let kind = ExprKind::Binary {
-        op: crate::hir::Arithmetic::Add,
-        left: Box::new(e),
-        right: Box::new(make(ExprKind::Int(more as i64), Type::U64, span)),
-    };
-    make(kind, Type::U64, span)
 }

@@ -198,7 +198,15 @@ impl Verifier<'_> {
                 ),
                 Some(_),
             ) => {}
-            (Ty::Ptr(Pointer::Slot(_) | Pointer::MapValue(_) | Pointer::Outer(_)), None) => {}
+            (
+                Ty::Ptr(
+                    Pointer::Slot(_)
+                    | Pointer::MapValue(_)
+                    | Pointer::Record(_)
+                    | Pointer::Outer(_),
+                ),
+                None,
+            ) => {}
             _ => self.error(Kind::Pointer(base)),
         }
         ty
