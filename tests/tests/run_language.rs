@@ -413,7 +413,7 @@ fn steps_on_two_cpus_are_all_counted() {
     }
     let script = r#"begin { @byte = (uint8)0; }
         rawtracepoint:sys_enter / comm == "dd" / {
-            @byte++; @long++; @[0]--; @all = count();
+            @byte++; @long++; @[0]--; @all = count(); @by += 3; @at[0] -= 2;
             if (@values < 4000) { @seen[@values++] = count(); }
         }"#;
     let ran = run(
@@ -434,6 +434,8 @@ fn steps_on_two_cpus_are_all_counted() {
     assert_eq!(value("@long"), all);
     assert_eq!(value("@byte"), all);
     assert_eq!(value("@[0]"), -all);
+    assert_eq!(value("@by"), 3 * all);
+    assert_eq!(value("@at[0]"), -2 * all);
     if !Features::new(kernel, kernel_types())
         .helper(ProgramType::SchedCls, CHECK_MTU)
         .is_available()

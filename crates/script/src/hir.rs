@@ -186,6 +186,15 @@ pub enum StmtKind {
         /// The value.
         value: Expr,
     },
+    /// `@m += value`, `@m[key] += value` of numbers, `-=` by what is added being negated.
+    AddMap {
+        /// The map.
+        map: MapRef,
+        /// The key of a keyed map.
+        key: Option<Expr>,
+        /// What is added, of the type of the map's values.
+        value: Expr,
+    },
     /// `@m[key] = count()` and the like.
     Update {
         /// The map.

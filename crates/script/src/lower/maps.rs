@@ -92,7 +92,7 @@ pub(super) fn key_size(size: u32) -> u32 {
 }
 
 impl Lower<'_> {
-    fn map_info(&self, map: MapRef) -> (&Map, MapId) {
+    pub(super) fn map_info(&self, map: MapRef) -> (&Map, MapId) {
         (
             &self.program.maps[map.0 as usize],
             self.tables.script_map(map),
@@ -121,12 +121,12 @@ impl Lower<'_> {
     }
 
     /// Gives the value of a scalar plain map as a place.
-    fn scalar_map_place(&mut self, map: MapId) -> Place {
+    pub(super) fn scalar_map_place(&mut self, map: MapId) -> Place {
         self.value_place(map, 0)
     }
 
     /// Marks a map without a key as set, on this CPU where each has a value.
-    fn mark_set(&mut self, value: Place, kind: &MapValueType) {
+    pub(super) fn mark_set(&mut self, value: Place, kind: &MapValueType) {
         let one = self.b.constant(1);
         let at = value.at(padded_size(kind));
         self.b.store(8, at.base, at.offset, one);
@@ -216,7 +216,7 @@ impl Lower<'_> {
 
     /// Finds the entry of a key, or makes one of zeros; goes on where it is there with its place, and gives
     /// the block, not yet sealed, that is reached where the map is full.
-    fn find_or_insert(&mut self, map: MapRef, key: Place, span: Span) -> (Place, Block) {
+    pub(super) fn find_or_insert(&mut self, map: MapRef, key: Place, span: Span) -> (Place, Block) {
         let (info, id) = self.map_info(map);
         let size = padded_size(&info.value);
         let (absent, present, found) = self.lookup(id, key);
@@ -607,62 +607,5 @@ impl Lower<'_> {
         let result = self.b.call(helper::MAP_DELETE_ELEM, vec![map_value, key]);
         let zero = self.b.constant(0);
         Ok(self.b.compare(Cond::Eq, result, zero))
-    }
-
-    /// `@m++` and the like; no update is lost. The value is that of one moment where the kernel
-    /// gives it with the addition; on kernels before 5.12, and in portable objects, it is read
-    /// before, and what another CPU adds in between is not in it.
-    pub(super) fn step_map(
-        &mut self,
-        map: MapRef,
-        key: Option<&Expr>,
-        delta: i64,
-        postfix: bool,
-        span: Span,
-    ) -> Result<Value> {
-        let (info, id) = self.map_info(map);
-        if is_aggregation(&info.value) {
-            return Err(unsupported(span, "a step of an aggregation"));
-        }
-        let Some(int) = info.value_type.scalar_int() else {
-            return Err(unsupported(span, "a step of this map"));
-        };
-        let kind = info.value.clone();
-        let result = self.b.variable();
-        let (place, otherwise) = match key {
-            None => (self.scalar_map_place(id), None),
-            Some(key) => {
-                let key = self.key(map, key)?;
-                let zero = self.b.constant(0);
-                self.b.write(result, zero);
-                let (place, full) = self.find_or_insert(map, key, span);
-                (place, Some(full))
-            }
-        };
-        // All eight bytes that the value has are added to, whatever its type: there is no atomic
-        // addition to one or two, and what runs over into the bytes above is read by nobody.
-        let by = self.b.constant(delta);
-        let old = if self.program.fetches {
-            self.b.atomic_fetch_add(place.base, place.offset, by)
-        } else {
-            let old = self.load(place, int);
-            self.b.atomic_add(8, place.base, place.offset, by);
-            old
-        };
-        let result_of = |lower: &mut Self, value| match int.bytes {
-            8 => value,
-            bytes => lower.b.extend(bytes, int.signed, value),
-        };
-        let new = self.b.binary(BinOp::Add, old, by);
-        let (old, new) = (result_of(self, old), result_of(self, new));
-        // From zero on, steps up by one do not come back to zero; all else leaves a mark.
-        if key.is_none() && (int.bytes < 8 || delta < 0) {
-            self.mark_set(place, &kind);
-        }
-        self.b.write(result, if postfix { old } else { new });
-        if let Some(full) = otherwise {
-            self.join(full);
-        }
-        Ok(self.b.read(result))
     }
 }

@@ -15,6 +15,7 @@ mod raw;
 mod scalar;
 mod series;
 mod statement;
+mod step;
 mod strings;
 mod task;
 pub(crate) mod x86_64;

@@ -34,6 +34,9 @@ impl Lower<'_> {
             StmtKind::SetMap { map, key, value } => {
                 self.set_map(*map, key.as_ref(), value, statement.span)
             }
+            StmtKind::AddMap { map, key, value } => {
+                self.add_map(*map, key.as_ref(), value, statement.span)
+            }
             StmtKind::Update {
                 map,
                 key,

@@ -101,6 +101,10 @@ impl Dump<'_> {
                 let place = self.map(*map, key.as_ref());
                 writeln!(out, "{place} = {}", self.e(value))
             }
+            StmtKind::AddMap { map, key, value } => {
+                let place = self.map(*map, key.as_ref());
+                writeln!(out, "{place} += {}", self.e(value))
+            }
             StmtKind::Update {
                 map, key, value, ..
             } => {

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod args;
+mod assign;
 mod builtin;
 mod call;
 mod cast;
