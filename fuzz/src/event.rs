@@ -90,6 +90,9 @@ impl Source<'_> {
                 element: Arc::new(self.data_type(depth + 1)),
                 len: self.length(),
             },
+            16 => DataType::Arguments {
+                capacity: self.length(),
+            },
             _ => DataType::Int {
                 bytes: self.width(),
                 signed: self.byte() % 2 == 0,

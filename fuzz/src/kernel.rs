@@ -46,12 +46,15 @@ pub(crate) fn types() -> Btf {
     let numbers = w.array(long, uint, 4);
     let color = w.enumeration("color", 4, false, &[("RED", 0), ("GREEN", 1), ("BLUE", 7)]);
     w.enumeration64("wide", true, &[("HUGE_ONE", u64::MAX / 2)]);
+    let arguments = [("arg_start", long, 0, 0), ("arg_end", long, 64, 0)];
+    let memory = w.structure("mm_struct", 16, &arguments);
+    let memory = w.ptr(memory);
     let either = w.union("", 8, &[("number", long, 0, 0), ("small", int, 0, 0)]);
     // The task points at itself, so its own number is known before it is written.
     let pointer = w.ptr(either + 2);
     let task = w.structure(
         "task_struct",
-        152,
+        160,
         &[
             ("pid", int, 0, 0),
             ("tgid", int, 32, 0),
@@ -65,6 +68,7 @@ pub(crate) fn types() -> Btf {
             ("", either, 640, 0),
             ("late", long, 1088, 0),
             ("group_leader", pointer, 1152, 0),
+            ("mm", memory, 1216, 0),
         ],
     );
     assert_eq!(task, either + 2);

@@ -133,6 +133,7 @@ fn outside(name: &str) -> Option<String> {
 /// Gives an example of a function that computes a value.
 fn computing(name: &str) -> String {
     let arguments = match name {
+        "argv" => "arg1, 10",
         "buf" => "arg1, 10",
         "ntop" => "2, 0x0100007f",
         "pton" => "\"::1\"",

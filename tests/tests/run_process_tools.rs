@@ -5,7 +5,7 @@ use std::process::{Child, Command, Stdio};
 
 use kscope_tests::program::{Folder, Tracer, c_program};
 use kscope_tests::{kscope_or_skip, skip};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 /// Runs a tool over some work and gives its rows.
 fn all_rows(kscope: &Path, words: &[&str], work: impl FnOnce()) -> Vec<Value> {
@@ -39,11 +39,26 @@ fn shell(script: &str) -> Child {
 #[test]
 fn execsnoop_shows_programs_that_begin() {
     let kscope = kscope_or_skip!();
+    let last = ["/bin/sh", "-c", "exit 0", "two words", "", "end"];
+    let mut first = [
+        "/bin/sh",
+        "-c",
+        "exec /bin/sh -c 'exit 0' 'two words' '' end",
+    ]
+    .map(str::to_owned)
+    .to_vec();
+    first.extend((0..100).map(|n| format!("argument{n}")));
     let rows = rows(&kscope, "execsnoop", || {
-        let mut child = shell("exec /bin/sh -c 'exit 0'");
+        let mut command = Command::new(&first[0]);
+        let mut child = command.args(&first[1..]).spawn().expect("a shell starts");
         child.wait().expect("it ends");
         child.id()
     });
+    let args: Vec<&Value> = rows.iter().map(|row| &row["args"]).collect();
+    // Of the arguments, and the NUL after each, the first 512 bytes.
+    let cut = first.join("\0")[..512].to_owned() + "..";
+    let cut: Vec<&str> = cut.split('\0').collect();
+    assert_eq!(args, [&json!(cut), &json!(last)]);
     // The shell, and the one in its place.
     let paths: Vec<&Value> = rows.iter().map(|row| &row["path"]).collect();
     assert_eq!(paths, ["/bin/sh", "/bin/sh"], "{rows:?}");

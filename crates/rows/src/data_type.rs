@@ -46,6 +46,12 @@ pub enum DataType {
         /// Size of the data in bytes, without the length.
         capacity: u32,
     },
+    /// The arguments of a program: the `u32` number of their bytes, the `u32` number of those that
+    /// are here, and a field of `capacity` bytes. Each argument ends in a NUL.
+    Arguments {
+        /// Size of the bytes in bytes, without the two numbers.
+        capacity: u32,
+    },
     /// `(1, "a")`: fields named by position.
     Tuple(Arc<[Field]>),
     /// A record of the script or a C structure or union.
@@ -169,6 +175,7 @@ impl DataType {
             DataType::EthernetAddress => ETHERNET_ADDRESS,
             DataType::Str { capacity } => *capacity,
             DataType::Buffer { capacity } => capacity.saturating_add(4),
+            DataType::Arguments { capacity } => capacity.saturating_add(8),
             DataType::FullPath { capacity } => rounded(capacity.saturating_add(24), 8),
             DataType::Tuple(fields) => {
                 let end = fields
@@ -188,6 +195,7 @@ impl DataType {
             DataType::None | DataType::Bool | DataType::Str { .. } | DataType::EthernetAddress => 1,
             DataType::Int { bytes, .. } | DataType::Enum { bytes, .. } => u32::from(*bytes),
             DataType::Buffer { .. }
+            | DataType::Arguments { .. }
             | DataType::UserName
             | DataType::Named { .. }
             | DataType::InternetAddress => 4,

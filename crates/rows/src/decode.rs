@@ -80,6 +80,13 @@ fn try_decode(ty: &DataType, bytes: &[u8], resolve: &dyn Resolve) -> Option<Valu
             let len = usize::try_from(len).unwrap_or(usize::MAX).min(data.len());
             Value::Buffer(data[..len].to_vec())
         }
+        DataType::Arguments { capacity } => {
+            let all = unsigned(bytes, 4)?;
+            let here = unsigned(bytes.get(4..)?, 4)?.min(u64::from(*capacity));
+            let data = bytes.get(8..)?;
+            let len = usize::try_from(here).unwrap_or(usize::MAX).min(data.len());
+            arguments(&data[..len], all > len as u64, resolve)
+        }
         DataType::Tuple(fields) => Value::Tuple(
             fields
                 .iter()
@@ -234,6 +241,20 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
         text.extend_from_slice(resolve.truncation_trailer().as_bytes());
     }
     Value::Str(text)
+}
+
+/// Parts arguments at their NULs; the last of those that were cut is marked as a string is.
+fn arguments(bytes: &[u8], cut: bool, resolve: &dyn Resolve) -> Value {
+    let mut parts: Vec<Vec<u8>> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
+    match parts.last_mut() {
+        Some(last) if cut => last.extend_from_slice(resolve.truncation_trailer().as_bytes()),
+        // What follows the last NUL.
+        Some(last) if last.is_empty() => {
+            parts.pop();
+        }
+        _ => {}
+    }
+    Value::Arguments(parts)
 }
 
 /// `AF_INET6`

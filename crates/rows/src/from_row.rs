@@ -1,5 +1,6 @@
 //! Rows as values of the types of whoever takes them.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::schema::{Row, Schema};
@@ -193,6 +194,21 @@ impl FromValue for Vec<u8> {
     }
 }
 
+impl FromValue for Vec<String> {
+    const WHAT: &'static str = "Vec<String>";
+
+    fn from_value(value: &Value) -> Option<Vec<String>> {
+        match value {
+            Value::Arguments(parts) => {
+                let parts = parts.iter().map(|part| String::from_utf8_lossy(part));
+                Some(parts.map(Cow::into_owned).collect())
+            }
+            Value::Array(values) => values.iter().map(String::from_value).collect(),
+            _ => None,
+        }
+    }
+}
+
 impl FromValue for Stack {
     const WHAT: &'static str = "Stack";
 
@@ -308,6 +324,13 @@ mod tests {
         check(&Value::Bool(true), &Some(1u32));
         check(&Value::Uint(2), &Some(true));
         check(&Value::Buffer(vec![1]), &Some(vec![1u8]));
+        let words = vec!["sh".to_owned(), String::new()];
+        check(
+            &Value::Arguments(vec![b"sh".to_vec(), Vec::new()]),
+            &Some(words.clone()),
+        );
+        let texts = words.iter().map(|word| Value::Str(word.clone().into()));
+        check(&Value::Array(texts.collect()), &Some(words));
         check(&Value::Pointer(5), &Some(5usize));
         check::<Option<u8>>(&Value::Text("x".to_owned()), &None);
         check(&Value::Uint(3), &Some(Value::Uint(3)));

@@ -19,6 +19,7 @@ impl fmt::Display for DataType {
             DataType::Pointer => f.write_str("void *"),
             DataType::Str { capacity } => write!(f, "string[{capacity}]"),
             DataType::Buffer { capacity } => write!(f, "buffer[{capacity}]"),
+            DataType::Arguments { capacity } => write!(f, "argv[{capacity}]"),
             DataType::Tuple(fields) => {
                 f.write_str("(")?;
                 for (index, field) in fields.iter().enumerate() {

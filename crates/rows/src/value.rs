@@ -28,6 +28,8 @@ pub enum Value {
     Str(Vec<u8>),
     /// A buffer of bytes.
     Buffer(Vec<u8>),
+    /// The arguments of a program, its name among them: bytes of no known encoding.
+    Arguments(Vec<Vec<u8>>),
     /// A tuple.
     Tuple(Vec<Value>),
     /// A record of the script or a C structure.

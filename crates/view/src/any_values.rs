@@ -49,7 +49,7 @@ impl Random {
     }
 
     fn value(&mut self, depth: usize) -> Value {
-        let kinds = if depth == 0 { 12 } else { 15 };
+        let kinds = if depth == 0 { 13 } else { 16 };
         match self.below(kinds) {
             0 => Value::None,
             1 => Value::Bool(self.below(2) == 0),
@@ -74,8 +74,9 @@ impl Random {
                 signed: self.below(2) == 0,
             },
             11 => self.histogram(),
-            12 => Value::Tuple(self.values(depth)),
-            13 => Value::Array(self.values(depth)),
+            12 => Value::Arguments((0..self.below(4)).map(|_| self.bytes()).collect()),
+            13 => Value::Tuple(self.values(depth)),
+            14 => Value::Array(self.values(depth)),
             _ => {
                 let values = self.values(depth);
                 Value::Record(

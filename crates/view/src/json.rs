@@ -184,6 +184,9 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
         Value::Buffer(bytes) => write_list(line, ARRAY, bytes, |line, byte| {
             write_display(line, &(*byte as i8));
         }),
+        Value::Arguments(parts) => write_list(line, ARRAY, parts, |line, part| {
+            write_string(line, part);
+        }),
         Value::Tuple(values) | Value::Array(values) => write_list(line, ARRAY, values, write_json),
         Value::Record(fields) => {
             write_object(

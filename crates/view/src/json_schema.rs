@@ -87,6 +87,9 @@ fn write_type(out: &mut Vec<u8>, ty: &DataType) {
         DataType::Buffer { .. } => {
             out.extend_from_slice(b"{\"type\":\"string\",\"pattern\":\"^([0-9a-f]{2})*$\"}");
         }
+        DataType::Arguments { .. } => {
+            out.extend_from_slice(b"{\"type\":\"array\",\"items\":{\"type\":\"string\"}}");
+        }
         DataType::Str { .. }
         | DataType::KernelSymbol
         | DataType::UserSymbol

@@ -11,6 +11,7 @@ mod printf;
 mod row_json;
 mod table;
 mod text;
+mod text_arguments;
 mod text_histogram;
 mod text_series;
 mod text_value;

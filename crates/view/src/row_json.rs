@@ -16,7 +16,7 @@ pub(crate) const VERSION: &str = "schema_version";
 /// all else as [`JsonView`] does.
 ///
 /// Integers are numbers however large; pointers are strings in hexadecimal, buffers strings of
-/// two digits a byte; enumerators are their names, stacks arrays of frames.
+/// two digits a byte, arguments lists of strings; enumerators are their names, stacks arrays of frames.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RowJsonView {
     json: JsonView,
@@ -83,6 +83,9 @@ fn write_json(line: &mut Vec<u8>, value: &Value) {
             }
             line.push(b'"');
         }
+        Value::Arguments(parts) => write_list(line, ARRAY, parts, |line, part| {
+            write_string(line, part);
+        }),
         Value::Tuple(values) | Value::Array(values) => write_list(line, ARRAY, values, write_json),
         Value::Record(fields) => {
             write_list(line, OBJECT, fields, |line, (name, value)| {

@@ -2,6 +2,7 @@
 
 use kscope_rows::{Frame, Stack, StackMode, Value};
 
+use crate::text_arguments::write_arguments;
 use crate::text_histogram::write_histogram;
 use crate::text_series::write_series;
 
@@ -28,6 +29,7 @@ pub(crate) fn write_value(out: &mut Vec<u8>, value: &Value) {
         Value::Str(text) => out.extend_from_slice(text),
         Value::Text(text) => out.extend_from_slice(text.as_bytes()),
         Value::Buffer(bytes) => write_buffer(out, bytes),
+        Value::Arguments(parts) => write_arguments(out, parts),
         Value::Tuple(values) => write_list(out, values, ["(", ", ", ")"]),
         Value::Array(values) => write_list(out, values, ["[", ",", "]"]),
         Value::Record(fields) => {

@@ -148,6 +148,32 @@ fn strings_and_buffers() {
 }
 
 #[test]
+fn arguments_of_programs() {
+    // Of all bytes, so many were read.
+    let split = |all: u32, here: u32, data: &[u8], parts: &[&str]| {
+        let bytes = [&all.to_ne_bytes(), &here.to_ne_bytes(), data].concat();
+        let parts = parts.iter().map(|part| part.as_bytes().to_vec()).collect();
+        let ty = DataType::Arguments { capacity: 8 };
+        check(&ty, &bytes, Value::Arguments(parts));
+    };
+    split(5, 5, b"a\0b c\0", &["a", "b c"]);
+    split(5, 5, b"a\0b c\0xyz", &["a", "b c"]);
+    split(4, 4, b"a\0\0\0", &["a", "", ""]);
+    split(0, 0, b"", &[]);
+    // A process may take the last NUL away.
+    split(3, 3, b"a\0b", &["a", "b"]);
+    // Cut inside of an argument, after one, in the middle of nothing.
+    split(9, 8, b"a\0bcdefg", &["a", "bcdefg_xxx"]);
+    split(9, 8, b"a\0bcdef\0", &["a", "bcdef", "_xxx"]);
+    split(9, 0, b"\0\0\0\0\0\0\0\0", &["_xxx"]);
+    // More than there is room for, or than came.
+    split(20, 20, b"a\0bcdefghijk", &["a", "bcdefg_xxx"]);
+    split(8, 8, b"a\0b", &["a", "b_xxx"]);
+    let ty = DataType::Arguments { capacity: 8 };
+    check(&ty, &[1, 0, 0, 0, 0], Value::None);
+}
+
+#[test]
 fn composites() {
     let parts = vec![
         ("0".to_owned(), int(1, false)),

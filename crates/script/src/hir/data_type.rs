@@ -41,6 +41,12 @@ pub enum Type {
         /// Most bytes of data.
         capacity: u32,
     },
+    /// The arguments of a program: two `u32` numbers, of their bytes and of those that are here,
+    /// and `capacity` bytes.
+    Arguments {
+        /// Most bytes of the arguments.
+        capacity: u32,
+    },
     /// A tuple; fields are named by position.
     Tuple(Arc<[FieldType]>),
     /// A record.

@@ -289,6 +289,17 @@ pub enum ExprKind {
         /// How many bytes; never more than the capacity of the type.
         len: Box<Expr>,
     },
+    /// The arguments of a program (memory, `Arguments`).
+    ReadArguments {
+        /// Where the first begins.
+        address: Box<Expr>,
+        /// Which memory.
+        space: Space,
+        /// How many bytes they all have, their NULs included.
+        len: Box<Expr>,
+        /// How many of them to read; never more than the capacity of the type.
+        most: Box<Expr>,
+    },
     /// At most `len` bytes of another memory value (memory, `Buffer`).
     BufferOf {
         /// The value.

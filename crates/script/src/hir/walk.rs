@@ -112,6 +112,13 @@ impl Expr {
                 f(address);
                 f(len);
             }
+            ExprKind::ReadArguments {
+                address, len, most, ..
+            } => {
+                f(address);
+                f(len);
+                f(most);
+            }
             ExprKind::BufferOf { value, len } => {
                 f(value);
                 f(len);

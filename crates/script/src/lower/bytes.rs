@@ -66,6 +66,10 @@ impl Lower<'_> {
     /// Gives a number, or a limit where it is larger.
     fn at_most(&mut self, number: Value, limit: u32) -> Value {
         let most = self.b.constant(i64::from(limit));
+        self.lesser(number, most)
+    }
+
+    fn lesser(&mut self, number: Value, most: Value) -> Value {
         let clamped = self.b.variable();
         self.b.write(clamped, number);
         let too_long = self.b.block();
@@ -97,6 +101,39 @@ impl Lower<'_> {
         let data = self.address(to.at(4));
         let helper = super::scalar::read_helper(space);
         self.b.call(helper, vec![data, len, address]);
+        Ok(())
+    }
+
+    /// Writes how many bytes arguments have and how many of them are here, and reads these.
+    pub(super) fn read_arguments(
+        &mut self,
+        (address, space): (&Expr, Space),
+        (len, most): (&Expr, &Expr),
+        to: Place,
+        size: u32,
+        pad: bool,
+    ) -> Result<()> {
+        let capacity = size.saturating_sub(8);
+        let address = self.scalar(address)?;
+        let len = self.scalar(len)?;
+        let most = self.scalar(most)?;
+        if pad {
+            self.zero(to, size);
+        }
+        let all = self.at_most(len, u32::MAX);
+        self.store(to, 4, all);
+        let here = self.lesser(len, most);
+        let here = self.at_most(here, capacity);
+        self.store(to.at(4), 4, here);
+        let data = self.address(to.at(8));
+        let helper = super::scalar::read_helper(space);
+        let failed = self.b.call(helper, vec![data, here, address]);
+        let zero = self.b.constant(0);
+        let (unread, end) = (self.b.block(), self.b.block());
+        self.b.branch(Cond::Ne, failed, zero, unread, end);
+        self.enter(unread);
+        self.store(to.at(4), 4, zero);
+        self.join(end);
         Ok(())
     }
 

@@ -99,6 +99,12 @@ impl Lower<'_> {
                 len,
             } => self.read_buffer((address, *space), len, to, size, pad)?,
             ExprKind::ReadStrings { list, space } => self.read_strings(expr, list, *space, to)?,
+            ExprKind::ReadArguments {
+                address,
+                space,
+                len,
+                most,
+            } => self.read_arguments((address, *space), (len, most), to, size, pad)?,
             ExprKind::BufferOf { value, len } => self.buffer_of(value, len, to, size)?,
             ExprKind::Concat(first, second) => self.concat(first, second, to, size)?,
             ExprKind::Bytes(number) => {

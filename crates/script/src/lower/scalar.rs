@@ -222,6 +222,7 @@ impl Lower<'_> {
             | ExprKind::Resize(_)
             | ExprKind::ReadBuffer { .. }
             | ExprKind::ReadStrings { .. }
+            | ExprKind::ReadArguments { .. }
             | ExprKind::BufferOf { .. }
             | ExprKind::Concat(..)
             | ExprKind::Bytes(_)

@@ -524,6 +524,7 @@ choice!(DataType {
     18 = InternetAddress,
     19 = EthernetAddress,
     20 = CgroupPath { filter },
+    21 = Arguments { capacity },
 });
 choice!(SeriesFunction { 0 = Last, 1 = Avg, 2 = Min, 3 = Max, 4 = Sum });
 choice!(MapValueType {

@@ -292,6 +292,7 @@ fn plain_name(kind: &ExprKind) -> &'static str {
         ExprKind::PathOf(_) => "path",
         ExprKind::ReadBuffer { .. } => "read_buffer",
         ExprKind::ReadStrings { .. } => "read_strings",
+        ExprKind::ReadArguments { .. } => "read_arguments",
         ExprKind::BufferOf { .. } => "buffer_of",
         ExprKind::StrLen(_) => "strlen",
         ExprKind::StrFind { .. } => "strstr",

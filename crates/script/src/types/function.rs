@@ -91,6 +91,7 @@ const FUNCTIONS: &[Function] = &[
     }),
     statement("override", 1, 1, |c, f| c.override_result(f)),
     statement("static_assert", 2, 2, |c, f| c.static_assert(f)),
+    value("argv", 2, 3, |c, f| c.argv(f)),
     value("buf", 1, 2, |c, f| c.buf(f)),
     value("cgroup_path", 1, 2, |c, f| c.cgroup_path(f)),
     value("cgroupid", 1, 1, |c, f| c.cgroupid(f)),

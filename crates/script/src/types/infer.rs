@@ -196,6 +196,9 @@ pub(super) fn join(a: &Shape, b: &Shape) -> Option<Shape> {
         (Type::Buffer { capacity: x }, Type::Buffer { capacity: y }) => Type::Buffer {
             capacity: *x.max(y),
         },
+        (Type::Arguments { capacity: x }, Type::Arguments { capacity: y }) => Type::Arguments {
+            capacity: *x.max(y),
+        },
         (Type::Struct(x), Type::Struct(y)) if x.name == y.name && x.size == y.size => a.ty.clone(),
         (Type::Timestamp { .. }, Type::Timestamp { .. }) => a.ty.clone(),
         _ => return None,

@@ -53,6 +53,7 @@ impl Type {
             | Type::Array { .. }
             | Type::Str { .. }
             | Type::Buffer { .. }
+            | Type::Arguments { .. }
             | Type::Tuple(_)
             | Type::FullPath(_)
             | Type::InternetAddress
@@ -90,6 +91,7 @@ impl Type {
             Type::Array { element, len } => element.size().saturating_mul(*len),
             Type::Str { capacity } => *capacity,
             Type::Buffer { capacity } => capacity.saturating_add(4),
+            Type::Arguments { capacity } => capacity.saturating_add(8),
             Type::InternetAddress => DataType::InternetAddress.size(),
             Type::EthernetAddress => DataType::EthernetAddress.size(),
             // Eight bytes, the id of the process, and four that are zero.
@@ -118,7 +120,7 @@ impl Type {
                 StructSource::Btf(_) => 8,
             },
             Type::Array { element, .. } => element.align(),
-            Type::Buffer { .. } | Type::InternetAddress => 4,
+            Type::Buffer { .. } | Type::Arguments { .. } | Type::InternetAddress => 4,
             Type::UserStack { .. } | Type::UserSymbol => 8,
             Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => {
                 fields_align(fields)
@@ -162,6 +164,9 @@ impl Type {
                 capacity: *capacity,
             },
             Type::Buffer { capacity } => DataType::Buffer {
+                capacity: *capacity,
+            },
+            Type::Arguments { capacity } => DataType::Arguments {
                 capacity: *capacity,
             },
             Type::Tuple(fields) => DataType::Tuple(describe_fields(fields, left)),

@@ -5,6 +5,7 @@
 
 mod aggregate;
 mod args;
+mod argv;
 mod assign;
 mod builtin;
 mod call;

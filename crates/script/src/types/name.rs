@@ -48,6 +48,7 @@ impl fmt::Display for Type {
             Type::UserName => f.write_str("username"),
             Type::FullPath(_) => f.write_str("fullpath"),
             Type::Named(_)
+            | Type::Arguments { .. }
             | Type::InternetAddress
             | Type::EthernetAddress
             | Type::CgroupPath { .. } => self.data_type().fmt(f),

@@ -162,6 +162,9 @@ fn types_of_expressions() {
     typed("(u64)retval", "uint64");
     typed("kaddr(\"jiffies\")", "uint64");
     typed("fullpath(pid, -100, 1, 2, comm)", "fullpath");
+    typed("argv(retval, 20)", "argv[1024]");
+    typed("argv(retval, pid, 20)", "argv[20]");
+    typed("argv(curtask, 20, getopt(\"a\", 5))", "argv[1024]");
 }
 
 #[test]
@@ -404,6 +407,24 @@ fn calls() {
         &["fullpath() expects a string"],
     );
     wrong("print(fullpath(xyz, 1, 1, 2, comm))", &["[unknown-name]"]);
+    wrong(
+        "print(argv(comm, 1))",
+        &["argv() expects an integer or pointer"],
+    );
+    wrong(
+        "print(argv(1, comm))",
+        &["argv() expects a number as its length"],
+    );
+    wrong(
+        "print(argv(1, 1, comm))",
+        &["argv() expects a number as the most to read"],
+    );
+    wrong(
+        "print(argv(1, 1, 0))",
+        &["argv() reads 1 to 1048576 bytes, not 0"],
+    );
+    wrong("print(argv(1, xyz))", &["[unknown-name]"]);
+    wrong("printf(\"%d\", argv(1, 1))", &["argv[1024]"]);
     warned("print(str(curtask, 5000))", &["[too-long]"]);
 }
 

@@ -66,6 +66,8 @@ fn values() {
     check_value(Value::Array(vec![]), "[]");
     check_value(Value::Buffer(vec![1, 0xff]), "[1,-1]");
     check_value(Value::Text("root".to_owned()), "\"root\"");
+    let arguments = Value::Arguments(vec![b"a".to_vec(), b"b c".to_vec()]);
+    check_value(arguments, "[\"a\",\"b c\"]");
     let stack = stack(StackMode::Bpftrace, false);
     check_value(stack, "\"\\n        do_sys_open+23\\n        0x55aa\\n\"");
 }

@@ -85,7 +85,7 @@ fn pointers() {
 #[test]
 fn texts() {
     let pair = tuple(&[int(1), text("b")]);
-    let cases: [(&str, Value, &str); 24] = [
+    let cases: [(&str, Value, &str); 25] = [
         ("%s", text("abc"), "abc"),
         ("[%5s]", text("abc"), "[  abc]"),
         ("[%-5s]", text("abc"), "[abc  ]"),
@@ -113,6 +113,11 @@ fn texts() {
             "\n        do_sys_open+23\n        0x55aa\n",
         ),
         ("%s", Value::Buffer(vec![b'a', 0, 0xff]), "a\\x00\\xff"),
+        (
+            "[%-7s]",
+            Value::Arguments(vec![b"a".to_vec(), b"b c".to_vec()]),
+            "[a 'b c']",
+        ),
         ("%r", text("no buffer"), "no buffer"),
     ];
     for (template, value, expected) in cases {

@@ -32,6 +32,8 @@ fn values() {
         "\"0xffffffff81000001\"",
     );
     check(Value::Buffer(vec![1, 0xab]), "\"01ab\"");
+    let words = vec![b"sh".to_vec(), Vec::new(), b"a \"b\"".to_vec()];
+    check(Value::Arguments(words), "[\"sh\",\"\",\"a \\\"b\\\"\"]");
     check(enumerator(2, Some("TWO")), "\"TWO\"");
     check(enumerator(2, None), "2");
     check(tuple(&[int(1), text("a")]), "[1,\"a\"]");

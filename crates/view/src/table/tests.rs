@@ -122,6 +122,10 @@ fn cells_stay_on_their_line() {
         (Value::None, "-"),
         (Value::Pointer(255), "0xff"),
         (Value::Bool(true), "true"),
+        (
+            Value::Arguments(vec![b"a".to_vec(), b"\n\xff".to_vec()]),
+            "a $'\\n\\377'",
+        ),
     ];
     for (value, expected) in cases {
         assert_eq!(cell(&value), expected, "{value:?}");
