@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use kscope_rows::{HelperFailure, Output, Place, RuntimeFailure};
 use kscope_script::plan::{Counter, Plan};
+use kscope_sys::Errno;
 
 use crate::error::Error;
 use crate::session::Sink;
@@ -11,8 +12,14 @@ use crate::session::Sink;
 /// Most refusals of one place that are told one by one at a time; the others are told as a number.
 const MOST: u64 = 1000;
 
-/// `E2BIG` on every Linux.
-const TOO_BIG: i32 = 7;
+/// What a CPU counted at a place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Count {
+    /// How many updates were refused so far.
+    pub(crate) seen: u64,
+    /// What the helper returned for the last of them; 0 where that was not kept.
+    pub(crate) code: i32,
+}
 
 /// A map that was full.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +44,8 @@ pub(crate) struct Refusals {
 struct Refused {
     map: u32,
     place: Arc<Place>,
-    seen: u64,
+    /// By CPU.
+    seen: Vec<u64>,
     told: u64,
 }
 
@@ -46,7 +54,7 @@ impl Refusals {
         let places = places.map(|(map, place)| Refused {
             map,
             place,
-            seen: 0,
+            seen: Vec::new(),
             told: 0,
         });
         Refusals {
@@ -58,17 +66,22 @@ impl Refusals {
     /// Looks at the counters and tells what is new.
     pub(crate) fn look(
         &mut self,
-        counter: impl Fn(Counter) -> Result<u64, Error>,
+        counter: impl Fn(Counter) -> Result<Vec<Count>, Error>,
         sink: &mut dyn Sink,
     ) -> Result<(), Error> {
         for (index, place) in self.places.iter_mut().enumerate() {
-            let seen = counter(Counter::MapFull(index as u32))?;
-            let new = seen.saturating_sub(place.seen);
-            place.seen = seen;
-            let told = if self.each { new.min(MOST) } else { 0 };
-            place.told += told;
-            for _ in 0..told {
-                sink.output(failure(&place.place)).map_err(Error::Output)?;
+            let counts = counter(Counter::MapFull(index as u32))?;
+            place.seen.resize(counts.len().max(place.seen.len()), 0);
+            let mut left = if self.each { MOST } else { 0 };
+            for (seen, now) in place.seen.iter_mut().zip(counts) {
+                let told = now.seen.saturating_sub(*seen).min(left);
+                *seen = now.seen;
+                left -= told;
+                place.told += told;
+                for _ in 0..told {
+                    let failure = failure(&place.place, now.code);
+                    sink.output(failure).map_err(Error::Output)?;
+                }
             }
         }
         Ok(())
@@ -79,7 +92,7 @@ impl Refusals {
         let full = plan.maps.iter().zip(0..).map(|(map, number)| {
             let places = self.places.iter().filter(|place| place.map == number);
             let (refused, told) = places.fold((0, 0), |(refused, told), place| {
-                (refused + place.seen, told + place.told)
+                (refused + place.seen.iter().sum::<u64>(), told + place.told)
             });
             FullMap {
                 name: format!("@{}", map.name),
@@ -91,16 +104,30 @@ impl Refusals {
     }
 }
 
-fn failure(place: &Arc<Place>) -> Output {
+fn failure(place: &Arc<Place>, code: i32) -> Output {
+    // A plan made before does not keep the code; maps refuse for want of room.
+    let errno = match code.checked_neg() {
+        Some(errno) if errno > 0 => Errno(errno),
+        _ => Errno::TOO_BIG,
+    };
+    let error = match errno.text() {
+        Some(text) => text.to_owned(),
+        None => errno.to_string(),
+    };
+    let message = match errno {
+        Errno::TOO_BIG => "Map full; can't update element. Try increasing max_map_keys config or \
+                           manually setting the max entries in a map declaration e.g. \
+                           `let @a = hash(5000)`"
+            .to_owned(),
+        _ => error.clone(),
+    };
     Output::Failure(RuntimeFailure {
         place: place.clone(),
-        message: "Map full; can't update element. Try increasing max_map_keys config or manually \
-                  setting the max entries in a map declaration e.g. `let @a = hash(5000)`"
-            .to_owned(),
+        message,
         helper: Some(HelperFailure {
             name: "map_update_elem".to_owned(),
-            code: -TOO_BIG,
-            error: "Argument list too long".to_owned(),
+            code: -errno.0,
+            error,
         }),
     })
 }
@@ -142,12 +169,20 @@ mod tests {
             let mut refusals = Refusals::new(places.into_iter(), each);
             let mut lines = Lines::default();
             for counts in looks {
-                let counter = |counter: Counter| Ok(counts[counter.index() as usize - FIRST]);
+                let counter = |counter: Counter| {
+                    let seen = counts[counter.index() as usize - FIRST];
+                    // Half of them on another CPU.
+                    let half = seen / 2;
+                    let count = |seen| Count { seen, code: -7 };
+                    Ok(vec![count(seen - half), count(half)])
+                };
                 refusals.look(counter, &mut lines).expect("it writes");
             }
             assert_eq!(lines.0, expected, "{looks:?}");
             let places = refusals.places.iter();
-            let found: Vec<_> = places.map(|place| (place.seen, place.told)).collect();
+            let found: Vec<_> = places
+                .map(|place| (place.seen.iter().sum(), place.told))
+                .collect();
             assert_eq!(found, left);
         };
         const FIRST: usize = 2;
@@ -156,5 +191,40 @@ mod tests {
         check(false, &[[1, 2]], &[], [(1, 0), (2, 0)]);
         let flood = vec![1; 1000];
         check(true, &[[5000, 0]], &flood, [(5000, 1000), (0, 0)]);
+    }
+
+    #[test]
+    fn what_the_helper_returned_is_told() {
+        let place = Arc::new(Place {
+            file: "stdin".to_owned(),
+            line: 1,
+            column: 1,
+            text: String::new(),
+            context: Vec::new(),
+        });
+        let check = |code, expected: (i32, &str), message: &str| {
+            let Output::Failure(RuntimeFailure {
+                message: found,
+                helper: Some(helper),
+                ..
+            }) = failure(&place, code)
+            else {
+                panic!("{code}: no failure of a helper")
+            };
+            assert_eq!((helper.code, helper.error.as_str()), expected);
+            assert!(found.starts_with(message), "{code}: {found}");
+        };
+        check(-7, (-7, "Argument list too long"), "Map full; ");
+        check(
+            -12,
+            (-12, "Cannot allocate memory"),
+            "Cannot allocate memory",
+        );
+        check(
+            -16,
+            (-16, "Device or resource busy"),
+            "Device or resource busy",
+        );
+        check(0, (-7, "Argument list too long"), "Map full; ");
     }
 }

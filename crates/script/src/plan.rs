@@ -44,7 +44,8 @@ pub struct Plan {
 pub struct ServiceMaps {
     /// Where events go.
     pub events: Option<EventMap>,
-    /// Per-CPU array of `u64` counters; see [`Counter`].
+    /// Per-CPU array of `u64` counters, see [`Counter`]; where updates of maps are counted, with
+    /// what the helper returned for the last beside each, at [`CODE_OFFSET`].
     pub counters: Option<MapId>,
     /// What `exit` left that found no room among the events: an array of one [`ExitWord`].
     pub exit: Option<MapId>,
@@ -105,6 +106,9 @@ impl Counter {
         }
     }
 }
+
+/// Where in a counter's value stands what the helper returned, as `i32`, where it is kept.
+pub const CODE_OFFSET: u32 = 8;
 
 /// Room in bytes of the name of an error, a signal or a system call as a string, the NUL included.
 pub const NAME_ROOM: u32 = 64;

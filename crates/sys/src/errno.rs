@@ -27,6 +27,11 @@ macro_rules! errnos {
                 self.words().map(|(name, _)| name)
             }
 
+            /// Gives the text of `strerror`, for the numbers that this crate knows.
+            pub fn text(self) -> Option<&'static str> {
+                self.words().map(|(_, text)| text)
+            }
+
             /// Gives all numbers that have a name here, with their names.
             pub fn all() -> impl Iterator<Item = (Errno, &'static str)> {
                 ALL.iter().map(|&(errno, name, _)| (errno, name))

@@ -1,11 +1,12 @@
 //! What a running script could not keep: lost events, lost stacks, full maps.
 
 use kscope_rows::Output;
-use kscope_script::plan::Counter;
+use kscope_script::plan::{CODE_OFFSET, Counter};
 use kscope_spec::MapId;
 
 use super::{Session, Sink, Summary};
 use crate::error::Error;
+use crate::refusals::Count;
 
 impl Session {
     pub(super) fn report_losses(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
@@ -20,7 +21,7 @@ impl Session {
 
     pub(super) fn report_refusals(&mut self, sink: &mut dyn Sink) -> Result<(), Error> {
         let mut refusals = std::mem::take(&mut self.refusals);
-        let looked = refusals.look(|counter| self.counter(counter), sink);
+        let looked = refusals.look(|counter| self.counts(counter), sink);
         self.refusals = refusals;
         looked
     }
@@ -42,20 +43,27 @@ impl Session {
     }
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {
+        Ok(self.counts(counter)?.iter().map(|cpu| cpu.seen).sum())
+    }
+
+    /// Gives what each CPU counted.
+    fn counts(&self, counter: Counter) -> Result<Vec<Count>, Error> {
         let map: Option<MapId> = self.plan.service.counters;
         let Some(map) = map.and_then(|id| self.object.map(id)) else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
         let Some(bytes) = map.lookup(&counter.index().to_ne_bytes())? else {
-            return Ok(0);
+            return Ok(Vec::new());
         };
-        Ok(bytes
-            .chunks_exact(8)
-            .map(|word| {
-                word.iter()
-                    .rev()
-                    .fold(0u64, |sum, byte| sum << 8 | u64::from(*byte))
-            })
-            .sum())
+        let word = |bytes: &[u8], offset: u32| {
+            let bytes = bytes.get(offset as usize..)?.first_chunk()?;
+            Some(u64::from_ne_bytes(*bytes))
+        };
+        let each = map.value_size().next_multiple_of(8).max(8);
+        let cpus = bytes.chunks_exact(each).map(|cpu| Count {
+            seen: word(cpu, 0).unwrap_or(0),
+            code: word(cpu, CODE_OFFSET).map_or(0, |code| code as u32 as i32),
+        });
+        Ok(cpus.collect())
     }
 }

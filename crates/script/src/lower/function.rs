@@ -10,7 +10,7 @@ use super::loops::{self, Cell, Scope};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, Probe, Program, Stmt, Type, VarId};
 use crate::ir::{Block, Builder, Cond, Function, Pointer, SlotId, Value, Variable};
-use crate::plan::{Attach, Counter};
+use crate::plan::{Attach, CODE_OFFSET, Counter};
 
 pub(super) type Result<T> = std::result::Result<T, Diagnostic>;
 
@@ -244,6 +244,11 @@ impl Lower<'_> {
 
     /// Counts a loss.
     pub(super) fn count(&mut self, counter: Counter) {
+        self.count_with(counter, None);
+    }
+
+    /// Counts a loss, and keeps what the helper said of it.
+    pub(super) fn count_with(&mut self, counter: Counter, code: Option<Value>) {
         let map = self.tables.counters();
         let key = self.index_key(counter.index());
         let (absent, present, found) = self.lookup(map, key);
@@ -258,6 +263,9 @@ impl Lower<'_> {
             },
             one,
         );
+        if let Some(code) = code {
+            self.b.store(8, value, CODE_OFFSET as i32, code);
+        }
         self.join(absent);
     }
 

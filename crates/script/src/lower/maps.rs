@@ -195,13 +195,13 @@ impl Lower<'_> {
         let end = self.b.block();
         self.b.branch(Cond::Eq, result, zero, end, full);
         self.enter(full);
-        self.count_refused(map, span);
+        self.count_refused(map, result, span);
         self.join(end);
     }
 
-    fn count_refused(&mut self, map: MapRef, span: Span) {
+    fn count_refused(&mut self, map: MapRef, code: Value, span: Span) {
         let counter = self.tables.map_full(map, span);
-        self.count(counter);
+        self.count_with(counter, Some(code));
     }
 
     fn try_update(&mut self, map: MapRef, key: Place, value: Place, flags: i64) -> Value {
@@ -232,13 +232,13 @@ impl Lower<'_> {
         self.enter(absent);
         let zeros = self.zeros(size);
         // Another CPU may have been first; the entry is there then as well.
-        self.try_update(map, key, zeros, NO_EXIST);
+        let refused = self.try_update(map, key, zeros, NO_EXIST);
         let (missing, inserted, found) = self.lookup(id, key);
         self.enter(inserted);
         let value = self.b.non_null(found);
         self.b.jump_with(have, vec![value]);
         self.enter(missing);
-        self.count_refused(map, span);
+        self.count_refused(map, refused, span);
         self.b.jump(full);
 
         self.enter(have);

@@ -29,8 +29,8 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Context, MapRef, Probe, Program};
 use crate::ir;
 use crate::plan::{
-    Attach, Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan, ServiceMaps,
-    Site, SiteId, SiteKind,
+    Attach, CODE_OFFSET, Counter, EVENT_HEADER, EventMap, MapPlan, OptionKind, PLAN_VERSION, Plan,
+    ServiceMaps, Site, SiteId, SiteKind,
 };
 
 pub use maps::LOST_COUNTERS;
@@ -410,7 +410,12 @@ impl Tables {
         if let Some(map) = self.service.counters {
             let places = self.messages.iter();
             let places = places.filter(|site| matches!(site.kind, SiteKind::MapFull { .. }));
-            self.maps[map.0 as usize].max_entries += places.count() as u32;
+            let places = places.count() as u32;
+            let counters = &mut self.maps[map.0 as usize];
+            counters.max_entries += places;
+            if places > 0 {
+                counters.value_size = CODE_OFFSET + 8;
+            }
         }
         let maps = program
             .maps
