@@ -5,6 +5,8 @@
     reason = "a test reads its golden files and BLESS"
 )]
 
+#[path = "types/argv.rs"]
+mod argv;
 #[path = "types/cases.rs"]
 mod cases;
 #[path = "types/fixture.rs"]

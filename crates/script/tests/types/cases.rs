@@ -51,7 +51,7 @@ fn warned(source: &str, words: &[&str]) {
 
 /// Checks the type that an expression gets when it is printed.
 #[track_caller]
-fn typed(expression: &str, ty: &str) {
+pub(crate) fn typed(expression: &str, ty: &str) {
     let source = format!("kretprobe:vfs_read {{ $v = {expression}; }}");
     let (program, found) = checked(&source, &Setup::default());
     assert!(
@@ -162,9 +162,6 @@ fn types_of_expressions() {
     typed("(u64)retval", "uint64");
     typed("kaddr(\"jiffies\")", "uint64");
     typed("fullpath(pid, -100, 1, 2, comm)", "fullpath");
-    typed("argv(retval, 20)", "argv[1024]");
-    typed("argv(retval, pid, 20)", "argv[20]");
-    typed("argv(curtask, 20, getopt(\"a\", 5))", "argv[1024]");
 }
 
 #[test]
@@ -407,24 +404,6 @@ fn calls() {
         &["fullpath() expects a string"],
     );
     wrong("print(fullpath(xyz, 1, 1, 2, comm))", &["[unknown-name]"]);
-    wrong(
-        "print(argv(comm, 1))",
-        &["argv() expects an integer or pointer"],
-    );
-    wrong(
-        "print(argv(1, comm))",
-        &["argv() expects a number as its length"],
-    );
-    wrong(
-        "print(argv(1, 1, comm))",
-        &["argv() expects a number as the most to read"],
-    );
-    wrong(
-        "print(argv(1, 1, 0))",
-        &["argv() reads 1 to 1048576 bytes, not 0"],
-    );
-    wrong("print(argv(1, xyz))", &["[unknown-name]"]);
-    wrong("printf(\"%d\", argv(1, 1))", &["argv[1024]"]);
     warned("print(str(curtask, 5000))", &["[too-long]"]);
 }
 
