@@ -152,7 +152,7 @@ fn generate(
             }
             Err(error) => findings.push(
                 Diagnostic::error("too-large", program.span, error.to_string())
-                    .hint("split the probe, or lower max_strlen in the config block"),
+                    .hint(less_at_once(&error)),
             ),
         }
         stages.functions.push(program.function.clone());
@@ -222,6 +222,19 @@ fn maps_of(code: &Code) -> usize {
         _ => None,
     });
     maps.collect::<std::collections::HashSet<_>>().len()
+}
+
+/// Gives the way out where code cannot be emitted.
+fn less_at_once(error: &bpf::EmitError) -> &'static str {
+    match error {
+        bpf::EmitError::TooLong { .. } => {
+            "use loops in place of unroll, or split the probe: several blocks may have the same probe"
+        }
+        _ => {
+            "split the probe (several blocks may have the same probe), give str() a length, or lower \
+             max_strlen in the config block"
+        }
+    }
 }
 
 fn too_many_maps(count: usize, span: Span) -> Diagnostic {

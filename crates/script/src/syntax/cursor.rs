@@ -463,7 +463,11 @@ impl<'a> Parser<'a> {
     pub(super) fn deeper<T>(&mut self, part: impl FnOnce(&mut Self) -> T) -> Option<T> {
         if self.depth >= MAX_DEPTH {
             let span = self.span();
-            self.stop("too-deep", span, "the script nests too deep here");
+            let message = format!(
+                "the script nests more than {MAX_DEPTH} levels deep here: parts of it can be kept in \
+                 variables, macros and functions"
+            );
+            self.stop("too-deep", span, &message);
             return None;
         }
         self.depth += 1;

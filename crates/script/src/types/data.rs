@@ -402,13 +402,19 @@ impl Checker<'_> {
     pub(super) fn str_concat(&mut self, call: Call<'_>) -> Expr {
         let first = self.string_argument(call, 0);
         let second = self.string_argument(call, 1);
+        let place = self.concats;
+        self.concats += 1;
         let (Some(first), Some(second)) = (first, second) else {
             return poison(call.span);
         };
+        let most = self.config.max_strlen.max(1024);
         let capacity = first.ty.size().saturating_add(second.ty.size());
-        let capacity = capacity
-            .saturating_sub(1)
-            .min(self.config.max_strlen.max(1024));
+        let capacity = capacity.saturating_sub(1).min(most);
+        // One that goes into what it is made of grows with each walk: it gets all the room there is.
+        let capacity = match self.env.concat_grows(place, capacity) {
+            true => most,
+            false => capacity,
+        };
         let kind = ExprKind::Concat(Box::new(first), Box::new(second));
         make(kind, Type::Str { capacity }, call.span)
     }

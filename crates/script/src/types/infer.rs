@@ -90,7 +90,12 @@ pub(super) struct Env {
     pub(super) by_name: HashMap<String, usize>,
     pub(super) vars: HashMap<VarKey, VarInfo>,
     pub(super) changed: bool,
+    /// The room of each `str_concat` in the order of a walk, and how often it grew.
+    concats: Vec<(u32, u32)>,
 }
+
+/// How often the room of a `str_concat` grows by what its strings become known to be.
+const GROWTHS: u32 = 8;
 
 impl Env {
     /// Gives a map's index, adding it at its first mention.
@@ -114,6 +119,19 @@ impl Env {
         self.by_name.insert(name.to_owned(), index);
         self.changed = true;
         index
+    }
+
+    /// Notes the room of a `str_concat`; true where it has grown so often that it would go on.
+    pub(super) fn concat_grows(&mut self, place: usize, capacity: u32) -> bool {
+        if self.concats.len() <= place {
+            self.concats.resize(place + 1, (0, 0));
+        }
+        let (known, grown) = &mut self.concats[place];
+        if capacity > *known {
+            *known = capacity;
+            *grown += 1;
+        }
+        *grown > GROWTHS
     }
 
     /// Makes numbers of what was only stepped or added to; true where there was any.

@@ -45,7 +45,7 @@ impl Checker<'_> {
                             self.error(
                                 "invalid-map-size",
                                 e.span,
-                                "the number of entries is a literal greater than 0",
+                                "the number of entries is a literal from 1 to 268435456",
                             );
                             None
                         }

@@ -227,6 +227,8 @@ struct Checker<'a> {
     pending: Vec<crate::hir::Stmt>,
     depth: u32,
     expansions: u32,
+    /// How many `str_concat` the walk has met.
+    concats: usize,
 }
 
 impl<'a> Checker<'a> {
@@ -251,6 +253,7 @@ impl<'a> Checker<'a> {
             pending: Vec::new(),
             depth: 0,
             expansions: 0,
+            concats: 0,
         }
     }
 
@@ -266,6 +269,7 @@ impl<'a> Checker<'a> {
         self.options_size = 0;
         self.pending.clear();
         self.expansions = 0;
+        self.concats = 0;
     }
 
     fn walk(&mut self, units: &[Unit]) -> Program {

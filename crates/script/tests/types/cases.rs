@@ -716,6 +716,15 @@ fn declared_maps() {
         "let @a = hash(0); BEGIN { @a[1] = 1; }",
         &["[invalid-map-size]"],
     );
+    refuse(
+        "let @a = hash(4000000000); BEGIN { @a[1] = 1; }",
+        &["[invalid-map-size]", "1 to 268435456"],
+    );
+    accept("BEGIN { $t = \"a\"; for ($i : 0..5) { $t = str_concat($t, \"b\"); } print($t); }");
+    refuse(
+        &format!("BEGIN {{ {}1{}; }}", "(".repeat(300), ")".repeat(300)),
+        &["[too-deep]", "256 levels", "variables, macros and functions"],
+    );
     let (program, found) = checked("let @a = lruhash(10); BEGIN { }", &Setup::default());
     assert!(found.iter().any(|d| d.id == "unused-map"), "{found:?}");
     assert_eq!(program.maps[0].max_entries, 10);
