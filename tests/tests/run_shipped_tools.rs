@@ -8,13 +8,12 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use kscope_btf::Kind;
+use kscope_tests::assembly::kernel_types;
 use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 
 /// Scripts that must load: of bookworm's 38, and of sid's 39. Guests have no libraries.
 const FLOORS: [(&str, usize); 2] = [("bookworm", 22), ("sid", 34)];
-
-/// Members that went out of the kernel, and functions out of libraries: what the refusal says.
-const OTHERS: [&str; 2] = ["does not contain a field named", " has no function "];
 
 /// Scripts of bookworm that use variables outside of their block, which bpftrace refuses since 0.22.
 const UNSCOPED: [&str; 2] = ["tcpconnect.bt", "tcpdrop.bt"];
@@ -34,12 +33,6 @@ impl Kernel {
             functions: symbols.lines().filter_map(name).collect(),
             types: std::fs::read("/sys/kernel/btf/vmlinux").unwrap_or_default(),
         }
-    }
-
-    /// Tells whether the kernel's types have a name.
-    fn has_name(&self, name: &str) -> bool {
-        let name = [b"\0", name.as_bytes(), b"\0"].concat();
-        self.types.windows(name.len()).any(|bytes| bytes == name)
     }
 
     /// Tells whether it is true that the kernel, or the machine, lacks what a refusal names.
@@ -76,10 +69,35 @@ impl Kernel {
                 .any(|place| has_file(Path::new(place), library));
         }
         if let Some(name) = named("Unknown identifier: ") {
-            return !self.has_name(name.trim_matches('\''));
+            return !contains_name(&self.types, name.trim_matches('\''));
         }
-        OTHERS.iter().any(|phrase| refusal.contains(phrase))
+        if let (Some(holder), Some(member)) = (
+            quoted(refusal, " of type 'struct "),
+            quoted(refusal, " a field named '"),
+        ) {
+            let types = kernel_types().expect("the kernel's types");
+            let holder = types.find(holder, Kind::Struct);
+            return holder.is_none_or(|holder| types.member(holder, member).is_none());
+        }
+        if let Some((place, function)) = refusal.split_once(" has no function ") {
+            let library = place.split_whitespace().last().unwrap_or_default();
+            return std::fs::read(library)
+                .is_ok_and(|bytes| !contains_name(&bytes, function.trim()));
+        }
+        false
     }
+}
+
+/// Gives what stands behind a phrase, up to the next quote.
+fn quoted<'a>(text: &'a str, phrase: &str) -> Option<&'a str> {
+    let (_, rest) = text.split_once(phrase)?;
+    Some(rest.split_once('\'')?.0)
+}
+
+/// Tells whether bytes hold a name by itself.
+fn contains_name(bytes: &[u8], name: &str) -> bool {
+    let name = [b"\0", name.as_bytes(), b"\0"].concat();
+    bytes.windows(name.len()).any(|bytes| bytes == name)
 }
 
 /// Tells whether a folder has a file whose name begins like this and goes on behind a dot.
