@@ -119,7 +119,11 @@ fn functions_have_typed_arguments_and_results() {
     let (code, out, err) = run(&kscope, &["run", "-q", "-e", script]);
     if err.contains("refuses programs that hook functions") {
         // With a way out.
-        assert!(err.contains("HINT: a kprobe"), "{err}");
+        let hint = match has_kprobes() {
+            true => "HINT: a kprobe, a tracepoint",
+            false => "HINT: a tracepoint",
+        };
+        assert!(err.contains(hint), "{err}");
         skip!("fentry", "this kernel refuses fentry programs");
     }
     assert_eq!(code, Some(0), "{out}\n{err}");

@@ -15,9 +15,6 @@ use kscope_tests::{kernel_or_skip, kscope_or_skip, skip};
 /// Scripts that must load: of bookworm's 38, and of sid's 39. Guests have no libraries.
 const FLOORS: [(&str, usize); 2] = [("bookworm", 22), ("sid", 34)];
 
-/// Scripts of bookworm that use variables outside of their block, which bpftrace refuses since 0.22.
-const UNSCOPED: [&str; 2] = ["tcpconnect.bt", "tcpdrop.bt"];
-
 /// What a kernel has, by its own account.
 struct Kernel {
     functions: BTreeSet<String>,
@@ -152,12 +149,8 @@ fn check(release: &str) {
             loaded += 1;
             continue;
         };
-        let unscoped = release == "bookworm" && UNSCOPED.contains(&&*name);
-        let excused = |line: &str| {
-            kernel.lacks(line) || (unscoped && line.contains("Undefined or undeclared"))
-        };
         let errors: Vec<&str> = said.lines().filter(|line| line.contains("ERROR")).collect();
-        let untrue: Vec<&&str> = errors.iter().filter(|line| !excused(line)).collect();
+        let untrue: Vec<&&str> = errors.iter().filter(|line| !kernel.lacks(line)).collect();
         println!("{name}: {}", said.lines().next().unwrap_or_default());
         if errors.is_empty() || !untrue.is_empty() {
             wrong.push(format!("{name}: {said}"));

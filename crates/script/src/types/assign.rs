@@ -86,7 +86,11 @@ impl Checker<'_> {
         let Some(op) = op else {
             let id = match self.find_var(name) {
                 Some(id) => id,
-                None => self.declare_var(name, at),
+                None => {
+                    let id = self.declare_var(name, at);
+                    self.scope.assigned.push((id, at));
+                    id
+                }
             };
             return self.set_var(id, value, span);
         };

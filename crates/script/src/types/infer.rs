@@ -89,6 +89,8 @@ pub(super) struct Env {
     pub(super) maps: Vec<MapInfo>,
     pub(super) by_name: HashMap<String, usize>,
     pub(super) vars: HashMap<VarKey, VarInfo>,
+    /// Variables of a probe's instance that are used outside of the block that assigns them, and where it does.
+    pub(super) widened: HashMap<(u32, String), Span>,
     pub(super) changed: bool,
     /// The room of each `str_concat` in the order of a walk, and how often it grew.
     concats: Vec<(u32, u32)>,

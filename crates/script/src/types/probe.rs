@@ -274,12 +274,14 @@ impl Checker<'_> {
             self.grow_var(var, &Shape::fixed(Type::I64), probe.span);
             self.scope.result = Some(var);
         }
+        self.widen_vars();
         let condition = probe.predicate.as_ref().map(|p| self.condition(p));
         let mut body = self.block(&probe.body);
         for (var, span) in std::mem::take(&mut self.scope.unassigned) {
             let message = format!("Variable ${} was never assigned to", self.var_name(var));
             self.warn("unassigned", span, message);
         }
+        body.splice(0..0, self.widened_zeros());
         if let Some(condition) = condition {
             let span = condition.span;
             let kind = StmtKind::If {

@@ -4,9 +4,10 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::infer::{Shape, VarInfo, VarKey, join};
+use super::statement::zero;
 use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Context, Expr, ExprKind, Type, Var, VarId};
+use crate::hir::{Context, Expr, ExprKind, Stmt, StmtKind, Type, Var, VarId};
 use crate::near::nearest;
 
 /// The probe being checked.
@@ -42,6 +43,12 @@ pub(super) struct Scope {
     pub(super) result: Option<VarId>,
     /// Names of macros being expanded.
     pub(super) macros: Vec<String>,
+    /// Variables that an assignment made, not a declaration.
+    pub(super) assigned: Vec<(VarId, Span)>,
+    /// Those of them whose blocks have ended, by name.
+    pub(super) ended: HashMap<String, Span>,
+    /// Those that are used outside of such a block, and stand in the outermost.
+    pub(super) widened: Vec<(VarId, Span)>,
 }
 
 impl Default for Scope {
@@ -65,6 +72,9 @@ impl Default for Scope {
             dead: false,
             result: None,
             macros: Vec::new(),
+            assigned: Vec::new(),
+            ended: HashMap::new(),
+            widened: Vec::new(),
         }
     }
 }
@@ -173,6 +183,13 @@ impl Checker<'_> {
     /// Reads a variable.
     pub(super) fn read_var(&mut self, name: &str, span: Span) -> Expr {
         let Some(id) = self.find_var(name) else {
+            if let Some(&assigned) = self.scope.ended.get(name) {
+                // The next pass knows it.
+                let name = (self.scope.instance, name.to_owned());
+                self.env.widened.insert(name, assigned);
+                self.env.changed = true;
+                return poison(span);
+            }
             let shown = name.split('#').next().unwrap_or_default();
             let known: Vec<String> = (self.scope.blocks.iter())
                 .flat_map(|block| block.keys().cloned())
@@ -208,7 +225,45 @@ impl Checker<'_> {
     pub(super) fn in_block<T>(&mut self, run: impl FnOnce(&mut Self) -> T) -> T {
         self.scope.blocks.push(HashMap::new());
         let result = run(self);
-        self.scope.blocks.pop();
+        for (name, id) in self.scope.blocks.pop().unwrap_or_default() {
+            let assigned = self.scope.assigned.iter().find(|(var, _)| *var == id);
+            if let Some(&(_, span)) = assigned {
+                self.scope.ended.entry(name).or_insert(span);
+            }
+        }
         result
+    }
+
+    /// Adds the variables to the outermost block that were found to be used outside of the block that assigns them, as
+    /// bpftrace allowed before 0.22.
+    pub(super) fn widen_vars(&mut self) {
+        let instance = self.scope.instance;
+        let of_probe = |((i, name), span): (&(u32, String), &Span)| {
+            (*i == instance).then(|| (*span, name.clone()))
+        };
+        let mut widened: Vec<(Span, String)> =
+            self.env.widened.iter().filter_map(of_probe).collect();
+        widened.sort();
+        for (span, name) in widened {
+            let shown = name.split('#').next().unwrap_or_default();
+            let message = format!(
+                "Variable ${shown} is used outside of the block that assigns it, which bpftrace refuses since 0.22; \
+                 `let ${shown};` before the block declares it for both"
+            );
+            self.warn("block-scope", span, message);
+            let id = self.declare_var(&name, span);
+            self.scope.widened.push((id, span));
+        }
+    }
+
+    /// Gives the statements by which those variables begin as zero.
+    pub(super) fn widened_zeros(&mut self) -> Vec<Stmt> {
+        let widened = std::mem::take(&mut self.scope.widened);
+        let zeros = widened.into_iter().filter_map(|(id, span)| {
+            let ty = self.var_shape(id)?.ty.clone();
+            let kind = StmtKind::SetVar(id, zero(&ty, span)?);
+            Some(Stmt { kind, span })
+        });
+        zeros.collect()
     }
 }

@@ -395,7 +395,7 @@ impl Checker<'_> {
 }
 
 /// Makes the zero of a type; none of those that have no literal.
-fn zero(ty: &Type, span: Span) -> Option<Expr> {
+pub(super) fn zero(ty: &Type, span: Span) -> Option<Expr> {
     let kind = match ty {
         Type::Str { .. } => ExprKind::Str(b"".as_slice().into()),
         Type::Tuple(fields) | Type::Record(fields) => {

@@ -172,7 +172,16 @@ fn names() {
     wrong("$count = 1; print($cuont)", &["`$count`"]);
     wrong("print(@m)", &["[undefined-map]", "@m"]);
     wrong("@count = 1; print(@cuont)", &["`@count`"]);
-    wrong("if (pid) { $x = 1; } print($x)", &["[undefined-variable]"]);
+    wrong("print($x); if (pid) { $x = 1; }", &["[undefined-variable]"]);
+    wrong(
+        "if (pid) { let $x = 1; } print($x)",
+        &["[undefined-variable]"],
+    );
+    wrong("for ($x : 0..3) { } print($x)", &["[undefined-variable]"]);
+    wrong(
+        "if (pid) { $x = 1; } else { $x = \"a\"; } print($x)",
+        &["[type-mismatch]"],
+    );
     wrong("print(curtask->comn)", &["[unknown-field]", "`comm`"]);
     wrong("print((a=1).b)", &["[unknown-field]"]);
     wrong(

@@ -130,3 +130,15 @@ fn configuration_without_effect() {
     check("symbol_source = \"dwarf\"", &[("symbol_source", gone)]);
     check("max_cat_bytes = 100", &[]);
 }
+
+#[test]
+fn variables_that_leave_their_block() {
+    let told = "outside of the block that assigns it";
+    check("if (pid) { $x = 1; } print($x)", &[("$x", told)]);
+    check(
+        "if (pid) { $x = 1; } else { $x = 300; } $x += 2; print($x)",
+        &[("$x", told)],
+    );
+    check("if (pid) { $x = 1; } if (tid) { $x = 2; }", &[]);
+    check("if (pid) { $x = 1; } $x = \"a\"; print($x)", &[]);
+}
