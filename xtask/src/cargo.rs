@@ -75,7 +75,9 @@ pub(crate) fn static_tests(words: &[&str]) -> Result<Vec<TestExecutable>, String
         "--message-format=json-render-diagnostics",
     ]);
     make_static(&mut command)?;
-    executables(command.args(words))
+    // In a folder of its own: whoever else builds holds the lock of the usual one.
+    let folder = target_dir().join("guests");
+    executables(command.arg("--target-dir").arg(folder).args(words))
 }
 
 /// Builds the static kscope binary and gives its path.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
@@ -54,6 +55,10 @@ struct Session {
     lines: Vec<Line>,
     /// The outcome of the release build, which several suites need.
     kscope: Option<Result<PathBuf, String>>,
+    /// That build, begun beside the tests before it: its last step runs on one CPU.
+    release: Option<JoinHandle<Result<PathBuf, String>>>,
+    /// What guests get, built beside the tests of this kernel, which run one at a time.
+    payload: Option<JoinHandle<Result<vm::Payload, Verdict>>>,
     /// The executables of all tests of the workspace, built once.
     tests: Option<Result<Vec<TestExecutable>, String>>,
 }
@@ -88,6 +93,8 @@ impl Session {
             only,
             lines: Vec::new(),
             kscope: None,
+            release: None,
+            payload: None,
             tests: None,
         }
     }
@@ -95,10 +102,7 @@ impl Session {
     fn run(mut self) -> bool {
         let whole = Instant::now();
         for (name, seconds) in SUITES.into_iter().chain(LONG) {
-            let named = self.only.iter().any(|wanted| wanted == name);
-            let usual = self.only.is_empty()
-                && (self.ignored || LONG.iter().all(|(long, _)| *long != name));
-            if !named && !usual {
+            if !self.wants(name) {
                 continue;
             }
             println!("== {name}");
@@ -141,8 +145,21 @@ impl Session {
         sum.failed == 0
     }
 
+    /// Tells whether a suite is to run.
+    fn wants(&self, name: &str) -> bool {
+        let named = self.only.iter().any(|wanted| wanted == name);
+        let usual = self.ignored || LONG.iter().all(|(long, _)| *long != name);
+        named || (self.only.is_empty() && usual)
+    }
+
     /// Every test that needs no kernel: unit tests of all crates, golden files, tidy, layers, architecture.
     fn pure(&mut self, until: Instant) -> Vec<Outcome> {
+        if ["release", "host", "guests"]
+            .iter()
+            .any(|suite| self.wants(suite))
+        {
+            self.release = Some(std::thread::spawn(|| cargo::kscope(Profile::Release)));
+        }
         let jobs = std::thread::available_parallelism().map_or(2, usize::from);
         let rules = Rules {
             jobs,
@@ -168,6 +185,10 @@ impl Session {
         };
         // Tests of one kernel count events, so they run one at a time. Those that need a kscope that does not build fail.
         let kscope = self.kscope().unwrap_or_default();
+        if self.wants("guests") {
+            let options = self.guest_options();
+            self.payload = Some(std::thread::spawn(move || vm::prepare_usual(&options)));
+        }
         let mut environment = vec![("KSCOPE_BIN".to_string(), kscope.display().to_string())];
         match vm::bpftrace_scripts() {
             Ok(folder) => {
@@ -201,9 +222,9 @@ impl Session {
         }
     }
 
-    fn guests(&mut self, limit: Duration, budget: Duration) -> Vec<Outcome> {
+    /// How the usual guests are booted, but for their time limit.
+    fn guest_options(&mut self) -> vm::Options {
         let mut options = vm::Options {
-            limit,
             ignored: self.ignored,
             brief: true,
             ..vm::Options::default()
@@ -215,7 +236,19 @@ impl Session {
             Ok(file) => vm::Kscope::File(file),
             Err(_) => vm::Kscope::Absent,
         };
-        let runs = vm::run_usual(&options);
+        options
+    }
+
+    fn guests(&mut self, limit: Duration, budget: Duration) -> Vec<Outcome> {
+        let mut options = self.guest_options();
+        options.limit = limit;
+        let payload = match self.payload.take() {
+            Some(building) => building
+                .join()
+                .unwrap_or_else(|_| Err(Verdict::Failed("the build panicked".to_string()))),
+            None => vm::prepare_usual(&options),
+        };
+        let runs = vm::run_usual(&options, payload);
         kernels::tell();
         for (run, kernel) in runs.into_iter().zip(vm::USUAL) {
             let name = format!("guest {kernel}");
@@ -274,9 +307,14 @@ impl Session {
     }
 
     fn kscope(&mut self) -> Result<PathBuf, String> {
-        self.kscope
-            .get_or_insert_with(|| cargo::kscope(Profile::Release))
-            .clone()
+        let begun = self.release.take();
+        let build = || match begun {
+            Some(building) => building
+                .join()
+                .unwrap_or_else(|_| Err("the build panicked".to_string())),
+            None => cargo::kscope(Profile::Release),
+        };
+        self.kscope.get_or_insert_with(build).clone()
     }
 
     fn test_limit(&self) -> Duration {

@@ -151,27 +151,28 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     Ok(sum.failed == 0)
 }
 
+/// Builds what the usual guests get, or says what becomes of them all.
+pub(crate) fn prepare_usual(options: &Options) -> Result<Payload, Verdict> {
+    boot::emulator().map_err(missing)?;
+    prepare(options).map_err(Verdict::Failed)
+}
+
 /// Runs every test in the usual kernels and gives one result per kernel, in their order.
-pub(crate) fn run_usual(options: &Options) -> Vec<Run> {
+pub(crate) fn run_usual(options: &Options, payload: Result<Payload, Verdict>) -> Vec<Run> {
     let kernels = USUAL.map(str::to_string);
-    let instead = |verdict: &Verdict| -> Vec<Run> {
-        let run = |name: &String| {
-            let outcomes = vec![Outcome::new(format!("guest {name}"), verdict.clone())];
-            outcomes.iter().for_each(|outcome| outcome.print(false));
-            Run {
-                outcomes,
-                time: Duration::ZERO,
-            }
-        };
-        kernels.iter().map(run).collect()
+    let verdict = match payload {
+        Ok(payload) => return boot_all(&kernels, &payload, options),
+        Err(verdict) => verdict,
     };
-    if let Err(why) = boot::emulator() {
-        return instead(&missing(why));
-    }
-    match prepare(options) {
-        Ok(payload) => boot_all(&kernels, &payload, options),
-        Err(why) => instead(&Verdict::Failed(why)),
-    }
+    let run = |name: &String| {
+        let outcomes = vec![Outcome::new(format!("guest {name}"), verdict.clone())];
+        outcomes.iter().for_each(|outcome| outcome.print(false));
+        Run {
+            outcomes,
+            time: Duration::ZERO,
+        }
+    };
+    kernels.iter().map(run).collect()
 }
 
 /// What becomes of a guest that this machine cannot boot.
