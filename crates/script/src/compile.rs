@@ -230,6 +230,9 @@ fn less_at_once(error: &bpf::EmitError) -> &'static str {
         bpf::EmitError::TooLong { .. } => {
             "use loops in place of unroll, or split the probe: several blocks may have the same probe"
         }
+        bpf::EmitError::Frame { room, .. } if *room < bpf::FRAME_SIZE => {
+            "put what inner loops do into one loop, or into other probes"
+        }
         _ => {
             "split the probe (several blocks may have the same probe), give str() a length, or lower \
              max_strlen in the config block"

@@ -235,6 +235,7 @@ fn steps_are_atomic() {
     for setup in [&old, &new] {
         check(setup, "@++;", &[add]);
         check(setup, "@[pid]--;", &[add]);
+        check(setup, "@ += 2; @a[pid] -= nsecs;", &[add, add]);
         check(setup, "@ = (uint8)1; @++;", &[add]);
         check(setup, "@[1] = (int16)1; ++@[1];", &[add]);
         check(setup, "@ = (uint32)1; @--; @++;", &[add, add]);
@@ -245,4 +246,18 @@ fn steps_are_atomic() {
     check(&new, "@ = (int8)1; print(@++);", &[fetch]);
     // What nobody looks at is not fetched.
     check(&new, "$a = @++; print(@x++);", &[add, fetch]);
+}
+
+#[test]
+fn statements_share_temporary_memory() {
+    let check = |script: &str| {
+        let text = compiled(script);
+        assert!(text.contains("----"), "{script}: {text}");
+    };
+    check("begin { join(curtask); join(curtask); join(curtask); }");
+    check(
+        "config = { event_buffer = \"perf\" } begin { join(curtask); join(curtask); join(curtask); }",
+    );
+    check("begin { unroll(100) { @[str(curtask)] = 1; } }");
+    check("begin { unroll(50) { if (str_concat(str(curtask), \"a\") == \"b\") { @++; } } }");
 }

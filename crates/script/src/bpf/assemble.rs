@@ -40,7 +40,7 @@ fn attempt(
         frame.push(-i32::try_from(offset).unwrap_or(i32::MAX));
     }
     if offset > room {
-        return Err(EmitError::Frame { need: offset });
+        return Err(EmitError::Frame { need: offset, room });
     }
     let mut out = Output {
         allocation,

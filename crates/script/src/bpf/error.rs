@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use super::FRAME_SIZE;
+
 /// Why code cannot be emitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum EmitError {
@@ -9,6 +11,8 @@ pub enum EmitError {
     Frame {
         /// Bytes needed.
         need: u32,
+        /// What the functions of its loops leave of 512.
+        room: u32,
     },
     /// Slots do not fit the frame and the caller gave no scratch map.
     NoScratch {
@@ -36,7 +40,11 @@ pub enum EmitError {
 impl fmt::Display for EmitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            EmitError::Frame { need } => write!(
+            EmitError::Frame { need, room } if *room < FRAME_SIZE => write!(
+                f,
+                "the program needs {need} bytes of stack where its loops leave {room} of the {FRAME_SIZE} that the kernel gives: nest fewer of them"
+            ),
+            EmitError::Frame { need, .. } => write!(
                 f,
                 "the program needs {need} bytes of stack, the kernel gives 512: use fewer or smaller values at once"
             ),

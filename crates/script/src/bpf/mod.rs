@@ -96,7 +96,10 @@ pub fn emit(function: &Function, request: &Emit) -> Result<Code, EmitError> {
             done => return done,
         }
     }
-    Err(last.unwrap_or(EmitError::Frame { need: 0 }))
+    Err(last.unwrap_or(EmitError::Frame {
+        need: 0,
+        room: FRAME_SIZE,
+    }))
 }
 
 #[cfg(test)]

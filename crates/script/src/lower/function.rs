@@ -38,6 +38,7 @@ pub(super) fn lower_probe(
         sizes: Vec::new(),
         ids: None,
         loops: Vec::new(),
+        scratch: Scratch::default(),
         exit: Block(0),
     };
     lower.b.at(probe.span);
@@ -97,8 +98,30 @@ pub(super) struct Lower<'a> {
     /// Process and thread id, and the block that has them at its end.
     pub(super) ids: Option<(Block, Value, Value)>,
     pub(super) loops: Vec<Loop>,
+    /// Memory that the current function's statements used.
+    pub(super) scratch: Scratch,
     /// Where the probe ends.
     pub(super) exit: Block,
+}
+
+/// Size in bytes from which on memory that a statement used is taken again by those behind it.
+const REUSED: u32 = 128;
+
+/// The large slots of the current function that statements use while they run.
+#[derive(Debug, Default)]
+pub(super) struct Scratch {
+    /// Taken by the statement being lowered and those around it, with their sizes.
+    pub(super) taken: Vec<(u32, SlotId)>,
+    /// Used by statements before, with their sizes.
+    free: Vec<(u32, SlotId)>,
+}
+
+impl Scratch {
+    /// Frees what was taken since there were `kept`.
+    pub(super) fn free(&mut self, kept: usize) {
+        self.free
+            .extend(self.taken.drain(kept.min(self.taken.len())..));
+    }
 }
 
 /// Where `break` and `continue` go.
@@ -175,7 +198,17 @@ impl Lower<'_> {
 
     /// Makes a slot of at least `size` bytes, aligned for the widest access.
     pub(super) fn slot(&mut self, size: u32) -> SlotId {
-        self.b.slot(size.max(1).next_multiple_of(8), 8)
+        let size = size.max(1).next_multiple_of(8);
+        if size < REUSED {
+            return self.b.slot(size, 8);
+        }
+        let free = self.scratch.free.iter().position(|(room, _)| *room == size);
+        let slot = match free {
+            Some(at) => self.scratch.free.swap_remove(at).1,
+            None => self.b.slot(size, 8),
+        };
+        self.scratch.taken.push((size, slot));
+        slot
     }
 
     /// Gives a slot as a place.

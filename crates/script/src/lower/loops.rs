@@ -246,6 +246,7 @@ impl Lower<'_> {
         let outer_exit = std::mem::replace(&mut self.exit, exit);
         let outer_ids = self.ids.take();
         let outer_loops = std::mem::take(&mut self.loops);
+        let outer_scratch = std::mem::take(&mut self.scratch);
         let outer_vars = self.vars.clone();
         let known = self.cells.len();
 
@@ -291,6 +292,7 @@ impl Lower<'_> {
         self.scope = outer_scope;
         self.vars = outer_vars;
         self.loops = outer_loops;
+        self.scratch = outer_scratch;
         self.ids = outer_ids;
         self.exit = outer_exit;
         let inner = std::mem::replace(&mut self.b, outer_b);

@@ -22,7 +22,9 @@ impl Lower<'_> {
                 return Err(Diagnostic::error("too-large", statement.span, message).hint(hint));
             }
             self.b.at(statement.span);
+            let kept = self.scratch.taken.len();
             self.statement(statement)?;
+            self.scratch.free(kept);
         }
         Ok(())
     }

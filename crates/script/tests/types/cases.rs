@@ -732,7 +732,11 @@ fn declared_maps() {
     accept("BEGIN { $t = \"a\"; for ($i : 0..5) { $t = str_concat($t, \"b\"); } print($t); }");
     refuse(
         &format!("BEGIN {{ {}1{}; }}", "(".repeat(300), ")".repeat(300)),
-        &["[too-deep]", "256 levels", "variables, macros and functions"],
+        &[
+            "[too-deep]",
+            "256 levels",
+            "variables, macros and functions",
+        ],
     );
     let (program, found) = checked("let @a = lruhash(10); BEGIN { }", &Setup::default());
     assert!(found.iter().any(|d| d.id == "unused-map"), "{found:?}");
