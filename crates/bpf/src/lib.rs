@@ -122,6 +122,7 @@ pub use stats::RunStats;
 #[cfg(feature = "token")]
 pub use token::Token;
 pub use tracefs::Tracefs;
+#[cfg(feature = "uprobe")]
 pub use usdt::parse as usdt_arguments;
 #[cfg(feature = "buffers")]
 pub use user_ring::UserRing;

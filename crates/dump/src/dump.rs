@@ -248,8 +248,8 @@ impl Dump {
                 parts
                     .iter()
                     .fold(Coverage::default(), |sum, part| Coverage {
-                        dumped: sum.dumped + frames(part.dumped(), part),
-                        lost: sum.lost + frames(part.lost(), part),
+                        dumped: sum.dumped.saturating_add(frames(part.dumped(), part)),
+                        lost: sum.lost.saturating_add(frames(part.lost(), part)),
                     })
             }
         }

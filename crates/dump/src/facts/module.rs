@@ -92,7 +92,8 @@ fn one(kernel: &Kernel, addr: VirtAddr) -> Result<Module, Error> {
     let module = kernel.object("module", addr)?;
     let name = module.member("name")?.text(56)?;
     let ranges = ranges(&module);
-    let size = ranges.iter().map(|r| r.end.0 - r.start.0).sum();
+    let sizes = ranges.iter().map(|r| r.end.0 - r.start.0);
+    let size = sizes.fold(0, u64::saturating_add);
     let version = module.member("version").and_then(|v| v.text(64));
     let version = version.ok().filter(|v| !v.is_empty());
     Ok(Module {

@@ -146,7 +146,7 @@ fn scan(dump: &Dump) -> Option<Vmcoreinfo> {
             before = true;
             for at in (from..2 * PAGE - NAME.len()).step_by(4) {
                 if pages[at] == b'V' && pages[at..].starts_with(NAME) {
-                    let note = addr.0.wrapping_sub(PAGE as u64) + at as u64;
+                    let note = addr.0.wrapping_sub(PAGE as u64).wrapping_add(at as u64);
                     if let Some(info) = note_at(dump, PhysAddr(note)) {
                         return Some(info);
                     }

@@ -99,8 +99,9 @@ impl PageTables {
             let shift = 12 + 9 * level;
             let index = (addr.0 >> shift) & 511;
             let mut raw = [0; 8];
+            let place = PhysAddr(table).checked_add(index * 8);
             memory
-                .read_phys(PhysAddr(table + index * 8), &mut raw)
+                .read_phys(place.ok_or(Gap::Corrupt)?, &mut raw)
                 .map_err(|gap| gap.why)?;
             let entry = u64::from_le_bytes(raw);
             if entry & PRESENT == 0 {
@@ -135,7 +136,10 @@ impl PageTables {
             let phys = phys.map_err(|why| gap(at, n, why))?;
             memory
                 .read_phys(phys, &mut rest[..n as usize])
-                .map_err(|g| gap(VirtAddr(at.0 + (g.addr.0 - phys.0)), g.len, g.why))?;
+                .map_err(|g| {
+                    let before = g.addr.0.wrapping_sub(phys.0);
+                    gap(VirtAddr(at.0.wrapping_add(before)), g.len, g.why)
+                })?;
             done += n as usize;
         }
         Ok(())
