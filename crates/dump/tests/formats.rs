@@ -277,6 +277,26 @@ fn flattened_files_that_were_cut() {
 }
 
 #[test]
+fn a_small_flattened_file_is_no_large_one() {
+    const FRAMES: u64 = 1 << 50;
+    let mut file = Kdump::new(Pack::Zlib).write(&Machine::mixed(1));
+    // Bitmaps of 2^44 bytes, and a byte behind them.
+    file[436..440].copy_from_slice(&u32::MAX.to_le_bytes());
+    let frames = 4096 + 96;
+    file[frames..frames + 8].copy_from_slice(&FRAMES.to_le_bytes());
+    let mut flat = flatten(&file);
+    flat.truncate(flat.len() - 16);
+    for number in [1i64 << 60, 1] {
+        flat.extend_from_slice(&number.to_be_bytes());
+    }
+    flat.push(7);
+    flat.extend_from_slice(&[0xff; 16]);
+    let dump = open(&[flat]).expect("a dump");
+    assert_eq!(read(&dump, 1 << 40), Err(Gap::Lost));
+    assert!(dump.coverage().lost > 1 << 60);
+}
+
+#[test]
 fn reads_across_pages_and_gaps() {
     let mut machine = Machine::mixed(0);
     machine.frames = 6;

@@ -321,7 +321,8 @@ fn ring(head: u64, tail: u64, records: &[Record]) -> Machine {
 
 #[test]
 fn the_ring_of_the_log() {
-    const NO_TEXT: u64 = 1;
+    const LOST: u64 = 1;
+    const EMPTY: u64 = 3;
     let record = |id, state, begin, next, text| Record {
         id,
         state,
@@ -338,8 +339,8 @@ fn the_ring_of_the_log() {
             // Being written, and free to be used again.
             record(10, 0, 0x350, 0x360, "reserved"),
             record(11, 3, 0x360, 0x370, "reusable"),
-            // An empty line has no text.
-            record(12, 2, NO_TEXT, NO_TEXT, ""),
+            record(12, 2, EMPTY, EMPTY, ""),
+            record(14, 2, LOST, LOST, "there was no room"),
             // Does not fit the end of the ring.
             record(13, 1, 0x3f0, 0x420, "at the begin"),
             // Of another round.
@@ -386,14 +387,14 @@ fn a_ring_whose_numbers_are_wrong() {
 #[test]
 fn the_log_of_older_kernels() {
     const DATA: u64 = 0xffff_8880_0100_0000;
-    let build = |first: u32, next: u32, len: u32, records: &[(u32, &str)]| {
+    let build = |first: u32, next: u32, len: u32, there: u32, records: &[(u32, &str)]| {
         let mut tiny = Tiny::new(SHAPE);
         let (buf, text) = (DATA, DATA + 0x1000);
         tiny.write(buf, &text.to_le_bytes());
         for (i, number) in [len, first, next].into_iter().enumerate() {
             tiny.write(buf + 8 + 4 * i as u64, &number.to_le_bytes());
         }
-        tiny.write(text, &vec![0; len as usize]);
+        tiny.write(text, &vec![0; there as usize]);
         for &(at, line) in records {
             let at = text + u64::from(at);
             let whole = (16 + line.len()).next_multiple_of(4) as u16;
@@ -421,16 +422,20 @@ fn the_log_of_older_kernels() {
         log.items.iter().map(|l| l.text.clone()).collect()
     };
     // From the middle to the end, then from the begin.
-    let log = build(64, 24, 128, &[(64, "one"), (84, "two"), (0, "three")]);
+    let log = build(64, 24, 128, 128, &[(64, "one"), (84, "two"), (0, "three")]);
     assert_eq!(texts(&log), ["one", "two", "three"]);
     assert!(log.fault.is_none());
     assert_eq!(log.items[0].level, 4);
     // An end that is never met.
-    let log = build(0, 99, 128, &[(0, "one")]);
+    let log = build(0, 99, 128, 128, &[(0, "one")]);
     assert_eq!(texts(&log), ["one"]);
     assert!(log.fault.is_some());
-    let log = build(0, 0, 128, &[]);
+    let log = build(0, 0, 128, 128, &[]);
     assert!(log.items.is_empty() && log.fault.is_none());
+    // What is before memory that is missing is there.
+    let log = build(4072, 8000, 8192, 4096, &[(4072, "one")]);
+    assert_eq!(texts(&log), ["one"]);
+    assert!(matches!(log.fault, Some(Error::Gap(_))));
 }
 
 #[test]

@@ -17,11 +17,20 @@ const KEPT: usize = 64;
 const BEFORE: [u64; 2] = [4 << 20, 24 << 20];
 const AFTER: u64 = 4 << 20;
 const PAGE: usize = 4096;
+/// Most places looked at that may be the tokens, and most that are and have other tables around.
+const PLACES: usize = 1 << 14;
+const TOKENS: usize = 16;
 
 /// Finds every place where the tables may be, the likeliest first; `stext` lies in the image.
 pub(crate) fn find(memory: &dyn Memory, stext: VirtAddr) -> Result<Vec<Tables>, Error> {
     // Images are loaded at multiples of 2 MB.
     let start = stext.0 & !((2 << 20) - 1);
+    let missing = Error::Missing("symbol table (kallsyms)");
+    // No image is so close to the end of all addresses that what follows it would pass that.
+    if start.checked_add(2 * IMAGE).is_none() {
+        return Err(missing);
+    }
+    let (mut looked_at, mut met) = (0, 0);
     let mut digits = Vec::new();
     for digit in b'0'..=b'9' {
         digits.extend_from_slice(&[digit, 0]);
@@ -40,17 +49,22 @@ pub(crate) fn find(memory: &dyn Memory, stext: VirtAddr) -> Result<Vec<Tables>, 
             let place = at
                 .wrapping_sub(KEPT as u64)
                 .wrapping_add((from + found) as u64);
+            looked_at += 1;
             if let Some(tokens) = tokens_at(memory, VirtAddr(place)) {
+                met += 1;
                 let tables = around(memory, tokens);
                 if !tables.is_empty() {
                     return Ok(tables);
                 }
             }
+            if looked_at >= PLACES || met >= TOKENS {
+                return Err(missing);
+            }
             from += found + 1;
         }
         at = next;
     }
-    Err(Error::Missing("symbol table (kallsyms)"))
+    Err(missing)
 }
 
 /// Where the tokens and their index are.

@@ -94,6 +94,13 @@ impl<'k> Ring<'k> {
         })
     }
 
+    fn malformed(&self, what: &'static str) -> Error {
+        Error::Malformed {
+            what,
+            offset: self.text.0,
+        }
+    }
+
     fn size(&self, name: &str) -> Result<u64, Error> {
         let size = self.info.size(name).filter(|s| (1..=RECORD).contains(s));
         size.ok_or(Error::Missing("sizes of the log in VMCOREINFO"))
@@ -122,6 +129,8 @@ impl<'k> Ring<'k> {
         let descriptor_size = self.size("prb_desc")?;
         let info_size = self.size("printk_info")?;
         let mut walked = Walked::default();
+        // Texts lie beside each other, and a byte that is no text is shown as three.
+        let mut room = 3usize << self.text_bits;
         let mut descriptor = vec![0; descriptor_size as usize];
         let mut info = vec![0; info_size as usize];
         let mut id = self.tail & ID;
@@ -137,7 +146,14 @@ impl<'k> Ring<'k> {
                 walked.fault = walked.fault.or(Some(gap.into()));
             } else if state & ID == id && matches!(state >> 62, COMMITTED | FINALIZED) {
                 match self.line(&layout, &descriptor, &info) {
-                    Ok(Some(line)) => walked.items.push(line),
+                    Ok(Some(line)) if line.text.len() > room => {
+                        walked.fault = Some(self.malformed("text of the log"));
+                        break;
+                    }
+                    Ok(Some(line)) => {
+                        room -= line.text.len();
+                        walked.items.push(line);
+                    }
                     Ok(None) => {}
                     Err(error) => walked.fault = walked.fault.or(Some(error)),
                 }
@@ -150,13 +166,15 @@ impl<'k> Ring<'k> {
         Ok(walked)
     }
 
-    /// Reads a line; none where it has no text.
+    /// Reads a line; none where its text was lost.
     fn line(
         &self,
         layout: &Record,
         descriptor: &[u8],
         info: &[u8],
     ) -> Result<Option<LogLine>, Error> {
+        /// Both positions of an empty line, which has no text.
+        const EMPTY: u64 = 3;
         let size = 1u64 << self.text_bits;
         let begin = u64_at(descriptor, layout.text + layout.begin);
         let next = u64_at(descriptor, layout.text + layout.next);
@@ -173,7 +191,7 @@ impl<'k> Ring<'k> {
             text.resize(len as usize, 0);
             let at = VirtAddr(self.text.0.wrapping_add(start + 8));
             self.kernel.read(at, &mut text)?;
-        } else if begin & 1 == 1 && begin != next {
+        } else if (begin, next) != (EMPTY, EMPTY) {
             return Ok(None);
         }
         // Facility, then flags (5 bits) and level (3 bits), behind the length.
@@ -247,14 +265,18 @@ fn records(kernel: &Kernel, info: &Vmcoreinfo) -> Result<Walked<LogLine>, Error>
             walked.fault = Some(Error::Cycle { what: "the log" });
             break;
         }
+        let malformed = Error::Malformed {
+            what: "record of the log",
+            offset: at,
+        };
         if at.saturating_add(size) > len {
-            walked.fault = Some(Error::Malformed {
-                what: "record of the log",
-                offset: at,
-            });
+            walked.fault = Some(malformed);
             break;
         }
-        kernel.read(VirtAddr(start.wrapping_add(at)), &mut record)?;
+        if let Err(gap) = kernel.read(VirtAddr(start.wrapping_add(at)), &mut record) {
+            walked.fault = Some(gap.into());
+            break;
+        }
         let step = u64::from(u16_at(&record, whole));
         if step == 0 {
             // The rest of the buffer is unused.
@@ -266,9 +288,18 @@ fn records(kernel: &Kernel, info: &Vmcoreinfo) -> Result<Walked<LogLine>, Error>
             at = 0;
             continue;
         }
-        let room = len.saturating_sub(at + size);
+        let Some(room) = step.checked_sub(size) else {
+            walked.fault = Some(malformed);
+            break;
+        };
+        let room = room.min(len.saturating_sub(at + size));
         let mut text = vec![0; u64::from(u16_at(&record, text_len)).min(room) as usize];
-        kernel.read(VirtAddr(start.wrapping_add(at + size)), &mut text)?;
+        let read = kernel.read(VirtAddr(start.wrapping_add(at + size)), &mut text);
+        if let Err(gap) = read {
+            walked.fault = walked.fault.or(Some(gap.into()));
+            at += step;
+            continue;
+        }
         // After text_len: dict_len, facility, then flags and level.
         let facility = record.get(text_len + 4).copied().unwrap_or(0);
         let bits = record.get(text_len + 5).copied().unwrap_or(0);

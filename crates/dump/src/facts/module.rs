@@ -12,8 +12,9 @@ use crate::{Error, Walked};
 
 /// Most modules.
 const MODULES: usize = 4096;
-/// Most symbols of a module, and bytes of their names.
+/// Most symbols of a module.
 const SYMBOLS: u64 = 1 << 20;
+/// Most bytes of names of all modules together, as they are in memory, and as they are kept.
 const NAMES: u64 = 64 << 20;
 /// Most symbols of all modules together.
 const ALL_SYMBOLS: u64 = 1 << 21;
@@ -185,6 +186,7 @@ pub(crate) fn btf(kernel: &Kernel, module: &Module) -> Result<Btf, Error> {
 pub(crate) fn symbols(kernel: &Kernel, modules: &[Module]) -> KernelSymbols {
     let mut builder = KernelSymbolsBuilder::new();
     let mut left = ALL_SYMBOLS;
+    let mut room = NAMES;
     for module in modules {
         if let Some(table) = module.symbols {
             left = match left.checked_sub(table.count) {
@@ -192,7 +194,7 @@ pub(crate) fn symbols(kernel: &Kernel, modules: &[Module]) -> KernelSymbols {
                 None => break,
             };
             // What is missing is missing; the others are good.
-            let _ = add_symbols(kernel, module, table, &mut builder);
+            let _ = add_symbols(kernel, module, table, &mut room, &mut builder);
         }
     }
     builder.finish().unwrap_or_default()
@@ -202,6 +204,7 @@ fn add_symbols(
     kernel: &Kernel,
     module: &Module,
     table: SymbolTable,
+    room: &mut u64,
     builder: &mut KernelSymbolsBuilder,
 ) -> Result<(), Error> {
     let mut raw = vec![0; table.count as usize * SYMBOL];
@@ -210,7 +213,8 @@ fn add_symbols(
     if let Some(at) = table.kinds {
         kernel.read(at, &mut kinds)?;
     }
-    let names = names(kernel, table.names, &raw)?;
+    let names = names(kernel, table.names, &raw, *room)?;
+    *room = room.saturating_sub(names.len() as u64);
     for (symbol, kind) in raw.chunks_exact(SYMBOL).zip(kinds) {
         let place = u32_at(symbol, 0) as usize;
         let value = VirtAddr(u64_at(symbol, 8));
@@ -221,18 +225,22 @@ fn add_symbols(
         let rest = names.get(place..).unwrap_or_default();
         let name = rest.split(|&b| b == 0).next().unwrap_or_default();
         let name = &name[..name.len().min(NAME)];
+        *room = room.saturating_sub(name.len() as u64);
+        if *room == 0 {
+            break;
+        }
         let kind = if kind.is_ascii_graphic() { kind } else { b't' };
         let _ = builder.add(value, kind, name, Some(&module.name));
     }
     Ok(())
 }
 
-/// Reads the text of the names as far as symbols refer to it.
-fn names(kernel: &Kernel, start: VirtAddr, symbols: &[u8]) -> Result<Vec<u8>, Error> {
+/// Reads the text of the names as far as symbols refer to it, of `most` bytes.
+fn names(kernel: &Kernel, start: VirtAddr, symbols: &[u8], most: u64) -> Result<Vec<u8>, Error> {
     let places = symbols
         .chunks_exact(SYMBOL)
         .map(|s| u64::from(u32_at(s, 0)));
-    let last = places.max().unwrap_or(0).min(NAMES);
+    let last = places.max().unwrap_or(0).min(most);
     let mut text = vec![0; last as usize];
     kernel.read(start, &mut text)?;
     if let Some(end) = start.checked_add(last) {

@@ -26,6 +26,8 @@ pub struct Task {
     pub comm: String,
     /// What it waits for or whether it runs, as the kernel keeps it.
     pub state: u64,
+    /// How far it has ended, as the kernel keeps it; 0 for one that lives.
+    pub exit_state: u64,
     /// What it is and does, as bits (`PF_*`).
     pub flags: u64,
     /// The CPU that it is or was on.
@@ -40,7 +42,7 @@ impl Task {
     /// Gives the letter that `ps` shows for its state.
     #[must_use]
     pub fn state_letter(&self) -> char {
-        const LETTERS: [(u64, char); 8] = [
+        const LETTERS: [(u64, char); 10] = [
             (0x01, 'S'),
             (0x02, 'D'),
             (0x04, 'T'),
@@ -49,12 +51,16 @@ impl Task {
             (0x20, 'Z'),
             (0x40, 'P'),
             (0x80, 'X'),
+            // Waits for a lock (real-time kernels), is frozen.
+            (0x1000, 'D'),
+            (0x8000, 'D'),
         ];
         const IDLE: u64 = 0x402;
-        if self.state & 0xffff_ffff == IDLE {
+        if self.state & IDLE == IDLE {
             return 'I';
         }
-        let found = LETTERS.iter().find(|(bit, _)| self.state & bit != 0);
+        let state = self.state | self.exit_state;
+        let found = LETTERS.iter().find(|(bit, _)| state & bit != 0);
         found.map_or('R', |&(_, letter)| letter)
     }
 
@@ -87,6 +93,7 @@ struct Layout {
     tgid: FieldAt,
     comm: FieldAt,
     state: FieldAt,
+    exit_state: Option<FieldAt>,
     flags: FieldAt,
     cpu: FieldAt,
     stack: FieldAt,
@@ -105,6 +112,7 @@ impl Layout {
             tgid: task("tgid")?,
             comm: task("comm")?,
             state: task("__state").or_else(|_| task("state"))?,
+            exit_state: task("exit_state").ok(),
             flags: task("flags")?,
             cpu: task("thread_info.cpu").or_else(|_| task("cpu"))?,
             stack: task("stack")?,
@@ -114,12 +122,17 @@ impl Layout {
 
     fn read(&self, task: &Object<'_>) -> Result<Task, Error> {
         let comm = task.field(self.comm)?.text(64)?;
+        let exit_state = match self.exit_state {
+            Some(field) => task.field(field)?.value()?,
+            None => 0,
+        };
         Ok(Task {
             addr: task.addr(),
             pid: task.field(self.pid)?.signed()? as i32,
             tgid: task.field(self.tgid)?.signed()? as i32,
             comm: String::from_utf8_lossy(&comm).into_owned(),
             state: task.field(self.state)?.value()?,
+            exit_state,
             flags: task.field(self.flags)?.value()?,
             cpu: task.field(self.cpu)?.value()? as u32,
             stack: task.field(self.stack)?.pointer()?,
@@ -140,8 +153,10 @@ pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
     let head = init.field(layout.tasks)?.addr();
     let leaders = list(kernel, head, layout.tasks.offset, TASKS);
     tasks.fault = leaders.fault;
+    let mut links = TASKS;
     for leader in leaders.items {
-        if let Err(error) = threads(kernel, &layout, leader, &mut seen, &mut tasks) {
+        let read = threads(kernel, &layout, leader, &mut links, &mut seen, &mut tasks);
+        if let Err(error) = read {
             tasks.fault = tasks.fault.or(Some(error));
         }
     }
@@ -155,18 +170,21 @@ pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
     Ok(tasks)
 }
 
-/// Reads the threads of a process, the first of which is its leader.
+/// Reads the threads of a process, the first of which is its leader. No more than `links` links
+/// are followed, and taken off that: lists that are not well-formed may share what they lead to.
 fn threads(
     kernel: &Kernel,
     layout: &Layout,
     leader: VirtAddr,
+    links: &mut usize,
     seen: &mut HashSet<VirtAddr>,
     tasks: &mut Walked<Task>,
 ) -> Result<(), Error> {
     let task = kernel.object("task_struct", leader)?;
     let signal = task.field(layout.signal)?.pointer()?;
     let head = VirtAddr(signal.0.wrapping_add(layout.thread_head.offset));
-    let found = list(kernel, head, layout.thread_node.offset, TASKS);
+    let found = list(kernel, head, layout.thread_node.offset, *links);
+    *links = links.saturating_sub(found.items.len());
     // A process whose threads cannot be walked still has its leader.
     let mut addresses = found.items;
     if !addresses.contains(&leader) {
@@ -249,4 +267,40 @@ pub(crate) fn on_cpu(kernel: &Kernel) -> Result<Walked<OnCpu>, Error> {
         });
     }
     Ok(found)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states_as_ps_shows_them() {
+        let check = |state, exit_state, expected| {
+            let task = Task {
+                addr: VirtAddr(0),
+                pid: 1,
+                tgid: 1,
+                comm: String::new(),
+                state,
+                exit_state,
+                flags: 0,
+                cpu: 0,
+                stack: VirtAddr(0),
+                saved_sp: VirtAddr(0),
+            };
+            assert_eq!(task.state_letter(), expected, "{state:#x} {exit_state:#x}");
+        };
+        check(0, 0, 'R');
+        check(0x1, 0, 'S');
+        check(0x102, 0, 'D');
+        check(0x402, 0, 'I');
+        // A kernel thread that may be frozen as it waits.
+        check(0x2402, 0, 'I');
+        check(0x2001, 0, 'S');
+        check(0x8000, 0, 'D');
+        check(0x40, 0, 'P');
+        // One that has ended, and whose parent has not asked yet; one that is gone.
+        check(0x80, 0x20, 'Z');
+        check(0x80, 0x10, 'X');
+    }
 }

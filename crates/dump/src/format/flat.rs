@@ -13,11 +13,15 @@ pub(crate) const MAGIC: &[u8; 16] = b"makedumpfile\0\0\0\0";
 const HEADER: u64 = 4096;
 /// Most pieces noted; the kernel's largest machines have fewer.
 const PIECES: usize = 1 << 26;
+/// Most bytes between pieces that count as zeros, besides as many as the file has.
+const ZEROS: u64 = 64 << 20;
 
 /// The file that a flattened one describes.
 pub(crate) struct Flat {
     inner: Arc<dyn Bytes>,
     pieces: IntervalMap<()>,
+    /// Up to where bytes between pieces are zeros.
+    sparse_until: u64,
     /// Whether the end was marked; a file that was cut has none.
     complete: bool,
 }
@@ -71,8 +75,10 @@ impl Flat {
             };
             at = next;
         }
+        let zeros = inner.len().saturating_add(ZEROS);
         Ok(Flat {
             inner,
+            sparse_until: sparse_until(&pieces, zeros),
             pieces,
             complete,
         })
@@ -83,9 +89,25 @@ impl Flat {
     }
 }
 
+/// Gives up to where there are no more than so many bytes between pieces: a small file may say that
+/// it is of any size.
+fn sparse_until(pieces: &IntervalMap<()>, zeros: u64) -> u64 {
+    let mut left = zeros;
+    let mut end = 0;
+    for (start, len, ..) in pieces.iter() {
+        match left.checked_sub(start - end) {
+            Some(rest) => left = rest,
+            None => break,
+        }
+        end = start + len;
+    }
+    end
+}
+
 impl Bytes for Flat {
     /// Ends at the first byte that no piece has, which is where something was lost. Bytes that
-    /// were never written between pieces that are there are the zeros of a sparse file.
+    /// were never written between pieces that are there are the zeros of a sparse file, as long as
+    /// they are not many.
     fn read_at(&self, offset: u64, buf: &mut [u8]) -> io::Result<usize> {
         let mut done = 0usize;
         while let Some(rest) = buf.get_mut(done..).filter(|rest| !rest.is_empty()) {
@@ -103,7 +125,7 @@ impl Bytes for Flat {
                         break;
                     }
                 }
-                Err(hole) if at < self.pieces.end() => {
+                Err(hole) if at < self.sparse_until => {
                     let n = rest.len().min(usize::try_from(hole).unwrap_or(usize::MAX));
                     rest[..n].fill(0);
                     done += n;
