@@ -1,7 +1,6 @@
 //! What instructions make of numbers.
 
-use crate::insn::{AluOp, Cond, SwapOrder, Width};
-use crate::object::ByteOrder;
+use crate::insn::{AluOp, Cond, Width};
 
 /// Gives what a register holds after an operation of that width.
 pub(super) fn narrowed(width: Width, number: u64) -> u64 {
@@ -19,30 +18,27 @@ fn signed(width: Width, number: u64) -> i64 {
     }
 }
 
-/// Computes; division by zero gives zero, and the remainder of it leaves the dividend.
-pub(super) fn arithmetic(width: Width, op: AluOp, left: u64, right: u64) -> u64 {
+/// Computes; none for what verifiers make no number of: divisions, and shifts by more than there is.
+pub(super) fn arithmetic(width: Width, op: AluOp, left: u64, right: u64) -> Option<u64> {
     let (a, b) = (narrowed(width, left), narrowed(width, right));
-    let (sa, sb) = (signed(width, left), signed(width, right));
-    let count = (b as u32) % width.bits();
+    let is_shift = matches!(op, AluOp::Lsh | AluOp::Rsh | AluOp::Arsh);
+    if is_shift && b >= u64::from(width.bits()) {
+        return None;
+    }
     let value = match op {
         AluOp::Add => a.wrapping_add(b),
         AluOp::Sub => a.wrapping_sub(b),
         AluOp::Mul => a.wrapping_mul(b),
-        AluOp::Div => a.checked_div(b).unwrap_or(0),
-        AluOp::Mod => a.checked_rem(b).unwrap_or(a),
-        AluOp::SDiv if sb == 0 => 0,
-        AluOp::SDiv => sa.wrapping_div(sb) as u64,
-        AluOp::SMod if sb == 0 => a,
-        AluOp::SMod => sa.wrapping_rem(sb) as u64,
+        AluOp::Div | AluOp::Mod | AluOp::SDiv | AluOp::SMod => return None,
         AluOp::Or => a | b,
         AluOp::And => a & b,
         AluOp::Xor => a ^ b,
-        AluOp::Lsh => a << count,
-        AluOp::Rsh => a >> count,
-        AluOp::Arsh => (sa >> count) as u64,
+        AluOp::Lsh => a << b,
+        AluOp::Rsh => a >> b,
+        AluOp::Arsh => (signed(width, left) >> b) as u64,
         AluOp::Mov => b,
     };
-    narrowed(width, value)
+    Some(narrowed(width, value))
 }
 
 /// Tells whether a comparison holds.
@@ -61,21 +57,5 @@ pub(super) fn holds(width: Width, cond: Cond, left: u64, right: u64) -> bool {
         Cond::Slt => sa < sb,
         Cond::Sle => sa <= sb,
         Cond::Set => a & b != 0,
-    }
-}
-
-/// Puts the low bits into a byte order, on a machine of the order `host`.
-pub(super) fn swapped(order: SwapOrder, bits: u8, host: ByteOrder, number: u64) -> u64 {
-    let stays = matches!(
-        (order, host),
-        (SwapOrder::Le, ByteOrder::Little) | (SwapOrder::Be, ByteOrder::Big)
-    );
-    match (bits, stays) {
-        (16, true) => u64::from(number as u16),
-        (32, true) => u64::from(number as u32),
-        (16, false) => u64::from((number as u16).swap_bytes()),
-        (32, false) => u64::from((number as u32).swap_bytes()),
-        (_, true) => number,
-        (_, false) => number.swap_bytes(),
     }
 }

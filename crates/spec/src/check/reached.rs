@@ -3,11 +3,12 @@
 //! Constants are those of the program itself (what CO-RE made of existence questions among them) and
 //! of data that nobody can change any more. Ways are joined where they meet, so an instruction that is
 //! not reached here is not reached by the verifier either; the verifier, which walks each way apart, may
-//! leave out more.
+//! leave out more. Before Linux 6.3 it forgets numbers that one instruction stores on the stack, and may
+//! reach more.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::constant::{arithmetic, holds, narrowed, swapped};
+use super::constant::{arithmetic, holds, narrowed};
 use super::shape::{far, target, writes};
 use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
 use crate::object::{ByteOrder, MapId, MapKind, ProgramSpec, RelocKind, Spec};
@@ -16,7 +17,9 @@ use crate::table::Table;
 /// Most places where ways meet; of a program with more everything counts as reached.
 const MEETINGS: usize = 1 << 16;
 /// Most instructions looked at, those that are looked at again counted again.
-const STEPS: usize = 1 << 25;
+const STEPS: usize = 1 << 23;
+/// Most places of a stack of which something is known at one point.
+const PLACES: usize = 64;
 
 /// Tells of each slot whether a verifier comes to it; second slots of `ld_imm64` are reached with the
 /// first. `insns` are the program's instructions as they are loaded, CO-RE done
@@ -136,9 +139,14 @@ impl State {
             Value::Frame(base) => {
                 let at = base.saturating_add(off.into());
                 self.forget(at, at.saturating_add(bytes.into()));
+                // Verifiers keep what begins where a register would, and zeros.
+                let keeps = at.rem_euclid(8) == 0 || value == Some(Value::Const(0));
                 match value {
                     Some(Value::Any) | None => {}
-                    Some(value) => drop(self.stack.insert((at, bytes), value)),
+                    Some(value) if keeps && self.stack.len() < PLACES => {
+                        self.stack.insert((at, bytes), value);
+                    }
+                    Some(_) => {}
                 }
             }
             Value::SomeFrame => self.stack.clear(),
@@ -147,12 +155,13 @@ impl State {
         }
     }
 
-    /// Something is called, which may write to where its arguments point.
-    fn call(&mut self) {
+    /// Something is called, which may write to where its arguments point, and from there on. A
+    /// function of the program itself goes `back` from there as well.
+    fn call(&mut self, back: bool) {
         for number in 1..=5 {
             match self.get(Reg(number)) {
-                Value::Frame(from) => self.forget(from, i64::MAX),
-                Value::SomeFrame => self.stack.clear(),
+                Value::Frame(from) if !back => self.forget(from, i64::MAX),
+                Value::Frame(_) | Value::SomeFrame => self.stack.clear(),
                 _ => {}
             }
         }
@@ -319,10 +328,12 @@ impl<'a> Walk<'a> {
                     return Some(());
                 }
                 Op::Call(_) => {
-                    if let Some(to) = self.called(slot, op)? {
+                    let called = self.called(slot, op)?;
+                    if let Some(to) = called {
                         self.go(to, &State::entry());
                     }
-                    state.call();
+                    // Helpers may give what they get to a function whose address they have.
+                    state.call(called.is_some() || !self.addresses.is_empty());
                 }
                 op => self.step(slot, op, &mut state),
             }
@@ -353,19 +364,6 @@ impl<'a> Walk<'a> {
             } => {
                 let value = match state.get(src) {
                     Value::Const(number) => Value::Const(narrowed(width, signed(number, bits))),
-                    _ => Value::Any,
-                };
-                state.set(dst, value);
-            }
-            Op::Neg { width, dst } => {
-                let value = computed(width, AluOp::Sub, Value::Const(0), state.get(dst));
-                state.set(dst, value);
-            }
-            Op::Swap { order, bits, dst } => {
-                let value = match state.get(dst) {
-                    Value::Const(number) => {
-                        Value::Const(swapped(order, bits, self.spec.byte_order, number))
-                    }
                     _ => Value::Any,
                 };
                 state.set(dst, value);
@@ -517,7 +515,7 @@ fn computed(width: Width, op: AluOp, left: Value, right: Value) -> Value {
     match (left, right) {
         (_, right) if op == AluOp::Mov => moved(right),
         (Value::Const(left), Value::Const(right)) => {
-            Value::Const(arithmetic(width, op, left, right))
+            arithmetic(width, op, left, right).map_or(Value::Any, Value::Const)
         }
         (_, Value::Const(0)) if matches!(op, AluOp::And | AluOp::Mul) => Value::Const(0),
         (Value::Const(0), _) if matches!(op, AluOp::And | AluOp::Mul) => Value::Const(0),

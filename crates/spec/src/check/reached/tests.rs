@@ -72,6 +72,8 @@ fn branches_on_constants() {
     check("if r1 == 0 goto a / call 1 / a: exit", "");
     // Nothing is known of the register, and yet of its bits.
     check("r1 &= 0 / if r1 == 0 goto a / call 1 / a: exit", "2");
+    // Of divisions verifiers make no number.
+    check("r1 = 6 / r1 /= 3 / if r1 == 2 goto a / call 1 / a: exit", "");
     // What a comparison tells.
     check(
         "if r1 != 3 goto b / if r1 == 3 goto b / call 1 / b: exit",
@@ -170,11 +172,42 @@ fn the_stack() {
     check("*(u64 *)(r10 - 8) = 3 / r1 = r10 / r1 += -8 / call 4", "");
     check("*(u64 *)(r10 - 8) = 3 / r1 = r10 / r1 += -4 / call 4", "");
     check("*(u64 *)(r10 - 8) = 3 / r1 = 0 / call 4", "left out");
+    check("*(u64 *)(r10 - 8) = 3 / r1 = r10 / call 4", "left out");
     // Through one that was stored elsewhere.
     check(
         "r2 = r10 / *(u64 *)(r1 + 0) = r2 / *(u64 *)(r10 - 8) = 3 / call 4",
         "",
     );
+}
+
+#[test]
+fn functions_write_on_both_sides_of_a_pointer() {
+    check(
+        "*(u64 *)(r10 - 16) = 3 / r1 = r10 / r1 += -8 / call b / r6 = *(u64 *)(r10 - 16) / \
+         if r6 == 3 goto a / call 1 / a: exit / b: *(u64 *)(r1 - 8) = 4 / r0 = 0 / exit",
+        "",
+    );
+}
+
+#[test]
+fn of_the_stack_as_much_is_known_as_verifiers_keep() {
+    let check = |size: &str, off: u32, number: u32, expected: &str| {
+        let place = format!("*({size} *)(r10 - {off})");
+        let text =
+            format!("{place} = {number} / r6 = {place} / if r6 == {number} goto a / call 1 / a: exit");
+        assert_eq!(left_out(&text, &[]), expected, "{text}");
+    };
+    check("u64", 8, 3, "3");
+    check("u32", 8, 3, "3");
+    check("u32", 4, 3, "");
+    check("u32", 4, 0, "3");
+    // Not of more places than there is room for.
+    let stores = (2..=PLACES + 1).map(|i| format!("*(u64 *)(r10 - {}) = 1 / ", 8 * i));
+    let stores = stores.collect::<String>();
+    for (first, expected) in [("", "66"), ("*(u64 *)(r10 - 8) = 1 / ", "")] {
+        let last = format!("r6 = *(u64 *)(r10 - {}) / if r6 == 1 goto a / call 1 / a: exit", 8 * (PLACES + 1));
+        assert_eq!(left_out(&format!("{first}{stores}{last}"), &[]), expected);
+    }
 }
 
 #[test]
