@@ -8,7 +8,7 @@ use crate::outcome::{Outcome, Verdict};
 use crate::{cargo, deadline};
 
 /// The crates with features that others may choose.
-const LIBRARIES: [&str; 3] = ["kscope-btf", "kscope-spec", "kscope-bpf"];
+const LIBRARIES: [&str; 4] = ["kscope-btf", "kscope-spec", "kscope-sys", "kscope-bpf"];
 
 /// Checks all of them, each within the limit of the whole.
 pub(crate) fn outcomes(limit: Duration) -> Vec<Outcome> {
@@ -71,6 +71,7 @@ mod tests {
         for (package, feature) in [
             ("kscope-btf", "print"),
             ("kscope-spec", "asm"),
+            ("kscope-sys", "detached"),
             ("kscope-bpf", ""),
             ("kscope-bpf", "network"),
             ("kscope-bpf", "tokio"),

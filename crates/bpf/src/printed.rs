@@ -135,6 +135,9 @@ impl PrintedLog {
 
     /// Gives the next line that is there already.
     fn take(&mut self) -> Result<Option<PrintedLine>, Error> {
+        if let Some(line) = self.lines.ready.pop_front() {
+            return Ok(Some(line));
+        }
         let mut part = vec![0; PART];
         loop {
             if let Some(line) = self.lines.ready.pop_front() {

@@ -140,19 +140,20 @@ fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<String> {
         key_size: key.min(right.key_size),
         ..few
     };
-    if made(few) {
+    // What is as large as the map itself says nothing of why that was refused.
+    if few.max_entries < entries && made(few) {
         return Some(format!(
             "{entries} entries of {key} bytes of key and {value} of value are more than the kernel \
              makes room for: lower max_entries"
         ));
     }
-    if made(small_value) {
+    if small_value.value_size < value && made(small_value) {
         return Some(format!(
             "values of {value} bytes are more than the kernel takes: keep less in each, or spread it \
              over several entries"
         ));
     }
-    made(small_key).then(|| {
+    (small_key.key_size < key && made(small_key)).then(|| {
         format!(
             "keys of {key} bytes are more than the kernel takes: use a digest, or fewer members"
         )
@@ -308,5 +309,7 @@ mod tests {
         check(513, 8, 10, "keys of 513 bytes");
         // Each alone would do.
         check(4, 8, 10, "more than the kernel makes room for");
+        // None can be smaller: it was something else.
+        check(4, 4, 1, "BPF_MAP_CREATE of map m: E2BIG");
     }
 }
