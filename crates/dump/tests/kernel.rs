@@ -508,6 +508,16 @@ fn a_sleeping_tasks_stack_in_every_version_of_the_tables() {
 }
 
 #[test]
+fn nothing_behind_the_image_has_a_name() {
+    const END: u64 = STEXT + 0x70_0000;
+    let mut tiny = Tiny::new(SHAPE);
+    tiny.symbol("_end", 'B', END);
+    let kernel = kernel(&tiny.finish());
+    assert!(kernel.symbolize(VirtAddr(END - 1)).is_some());
+    assert_eq!(kernel.symbolize(VirtAddr(END)), None);
+}
+
+#[test]
 fn lists_of_tasks_that_have_no_end() {
     for (at, to) in [
         // The list comes back to the second task; it leads nowhere; it leaves the kernel.

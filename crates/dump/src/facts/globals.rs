@@ -1,6 +1,5 @@
 //! Global variables with their C types, which BTF does not have.
 
-use kscope_btf::Kind;
 use kscope_memory::Object;
 
 use super::kernel::Kernel;
@@ -80,6 +79,7 @@ pub(crate) const PLACES: &[&str] = &[
     "_etext",
     "_sinittext",
     "_einittext",
+    "_end",
 ];
 
 /// Gives a variable with its type, which must fit before the next symbol.
@@ -88,15 +88,7 @@ pub(crate) fn variable<'k>(kernel: &'k Kernel, name: &str) -> Result<Object<'k>,
     let known = known.ok_or_else(|| Error::NoSymbol(name.to_owned()))?;
     let addr = kernel.need(name)?;
     let btf = kernel.btf()?;
-    // `struct list_head` and its like come before typedefs of the same name.
-    let types = [Kind::Struct, Kind::Union, Kind::Typedef];
-    let mut found = types
-        .into_iter()
-        .filter_map(|kind| btf.find(known.type_name, kind));
-    let type_id = found
-        .next()
-        .ok_or_else(|| kscope_memory::ObjectError::NoType(known.type_name.to_owned()))?;
-    let object = Object::new(kernel, btf, type_id, addr);
+    let object = Object::named(kernel, btf, known.type_name, addr)?;
     let size = object.size()?;
     let next = kernel.symbols()?.next_after(addr);
     match next.and_then(|next| next.offset_from(addr)) {

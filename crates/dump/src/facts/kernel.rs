@@ -148,8 +148,14 @@ impl Kernel {
     /// Finds the symbol in which an address lies, of the kernel or of a module.
     #[must_use]
     pub fn symbolize(&self, addr: VirtAddr) -> Option<Found<'_>> {
-        if self.module_at(addr).is_some() {
-            return self.module_symbols().lookup(addr);
+        if let Some(module) = self.module_at(addr) {
+            // The nearest may be another module's where this one's table is missing.
+            let found = self.module_symbols().lookup(addr)?;
+            return (found.symbol.module == Some(&*module.name)).then_some(found);
+        }
+        // Behind the image is code made at run time.
+        if self.global("_end").is_some_and(|end| addr >= end) {
+            return None;
         }
         self.symbols().ok()?.lookup(addr)
     }
