@@ -185,8 +185,13 @@ impl<'k> Ring<'k> {
             let wrapped =
                 begin >> self.text_bits != next >> self.text_bits && next & (size - 1) != 0;
             let start = if wrapped { 0 } else { begin & (size - 1) };
+            let end = if wrapped {
+                next & (size - 1)
+            } else {
+                start.saturating_add(next.wrapping_sub(begin))
+            };
             // The number of its descriptor stands before a text.
-            let room = size.saturating_sub(start + 8);
+            let room = end.min(size).saturating_sub(start + 8);
             let len = u64::from(u16_at(info, layout.len)).min(room);
             text.resize(len as usize, 0);
             let at = VirtAddr(self.text.0.wrapping_add(start + 8));
