@@ -340,7 +340,7 @@ fn the_ring_of_the_log() {
             record(10, 0, 0x350, 0x360, "reserved"),
             record(11, 3, 0x360, 0x370, "reusable"),
             record(12, 2, EMPTY, EMPTY, ""),
-            record(15, 2, LOST, LOST, "there was no room"),
+            record(15, 2, LOST, LOST, ""),
             // Does not fit the end of the ring.
             record(13, 1, 0x3f0, 0x420, "at the begin"),
             // Of another round.
