@@ -73,7 +73,10 @@ fn branches_on_constants() {
     // Nothing is known of the register, and yet of its bits.
     check("r1 &= 0 / if r1 == 0 goto a / call 1 / a: exit", "2");
     // Of divisions verifiers make no number.
-    check("r1 = 6 / r1 /= 3 / if r1 == 2 goto a / call 1 / a: exit", "");
+    check(
+        "r1 = 6 / r1 /= 3 / if r1 == 2 goto a / call 1 / a: exit",
+        "",
+    );
     // What a comparison tells.
     check(
         "if r1 != 3 goto b / if r1 == 3 goto b / call 1 / b: exit",
@@ -193,8 +196,9 @@ fn functions_write_on_both_sides_of_a_pointer() {
 fn of_the_stack_as_much_is_known_as_verifiers_keep() {
     let check = |size: &str, off: u32, number: u32, expected: &str| {
         let place = format!("*({size} *)(r10 - {off})");
-        let text =
-            format!("{place} = {number} / r6 = {place} / if r6 == {number} goto a / call 1 / a: exit");
+        let text = format!(
+            "{place} = {number} / r6 = {place} / if r6 == {number} goto a / call 1 / a: exit"
+        );
         assert_eq!(left_out(&text, &[]), expected, "{text}");
     };
     check("u64", 8, 3, "3");
@@ -205,7 +209,10 @@ fn of_the_stack_as_much_is_known_as_verifiers_keep() {
     let stores = (2..=PLACES + 1).map(|i| format!("*(u64 *)(r10 - {}) = 1 / ", 8 * i));
     let stores = stores.collect::<String>();
     for (first, expected) in [("", "66"), ("*(u64 *)(r10 - 8) = 1 / ", "")] {
-        let last = format!("r6 = *(u64 *)(r10 - {}) / if r6 == 1 goto a / call 1 / a: exit", 8 * (PLACES + 1));
+        let last = format!(
+            "r6 = *(u64 *)(r10 - {}) / if r6 == 1 goto a / call 1 / a: exit",
+            8 * (PLACES + 1)
+        );
         assert_eq!(left_out(&format!("{first}{stores}{last}"), &[]), expected);
     }
 }
