@@ -198,6 +198,16 @@ fn the_image_is_read_where_page_tables_are_lost() {
 }
 
 #[test]
+fn the_image_is_read_where_the_first_table_is_said_to_be_nowhere() {
+    let mut tiny = Tiny::new(SHAPE);
+    let last = 0u64.wrapping_sub(8).wrapping_add(STEXT);
+    let root = last.wrapping_sub(image_phys(STEXT));
+    tiny.line(format!("SYMBOL(swapper_pg_dir)={root:x}"));
+    let kernel = kernel(&tiny.finish());
+    assert_eq!(kernel.symbols().expect("symbols").len(), 3001);
+}
+
+#[test]
 fn vmcoreinfo_wherever_it_is() {
     let machine = Tiny::new(SHAPE).finish();
     assert_eq!(kernel(&machine).vmcoreinfo_from(), VmcoreinfoFrom::Note);
@@ -237,6 +247,15 @@ fn vmcoreinfo_wherever_it_is() {
             assert!(kernel.symbols().is_ok());
         }
     }
+    // In the first page of all.
+    let mut first = machine.clone();
+    let note = std::mem::take(&mut first.notes);
+    first.vmcoreinfo = Vec::new();
+    let mut page = vec![0x5a; PAGE];
+    page[64..64 + note.len()].copy_from_slice(&note);
+    first.pages.insert(0, page);
+    assert_eq!(kernel(&first).vmcoreinfo_from(), VmcoreinfoFrom::Scan);
+
     let mut none = machine;
     none.notes = Vec::new();
     none.vmcoreinfo = Vec::new();
