@@ -8,7 +8,7 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use kscope_rows::{Format, Output, Value};
 
@@ -18,8 +18,8 @@ const O_NONBLOCK: i32 = 0o4000;
 const MOST_PRINTED: usize = 16 << 20;
 /// How often a command is looked at that prints nothing.
 const LOOK: Duration = Duration::from_millis(20);
-/// How long a command may go on when the run is to end.
-const GRACE: Duration = Duration::from_secs(1);
+/// How long commands, all together, may go on when the run is to end.
+pub(crate) const GRACE: Duration = Duration::from_secs(1);
 
 /// Renders a format with its values. The runtime renders nothing itself.
 pub type Render = fn(&Format, &[Value]) -> Vec<u8>;
@@ -45,12 +45,18 @@ pub(crate) fn cat(path: &[u8], most: u32) -> Output {
 
 /// `system`: what a command of the shell prints, to both of its streams, and how it failed.
 ///
-/// Events wait meanwhile, in the order of the script. Where the run is to end, so is the command.
+/// Events wait meanwhile, in the order of the script. Once `is_late` says so the command is ended, or
+/// not begun: many may wait in the buffer.
 pub(crate) fn system(
     command: &[u8],
-    stop: &dyn Fn() -> bool,
+    is_late: &dyn Fn() -> bool,
     give: &mut dyn FnMut(Output) -> io::Result<()>,
 ) -> io::Result<()> {
+    if is_late() {
+        let shown = String::from_utf8_lossy(command);
+        let problem = format!("the run ends, a command is not begun: {shown}");
+        return give(Output::Problem(problem));
+    }
     // The second shell is the one that reads the command, so that it names its lines as written.
     let child = Command::new("/bin/sh")
         .args(["-c", "exec sh -c \"$0\" 2>&1"])
@@ -58,7 +64,7 @@ pub(crate) fn system(
         .stdout(Stdio::piped())
         .spawn();
     let problem = match child {
-        Ok(mut child) => match watch(&mut child, stop, give)? {
+        Ok(mut child) => match watch(&mut child, is_late, give)? {
             Ok(status) => failure(status),
             Err(error) => Some(format!("cannot wait for a command ({})", reason(&error))),
         },
@@ -70,14 +76,14 @@ pub(crate) fn system(
 /// Hands on what a command prints until it has ended.
 fn watch(
     child: &mut Child,
-    stop: &dyn Fn() -> bool,
+    is_late: &dyn Fn() -> bool,
     give: &mut dyn FnMut(Output) -> io::Result<()>,
 ) -> io::Result<io::Result<ExitStatus>> {
     let Some(stdout) = child.stdout.take() else {
         return Ok(child.wait());
     };
     let parts = read_beside(stdout);
-    let (mut printed, mut asked, mut some) = (Vec::new(), None, false);
+    let (mut printed, mut some) = (Vec::new(), false);
     loop {
         match parts.recv_timeout(LOOK) {
             Ok(part) => printed.extend_from_slice(&part),
@@ -88,7 +94,7 @@ fn watch(
             some = true;
             give(Output::System(std::mem::take(&mut printed)))?;
         }
-        if stop() && asked.get_or_insert_with(Instant::now).elapsed() >= GRACE {
+        if is_late() {
             // What it started may go on, and writes to nobody.
             let ended = child.kill();
             if let Err(error) = ended {
@@ -140,15 +146,17 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Instant;
+
     use super::*;
 
-    fn run(command: &str, stop: &dyn Fn() -> bool) -> Vec<Output> {
+    fn run(command: &str, is_late: &dyn Fn() -> bool) -> Vec<Output> {
         let mut outputs = Vec::new();
         let mut give = |output| {
             outputs.push(output);
             Ok(())
         };
-        system(command.as_bytes(), stop, &mut give).expect("nothing fails");
+        system(command.as_bytes(), is_late, &mut give).expect("nothing fails");
         outputs
     }
 
@@ -179,10 +187,13 @@ mod tests {
     #[test]
     fn a_command_ends_with_the_run() {
         let begin = Instant::now();
-        let found = run("echo x; exec sleep 60", &|| true);
+        let is_late = || begin.elapsed() >= GRACE;
+        let found = run("echo x; exec sleep 60", &is_late);
         assert!(begin.elapsed() < Duration::from_secs(30));
         let killed = Output::Problem("command was ended by signal 9".to_owned());
         assert_eq!(found, [Output::System(b"x\n".to_vec()), killed]);
+        let left = Output::Problem("the run ends, a command is not begun: echo x".to_owned());
+        assert_eq!(run("echo x", &is_late), [left]);
     }
 
     #[test]

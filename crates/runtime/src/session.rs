@@ -6,7 +6,7 @@ mod losses;
 mod processes;
 mod trial;
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -65,11 +65,13 @@ pub struct Session {
     /// Watchpoints with their addresses; those that the script has let go of have no link.
     watchpoints: Vec<(u64, Option<Link>)>,
     /// Addresses that are to be watched no more.
-    unwatched: RefCell<Vec<u64>>,
+    unwatched: Vec<u64>,
     /// Attach points beyond one for each link.
     functions: u64,
     exit: Option<i32>,
     held: Option<HeldPrint>,
+    /// Since when the run is to end, where somebody asked for that.
+    asked_to_end: Cell<Option<Instant>>,
     /// Whether `end` runs or has run.
     ending: bool,
     lost_reported: u64,
@@ -231,7 +233,7 @@ impl Session {
 
     /// Detaches the watchpoints that the script wants no more.
     fn let_go(&mut self) {
-        for address in self.unwatched.take() {
+        for address in std::mem::take(&mut self.unwatched) {
             let here = self.watchpoints.iter_mut().filter(|(at, _)| *at == address);
             here.for_each(|(_, link)| *link = None);
         }
@@ -277,6 +279,7 @@ impl Session {
                 }
             }
             if wishes.stop() {
+                self.note_wish();
                 return Ok(Stop::Asked);
             }
             if let Some(child) = child.as_deref_mut() {
@@ -318,14 +321,14 @@ impl Session {
     ///
     /// As [`Session::run`].
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
-        // What `end` does is waited for.
-        let go_on = || false;
+        let asked = self.asked_to_end.get().is_some();
         self.links.clear();
         self.watchpoints.clear();
-        self.drain_all(sink, &go_on)?;
+        self.drain_all(sink, &|| asked)?;
         self.ending = true;
         self.run_once(&Attach::End)?;
-        self.drain_all(sink, &go_on)?;
+        // What `end` does is waited for.
+        self.drain_all(sink, &|| false)?;
         self.report_refusals(sink)?;
         self.report_losses(sink)?;
         sink.output(Output::End).map_err(Error::Output)?;

@@ -1,6 +1,6 @@
 //! What comes out of a running script: its buffer, event by event.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kscope_bpf::Map;
 use kscope_rows::Output;
@@ -10,7 +10,7 @@ use kscope_script::plan::{ExitWord, MapPlan};
 use super::{Session, Sink};
 use crate::error::Error;
 use crate::event::Event;
-use crate::files_and_commands;
+use crate::files_and_commands::{self, GRACE};
 use crate::maps::{self, Moment, Then};
 use crate::resolve::Resolver;
 
@@ -167,8 +167,11 @@ impl Session {
                     // What was printed before comes before what the command writes by itself.
                     sink.pause().map_err(Error::Output)?;
                     let command = render(&format, &values);
-                    files_and_commands::system(&command, stop, &mut |output| sink.output(output))
-                        .map_err(Error::Output)?;
+                    let is_late = || stop() && self.note_wish().elapsed() >= GRACE;
+                    files_and_commands::system(&command, &is_late, &mut |output| {
+                        sink.output(output)
+                    })
+                    .map_err(Error::Output)?;
                 }
                 return Ok(None);
             }
@@ -189,7 +192,7 @@ impl Session {
                 Output::Value(maps::read_entry(plan, map, &key, &self.resolver())?)
             }
             Event::Unwatch(address) => {
-                self.unwatched.borrow_mut().push(address);
+                self.unwatched.push(address);
                 return Ok(None);
             }
             Event::Clear { map } => {
@@ -206,6 +209,13 @@ impl Session {
         };
         sink.output(output).map_err(Error::Output)?;
         Ok(None)
+    }
+
+    /// Gives since when the run is to end, which is now where nobody asked before.
+    pub(super) fn note_wish(&self) -> Instant {
+        let since = self.asked_to_end.get().unwrap_or_else(Instant::now);
+        self.asked_to_end.set(Some(since));
+        since
     }
 
     /// Prints the map that waits for that, and what came after it.

@@ -1,6 +1,6 @@
 //! What to run, and its way into the kernel.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -211,10 +211,11 @@ impl Session {
             links: Vec::new(),
             iterations: Iterations::default(),
             watchpoints: Vec::new(),
-            unwatched: RefCell::default(),
+            unwatched: Vec::new(),
             functions: 0,
             exit: None,
             held: None,
+            asked_to_end: Cell::new(None),
             ending: false,
             lost_reported: 0,
             losses_looked: Instant::now(),
