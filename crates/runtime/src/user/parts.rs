@@ -11,7 +11,7 @@ const PROGRAM: u64 = 1;
 const NOTHING: u64 = 8;
 /// Such sections of fewer bytes are read: one is a mark for the places of USDT probes.
 const SMALL: u64 = 4096;
-/// Bytes before the headers that are found from there.
+/// Bytes at the begin that are read first: the header, which says where the others are.
 const BEGIN: usize = 4096;
 /// Bytes of an entry of the table of sections of 64 bits.
 const ENTRY: u64 = 64;
@@ -41,16 +41,19 @@ fn read_parts(file: &File, size: u64) -> Option<Vec<u8>> {
     };
     let table = number(&bytes, 40, 8).filter(|_| is_usual)?;
     let (entry, count) = (number(&bytes, 58, 2)?, number(&bytes, 60, 2)?);
+    let segments = number(&bytes, 32, 8)?;
+    let segments_len = number(&bytes, 54, 2)? * number(&bytes, 56, 2)?;
     let mut fill = |at: u64, len: u64| {
         let start = usize::try_from(at).ok()?;
         let end = start.checked_add(usize::try_from(len).ok()?)?;
         let part = bytes.get_mut(start..end)?;
         file.read_exact_at(part, at).ok()
     };
-    // Headers of segments stand behind that of the file.
     if entry != ENTRY {
         return None;
     }
+    // They stand behind the header of the file, but where somebody has made room for more of them.
+    fill(segments, segments_len)?;
     fill(table, count * ENTRY)?;
     let at = usize::try_from(table).ok()?;
     let sections = bytes.get(at..)?.chunks_exact(ENTRY as usize);
@@ -63,6 +66,13 @@ fn read_parts(file: &File, size: u64) -> Option<Vec<u8>> {
         (!is_skipped && is_inside).then_some((at, len))
     });
     let wanted: Vec<(u64, u64)> = wanted.collect();
+    // Sections that say they lie in one another would be read again and again.
+    let all = wanted
+        .iter()
+        .fold(0u64, |sum, (_, len)| sum.saturating_add(*len));
+    if all > size {
+        return None;
+    }
     for (at, len) in wanted {
         let start = usize::try_from(at).ok()?;
         let part = bytes.get_mut(start..start.checked_add(usize::try_from(len).ok()?)?)?;
@@ -77,25 +87,27 @@ mod tests {
 
     use super::*;
 
+    /// Checks that nothing is missing of what is known of a file.
+    fn check(path: &str) {
+        let (whole, parts) = (read_regular(path), read(path));
+        let (Ok(whole), Ok(parts)) = (whole, parts) else {
+            assert!(read(path).is_err(), "{path}");
+            return;
+        };
+        assert_eq!(whole.len(), parts.len(), "{path}");
+        let (whole, parts) = (Executable::parse(&whole), Executable::parse(&parts));
+        let (Ok(whole), Ok(parts)) = (whole, parts) else {
+            assert_eq!(read_regular(path).ok(), read(path).ok());
+            return;
+        };
+        assert!(whole.functions().eq(parts.functions()), "{path}");
+        assert!(whole.objects().eq(parts.objects()), "{path}");
+        assert_eq!(whole.usdt_notes(), parts.usdt_notes(), "{path}");
+        assert_eq!(whole.build_id(), parts.build_id(), "{path}");
+    }
+
     #[test]
     fn what_is_left_out_is_no_symbol() {
-        let check = |path: &str| {
-            let (whole, parts) = (read_regular(path), read(path));
-            let (Ok(whole), Ok(parts)) = (whole, parts) else {
-                assert!(read(path).is_err(), "{path}");
-                return;
-            };
-            assert_eq!(whole.len(), parts.len(), "{path}");
-            let (whole, parts) = (Executable::parse(&whole), Executable::parse(&parts));
-            let (Ok(whole), Ok(parts)) = (whole, parts) else {
-                assert_eq!(read_regular(path).ok(), read(path).ok());
-                return;
-            };
-            assert!(whole.functions().eq(parts.functions()), "{path}");
-            assert!(whole.objects().eq(parts.objects()), "{path}");
-            assert_eq!(whole.usdt_notes(), parts.usdt_notes(), "{path}");
-            assert_eq!(whole.build_id(), parts.build_id(), "{path}");
-        };
         let this = std::env::current_exe().expect("this program");
         check(&this.display().to_string());
         check("/bin/sh");
@@ -107,5 +119,36 @@ mod tests {
                 .unwrap_or("Cargo.toml"),
         );
         check("/dev/null");
+    }
+
+    #[test]
+    fn headers_may_be_elsewhere_and_sections_in_one_another() {
+        let this = std::env::current_exe().expect("this program");
+        let whole = std::fs::read(this).expect("this program");
+        let field = |at: usize, len: usize| {
+            let fold = |all: usize, byte: &u8| all << 8 | usize::from(*byte);
+            whole[at..at + len].iter().rev().fold(0, fold)
+        };
+        let size = (whole.len() as u64).to_le_bytes();
+        let (segments, sections) = (field(32, 8), field(40, 8));
+        let len = field(54, 2) * field(56, 2);
+        let mut moved = whole.clone();
+        moved.extend_from_slice(&whole[segments..segments + len]);
+        moved[32..40].copy_from_slice(&size);
+        moved[segments..segments + len].fill(0xff);
+        let mut nested = whole.clone();
+        for section in 1..3 {
+            let at = sections + section * ENTRY as usize;
+            nested[at + 4..at + 8].copy_from_slice(&7u32.to_le_bytes());
+            nested[at + 24..at + 32].fill(0);
+            nested[at + 32..at + 40].copy_from_slice(&size);
+        }
+        let name = format!("kscope-parts-{}", std::process::id());
+        let file = std::env::temp_dir().join(name);
+        for bytes in [moved, nested] {
+            std::fs::write(&file, bytes).expect("written");
+            check(&file.display().to_string());
+        }
+        std::fs::remove_file(&file).expect("ours");
     }
 }
