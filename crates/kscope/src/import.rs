@@ -96,18 +96,7 @@ impl Imports {
         let failed = |error: std::io::Error| Failure::new(format!("{}: {error}", path.display()));
         let parent = path.parent().filter(|p| !p.as_os_str().is_empty());
         for checked in [path, parent.unwrap_or(Path::new("."))] {
-            let mode = std::fs::metadata(checked)
-                .map_err(failed)?
-                .permissions()
-                .mode();
-            if mode & 0o002 != 0 {
-                let message = format!(
-                    "{by} imports {}, and everybody may write to {}",
-                    path.display(),
-                    checked.display()
-                );
-                return Err(Failure::new(message).hint("chmod o-w it"));
-            }
+            refuse_writable(checked, path, by)?;
         }
         if !path.is_dir() {
             return self.file(path, by);
@@ -119,6 +108,7 @@ impl Imports {
         entries.sort();
         for entry in entries.iter().filter(|entry| entry.is_file()) {
             if kind(entry).is_some() {
+                refuse_writable(entry, path, by)?;
                 self.file(entry, by)?;
             }
         }
@@ -150,14 +140,20 @@ impl Imports {
             let message = format!("{by} imports more than {FILES} files");
             return Err(Failure::new(message));
         }
-        let size = std::fs::metadata(path).map_err(failed)?.len();
-        if size > SIZE {
-            return Err(Failure::new(format!("{shown} has more than {SIZE} bytes")));
-        }
         let mut text = String::new();
         let file = std::fs::File::open(path).map_err(failed)?;
         // A pipe and a device tell no size.
-        file.take(SIZE).read_to_string(&mut text).map_err(failed)?;
+        let read = file.take(SIZE + 1).read_to_string(&mut text);
+        if read.map_err(failed)? as u64 > SIZE {
+            return Err(Failure::new(format!("{shown} has more than {SIZE} bytes")));
+        }
+        // Only a whole source begins with a mark, or says what it is run by: here that is a comment.
+        if text.starts_with('\u{feff}') {
+            text.remove(0);
+        }
+        if text.starts_with("#!") {
+            text.replace_range(..2, "//");
+        }
         let found = imports_of(&text);
         if found.config {
             let message = format!("{shown} is imported and has a config block");
@@ -168,6 +164,21 @@ impl Imports {
         self.texts.push((shown, text));
         Ok(())
     }
+}
+
+/// Refuses what `by` imports where everybody may write to a part of it.
+fn refuse_writable(part: &Path, imported: &Path, by: &str) -> Result<(), Failure> {
+    let about = std::fs::metadata(part)
+        .map_err(|error| Failure::new(format!("{}: {error}", part.display())))?;
+    if about.permissions().mode() & 0o002 == 0 {
+        return Ok(());
+    }
+    let message = format!(
+        "{by} imports {}, and everybody may write to {}",
+        imported.display(),
+        part.display()
+    );
+    Err(Failure::new(message).hint("chmod o-w it"))
 }
 
 enum Kind {

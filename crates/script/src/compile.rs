@@ -74,7 +74,8 @@ pub fn compile_stages(
     options: Options,
 ) -> (Stages, Compilation) {
     let positional = Positional::new(inputs.positional.clone());
-    let (mut script, mut diagnostics) = syntax::parse(source, &positional);
+    let (mut script, mut diagnostics) =
+        syntax::parse_with_imports(source, &positional, inputs.imported_from);
     if let Some(from) = inputs.imported_from {
         // What a script stands on begins and ends before it.
         script.probes.sort_by_key(|probe| probe.span.start < from);

@@ -150,6 +150,9 @@ fn imported_files() {
     );
     write("pair.h", "struct pair { int a; int b; };");
     write("dir/d.bt", "macro d() { 4 }");
+    let guarded = "#ifndef LIMITS\n#define LIMITS\n#define LIMIT 5\n#endif\n";
+    write("limits.h", guarded);
+    write("whole.bt", "#!/usr/bin/env kscope\nmacro whole() { 1 }");
     write("wrong.bt", "macro w() {\n  nosuch(); }");
     write("config.bt", "config = { max_map_keys = 1 }");
     write("code.bpf.c", "int f(void) { return 1; }");
@@ -173,6 +176,8 @@ fn imported_files() {
         &[],
     );
     check("import \"dir\"; begin { print(d()); }", 0, &[]);
+    check("import \"limits.h\"; begin { print(LIMIT + 1); }", 0, &[]);
+    check("import \"whole.bt\"; begin { print(whole()); }", 0, &[]);
     check(
         "import \"stdlib/strings\"; begin { print(strlen(\"a\")); }",
         0,
@@ -198,5 +203,11 @@ fn imported_files() {
         &["no C compiler", "fn name("],
     );
     check("import \"open.bt\"; begin { }", 1, &["everybody may write"]);
+    std::fs::copy(folder.join("open.bt"), dir.join("open.bt")).expect("with its mode");
+    let said = ["everybody may write", "dir/open.bt"];
+    check("import \"dir\"; begin { }", 1, &said);
+    std::fs::remove_file(dir.join("open.bt")).expect("ours");
+    write("long.bt", &"// more\n".repeat(1 << 18));
+    check("import \"long.bt\"; begin { }", 1, &["has more than"]);
     check("import \"nosuch.bt\"; begin { }", 1, &["there is no"]);
 }

@@ -73,8 +73,8 @@ pub(super) struct Parser<'a> {
 }
 
 impl<'a> Parser<'a> {
-    pub(super) fn new(source: &'a str, inputs: &'a Positional) -> Self {
-        let mut pre = preprocess::preprocess(source);
+    pub(super) fn new(source: &'a str, inputs: &'a Positional, imported_from: usize) -> Self {
+        let mut pre = preprocess::preprocess(source, imported_from);
         let found = std::mem::take(&mut pre.diagnostics);
         let token = Token {
             kind: TokenKind::End,

@@ -88,12 +88,24 @@ impl Positional {
 /// Spans are offsets in `source`; what a `#define` brought in has the span of its use.
 #[must_use]
 pub fn parse(source: &str, inputs: &Positional) -> (tree::Script, Vec<Diagnostic>) {
+    parse_with_imports(source, inputs, None)
+}
+
+/// Parses a script as [`parse`] does, behind which the text of imported files stands from an offset on.
+/// What they define counts in the script as well.
+#[must_use]
+pub fn parse_with_imports(
+    source: &str,
+    inputs: &Positional,
+    imported_from: Option<u32>,
+) -> (tree::Script, Vec<Diagnostic>) {
     if source.len() > MAX_SOURCE {
         let message = format!("the script is longer than {MAX_SOURCE} bytes");
         let found = Diagnostic::error("too-large", Span::new(0, 0), message);
         return (tree::Script::default(), vec![found]);
     }
-    let mut parser = cursor::Parser::new(source, inputs);
+    let imported_from = imported_from.map_or(source.len(), |from| from as usize);
+    let mut parser = cursor::Parser::new(source, inputs, imported_from);
     let script = parser.script();
     (script, parser.finish())
 }

@@ -31,6 +31,8 @@ pub(super) struct Preprocessed<'a> {
     pub(super) text: Vec<u8>,
     /// The source as it came: replacements of macros are read from it.
     pub(super) original: &'a [u8],
+    /// Where imported files begin, which stand behind what imports them.
+    imported_from: usize,
     /// Macros by name; a name may be defined again further down.
     pub(super) macros: HashMap<String, Vec<Definition>>,
     /// Findings.
@@ -51,7 +53,10 @@ impl Preprocessed<'_> {
     pub(super) fn replacement(&self, name: &str, at: usize) -> Option<Range<usize>> {
         let definitions = self.macros.get(name)?;
         let before = definitions.partition_point(|definition| definition.from <= at);
-        definitions[..before].last()?.replacement.clone()
+        let is_imported = |last: &&Definition| last.from >= self.imported_from;
+        let imported = || definitions.last().filter(is_imported);
+        let found = definitions[..before].last().or_else(imported)?;
+        found.replacement.clone()
     }
 }
 
@@ -68,11 +73,12 @@ struct Conditional {
 }
 
 /// Runs the preprocessor over a source.
-pub(super) fn preprocess(source: &str) -> Preprocessed<'_> {
+pub(super) fn preprocess(source: &str, imported_from: usize) -> Preprocessed<'_> {
     let mut run = Run {
         out: Preprocessed {
             text: source.as_bytes().to_vec(),
             original: source.as_bytes(),
+            imported_from,
             macros: HashMap::new(),
             diagnostics: Vec::new(),
         },
