@@ -69,23 +69,7 @@ impl Parser<'_> {
             ..Returns::default()
         };
         returns.block(&mut body, false);
-        if let Some(wrong) = returns.wrong {
-            let message = match result.is_some() {
-                true => format!("{} gives a value: `return` needs one", name.text),
-                false => format!("{} gives no value: `return` takes none", name.text),
-            };
-            let hint = match result.is_some() {
-                true => "for example `return 0;`",
-                false => {
-                    "write its type behind the parameters: `fn name($a : int64) : int64 { … }`"
-                }
-            };
-            self.report(Diagnostic::error("invalid-return", wrong, message).hint(hint));
-            return;
-        }
-        if result.is_some() && returns.found == 0 {
-            let message = format!("{} gives a value, yet has no `return`", name.text);
-            self.report(Diagnostic::error("invalid-return", name.span, message));
+        if self.refuse_returns(&name, &returns) {
             return;
         }
         script.macros.push(Macro {
@@ -97,6 +81,36 @@ impl Parser<'_> {
             function: true,
             span,
         });
+    }
+
+    /// Reports what no body of a function may have; says whether it has.
+    fn refuse_returns(&mut self, name: &Name, returns: &Returns) -> bool {
+        if let Some(wrong) = returns.wrong {
+            let message = match returns.result {
+                true => format!("{} gives a value: `return` needs one", name.text),
+                false => format!("{} gives no value: `return` takes none", name.text),
+            };
+            let hint = match returns.result {
+                true => "for example `return 0;`",
+                false => {
+                    "write its type behind the parameters: `fn name($a : int64) : int64 { … }`"
+                }
+            };
+            self.report(Diagnostic::error("invalid-return", wrong, message).hint(hint));
+            return true;
+        }
+        if let Some((stray, word)) = returns.stray {
+            let message = format!("{word} statement outside of a loop");
+            let error = Diagnostic::error("outside-loop", stray, message);
+            self.report(error.hint("`return` leaves a function"));
+            return true;
+        }
+        if returns.result && returns.found == 0 {
+            let message = format!("{} gives a value, yet has no `return`", name.text);
+            self.report(Diagnostic::error("invalid-return", name.span, message));
+            return true;
+        }
+        false
     }
 }
 
@@ -182,6 +196,8 @@ struct Returns {
     found: usize,
     /// One that has a value where it should have none, or the other way round.
     wrong: Option<Span>,
+    /// A jump out of no loop of the function, which would be one of the loop around a call.
+    stray: Option<(Span, &'static str)>,
 }
 
 impl Returns {
@@ -207,6 +223,12 @@ impl Returns {
                     out.push(assign(RETURNED, expr(ExprKind::Bool(true), span), span));
                 }
                 s.kind = StatementKind::Break;
+            }
+            StatementKind::Break if !inside => {
+                self.stray.get_or_insert((span, "break"));
+            }
+            StatementKind::Continue if !inside => {
+                self.stray.get_or_insert((span, "continue"));
             }
             StatementKind::If(found) => {
                 self.block(&mut found.then, inside);

@@ -675,6 +675,11 @@ fn hints() {
         "write its type behind the parameters: `fn name($a : int64) : int64 { … }`",
     );
     hint("fn f() : int8 { return; }", "for example `return 0;`");
+    hint("fn f() { if (1) { break; } }", "`return` leaves a function");
+    hint(
+        "fn f() { while (1) { break; } continue; }",
+        "`return` leaves a function",
+    );
     hint("begin { import \"y\"; }", "write it before the first probe");
 }
 
