@@ -5,7 +5,7 @@ use std::io;
 use std::time::Duration;
 
 use kscope_rows::{Output, Severity, Value};
-use kscope_runtime::{Options, Request, Session, Sink as _};
+use kscope_runtime::{Options, Request, Session, Sink as _, Trial};
 use kscope_script::Compiled;
 use kscope_script::plan::Attach;
 use kscope_view::TextView;
@@ -84,8 +84,8 @@ pub(crate) fn run(
     session.begin_trials().map_err(failed)?;
     let (tests, benches): (Vec<_>, Vec<_>) =
         (trials.iter()).partition(|at| matches!(at, Attach::Test { .. }));
-    let mut good = test(&mut session, &tests, sink).map_err(failed)?;
-    good &= bench(&mut session, &benches, sink).map_err(failed)?;
+    let mut good = test(&mut session, &tests, sink, &stop).map_err(failed)?;
+    good &= bench(&mut session, &benches, sink, &stop).map_err(failed)?;
     session.finish(sink).map_err(failed)?;
     sink.finish()?;
     Ok(u8::from(!good))
@@ -114,12 +114,36 @@ fn tests(count: usize) -> String {
 
 type Outcome<T> = Result<T, kscope_runtime::Error>;
 
+/// Runs a probe; none where somebody asked for the end, which the kernel heeds as well.
+fn try_unless(
+    stop: &dyn Fn() -> bool,
+    session: &mut Session,
+    (at, runs): (&Attach, u32),
+    seen: &mut Capture,
+) -> Outcome<Option<Trial>> {
+    let tried = match stop() {
+        true => Ok(None),
+        false => session.try_once(at, runs, seen).map(Some),
+    };
+    if stop() {
+        let name = name(at);
+        tell(format_args!("ERROR: interrupted before the end of {name}"));
+        return Ok(None);
+    }
+    tried
+}
+
 fn put(sink: &mut Sink, output: Output) -> Outcome<()> {
     sink.output(output).map_err(kscope_runtime::Error::Output)
 }
 
 /// Runs the tests; says whether all passed.
-fn test(session: &mut Session, all: &[&Attach], sink: &mut Sink) -> Outcome<bool> {
+fn test(
+    session: &mut Session,
+    all: &[&Attach],
+    sink: &mut Sink,
+    stop: &dyn Fn() -> bool,
+) -> Outcome<bool> {
     if all.is_empty() {
         return Ok(true);
     }
@@ -128,7 +152,9 @@ fn test(session: &mut Session, all: &[&Attach], sink: &mut Sink) -> Outcome<bool
     for (index, at) in all.iter().enumerate() {
         let name = name(at);
         let mut seen = Capture::default();
-        let trial = session.try_once(at, 1, &mut seen)?;
+        let Some(trial) = try_unless(stop, session, (*at, 1), &mut seen)? else {
+            return Ok(false);
+        };
         let passed = trial.result == 0 && trial.exit == 0 && seen.errors == 0;
         if !passed {
             bad.push(name);
@@ -189,7 +215,12 @@ fn time(duration: Duration) -> String {
 }
 
 /// Runs the benchmarks, each at least a millisecond; says whether none failed.
-fn bench(session: &mut Session, all: &[&Attach], sink: &mut Sink) -> Outcome<bool> {
+fn bench(
+    session: &mut Session,
+    all: &[&Attach],
+    sink: &mut Sink,
+    stop: &dyn Fn() -> bool,
+) -> Outcome<bool> {
     let is_json = sink.is_json();
     let mut good = true;
     for (index, at) in all.iter().enumerate() {
@@ -206,7 +237,10 @@ fn bench(session: &mut Session, all: &[&Attach], sink: &mut Sink) -> Outcome<boo
         let mut runs = 1u64;
         let (trial, errors) = loop {
             let mut seen = Capture::default();
-            let trial = session.try_once(at, runs as u32, &mut seen)?;
+            let tried = try_unless(stop, session, (*at, runs as u32), &mut seen)?;
+            let Some(trial) = tried else {
+                return Ok(false);
+            };
             let total = trial.duration.as_nanos().saturating_mul(u128::from(runs));
             let more = match total {
                 _ if trial.exit != 0 || trial.result != 0 || runs >= RUNS => 1,

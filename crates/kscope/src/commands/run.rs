@@ -184,7 +184,11 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             .any(|option| option.name == name)
     };
     if options.iter().any(|(name, _)| name == HELP) && !has(HELP) {
-        let file = args.words.first().map_or("-e SCRIPT", String::as_str);
+        let file = match (&args.script, args.words.first()) {
+            (None, Some(file)) => file,
+            // The words are values of its parameters.
+            _ => "-e SCRIPT",
+        };
         say(help(file, &source.text, &compiled.plan.options))?;
         return Ok(0);
     }

@@ -79,6 +79,8 @@ fn text_that_is_wrong() {
     );
     wrong(&["--section", "xpd"], "exit", 1, &["did you mean 'xdp'?"]);
     wrong(&[], "; nothing", 1, &["has no instructions"]);
+    let later = "; program a, section xdp\nexit\n; program b, section xdp\nr11 = 1\nexit";
+    wrong(&[], later, 1, &["-: line 4: "]);
     let two = "; program a, section xdp\nexit\n; program b, section xdp\nexit";
     wrong(&["--raw"], two, 2, &["has 2 programs"]);
     let object = env!("CARGO_BIN_EXE_kscope");

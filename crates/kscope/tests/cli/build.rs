@@ -136,6 +136,10 @@ fn options_are_told() {
             assert!(text.contains(part), "no {part} in {text}");
         }
     }
+    let text = kscope(&["run", "-e", script, "7", "--", "--help"])
+        .code(0)
+        .out;
+    assert!(text.contains("kscope run -e SCRIPT [-- OPTIONS]"), "{text}");
     let none = kscope(&["run", "-e", "begin { }", "--", "--help"])
         .code(0)
         .out;

@@ -46,7 +46,7 @@ pub(crate) struct AssembleArgs {
 /// Runs the command.
 pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     let text = read_text(&args.file)?;
-    let (mut spec, plan) = match &args.of {
+    let (spec, plan) = match &args.of {
         Some(object) => {
             let bytes = read_file(object)?;
             let spec = read_spec(object, &bytes)?;
@@ -66,7 +66,8 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     let shown = args.file.display();
     let mut done = Vec::new();
     for piece in pieces(&text) {
-        let assembled = asm::assemble(&piece.text, &spec).map_err(|error| {
+        let assembled = asm::assemble(&piece.text, &spec).map_err(|mut error| {
+            error.line = error.line.saturating_add(piece.before);
             let failure = Failure::new(format!("{shown}: {error}"));
             match (&error.kind, &args.of) {
                 (asm::AsmErrorKind::Unknown(_), None) => {
@@ -95,21 +96,7 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
         }
         encoded(&one.insns)
     } else {
-        for (piece, assembled) in done {
-            put(&mut spec, &piece, assembled, &args.section)
-                .map_err(|why| Failure::new(format!("{shown}: {why}")))?;
-        }
-        let failed = |why: String| Failure::new(format!("cannot make an object of {shown}: {why}"));
-        // What a script's object says of itself stays.
-        let notes = plan.iter().map(|bytes| write::Note {
-            name: SECTION,
-            bytes,
-        });
-        let notes: Vec<write::Note<'_>> = notes.collect();
-        let bytes = write::object(&spec, &notes).map_err(|error| failed(error.to_string()))?;
-        // Nobody is given what cannot be read again.
-        read::object(&bytes).map_err(|error| failed(error.to_string()))?;
-        bytes
+        object(spec, done, plan.as_deref(), args)?
     };
     let written = match args.output == Path::new("-") {
         true => std::io::stdout().write_all(&bytes),
@@ -121,23 +108,55 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
+/// Makes an object of a spec with other programs.
+fn object(
+    mut spec: Spec,
+    done: Vec<(Piece, Assembled)>,
+    plan: Option<&[u8]>,
+    args: &AssembleArgs,
+) -> Result<Vec<u8>, Failure> {
+    let shown = args.file.display();
+    for (piece, assembled) in done {
+        put(&mut spec, &piece, assembled, &args.section)
+            .map_err(|why| Failure::new(format!("{shown}: {why}")))?;
+    }
+    let failed = |why: String| Failure::new(format!("cannot make an object of {shown}: {why}"));
+    // What a script's object says of itself stays.
+    let note = plan.map(|bytes| write::Note {
+        name: SECTION,
+        bytes,
+    });
+    let notes: Vec<write::Note<'_>> = note.into_iter().collect();
+    let bytes = write::object(&spec, &notes).map_err(|error| failed(error.to_string()))?;
+    // Nobody is given what cannot be read again.
+    read::object(&bytes).map_err(|error| failed(error.to_string()))?;
+    Ok(bytes)
+}
+
 /// Largest text in bytes.
 const LARGEST: u64 = 64 << 20;
 
 fn read_text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
+    let most = LARGEST + 1;
     let read = match file == Path::new("-") {
-        true => std::io::stdin().take(LARGEST).read_to_string(&mut text),
+        true => std::io::stdin().take(most).read_to_string(&mut text),
         false => {
-            std::fs::File::open(file).and_then(|file| file.take(LARGEST).read_to_string(&mut text))
+            std::fs::File::open(file).and_then(|file| file.take(most).read_to_string(&mut text))
         }
     };
-    read.map_err(|error| match error.kind() {
+    let len = read.map_err(|error| match error.kind() {
         ErrorKind::InvalidData => Failure::new(format!("{} is no text", file.display()))
             .hint("`kscope bpf dump OBJECT` prints objects as text"),
         _ => Failure::new(format!("cannot read {}: {error}", file.display())),
     })?;
-    Ok(text)
+    match len as u64 > LARGEST {
+        true => Err(Failure::new(format!(
+            "{} is too large: more than {LARGEST} bytes",
+            file.display()
+        ))),
+        false => Ok(text),
+    }
 }
 
 fn encoded(insns: &[Insn]) -> Vec<u8> {
@@ -153,19 +172,21 @@ fn encoded(insns: &[Insn]) -> Vec<u8> {
 struct Piece {
     /// Name and section, where a line says them.
     header: Option<(String, String)>,
-    /// The text, with empty lines in place of what stands before.
+    /// How many lines of the whole text stand before it.
+    before: u32,
     text: String,
 }
 
 /// Splits a text where lines name programs.
 fn pieces(text: &str) -> Vec<Piece> {
     let mut pieces = vec![Piece::default()];
-    for (number, line) in text.lines().enumerate() {
+    for (number, line) in (0..).zip(text.lines()) {
         let named = line.strip_prefix("; program ");
         if let Some((name, section)) = named.and_then(|rest| rest.split_once(", section ")) {
             pieces.push(Piece {
                 header: Some((name.trim().to_owned(), section.trim().to_owned())),
-                text: "\n".repeat(number),
+                before: number,
+                text: String::new(),
             });
         }
         if let Some(piece) = pieces.last_mut() {
@@ -276,7 +297,7 @@ mod tests {
         assert_eq!(headers, [None, Some(&named)]);
         // Errors name the lines of the whole text.
         let error = asm::insns(&found[1].text.replace("r0 = 1", "r0 = ?"));
-        assert_eq!(error.expect_err("wrong").line, 5);
+        assert_eq!(error.expect_err("wrong").line + found[1].before, 5);
     }
 
     #[test]

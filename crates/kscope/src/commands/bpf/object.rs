@@ -120,18 +120,21 @@ pub(super) fn no_program(spec: &Spec, file: &Path, name: &str) -> Failure {
 pub(crate) fn read_file(path: &Path) -> Result<Vec<u8>, Failure> {
     let failed =
         |error: std::io::Error| Failure::new(format!("cannot read {}: {error}", path.display()));
-    let size = std::fs::metadata(path).map_err(failed)?.len();
-    if size > LARGEST {
-        return Err(Failure::new(format!(
-            "{} is too large: {size} bytes",
-            path.display()
-        )));
-    }
     let mut bytes = Vec::new();
-    // A pipe and a device tell no size.
     let file = std::fs::File::open(path).map_err(failed)?;
-    file.take(LARGEST).read_to_end(&mut bytes).map_err(failed)?;
-    Ok(bytes)
+    let mut size = file.metadata().map_err(failed)?.len();
+    if size <= LARGEST {
+        // A pipe and a device tell no size.
+        let mut most = file.take(LARGEST + 1);
+        size = most.read_to_end(&mut bytes).map_err(failed)? as u64;
+    }
+    match size > LARGEST {
+        true => Err(Failure::new(format!(
+            "{} is too large: more than {LARGEST} bytes",
+            path.display()
+        ))),
+        false => Ok(bytes),
+    }
 }
 
 /// Reads an object file.
