@@ -7,6 +7,8 @@ use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
+use serde_json::Value;
+
 use crate::workspace::built;
 
 /// What `kscope` prints when all probes are attached and the environment asks for it.
@@ -74,6 +76,22 @@ pub struct Finished {
     pub errors: Vec<String>,
     /// Its exit code; none if a signal ended it.
     pub code: Option<i32>,
+}
+
+impl Finished {
+    /// Gives what was printed, an object of JSON a line.
+    ///
+    /// # Panics
+    ///
+    /// If it ended in failure, or a line is no JSON.
+    #[must_use]
+    pub fn json(&self) -> Vec<Value> {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        let parse = |line: &String| {
+            serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
+        };
+        self.lines.iter().map(parse).collect()
+    }
 }
 
 impl Tracer {

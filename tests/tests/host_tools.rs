@@ -9,21 +9,12 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use kscope_tests::program::{Finished, Folder, Tracer, c_program, run};
+use kscope_tests::program::{Folder, Tracer, c_program, run};
 use kscope_tests::{kscope_or_skip, skip};
 use serde_json::Value;
 
 fn start(kscope: &Path, words: &[&str]) -> Tracer {
     Tracer::start(kscope, words).unwrap_or_else(|left| panic!("{left:?}"))
-}
-
-/// Gives what a tool printed as JSON.
-fn lines(left: &Finished) -> Vec<Value> {
-    assert_eq!(left.code, Some(0), "{left:?}");
-    let parse = |line: &String| {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}"))
-    };
-    left.lines.iter().map(parse).collect()
 }
 
 #[test]
@@ -76,7 +67,7 @@ fn intervals_lose_nothing_between_print_and_clear() {
         calls
     });
     let made = thread.expect("a thread").join().expect("it ends");
-    let printed = lines(&tracer.interrupt());
+    let printed = tracer.interrupt().json();
     let counts = printed
         .iter()
         .map(|line| &line["data"]["@calls"]["getppid"]);
@@ -126,7 +117,7 @@ fn biosnoop_tells_requests_for_one_sector_apart() {
             reader.expect("a thread");
         }
     });
-    let mut rows = lines(&tracer.interrupt());
+    let mut rows = tracer.interrupt().json();
     rows.retain(|row| row["comm"] == "same-sector" && row["bytes"] == 4096);
     let sectors: BTreeSet<u64> = rows
         .iter()
@@ -151,7 +142,7 @@ fn funclatency_tells_percentiles_and_functions() {
         // Twenty pauses of 5 ms.
         let status = Command::new(&program).args(["20", "5000"]).status();
         assert_eq!(status.expect("it runs").code(), Some(7));
-        lines(&tracer.interrupt())
+        tracer.interrupt().json()
     };
     let number = |row: &Value, name: &str| row[name].as_u64().expect("a number");
     let rows = traced("main", &["--percentiles"]);

@@ -144,7 +144,7 @@ fn opensnoop_shows_opens_with_its_options() {
                 let _ = File::open(path);
             }
         });
-        let rows = parsed(&finished);
+        let rows = finished.json();
         let paths: Vec<&Path> = rows
             .iter()
             .filter_map(|row| row["path"].as_str().map(Path::new))
@@ -250,14 +250,6 @@ fn read_files_are_named() {
     );
 }
 
-/// Gives the JSON of lines.
-fn parsed(finished: &Finished) -> Vec<serde_json::Value> {
-    let row = |line: &String| -> serde_json::Value {
-        serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}"))
-    };
-    finished.lines.iter().map(row).collect()
-}
-
 #[test]
 fn arguments_of_raw_tracepoints_are_read() {
     let program = kscope_or_skip!();
@@ -269,7 +261,7 @@ fn arguments_of_raw_tracepoints_are_read() {
     let finished = traced(&program, &object, &["--json", "--", &only], || {
         TcpStream::connect(address).expect("it listens");
     });
-    let rows = parsed(&finished);
+    let rows = finished.json();
     let found: Vec<_> = rows
         .iter()
         .map(|row| (row["raddr"].as_str(), row["rport"].as_u64()))
@@ -296,7 +288,8 @@ fn functions_that_are_there_are_counted() {
         }
         std::thread::sleep(std::time::Duration::from_millis(1100));
     });
-    let opens = parsed(&finished)
+    let opens = finished
+        .json()
         .iter()
         .map(|row| row["open"].as_u64().unwrap_or(0))
         .sum::<u64>();

@@ -12,12 +12,7 @@ fn all_rows(kscope: &Path, words: &[&str], work: impl FnOnce()) -> Vec<Value> {
     let tracer = Tracer::start(kscope, &[words, &["--json"]].concat());
     let tracer = tracer.unwrap_or_else(|left| panic!("{left:?}"));
     work();
-    let left = tracer.interrupt();
-    assert_eq!(left.code, Some(0), "{left:?}");
-    let lines = left.lines.iter();
-    let parse =
-        |line: &String| serde_json::from_str(line).unwrap_or_else(|e| panic!("{line}: {e}"));
-    lines.map(parse).collect()
+    tracer.interrupt().json()
 }
 
 /// Runs a tool over some work and gives the rows of the process that the work tells of.

@@ -7,7 +7,7 @@ use std::path::Path;
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
-use kscope_tests::program::{Finished, Folder, Tracer, c_program};
+use kscope_tests::program::{Folder, Tracer, c_program};
 use kscope_tests::{disk, kscope_or_skip, skip};
 use serde_json::Value;
 
@@ -16,16 +16,7 @@ fn traced(kscope: &Path, words: &[&str], work: impl FnOnce()) -> Vec<Value> {
     let words = [words, &["--json"]].concat();
     let tracer = Tracer::start(kscope, &words).unwrap_or_else(|left| panic!("{left:?}"));
     work();
-    lines(&tracer.interrupt())
-}
-
-/// Gives what a tool printed.
-fn lines(left: &Finished) -> Vec<Value> {
-    assert_eq!(left.code, Some(0), "{left:?}");
-    let lines = left.lines.iter();
-    lines
-        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{line}: {error}")))
-        .collect()
+    tracer.interrupt().json()
 }
 
 /// Gives the smallest values and the counts of a histogram's intervals.
@@ -330,7 +321,7 @@ fn biosnoop_and_biolatency_tell_what_is_written() {
         start(&["biolatency", "--disk", "0xfff00001"]),
     ];
     let done = write();
-    let [rows, by_flags, by_disk, none] = tracers.map(|tracer| lines(&tracer.interrupt()));
+    let [rows, by_flags, by_disk, none] = tracers.map(|tracer| tracer.interrupt().json());
     if let Err(reason) = done {
         skip!("disk", "{reason}");
     }
