@@ -1,4 +1,4 @@
-//! MultiLinks kernel functions by one program and one link, where the kernel has that.
+//! Many kernel functions by one program and one link, where the kernel has that.
 
 use kscope_bpf::{Features, Link, Program};
 use kscope_btf::Btf;

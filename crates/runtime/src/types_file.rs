@@ -151,49 +151,42 @@ impl Source {
     }
 }
 
+/// How files begin that people take for files with types, and what they are.
+const OTHER_KINDS: [(&[u8], &str); 5] = [
+    (
+        b"MZ",
+        "it is a kernel to boot, packed: take the vmlinux of its debugging information",
+    ),
+    (b"\xfd7zXZ\0", "it is compressed: unpack it with xz -dk"),
+    (
+        b"\x28\xb5\x2f\xfd",
+        "it is compressed: unpack it with zstd -d",
+    ),
+    (b"\x1f\x8b", "it is compressed: unpack it with gzip -dk"),
+    (b"!<arch>\n", "it is an archive: take an object out of it"),
+];
+
 /// Names what people take for a file with types, by how it begins.
 fn other_kind(start: &[u8]) -> Option<&'static str> {
-    let begins = |magic: &[u8]| start.starts_with(magic);
-    let unpack = |is: bool, what| is.then_some(what);
-    unpack(
-        begins(b"MZ"),
-        "it is a kernel to boot, packed: take the vmlinux of its debugging information",
-    )
-    .or_else(|| {
-        unpack(
-            begins(b"\xfd7zXZ\0"),
-            "it is compressed: unpack it with xz -dk",
-        )
-    })
-    .or_else(|| {
-        unpack(
-            begins(b"\x28\xb5\x2f\xfd"),
-            "it is compressed: unpack it with zstd -d",
-        )
-    })
-    .or_else(|| {
-        unpack(
-            begins(b"\x1f\x8b"),
-            "it is compressed: unpack it with gzip -dk",
-        )
-    })
-    .or_else(|| {
-        unpack(
-            begins(b"!<arch>\n"),
-            "it is an archive: take an object out of it",
-        )
-    })
+    let mut kinds = OTHER_KINDS.iter();
+    let (_, what) = kinds.find(|(magic, _)| start.starts_with(magic))?;
+    Some(what)
 }
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
     use kscope_btf::Encoding;
     use kscope_btf::write::Builder;
 
     use super::*;
 
     fn check(bytes: &[u8], expected: &str) {
-        let name = format!("kscope-types-{}", std::process::id());
+        // Tests run beside one another in one process.
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let next = NEXT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("kscope-types-{}-{next}", std::process::id());
         let path = std::env::temp_dir().join(name);
         std::fs::write(&path, bytes).expect("written");
         let base = || {

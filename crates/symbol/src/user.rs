@@ -352,9 +352,11 @@ fn map_file(pid: u32, mapping: &Mapping) -> String {
 fn names(pid: u32, mapping: &Mapping, file: &FileId) -> impl Iterator<Item = PathBuf> {
     let path = PathBuf::from(&file.path);
     let root = PathBuf::from(format!("/proc/{pid}/root"));
-    let there = inside_root(&root, &path).ok();
-    let mapped = Some(PathBuf::from(map_file(pid, mapping)));
-    [mapped, there, Some(path)].into_iter().flatten()
+    let mapped = PathBuf::from(map_file(pid, mapping));
+    let named = path.clone();
+    // Links are followed only where the first does not do.
+    let there = std::iter::once_with(move || inside_root(&root, &named).ok());
+    std::iter::once(mapped).chain(there.flatten()).chain([path])
 }
 
 /// Says whether a file is the one that was mapped, as it was then. Devices of some filesystems

@@ -31,7 +31,6 @@ impl JsonView {
             Output::AttachedProbes(count) => {
                 write_count(&mut line, "attached_probes", "probes", *count);
             }
-            // It is said to people, beside the data.
             Output::Result { kind, name, value } => {
                 write_display(
                     &mut line,
@@ -40,6 +39,7 @@ impl JsonView {
                 write_object(&mut line, [(name.as_bytes(), value)]);
                 line.push(b'}');
             }
+            // It is said to people, beside the data.
             Output::Problem(_) => {}
             Output::Lost(count) => write_count(&mut line, "lost_events", "events", *count),
             Output::Printf { format, values } => {

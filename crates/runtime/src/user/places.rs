@@ -313,6 +313,7 @@ mod tests {
         let program = std::env::current_exe().expect("this program");
         assert!(mapped.iter().any(|path| Path::new(path) == program));
     }
+
     #[test]
     fn all_files_of_a_pattern_count() {
         let folder = std::env::temp_dir().join(format!("kscope-many-{}", std::process::id()));

@@ -14,7 +14,6 @@ mod arith;
 mod assemble;
 mod bulk;
 mod callbacks;
-
 mod color;
 mod error;
 mod facts;
