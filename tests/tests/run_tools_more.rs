@@ -355,11 +355,17 @@ fn biosnoop_and_biolatency_tell_what_is_written() {
     };
     let writes = rows.iter().filter(is_write).count() as u64;
     assert_eq!(
-        requests(&by_flags, "@by_flags", &["write", "write sync"]),
-        writes
+        // JSON's keys have no blanks, as in bpftrace.
+        requests(&by_flags, "@by_flags", &["write", "writesync"]),
+        writes,
+        "{by_flags:?}"
     );
     let of_loop = rows.iter().filter(is_loop).count() as u64;
-    assert_eq!(requests(&by_disk, "@by_disk", &["loop0"]), of_loop);
+    assert_eq!(
+        requests(&by_disk, "@by_disk", &["loop0"]),
+        of_loop,
+        "{by_disk:?}"
+    );
     assert!(none.iter().all(|line| line["type"] != "hist"), "{none:?}");
 }
 
