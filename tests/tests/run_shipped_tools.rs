@@ -68,6 +68,15 @@ impl Kernel {
         if let Some(name) = named("Unknown identifier: ") {
             return !contains_name(&self.types, name.trim_matches('\''));
         }
+        if let (Some(tracepoint), Some(field)) = (
+            named("ERROR: tracepoint:"),
+            quoted(refusal, " a field named '"),
+        ) {
+            let place = tracepoint.replace(':', "/");
+            let format = Path::new("/sys/kernel/tracing/events").join(place);
+            let text = std::fs::read_to_string(format.join("format")).expect("a format");
+            return !text.contains(&format!(" {field};"));
+        }
         if let (Some(holder), Some(member)) = (
             quoted(refusal, " of type 'struct "),
             quoted(refusal, " a field named '"),
