@@ -15,6 +15,7 @@ mod error;
 mod facts;
 mod format;
 mod interval;
+mod pages;
 mod unwind;
 mod walk;
 

@@ -6,6 +6,7 @@ use kscope_memory::{Memory, VirtAddr};
 use super::kallsyms::{AddressTables, SYMBOLS, Tables};
 use crate::Error;
 use crate::bytes::{u16_at, u32_at};
+use crate::pages::read_pages;
 
 /// Most of an image that is looked through.
 const IMAGE: u64 = 128 << 20;
@@ -40,7 +41,7 @@ pub(crate) fn find(memory: &dyn Memory, stext: VirtAddr) -> Result<Vec<Tables>, 
     while at < start.saturating_add(IMAGE) {
         piece.copy_within(PIECE.., 0);
         let next = at.saturating_add(PIECE as u64);
-        if !read_pages(memory, VirtAddr(at), &mut piece[KEPT..]) {
+        if read_pages(memory, VirtAddr(at), &mut piece[KEPT..]).is_err() {
             at = next;
             continue;
         }
@@ -80,7 +81,8 @@ fn tokens_at(memory: &dyn Memory, digit: VirtAddr) -> Option<TokenTables> {
     const BACK: usize = 4096;
     let start = digit.0.checked_sub(BACK as u64)?;
     let mut around = vec![0; BACK * 4];
-    read_pages(memory, VirtAddr(start), &mut around);
+    // What is missing is zeros.
+    let _ = read_pages(memory, VirtAddr(start), &mut around);
     // 48 tokens are before the one of the character 0x30.
     let mut ends = (0..BACK).rev().filter(|&i| around[i] == 0);
     let first_end = ends.nth(usize::from(b'0') - 1)?;
@@ -122,7 +124,7 @@ fn around(memory: &dyn Memory, tokens: TokenTables) -> Vec<Tables> {
 fn within(memory: &dyn Memory, tokens: TokenTables, reach: u64) -> Vec<Tables> {
     let start = tokens.table.saturating_sub(reach) & !(PAGE as u64 - 1);
     let mut before = vec![0; (tokens.table - start) as usize];
-    read_pages(memory, VirtAddr(start), &mut before);
+    let _ = read_pages(memory, VirtAddr(start), &mut before);
     let Some((markers, count)) = markers(&before) else {
         return Vec::new();
     };
@@ -230,23 +232,6 @@ fn walk(before: &[u8], start: usize, wide: bool) -> Option<usize> {
         at += len;
     }
     (at <= before.len()).then_some(at - start)
-}
-
-/// Reads what there is, page by page; the rest is zeros. Tells whether there was anything.
-fn read_pages(memory: &dyn Memory, start: VirtAddr, buf: &mut [u8]) -> bool {
-    let mut done = 0;
-    let mut any = false;
-    while done < buf.len() {
-        let at = VirtAddr(start.0.wrapping_add(done as u64));
-        let n = (PAGE - at.0 as usize % PAGE).min(buf.len() - done);
-        let piece = &mut buf[done..done + n];
-        match memory.read(at, piece) {
-            Ok(()) => any = true,
-            Err(_) => piece.fill(0),
-        }
-        done += n;
-    }
-    any
 }
 
 fn find_bytes(bytes: &[u8], wanted: &[u8]) -> Option<usize> {

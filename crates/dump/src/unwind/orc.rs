@@ -8,6 +8,7 @@ use kscope_memory::{Memory, VirtAddr};
 use crate::Error;
 use crate::bytes::{i16_at, i32_at, u16_at};
 use crate::facts::module::OrcTable;
+use crate::pages::read_pages;
 
 /// Size of an entry: two offsets and a word of fields.
 const ENTRY: usize = 6;
@@ -176,38 +177,6 @@ impl Orc {
         let index = self.nth(low.checked_sub(1)?);
         let raw = self.entries.get(index * ENTRY..(index + 1) * ENTRY)?;
         Some(decode(raw, self.version))
-    }
-}
-
-/// Reads page by page, and gives the ranges that are missing, which stay zeros. Where all is, the
-/// gap.
-fn read_pages(
-    memory: &dyn Memory,
-    start: VirtAddr,
-    buf: &mut [u8],
-) -> Result<Vec<Range<usize>>, Error> {
-    const PAGE: u64 = 4096;
-    let mut lost = Vec::new();
-    let mut gap = None;
-    let mut any = false;
-    let mut done = 0;
-    while done < buf.len() {
-        let at = VirtAddr(start.0.wrapping_add(done as u64));
-        let n = ((PAGE - at.0 % PAGE) as usize).min(buf.len() - done);
-        let piece = &mut buf[done..done + n];
-        match memory.read(at, piece) {
-            Ok(()) => any = true,
-            Err(why) => {
-                piece.fill(0);
-                lost.push(done..done + n);
-                gap = gap.or(Some(why));
-            }
-        }
-        done += n;
-    }
-    match gap {
-        Some(gap) if !any => Err(gap.into()),
-        _ => Ok(lost),
     }
 }
 

@@ -68,6 +68,8 @@ pub(super) struct Parser<'a> {
     pub(super) height: u32,
     /// Whether a `/` before `{` ends the predicate that is being read.
     pub(super) in_predicate: bool,
+    /// Where each `return` stands.
+    pub(super) returns: Vec<Span>,
     /// Set once nothing more is read.
     stopped: bool,
 }
@@ -100,6 +102,7 @@ impl<'a> Parser<'a> {
             depth: 0,
             height: 0,
             in_predicate: false,
+            returns: Vec::new(),
             stopped: false,
         };
         parser.fetch(true);

@@ -59,6 +59,7 @@ impl Parser<'_> {
             }
         }
         let result = result.filter(|ty| !is_void(ty));
+        self.returns.clear();
         let Some(mut body) = self.block() else {
             return;
         };
@@ -69,6 +70,13 @@ impl Parser<'_> {
             ..Returns::default()
         };
         returns.block(&mut body, false);
+        let unseen = |span: &&Span| !returns.found.contains(span);
+        if let Some(&unseen) = self.returns.iter().find(unseen) {
+            let message = "`return` inside of a larger expression of a function";
+            let error = Diagnostic::error("invalid-return", unseen, message);
+            self.report(error.hint("make a statement of it, before the expression"));
+            return;
+        }
         if self.refuse_returns(&name, &returns) {
             return;
         }
@@ -76,7 +84,7 @@ impl Parser<'_> {
             params: (params.iter())
                 .map(|(param, _)| MacroParam::Expr(argument(param)))
                 .collect(),
-            body: as_macro(&params, result, body, returns.found > 0),
+            body: as_macro(&params, result, body, !returns.found.is_empty()),
             name,
             function: true,
             span,
@@ -105,7 +113,7 @@ impl Parser<'_> {
             self.report(error.hint("`return` leaves a function"));
             return true;
         }
-        if returns.result && returns.found == 0 {
+        if returns.result && returns.found.is_empty() {
             let message = format!("{} gives a value, yet has no `return`", name.text);
             self.report(Diagnostic::error("invalid-return", name.span, message));
             return true;
@@ -192,8 +200,8 @@ fn as_macro(
 struct Returns {
     /// Whether the function gives a value.
     result: bool,
-    /// How many there are.
-    found: usize,
+    /// Where they stand.
+    found: Vec<Span>,
     /// One that has a value where it should have none, or the other way round.
     wrong: Option<Span>,
     /// A jump out of no loop of the function, which would be one of the loop around a call.
@@ -212,7 +220,7 @@ impl Returns {
         let span = s.span;
         match &mut s.kind {
             StatementKind::Return(value) => {
-                self.found += 1;
+                self.found.push(span);
                 if value.is_some() != self.result {
                     self.wrong.get_or_insert(span);
                 }
@@ -247,9 +255,9 @@ impl Returns {
             | StatementKind::ForRange { body, .. }
             | StatementKind::While { body, .. }
             | StatementKind::Unroll { body, .. } => {
-                let before = self.found;
+                let before = self.found.len();
                 self.block(body, true);
-                if self.found > before {
+                if self.found.len() > before {
                     self.after_loop(s, inside, out);
                     return;
                 }
@@ -278,9 +286,8 @@ impl Returns {
         let span = of.span;
         let no = expr(ExprKind::Bool(false), span);
         // The mark of the outermost loop serves those in it.
-        match inside {
-            true => {}
-            false => out.push(declare(RETURNED, None, Some(no), span)),
+        if !inside {
+            out.push(declare(RETURNED, None, Some(no), span));
         }
         out.push(of);
         let kind = StatementKind::Break;

@@ -171,6 +171,9 @@ impl Parser<'_> {
         };
         if let Some(kind) = kind {
             let span = self.since(start);
+            if let StatementKind::Return(_) = kind {
+                self.returns.push(span);
+            }
             block.statements.push(Statement { kind, span });
             return;
         }

@@ -714,6 +714,20 @@ fn a_function_is_a_macro_whose_returns_leave_a_loop() {
 }
 
 #[test]
+fn a_return_inside_of_an_expression_is_refused() {
+    for body in [
+        "print({ return 1; 5 }); return 2;",
+        "$x = 1 + { return 1; 5 }; return $x;",
+    ] {
+        let source = format!("fn f() : int8 {{ {body} }} begin {{ }}");
+        let (_, found) = parsed(&source);
+        assert_eq!(found.len(), 1, "{source}: {found:?}");
+        assert_eq!(found[0].id, "invalid-return");
+        assert!(source[found[0].span.range()].starts_with("return 1"));
+    }
+}
+
+#[test]
 fn an_unclosed_block_says_where_it_begins() {
     let source = "begin { f(1);\nk:f { }";
     let (_, found) = parsed(source);
