@@ -5,6 +5,7 @@ use kscope_spec::{HelperId, helper};
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
 use crate::ir::{BinOp, Cond, Pointer, Value};
+use crate::plan::SEARCH_LIMIT;
 
 /// What `strstr` gives where nothing is found: `-ENOENT`.
 const NOT_FOUND: i64 = -2;
@@ -165,43 +166,70 @@ impl Lower<'_> {
         Ok(self.length(place, size))
     }
 
+    /// Gives the length of a string, which has no NUL where it fills all its bytes.
+    ///
+    /// A helper looks for the NUL: a loop of the program would leave as many states of the verifier behind as the string
+    /// has bytes, each with another length.
     fn length(&mut self, place: Place, size: u32) -> Value {
-        let start = self.address(place);
+        let spare = self.slot(size);
+        let spare = self.slot_place(spare);
+        let read = self.copy_str(spare, size, place);
+        let read = self.at_most(read, size);
         let length = self.b.variable();
-        let full = self.b.constant(i64::from(size));
-        self.b.write(length, full);
-        let found = self.b.block();
-        let end = self.b.block();
-        let round = self.b.variable();
-        // Cannot fail: what is done in a round does not.
-        let _ = self.rounds(size, |lower, at, _| {
-            lower.b.write(round, at);
-            lower.byte_before_nul(start, at, size, found);
-            Ok(())
-        });
-        self.b.jump(end);
-        self.enter(found);
-        let at = self.b.read(round);
-        self.b.write(length, at);
+        let one = self.b.constant(1);
+        let before = self.b.binary(BinOp::Sub, read, one);
+        self.b.write(length, before);
+        let (filled, full, end) = (self.b.block(), self.b.block(), self.b.block());
+        let most = self.b.constant(i64::from(size));
+        self.b.branch(Cond::Eq, read, most, filled, end);
+        self.enter(filled);
+        let last = self.address(place.at(size.saturating_sub(1)));
+        let last = self.b.load(1, false, last, 0);
+        let zero = self.b.constant(0);
+        self.b.branch(Cond::Ne, last, zero, full, end);
+        self.enter(full);
+        self.b.write(length, most);
         self.join(end);
         self.b.read(length)
     }
 
+    /// Copies a string with its NUL, the last of the bytes being one in any case; gives how many bytes these are.
+    fn copy_str(&mut self, to: Place, size: u32, from: Place) -> Value {
+        let to = self.address(to);
+        self.copy_str_to(to, size, from)
+    }
+
+    fn copy_str_to(&mut self, to: Value, size: u32, from: Place) -> Value {
+        let from = self.address(from);
+        let from = self.b.ptr_to_int(from);
+        let size = self.b.constant(i64::from(size));
+        self.b
+            .call(helper::PROBE_READ_KERNEL_STR, vec![to, size, from])
+    }
+
     /// Gives where a string has another.
     pub(super) fn str_find(&mut self, haystack: &Expr, needle: &Expr) -> Result<Value> {
-        let (size, len) = (haystack.ty.size(), needle.ty.size());
-        if size.saturating_mul(len) > super::strings::SEARCH_STEPS {
-            let what = format!("a search in a string of {size} bytes for one of up to {len}");
-            return Err(unsupported(needle.span, &what));
-        }
         let result = self.b.variable();
         let none = self.b.constant(NOT_FOUND);
         self.b.write(result, none);
         let found = self.b.block();
         let end = self.b.block();
         let position = self.b.variable();
-        self.look_for(haystack, needle, Some(position), found, end)?;
-        self.b.jump(end);
+        match &needle.kind {
+            ExprKind::Str(text) if (1..=SEARCH_LIMIT).contains(&text.len()) => {
+                self.look_for_literal(haystack, text, position, found, end)?;
+            }
+            _ => {
+                let (size, len) = (haystack.ty.size(), needle.ty.size());
+                if size.saturating_mul(len) > super::strings::SEARCH_STEPS {
+                    let what =
+                        format!("a search in a string of {size} bytes for one of up to {len}");
+                    return Err(unsupported(needle.span, &what));
+                }
+                self.look_for(haystack, needle, Some(position), found, end)?;
+                self.b.jump(end);
+            }
+        }
         self.enter(found);
         let at = self.b.read(position);
         self.b.write(result, at);
@@ -222,31 +250,26 @@ impl Lower<'_> {
             return Err(unsupported(first.span, "this as a string"));
         };
         let (one, two) = (*one, *two);
-        let other = self.memory(second)?;
-        self.zero(to, size);
-        self.memory_into(first, to, true)?;
-        let length = match &first.kind {
-            ExprKind::Str(text) => self.b.constant(text.len() as i64),
-            _ => {
-                let length = self.length(to, one);
-                self.at_most(length, one.saturating_sub(1))
-            }
+        let spare = self.slot(one.saturating_add(two));
+        let spare = self.slot_place(spare);
+        self.zero(spare, one.saturating_add(two));
+        let last = one.saturating_sub(1);
+        let length = if let ExprKind::Str(text) = &first.kind {
+            self.literal(text, spare, one, false);
+            self.b.constant(text.len() as i64)
+        } else {
+            let first = self.memory(first)?;
+            let read = self.copy_str(spare, one, first);
+            let nul = self.b.constant(1);
+            let length = self.b.binary(BinOp::Sub, read, nul);
+            self.at_most(length, last)
         };
-        let (start, other) = (self.address(to), self.address(other));
-        let end = self.b.block();
-        let room = size.saturating_sub(1);
-        self.rounds(two, |lower, at, _| {
-            let byte = lower.byte_before_nul(other, at, two, end);
-            let offset = lower.b.binary(BinOp::Add, length, at);
-            let limit = lower.b.constant(i64::from(room));
-            let inside = lower.b.block();
-            lower.b.branch(Cond::Ult, offset, limit, inside, end);
-            lower.enter(inside);
-            let place = lower.b.ptr_add_var(start, offset, room);
-            lower.b.store(1, place, 0, byte);
-            Ok(())
-        })?;
-        self.join(end);
+        let other = self.memory(second)?;
+        let start = self.address(spare);
+        let behind = self.b.ptr_add_var(start, length, last);
+        self.copy_str_to(behind, two, other);
+        self.zero(to, size);
+        self.copy_str(to, size, spare);
         Ok(())
     }
 

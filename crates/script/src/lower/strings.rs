@@ -311,6 +311,33 @@ impl Lower<'_> {
             }
             _ => return self.contains_any(haystack, needle, yes, no),
         };
+        self.search(haystack, (masks, last), None, yes, no)
+    }
+
+    /// Looks for a literal, as [`Lower::look_for`] does; goes on nowhere.
+    pub(super) fn look_for_literal(
+        &mut self,
+        haystack: &Expr,
+        text: &[u8],
+        position: Variable,
+        found: Block,
+        end: Block,
+    ) -> Result<()> {
+        let map = self.tables.needle(text);
+        let masks = self.value_place(map, 0);
+        let last = self.b.constant(text.len() as i64 - 1);
+        self.search(haystack, (masks, last), Some(position), found, end)
+    }
+
+    /// Looks for a string by its masks, of which the bit `last` stands for its last byte.
+    fn search(
+        &mut self,
+        haystack: &Expr,
+        (masks, last): (Place, Value),
+        position: Option<Variable>,
+        yes: Block,
+        no: Block,
+    ) -> Result<()> {
         let Type::Str { capacity } = haystack.ty else {
             return Err(unsupported(haystack.span, "a search in this type"));
         };
@@ -333,6 +360,10 @@ impl Lower<'_> {
             let moved = lower.b.binary(BinOp::Or, moved, one);
             let new = lower.b.binary(BinOp::And, moved, mask);
             lower.b.write(state, new);
+            if let Some(position) = position {
+                let at = lower.b.binary(BinOp::Sub, round, last);
+                lower.b.write(position, at);
+            }
             let found = lower.b.binary(BinOp::LShr, new, last);
             let found = lower.b.binary(BinOp::And, found, one);
             let on = lower.b.block();

@@ -239,7 +239,14 @@ impl<'a> Verifier<'a> {
             Op::PtrToInt(value) => {
                 let fine = matches!(
                     self.ty(*value),
-                    Ty::Ptr(Pointer::Slot(_) | Pointer::MapValue(_) | Pointer::Ctx)
+                    Ty::Ptr(
+                        Pointer::Slot(_)
+                            | Pointer::MapValue(_)
+                            | Pointer::MapKey(_)
+                            | Pointer::Outer(_)
+                            | Pointer::Record(_)
+                            | Pointer::Ctx
+                    )
                 );
                 self.require(fine, Kind::Pointer(*value));
                 Some(Ty::I64)
