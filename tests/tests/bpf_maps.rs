@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
+use kscope_bpf::btf::{Kind, Type};
 use kscope_bpf::spec::{AttachKind, MapId, MapKind, MapSpec, ProgramId, ProgramType};
 use kscope_bpf::sys::{CpuSet, Errno, SharedKernel};
-use kscope_bpf::{Map, TestInput, UpdateMode};
-use kscope_tests::assembly::Assembly;
-use kscope_tests::kernel_or_skip;
+use kscope_bpf::{Error, Loader, Map, TestInput, UpdateMode};
+use kscope_tests::assembly::{Assembly, kernel_types};
+use kscope_tests::{kernel_or_skip, skip};
 
 fn create(kernel: &SharedKernel, kind: MapKind, sizes: (u32, u32), entries: u32) -> Map {
     let (key_size, value_size) = sizes;
@@ -288,4 +289,78 @@ fn a_map_that_changes_while_it_is_read_shows_no_key_twice() {
         }
         stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
+}
+
+/// Tells whether the kernel knows maps of one program alone (Linux 6.18).
+fn has_exclusive_maps() -> bool {
+    let types = kernel_types();
+    let map = types.and_then(|types| types.get(types.find("bpf_map", Kind::Struct)?));
+    match map {
+        Some(Type::Struct(map)) => map.members().any(|member| member.name == "excl_prog_sha"),
+        _ => false,
+    }
+}
+
+#[test]
+fn a_map_of_one_program_is_kept_from_others() {
+    let kernel = kernel_or_skip!();
+    let adds = |count: u32| {
+        format!(
+            "r1 = map_value(secret) + 0 ll\nr0 = *(u64 *)(r1 + 0)\nr0 += {count}\n\
+             *(u64 *)(r1 + 0) = r0\nr1 = map_value(open) + 8 ll\n*(u64 *)(r1 + 0) = r0\nr0 = 0\nexit"
+        )
+    };
+    let object = Assembly::new()
+        .map("secret", MapKind::Array, (4, 8), 1)
+        .map("open", MapKind::Array, (4, 16), 1)
+        .raw("keeper", &adds(3))
+        .raw("other", &adds(4));
+    let loaded = Loader::new(kernel.clone())
+        .exclusive("secret", "keeper")
+        .load(&object.spec);
+    if !has_exclusive_maps() {
+        let error = loaded.expect_err("no such map").to_string();
+        let expected = "this kernel has no maps of one program alone (it comes with Linux 6.18)";
+        assert_eq!(error, expected);
+        return;
+    }
+    let loaded = loaded.expect("maps");
+    let keeper = loaded.program(ProgramId(0)).expect("the one that may");
+    keeper.test_run(&TestInput::default()).expect("runs");
+    let secret = loaded.map_named("secret").expect("made");
+    assert_eq!(numbers(secret), BTreeMap::from([(0, 3)]));
+    let error = loaded.program(ProgramId(1)).expect_err("not the keeper");
+    assert!(error.to_string().contains("hash"), "{error}");
+    let absent = |map, program| {
+        let loader = Loader::new(kernel.clone()).exclusive(map, program);
+        loader.load(&object.spec).expect_err("absent").to_string()
+    };
+    assert_eq!(absent("sekret", "keeper"), "there is no map sekret");
+    assert_eq!(absent("secret", "keepr"), "there is no program keepr");
+}
+
+#[test]
+fn the_kernel_hashes_what_is_frozen() {
+    let kernel = kernel_or_skip!();
+    let map = create(&kernel, MapKind::Array, (4, 8), 1);
+    map.update(&[0; 4], b"kscope!\0", UpdateMode::Any)
+        .expect("room");
+    if !has_exclusive_maps() {
+        let error = map.hash().expect_err("no hashes").to_string();
+        assert!(error.contains("Linux 6.18"), "{error}");
+        skip!("hashes of maps", "{error}");
+    }
+    let error = map.hash().expect_err("not frozen");
+    assert!(matches!(error, Error::Invalid { .. }), "{error}");
+    map.freeze().expect("a map of its own");
+    let hex: String = map
+        .hash()
+        .expect("frozen")
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
+    assert_eq!(
+        hex,
+        "ecc98e24febcff4dffaaa1e82ea6a74d9e41497ab0613a2ab44a04cccf874c09"
+    );
 }

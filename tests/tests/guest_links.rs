@@ -221,6 +221,49 @@ fn functions_are_seen_both_ways_by_one_program() {
     }
 }
 
+#[test]
+fn functions_are_traced_in_mass() {
+    let kernel = guest_or_skip!();
+    let load = |attach_type| {
+        let attach = AttachKind::Expected(attach_type);
+        load(&kernel, ProgramType::Tracing, attach, 0)
+    };
+    for attach_type in [
+        AttachType::TraceFentryMulti,
+        AttachType::TraceFexitMulti,
+        AttachType::TraceFsessionMulti,
+    ] {
+        let object = match load(attach_type) {
+            Ok(object) => object,
+            Err(error) => skip!("tracing_multi", "no such programs yet: {error}"),
+        };
+        let program = program(&object);
+        let names = ["vfs_read", "vfs_write"];
+        let link = program.attach_functions(&names, &[3, 4]).expect("attached");
+        match link.details().expect("a link").kind {
+            // Linux 7.2 tells nothing.
+            LinkKind::TracingMulti {
+                attach_type: None,
+                count: 0,
+            } => {}
+            told => {
+                let expected = LinkKind::TracingMulti {
+                    attach_type: Some(attach_type),
+                    count: 2,
+                };
+                assert_eq!(told, expected);
+            }
+        }
+        fires(&object, link, read);
+        let link = program.attach_functions_matching("vfs_r?a*");
+        fires(&object, link.expect("attached"), read);
+    }
+    let object = load(AttachType::TraceFentryMulti).expect("as above");
+    let error = program(&object).attach_functions(&["vfs_raed"], &[]);
+    let error = error.expect_err("no such function").to_string();
+    assert!(error.contains("did you mean vfs_read"), "{error}");
+}
+
 /// Whether the kernel's list of security modules has "bpf": without it hooks are attached to, and
 /// never run.
 fn lsm_runs() -> bool {

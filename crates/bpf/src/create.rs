@@ -25,6 +25,8 @@ pub(crate) struct Extras<'a> {
     pub(crate) kernel_value_type: u32,
     /// BTF of the module that type is of.
     pub(crate) module_btf: Option<BorrowedFd<'a>>,
+    /// SHA-256 of the one program that may use it.
+    pub(crate) exclusive: Option<&'a [u8; 32]>,
     /// Written in place of what the description says.
     pub(crate) initial: Option<&'a [u8]>,
 }
@@ -68,6 +70,7 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
         kernel_value_type: extras.kernel_value_type,
         extra: spec.extra,
         module_btf: extras.module_btf,
+        exclusive: extras.exclusive,
         ..MapCreate::default()
     };
     let attempt = |map: MapCreate<'_>| match kernel.map_create(map) {
@@ -95,7 +98,17 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
         }
         _ => attempt(plain),
     };
-    outcome.map_err(|errno| refusal(kernel, spec, errno))
+    outcome.map_err(|errno| {
+        let shared = MapCreate {
+            exclusive: None,
+            ..plain
+        };
+        // EINVAL or E2BIG is what kernels say that do not know of it: then it is made without.
+        match extras.exclusive.is_some() && kernel.map_create(shared).is_ok() {
+            true => Error::unsupported("maps of one program alone", "Linux 6.18"),
+            false => refusal(kernel, spec, errno),
+        }
+    })
 }
 
 /// Gives the number of entries as the kernel demands it.

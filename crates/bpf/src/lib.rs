@@ -40,6 +40,7 @@
 mod asynchronous;
 mod create;
 mod denial;
+mod digest;
 mod error;
 mod event;
 #[cfg(feature = "uprobe")]

@@ -1,6 +1,7 @@
 //! From a spec to objects of a kernel.
 
 mod attach;
+mod exclusive;
 mod externs;
 mod global;
 #[cfg(feature = "kconfig")]
@@ -21,6 +22,7 @@ use kscope_btf::Btf;
 use kscope_spec::{ByteOrder, LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
 use kscope_sys::SharedKernel;
 
+use crate::create::Extras;
 use crate::error::Error;
 use crate::late::{KERNEL_SYMBOL, SymbolResolver};
 use crate::log::place_of;
@@ -36,8 +38,7 @@ pub use global::{Global, GlobalValue};
 use kconfig::KernelConfig;
 #[cfg(feature = "kconfig")]
 pub use kconfig::build_option;
-use kernel_types::KernelTypes;
-pub(crate) use kernel_types::copied;
+pub(crate) use kernel_types::{KernelTypes, copied};
 pub use object::Object;
 use object::{MapState, ProgramState};
 use program::Filling;
@@ -59,6 +60,8 @@ pub struct Loader<'a> {
     /// Programs and maps that are not loaded.
     left_out: Named<()>,
     maps: Named<Map>,
+    /// Maps of one program alone, with the program's name.
+    exclusive: Named<String>,
     pin_folder: Option<PathBuf>,
     globals: Vec<(String, Vec<u8>)>,
     extended: Named<Program>,
@@ -95,6 +98,7 @@ impl<'a> Loader<'a> {
             also: Named::default(),
             left_out: Named::default(),
             maps: Named::default(),
+            exclusive: Named::default(),
             pin_folder: None,
             globals: Vec::new(),
             extended: Named::default(),
@@ -300,9 +304,23 @@ impl<'a> Loader<'a> {
         let mut externs = Externs::new(spec, local, self.kernel.clone(), &types, self.symbols);
         let contents = self.contents_for(spec, &mut externs)?;
         let own = LoadedBtf::load(&*self.kernel, spec, local);
+        let filling = Filling::new(self, spec, local, &[], &externs, &types);
+        let digests = self.digests(spec, &filling);
+        drop(filling);
         let mut maps = Vec::with_capacity(spec.maps.len());
-        for (map, initial) in spec.maps.iter().zip(&contents) {
-            let made = self.make(map, initial.as_deref(), own.fd(), &types);
+        for ((map, initial), digest) in spec.maps.iter().zip(&contents).zip(&digests) {
+            let made = match digest.as_ref().map(Result::as_ref).transpose() {
+                Ok(exclusive) => {
+                    let extras = Extras {
+                        btf: own.fd(),
+                        initial: initial.as_deref(),
+                        exclusive,
+                        ..Extras::default()
+                    };
+                    self.make(map, extras, &types)
+                }
+                Err(error) => MapState::Failed(error.copied()),
+            };
             if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
                 return Err(error.copied());
             }
@@ -410,6 +428,7 @@ impl<'a> Loader<'a> {
         {
             return Err(Error::not_found("map", name));
         }
+        self.known_exclusive(spec)?;
         if let Some(name) = self.extended.names().find(absent) {
             return Err(Error::not_found("program", name));
         }

@@ -130,6 +130,30 @@ impl From<ProgramInfo> for ProgramStats {
     }
 }
 
+#[cfg(test)]
+impl Program {
+    /// Makes a program called `p` of a kernel that a test plays.
+    pub(crate) fn fake(
+        kernel: kscope_sys::FakeKernel,
+        kind: ProgramType,
+        attach: AttachKind,
+        section: &str,
+    ) -> Program {
+        let Ok(kscope_sys::Reply::Fd(fd)) = kscope_sys::FakeKernel::object() else {
+            panic!("/dev/null")
+        };
+        Program {
+            kernel: Arc::new(kernel),
+            fd: Arc::new(fd),
+            name: "p".into(),
+            kind,
+            attach: Arc::new(attach),
+            section: section.into(),
+            log: None,
+        }
+    }
+}
+
 impl Program {
     /// Gives the name of the spec.
     pub fn name(&self) -> &str {

@@ -47,6 +47,12 @@ pub fn target(name: &str) -> &str {
     name.split_once('/').map_or("", |(_, target)| target)
 }
 
+/// Gives the module that a section's target names before a colon (`fentry.multi/MODULE:PATTERN`).
+#[must_use]
+pub fn module(name: &str) -> Option<&str> {
+    Some(target(name).split_once(':')?.0)
+}
+
 /// Gives a known name that is near to an unknown one, without its `+`.
 #[must_use]
 pub fn nearest(name: &str) -> Option<&'static str> {

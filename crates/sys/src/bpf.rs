@@ -91,6 +91,11 @@ pub enum Bpf<'a> {
         map: BorrowedFd<'a>,
         into: &'a mut [u8; MapInfo::SIZE],
     },
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a frozen array for the SHA-256 of what it holds (6.18).
+    MapHash {
+        map: BorrowedFd<'a>,
+        into: &'a mut [u8; 32],
+    },
     /// Finds out what map a descriptor is, and binds it to its sizes. Answer: `Reply::Map`;
     /// `EINVAL` for what is no map.
     MapAdopt { fd: OwnedFd },
@@ -303,9 +308,10 @@ impl Bpf<'_> {
             Bpf::MapBatchWrite(batch) => batch.name(),
             Bpf::MapTake { .. } => "BPF_MAP_LOOKUP_AND_DELETE_ELEM",
             Bpf::MapLookupFlags { .. } => "BPF_MAP_LOOKUP_ELEM",
-            Bpf::MapInfo { .. } | Bpf::MapAdopt { .. } | Bpf::LinkInfo { .. } => {
-                "BPF_OBJ_GET_INFO_BY_FD"
-            }
+            Bpf::MapInfo { .. }
+            | Bpf::MapHash { .. }
+            | Bpf::MapAdopt { .. }
+            | Bpf::LinkInfo { .. } => "BPF_OBJ_GET_INFO_BY_FD",
             Bpf::MapNextId { .. } => "BPF_MAP_GET_NEXT_ID",
             Bpf::MapById { .. } => "BPF_MAP_GET_FD_BY_ID",
             Bpf::Pin { .. } => "BPF_OBJ_PIN",
@@ -431,6 +437,7 @@ impl Bpf<'_> {
                     .u32(4, MapInfo::SIZE as u32)
                     .sink(8, *into)
             }
+            Bpf::MapHash { map, into } => map::hash(*map, into),
             // What is asked of the kernel is `MapInfo`, by the one who performs this.
             Bpf::MapAdopt { fd } => Attr::new(15, 16).fd(0, fd),
             Bpf::MapNextId { after } => Attr::new(12, 12).u32(0, *after),

@@ -293,6 +293,7 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         | Bpf::MapLookupFlags { .. }
         | Bpf::MapFreeze { .. }
         | Bpf::MapInfo { .. }
+        | Bpf::MapHash { .. }
         | Bpf::MapAdopt { .. }
         | Bpf::Pin { .. }
         | Bpf::LinkUpdate { .. }

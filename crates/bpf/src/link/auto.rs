@@ -113,6 +113,10 @@ fn without_target(kind: &str) -> Option<AttachOutcome> {
         "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
             AttachOutcome::needs("kernel functions", "Program::attach_kprobe_multi")
         }
+        "fentry.multi+" | "fentry.multi.s+" | "fexit.multi+" | "fexit.multi.s+"
+        | "fsession.multi+" | "fsession.multi.s+" => {
+            AttachOutcome::needs("functions", "Program::attach_functions")
+        }
         "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
             AttachOutcome::needs("a place in a file", "Program::attach_uprobe")
         }
@@ -136,12 +140,6 @@ fn without_target(kind: &str) -> Option<AttachOutcome> {
 /// Says by which method a program is attached whose section cannot name its target.
 fn elsewhere(kind: &str) -> AttachOutcome {
     let head = kind.trim_end_matches('+');
-    if let Some(one) = head.split(".multi").next().filter(|one| *one != head) {
-        return AttachOutcome::Failed(Error::invalid(format!(
-            "{head} programs, which many functions share, are known by name and not attached yet; \
-             {one} programs have one function each, and kprobe.multi ones many"
-        )));
-    }
     let head = head.split(['/', '.']).next().unwrap_or_default();
     match head {
         "xdp" => AttachOutcome::needs("a network interface", "Program::attach_xdp"),
@@ -223,6 +221,8 @@ impl Program {
             | "fmod_ret+" | "fmod_ret.s+" | "fsession+" | "fsession.s+" | "lsm+" | "lsm.s+" => {
                 self.attach_typed(0)
             }
+            "fentry.multi+" | "fentry.multi.s+" | "fexit.multi+" | "fexit.multi.s+"
+            | "fsession.multi+" | "fsession.multi.s+" => self.attach_functions_matching(target),
             "iter+" | "iter.s+" => self.attach_iterator_over(kscope_sys::IterOver::All),
             "freplace+" => self.attach_extension(),
             _ => return None,

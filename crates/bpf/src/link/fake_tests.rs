@@ -44,18 +44,7 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: &'static [(&'static str,
             (None, _) => FakeKernel::object(),
         }
     });
-    let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
-        panic!("/dev/null")
-    };
-    let program = Program {
-        kernel: Arc::new(fake),
-        fd: Arc::new(fd),
-        name: "p".into(),
-        kind,
-        attach: Arc::new(attach),
-        section: "".into(),
-        log: None,
-    };
+    let program = Program::fake(fake, kind, attach, "");
     World { log, program }
 }
 

@@ -201,29 +201,15 @@ impl Program {
         pattern: &str,
         on_return: bool,
     ) -> Result<Link, Error> {
-        let tracefs = Tracefs::find_or_mount(&*self.kernel)?;
-        let path = tracefs.root().join("available_filter_functions");
-        let list = self.kernel.read_file(&path);
-        let list = list.map_err(|errno| {
+        let list = self.traceable_functions().map_err(|error| {
             // Which function is to be probed matters only where many can be.
             match self.attach_many(&[c"kscope_no_such_function".to_owned()], &[], false, &[]) {
-                Err(error @ Error::Unsupported { .. }) => error,
-                _ => self.failed("read", errno, &path.display().to_string()),
+                Err(unsupported @ Error::Unsupported { .. }) => unsupported,
+                _ => error,
             }
         })?;
-        // `name`, or `name [module]`; a line each, in the order of addresses.
-        let mut names: Vec<&[u8]> = list
-            .split(|&byte| byte == b'\n')
-            .filter_map(|line| line.split(|&byte| byte == b' ').next())
-            .filter(|name| matches(pattern.as_bytes(), name))
-            .collect();
-        names.sort_unstable();
         // A name that several functions have would be refused with all others.
-        let names: Vec<&[u8]> = names
-            .chunk_by(|a, b| a == b)
-            .filter(|same| same.len() == 1)
-            .map(|same| same[0])
-            .collect();
+        let names = once(&list, |name, _| matches(pattern.as_bytes(), name));
         if names.is_empty() {
             return Err(Error::not_found("kernel function matching", pattern));
         }
@@ -232,6 +218,14 @@ impl Program {
             .filter_map(|name| CString::new(name).ok())
             .collect();
         self.attach_many(&names, &[], on_return, &[])
+    }
+
+    /// Reads tracefs' list of the functions that can be traced.
+    pub(super) fn traceable_functions(&self) -> Result<Vec<u8>, Error> {
+        let tracefs = Tracefs::find_or_mount(&*self.kernel)?;
+        let path = tracefs.root().join("available_filter_functions");
+        let list = self.kernel.read_file(&path);
+        list.map_err(|errno| self.failed("read", errno, &path.display().to_string()))
     }
 
     fn attach_many(
@@ -298,6 +292,30 @@ pub(super) fn syscall_functions(name: &str) -> [String; 3] {
         format!("__se_sys_{name}"),
         format!("sys_{name}"),
     ]
+}
+
+/// Gives the names of tracefs' list that one function alone has, of those that are wanted by name and
+/// module; the kernel's own functions have an empty module.
+pub(super) fn once(list: &[u8], wanted: impl Fn(&[u8], &[u8]) -> bool) -> Vec<&[u8]> {
+    // `name`, or `name [module]`; a line each, in the order of addresses.
+    let named = |line| {
+        let mut words = <[u8]>::split(line, |&byte| byte == b' ');
+        let name = words.next()?;
+        let module = words.next().and_then(|word| word.strip_prefix(b"["));
+        let module = module.and_then(|word| word.strip_suffix(b"]"));
+        wanted(name, module.unwrap_or_default()).then_some(name)
+    };
+    let mut names: Vec<&[u8]> = list
+        .split(|&byte| byte == b'\n')
+        .filter_map(named)
+        .collect();
+    names.sort_unstable();
+    let same = names.chunk_by(|a, b| a == b);
+    same.filter_map(|same| match same {
+        [one] => Some(*one),
+        _ => None,
+    })
+    .collect()
 }
 
 /// Tells whether a name matches a pattern of `*` (anything) and `?` (one byte).

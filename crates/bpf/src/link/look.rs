@@ -137,7 +137,6 @@ fn function_of(line: &str) -> Option<&str> {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
 
     use kscope_spec::{AttachKind, ProgramType};
     use kscope_sys::{Bpf, Call, Errno, FakeKernel, FileIdentity, Reply};
@@ -171,18 +170,7 @@ mod tests {
             Call::Bpf(_) => FakeKernel::object(),
             other => panic!("{other:?}"),
         });
-        let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
-            panic!("/dev/null")
-        };
-        let program = Program {
-            kernel: Arc::new(fake),
-            fd: Arc::new(fd),
-            name: "p".into(),
-            kind: ProgramType::Kprobe,
-            attach: Arc::new(AttachKind::None),
-            section: section.into(),
-            log: None,
-        };
+        let program = Program::fake(fake, ProgramType::Kprobe, AttachKind::None, section);
         let found = program.look_for_target();
         let told = found.map_or_else(|error| error.to_string(), |()| "there".to_owned());
         assert_eq!(told, expected, "{section}");
@@ -248,18 +236,12 @@ mod tests {
                 Call::Capabilities => Ok(Reply::Number(capabilities)),
                 other => panic!("{other:?}"),
             });
-            let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
-                panic!("/dev/null")
-            };
-            let program = Program {
-                kernel: Arc::new(fake),
-                fd: Arc::new(fd),
-                name: "p".into(),
-                kind: ProgramType::Tracepoint,
-                attach: Arc::new(AttachKind::None),
-                section: "tp/sched/sched_switch".into(),
-                log: None,
-            };
+            let program = Program::fake(
+                fake,
+                ProgramType::Tracepoint,
+                AttachKind::None,
+                "tp/sched/sched_switch",
+            );
             let found = program.look_for_target();
             let told = found.map_or_else(|error| error.to_string(), |()| "there".to_owned());
             assert!(told.contains(expected), "{told}");

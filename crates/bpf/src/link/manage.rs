@@ -85,6 +85,11 @@ pub enum LinkKind {
         map: u32,
         attach_type: Option<AttachType>,
     },
+    /// Many functions at their entry, exit or both; Linux 7.2 does not say how many and which.
+    TracingMulti {
+        attach_type: Option<AttachType>,
+        count: u32,
+    },
     /// A kind that came after this release, by the kernel's number.
     Other(u32),
 }
@@ -165,6 +170,10 @@ impl LinkKind {
             14 => LinkKind::SockMap {
                 map: info.u32(16),
                 attach_type: attach_type(20),
+            },
+            15 => LinkKind::TracingMulti {
+                attach_type: attach_type(16).filter(|_| info.u32(20) != 0),
+                count: info.u32(20),
             },
             other => LinkKind::Other(other),
         }
@@ -259,6 +268,10 @@ impl fmt::Display for LinkKind {
             LinkKind::UprobeMulti { path, count, .. } => write!(f, "{count} places of {path}"),
             LinkKind::SockMap { map, attach_type } => {
                 write!(f, "sockets of map {map} {}", hook(attach_type))
+            }
+            LinkKind::TracingMulti { count: 0, .. } => f.write_str("functions"),
+            LinkKind::TracingMulti { attach_type, count } => {
+                write!(f, "{count} functions {}", hook(attach_type))
             }
             LinkKind::Other(kind) => write!(f, "a link of kind {kind}, unknown here"),
         }

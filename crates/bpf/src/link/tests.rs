@@ -39,18 +39,7 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: (&'static str, Errno)) -
             _ => FakeKernel::object(),
         }
     });
-    let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
-        panic!("/dev/null")
-    };
-    let program = Program {
-        kernel: Arc::new(fake),
-        fd: Arc::new(fd),
-        name: "p".into(),
-        kind,
-        attach: Arc::new(attach),
-        section: "".into(),
-        log: None,
-    };
+    let program = Program::fake(fake, kind, attach, "");
     World { log, program }
 }
 
@@ -413,18 +402,7 @@ fn a_cookie_is_told_from_arguments_by_a_tracepoint_that_is_nowhere() {
             },
             other => panic!("{other:?}"),
         });
-        let Ok(Reply::Fd(fd)) = FakeKernel::object() else {
-            panic!("/dev/null")
-        };
-        let program = Program {
-            kernel: Arc::new(fake),
-            fd: Arc::new(fd),
-            name: "p".into(),
-            kind: ProgramType::RawTracepoint,
-            attach: Arc::new(AttachKind::None),
-            section: "".into(),
-            log: None,
-        };
+        let program = Program::fake(fake, ProgramType::RawTracepoint, AttachKind::None, "");
         let error = program.attach_raw_tracepoint("x", 7).expect_err("refused");
         assert_eq!(error.to_string(), expected);
     };

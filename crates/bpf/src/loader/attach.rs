@@ -2,7 +2,7 @@
 
 use std::os::fd::{AsFd, BorrowedFd};
 
-use kscope_spec::{AttachKind, AttachType, ProgramSpec};
+use kscope_spec::{AttachKind, AttachType, ProgramSpec, section};
 
 use super::kernel_types::KernelTypes;
 use super::struct_ops;
@@ -56,7 +56,7 @@ pub(crate) fn attach_point<'a>(
         _ => {}
     }
     let Some(wanted) = attach.target() else {
-        return Ok(point);
+        return of_many(types, program, point);
     };
     let (what, kind, prefix, shown) = (wanted.what, wanted.kind, wanted.prefix, wanted.name);
     if shown.is_empty() {
@@ -79,6 +79,31 @@ pub(crate) fn attach_point<'a>(
             shown,
             types.near(prefix, shown, kind),
         )),
+    }
+}
+
+/// Says of programs for many functions which module's functions they are; of all others nothing.
+fn of_many<'a>(
+    types: &'a KernelTypes<'_>,
+    program: &ProgramSpec,
+    point: AttachPoint<'a>,
+) -> Result<AttachPoint<'a>, Error> {
+    let is_many = matches!(
+        program.attach,
+        AttachKind::Expected(
+            AttachType::TraceFentryMulti
+                | AttachType::TraceFexitMulti
+                | AttachType::TraceFsessionMulti
+        )
+    );
+    let Some(name) = section::module(&program.section).filter(|_| is_many) else {
+        return Ok(point);
+    };
+    let module = types.module_named(name);
+    let to = module.and_then(|module| types.fd_of_module(module));
+    match to {
+        Some(_) => Ok(AttachPoint { to, ..point }),
+        None => Err(Error::not_found("module with types called", name)),
     }
 }
 

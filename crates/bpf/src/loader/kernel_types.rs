@@ -69,6 +69,11 @@ impl<'a> KernelTypes<'a> {
         }
     }
 
+    /// Finds a module that is loaded and has types.
+    pub(crate) fn module_named(&self, name: &str) -> Option<usize> {
+        self.modules().iter().position(|one| one.name == name)
+    }
+
     /// Gives a module's types.
     pub(crate) fn of_module(&self, index: usize) -> Option<&Btf> {
         let module = self.modules().get(index)?;
@@ -143,10 +148,7 @@ impl<'a> KernelTypes<'a> {
             Some((module, name)) => (Some(module), name),
             None => (None, name),
         };
-        let module = module.and_then(|name| {
-            let index = self.modules().iter().position(|one| one.name == name)?;
-            self.of_module(index)
-        });
+        let module = module.and_then(|name| self.of_module(self.module_named(name)?));
         // A module's types go on from the kernel's.
         let types = module.or_else(|| self.base());
         types.map_or_else(Vec::new, |types| types.near_prefixed(prefix, name, kind, 3))

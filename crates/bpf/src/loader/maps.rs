@@ -52,14 +52,13 @@ impl Loader<'_> {
     pub(super) fn make(
         &self,
         map: &MapSpec,
-        initial: Option<&[u8]>,
-        btf: Option<BorrowedFd<'_>>,
+        extras: Extras<'_>,
         types: &KernelTypes<'_>,
     ) -> MapState {
-        if self.left_out.contains(&map.name) || (map.optional && !self.also.contains(&map.name)) {
+        if self.leaves_out(map) {
             return MapState::LeftOut;
         }
-        match self.try_make(map, initial, btf, types) {
+        match self.try_make(map, extras, types) {
             Ok(made) => MapState::Made {
                 frozen: map.frozen,
                 mappable: map.kind == MapKind::Array && map.flags & MMAPABLE != 0,
@@ -70,11 +69,15 @@ impl Loader<'_> {
         }
     }
 
+    /// Tells whether a map is not to be made.
+    pub(super) fn leaves_out(&self, map: &MapSpec) -> bool {
+        self.left_out.contains(&map.name) || (map.optional && !self.also.contains(&map.name))
+    }
+
     fn try_make(
         &self,
         map: &MapSpec,
-        initial: Option<&[u8]>,
-        btf: Option<BorrowedFd<'_>>,
+        extras: Extras<'_>,
         types: &KernelTypes<'_>,
     ) -> Result<Map, Error> {
         if let Some(given) = self.maps.get(&map.name) {
@@ -86,35 +89,29 @@ impl Loader<'_> {
         }
         if map.pinning == Pinning::ByName {
             if let Some(folder) = &self.pin_folder {
-                return self.pinned(folder, map, &|| self.new_map(map, initial, btf, types));
+                return self.pinned(folder, map, &|| self.new_map(map, extras, types));
             }
         }
-        self.new_map(map, initial, btf, types)
+        self.new_map(map, extras, types)
     }
 
     fn new_map(
         &self,
         map: &MapSpec,
-        initial: Option<&[u8]>,
-        btf: Option<BorrowedFd<'_>>,
+        extras: Extras<'_>,
         types: &KernelTypes<'_>,
     ) -> Result<Map, Error> {
-        let mut extras = Extras {
-            btf,
-            initial,
-            ..Extras::default()
-        };
         let inner;
         if let Some(like) = &map.inner {
-            inner = create(
-                &self.kernel,
-                like,
-                &Extras {
-                    btf,
-                    ..Extras::default()
-                },
-            )?;
-            extras.inner = Some(inner.as_fd());
+            let of_inner = Extras {
+                btf: extras.btf,
+                ..Extras::default()
+            };
+            inner = create(&self.kernel, like, &of_inner)?;
+            let extras = Extras {
+                inner: Some(inner.as_fd()),
+                ..extras
+            };
             return create(&self.kernel, map, &extras);
         }
         match &map.struct_ops {

@@ -11,10 +11,12 @@ use kscope_sys::{Errno, ProgramLoad};
 
 use super::Loader;
 use super::attach::attach_point;
+use super::exclusive::Unmade;
 use super::externs::Externs;
 use super::kernel_types::KernelTypes;
 use super::object::MapState;
 use super::refusal::{Log, Refused, text};
+use crate::digest;
 use crate::error::{Absent, Error};
 use crate::late::LateSources;
 use crate::log::VerifierLog;
@@ -55,6 +57,18 @@ impl<'a> Filling<'a> {
             target: OnceCell::new(),
             late: spec.late.iter().map(|_| OnceCell::new()).collect(),
         }
+    }
+
+    /// Gives the digest that the program will have.
+    pub(super) fn digest(&self, program: &ProgramSpec) -> Result<[u8; 32], Error> {
+        let relocated = self.relocated(program)?;
+        let insns = relocated.map_or_else(|| program.insns.clone(), |done| done.insns);
+        let unmade = Unmade {
+            filling: self,
+            loader: self.loader,
+            spec: self.spec,
+        };
+        patch::instructions(program, insns, &unmade).map(|insns| digest::of_program(&insns))
     }
 
     /// Loads a program; `info` are the object's types and what belongs to the program in them.

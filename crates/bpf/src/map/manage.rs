@@ -36,6 +36,30 @@ pub struct MapDetails {
 }
 
 impl Map {
+    /// Gives the SHA-256 of what a frozen array holds, by which a program that is trusted can know it.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for a map that is no array or not frozen.
+    ///
+    /// # Minimum kernel version
+    ///
+    /// Linux 6.18; others give [`Error::Unsupported`].
+    pub fn hash(&self) -> Result<[u8; 32], Error> {
+        self.must_be(MapKind::Array, "array")?;
+        self.kernel.map_hash(self.as_fd()).map_err(|errno| {
+            let frozen = self.details().ok().and_then(|details| details.frozen);
+            match errno {
+                Errno::PERM if frozen == Some(false) => Error::invalid(format!(
+                    "map {} is not frozen, so that its hash would not last",
+                    self.name()
+                )),
+                Errno::TOO_BIG | Errno::INVAL => Error::unsupported("hashes of maps", "Linux 6.18"),
+                errno => self.failed("BPF_OBJ_GET_INFO_BY_FD", errno),
+            }
+        })
+    }
+
     /// Gives what the kernel knows of the map.
     ///
     /// # Errors

@@ -23,6 +23,7 @@ pub(super) struct Held {
     pub(super) pointers: Vec<*const c_char>,
     pub(super) numbers: Box<[i32]>,
     pub(super) btf_info: Option<Box<[u64; 5]>>,
+    pub(super) map_info: Option<Box<[u64; 13]>>,
 }
 
 impl Attr {

@@ -45,6 +45,12 @@ pub enum LinkTarget<'a> {
         cookies: &'a [u64],
         returns: bool,
     },
+    /// Many functions at their entry, exit or both (7.2), by their numbers in the types that the
+    /// program was loaded for; `cookies` is empty or as long as `btf_ids`.
+    TracingMulti {
+        btf_ids: &'a [u32],
+        cookies: &'a [u64],
+    },
     /// Many places of a file that is executed (6.6); `counters` and `cookies` are empty or as long
     /// as `offsets`. Process 0 is every process.
     UprobeMulti {
@@ -150,7 +156,7 @@ impl Order<'_> {
 }
 
 /// The address of numbers that the kernel reads; 0 where there are none.
-fn numbers(list: &[u64]) -> u64 {
+fn numbers<T>(list: &[T]) -> u64 {
     if list.is_empty() {
         0
     } else {
@@ -223,6 +229,14 @@ impl LinkCreate<'_> {
                     .u64(40, numbers(cookies));
                 attr.held.pointers = pointers;
                 attr
+            }
+            LinkTarget::TracingMulti { btf_ids, cookies } => {
+                let count = btf_ids.len();
+                aligned(cookies, count)?;
+                base(36)
+                    .u64(16, numbers(btf_ids))
+                    .u64(24, numbers(cookies))
+                    .u32(32, u32::try_from(count).map_err(|_| Errno::TOO_BIG)?)
             }
             LinkTarget::UprobeMulti {
                 path,

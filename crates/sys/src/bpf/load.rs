@@ -35,13 +35,17 @@ pub struct MapCreate<'a> {
     pub module_btf: Option<BorrowedFd<'a>>,
     /// Token that stands in for capabilities; its flag is set by the caller.
     pub token: Option<BorrowedFd<'a>>,
+    /// SHA-256 of the one program that may use the map (6.18).
+    pub exclusive: Option<&'a [u8; 32]>,
 }
 
 impl MapCreate<'_> {
     pub(super) fn attr(&self) -> Box<Attr> {
         // No longer than what is used: kernels refuse bytes that they do not know.
         let typed = self.btf.is_some() || self.kernel_value_type != 0;
-        let size = if self.token.is_some() {
+        let size = if self.exclusive.is_some() {
+            92
+        } else if self.token.is_some() {
             80
         } else if self.module_btf.is_some() {
             76
@@ -64,13 +68,18 @@ impl MapCreate<'_> {
         if size == 44 {
             return attr;
         }
-        attr.optional_fd(48, self.btf)
+        let attr = attr
+            .optional_fd(48, self.btf)
             .u32(52, self.key_type)
             .u32(56, self.value_type)
             .u32(60, self.kernel_value_type)
             .u64(64, self.extra)
             .optional_fd(72, self.module_btf)
-            .optional_fd(76, self.token)
+            .optional_fd(76, self.token);
+        match self.exclusive {
+            Some(hash) => attr.source(80, hash).u32(88, hash.len() as u32),
+            None => attr,
+        }
     }
 }
 
@@ -254,7 +263,7 @@ impl BtfInfo {
 }
 
 /// Two numbers as they lie one after the other in memory.
-fn pair(first: u32, second: u32) -> u64 {
+pub(super) fn pair(first: u32, second: u32) -> u64 {
     let [a, b, c, d] = first.to_ne_bytes();
     let [e, f, g, h] = second.to_ne_bytes();
     u64::from_ne_bytes([a, b, c, d, e, f, g, h])

@@ -1,5 +1,7 @@
 //! Maps: many entries in one call, and what the kernel tells of a map.
 
+use std::os::fd::BorrowedFd;
+
 use super::attr::Attr;
 use super::sized;
 use crate::errno::Errno;
@@ -107,6 +109,22 @@ impl MapInfo {
                 .map_or(0, |bytes| u64::from_ne_bytes(*bytes)),
         }
     }
+}
+
+/// Asks for the SHA-256 of what a map holds, with the last fields of `struct bpf_map_info`.
+pub(super) fn hash(map: BorrowedFd<'_>, into: &mut [u8; 32]) -> Box<Attr> {
+    /// Bytes of the structure up to and with `hash_size`.
+    const SIZE: u32 = 104;
+    let mut info = Box::new([0u64; SIZE as usize / 8]);
+    info[11] = into.as_mut_ptr() as u64;
+    // `hash_size`, and what lies unused behind it.
+    info[12] = super::load::pair(into.len() as u32, 0);
+    let mut attr = Attr::new(15, 16)
+        .fd(0, map)
+        .u32(4, SIZE)
+        .u64(8, info.as_mut_ptr() as u64);
+    attr.held.map_info = Some(info);
+    attr
 }
 
 /// Checks a key and the room for a value of a lookup that may have no key.

@@ -301,6 +301,10 @@ fn types() {
     check(Bpf::MapCreate(typed), 0, 76, &[(72, number)]);
     typed.token = Some(map.as_fd());
     check(Bpf::MapCreate(typed), 0, 80, &[(76, number)]);
+    let hash = [7; 32];
+    let [low, high] = halves(&hash, 80);
+    typed.exclusive = Some(&hash);
+    check(Bpf::MapCreate(typed), 0, 92, &[low, high, (88, 32)]);
 }
 
 #[test]

@@ -72,6 +72,16 @@ impl dyn Kernel + '_ {
         Ok(MapInfo::decode(&into))
     }
 
+    /// Gives the SHA-256 of what a frozen array holds; `EPERM` where it is not frozen.
+    pub fn map_hash(&self, map: BorrowedFd<'_>) -> Result<[u8; 32], Errno> {
+        let mut into = [0; 32];
+        self.done(Call::Bpf(Bpf::MapHash {
+            map,
+            into: &mut into,
+        }))?;
+        Ok(into)
+    }
+
     /// Binds a map's descriptor, however it was got, to its sizes.
     pub fn map_adopt(&self, fd: OwnedFd) -> Result<MapFd, Errno> {
         answer!(self.call(Call::Bpf(Bpf::MapAdopt { fd })), Map)

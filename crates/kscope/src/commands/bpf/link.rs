@@ -100,6 +100,7 @@ fn type_name(kind: &LinkKind) -> &'static str {
         LinkKind::UprobeMulti { .. } => "uprobe_multi",
         LinkKind::Netkit { .. } => "netkit",
         LinkKind::SockMap { .. } => "sockmap",
+        LinkKind::TracingMulti { .. } => "tracing_multi",
         _ => "unknown",
     }
 }

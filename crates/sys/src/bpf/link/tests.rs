@@ -146,6 +146,11 @@ fn many_places_are_lists_of_one_length() {
         48,
         &[(16, 0), (20, 2), (24, 0), (32, low(&offsets))],
     );
+    let functions = LinkTarget::TracingMulti {
+        btf_ids: &[7, 8],
+        cookies: &cookies,
+    };
+    link(functions, 36, &[(24, low(&cookies)), (32, 2)]);
     let file = null();
     for target in [
         uprobes(&cookies[..1]),
