@@ -21,6 +21,10 @@ pub use expr::{Arithmetic, Builtin, Comparison, Expr, ExprKind};
 pub use layout::{BitLayout, Layout, LayoutId};
 pub use task::{CredLayout, TaskLayout};
 
+/// Most rounds of a range whose bounds are not constant, where the kernel's helper for loops is not there
+/// or, in an object, may not be: the verifier walks through each of them.
+pub const OPEN_RANGE_LIMIT: u32 = 1024;
+
 /// A checked program.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Program {

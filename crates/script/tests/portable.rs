@@ -360,3 +360,22 @@ fn arguments_are_compared_with_those_of_the_target() {
     );
     check(next, &fixture::btf_with(&[]), None);
 }
+
+#[test]
+fn what_an_object_does_otherwise_is_told() {
+    let told = |source: &str, portable| -> Vec<String> {
+        let found = compilation(source, portable).diagnostics;
+        found.into_iter().map(|finding| finding.message).collect()
+    };
+    let check = |body: &str, expected: &[&str]| {
+        let source = format!("begin {{ {body} }}");
+        assert_eq!(told(&source, true), expected, "{body}");
+        assert!(told(&source, false).is_empty(), "{body}");
+    };
+    let open = "in an object a range whose bounds are not constant ends after 1024 rounds";
+    check("for $i : 0..pid { @ = $i }", &[open]);
+    check("for $i : 0..100 { @ = $i }", &[]);
+    let kept = "the object keeps what kfunc_exist says of vfs_read on the kernel it is built on";
+    check("print(kfunc_exist(\"vfs_read\"))", &[kept]);
+    check("if comptime (kfunc_exist(\"vfs_read\")) { @ = 1 }", &[kept]);
+}

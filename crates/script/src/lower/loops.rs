@@ -13,13 +13,11 @@ use kscope_spec::helper;
 use super::capture::BodyId;
 use super::function::{Loop, Lower, Place, Result, VarPlace, unsupported};
 use crate::diagnostic::Span;
-use crate::hir::{Expr, ExprKind, MapRef, Stmt, StmtKind, Type, VarId};
+use crate::hir::{Expr, ExprKind, MapRef, OPEN_RANGE_LIMIT, Stmt, StmtKind, Type, VarId};
 use crate::ir::{BinOp, Builder, Cond, Function, Pointer, SlotId, Ty, Value};
 
 /// Most rounds of a `for` over a range of constants that the verifier walks through.
 const RANGE_LIMIT: i64 = 10_000;
-/// Most rounds of one whose bounds are not constant; the verifier walks through each of them.
-const OPEN_RANGE_LIMIT: u32 = 1024;
 /// Rounds up to which a range of constants is a loop of the program's own.
 const SHORT_RANGE: i64 = 64;
 /// Most rounds that the kernel's helper runs (`BPF_MAX_LOOPS`).

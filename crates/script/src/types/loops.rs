@@ -3,7 +3,7 @@
 use super::infer::{MapContents, Shape};
 use super::{Checker, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, ExprKind, FieldType, Stmt, StmtKind, Type};
+use crate::hir::{Expr, ExprKind, FieldType, OPEN_RANGE_LIMIT, Stmt, StmtKind, Type};
 use crate::syntax::tree;
 
 /// Most rounds of `unroll`.
@@ -168,6 +168,19 @@ impl Checker<'_> {
             bounds.push(bound);
         }
         let (end, start) = (bounds.pop(), bounds.pop());
+        let is_constant = |bound: &Option<Expr>| {
+            matches!(
+                bound.as_ref().map(|bound| &bound.kind),
+                Some(ExprKind::Int(_))
+            )
+        };
+        if self.inputs.portable && !(is_constant(&start) && is_constant(&end)) {
+            let rounds = OPEN_RANGE_LIMIT;
+            let message = format!(
+                "in an object a range whose bounds are not constant ends after {rounds} rounds"
+            );
+            self.warn("shorter-range", span, message);
+        }
         self.in_block(|c| {
             let id = c.declare_var(&var.text, var.span);
             c.grow_var(id, &Shape::fixed(Type::I64), var.span);
