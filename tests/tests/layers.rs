@@ -14,7 +14,7 @@ const ALLOWED: [(&str, &[&str]); 20] = [
     ("kscope-script", &["btf", "spec", "memory", "rows"]),
     ("kscope-bpf", &["btf", "spec", "memory", "sys"]),
     ("kscope-bindgen", &["btf", "spec"]),
-    ("kscope-dump", &["btf", "memory", "sys"]),
+    ("kscope-dump", &["btf", "memory"]),
     ("kscope-symbol", &["memory", "sys"]),
     ("kscope-view", &["rows"]),
     (

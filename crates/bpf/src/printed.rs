@@ -2,14 +2,14 @@
 
 use std::collections::VecDeque;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use kscope_sys::{Errno, SharedKernel};
 
 use crate::denial::Denial;
 use crate::error::Error;
 use crate::tracefs::Tracefs;
-use crate::waker::{Waiter, Waker};
+use crate::waker::{WaitEnd, Waiter, Waker};
 
 /// The event that programs' lines are.
 const EVENT: &str = "bpf_trace_printk";
@@ -118,19 +118,27 @@ impl PrintedLog {
         })
     }
 
-    /// Gives the next line; none where `timeout` has passed, or a waker called.
+    /// Gives the next line; none where `timeout` has passed, a waker called or a signal came.
     ///
     /// # Errors
     ///
     /// [`Error::Os`] where the log cannot be read.
     pub fn next_line(&mut self, timeout: Duration) -> Result<Option<PrintedLine>, Error> {
-        if let Some(line) = self.take()? {
-            return Ok(Some(line));
+        let begin = Instant::now();
+        loop {
+            // What can be read may be no whole line, or another event.
+            if let Some(line) = self.take()? {
+                return Ok(Some(line));
+            }
+            let left = timeout.saturating_sub(begin.elapsed());
+            let ended = self.waiter.ended(Some(left))?;
+            match ended {
+                WaitEnd::Woken => return Ok(None),
+                WaitEnd::Interrupted => return self.take(),
+                WaitEnd::ReadyOrLate if left.is_zero() => return self.take(),
+                WaitEnd::ReadyOrLate => {}
+            }
         }
-        if self.waiter.wait(Some(timeout))? {
-            return Ok(None);
-        }
-        self.take()
     }
 
     /// Gives the next line that is there already.
@@ -242,6 +250,8 @@ fn is_event(line: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use kscope_sys::{Call, Reply};
+
     use super::*;
 
     #[test]
@@ -282,6 +292,44 @@ mod tests {
         check("   a-b  [0] ..... 5.5: bpf_trace_printk: x", None);
         check("CPU:1 [LOST 23 EVENTS]", None);
         check("", None);
+    }
+
+    #[test]
+    fn what_is_no_line_yet_does_not_end_the_wait() {
+        // What is read, one part after each wait; then a signal comes.
+        let parts = [
+            " a-7  [0] ..... 5.5: sched_wakeup: x\n",
+            " a-7 [000] . 5.5: bpf_tra",
+            "ce_printk: hi\n",
+        ];
+        let mut parts = parts.into_iter();
+        let (mut waits, mut is_ready) = (0, false);
+        let fake = kscope_sys::FakeKernel::new(move |call| match call {
+            Call::Identity(_) => Ok(Reply::Identity(kscope_sys::FileIdentity {
+                major: 0,
+                minor: 1,
+                inode: 2,
+            })),
+            Call::EpollWait { .. } if waits == 4 => Err(Errno::INTR),
+            Call::EpollWait { .. } => {
+                (waits, is_ready) = (waits + 1, true);
+                Ok(Reply::Tokens(kscope_sys::EpollEvents::default()))
+            }
+            Call::EpollAdd { .. } => Ok(Reply::Done),
+            Call::Read { into, .. } => {
+                let ready = std::mem::take(&mut is_ready).then(|| parts.next());
+                let part = ready.flatten().ok_or(Errno::AGAIN)?;
+                let bytes = part.as_bytes();
+                into[..bytes.len()].copy_from_slice(bytes);
+                Ok(Reply::Number(bytes.len() as u64))
+            }
+            _ => kscope_sys::FakeKernel::object(),
+        });
+        let kernel: SharedKernel = std::sync::Arc::new(fake);
+        let mut log = PrintedLog::open(&kernel).expect("a log");
+        let mut next = || log.next_line(Duration::from_secs(600)).expect("readable");
+        assert_eq!(next().map(|line| line.text).as_deref(), Some("hi"));
+        assert_eq!(next(), None);
     }
 
     #[test]

@@ -39,12 +39,18 @@ impl Waiter {
 
     /// Waits; tells whether the waker called. A signal ends the wait as well.
     pub(crate) fn wait(&self, timeout: Option<Duration>) -> Result<bool, Error> {
+        self.ended(timeout).map(|ended| ended == WaitEnd::Woken)
+    }
+
+    /// Waits; tells what ended it.
+    pub(crate) fn ended(&self, timeout: Option<Duration>) -> Result<WaitEnd, Error> {
         match self.kernel.epoll_wait(self.epoll.as_fd(), timeout) {
             Ok(ready) if ready.tokens().contains(&WAKER) => {
                 self.waker.clear();
-                Ok(true)
+                Ok(WaitEnd::Woken)
             }
-            Ok(_) | Err(Errno::INTR) => Ok(false),
+            Ok(_) => Ok(WaitEnd::ReadyOrLate),
+            Err(Errno::INTR) => Ok(WaitEnd::Interrupted),
             Err(errno) => Err(Error::os("epoll_wait", errno, "")),
         }
     }
@@ -58,6 +64,17 @@ impl AsFd for Waiter {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.epoll.as_fd()
     }
+}
+
+/// What ended a wait.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum WaitEnd {
+    /// A waker called.
+    Woken,
+    /// A signal came.
+    Interrupted,
+    /// Something is there to be read, or the time has passed.
+    ReadyOrLate,
 }
 
 /// Ends another thread's wait. Clones wake the same reader.

@@ -67,10 +67,11 @@ impl<'a> Externs<'a> {
         }
     }
 
-    /// Remembers that no variable of `.kconfig` has a value, as this build was made without them.
+    /// Remembers that no variable of `.kconfig` has a value, as this build was made without them; weak ones
+    /// are 0, as where a kernel's configuration cannot be read.
     #[cfg(not(feature = "kconfig"))]
     pub(crate) fn write_config(&mut self) {
-        for external in &self.spec.externs {
+        for external in self.spec.externs.iter().filter(|external| !external.weak) {
             if let ExternKind::Config {
                 map, offset, size, ..
             } = external.kind

@@ -363,3 +363,27 @@ fn objects_of_the_other_byte_order_are_refused_before_anything_is_made() {
     assert!(text.ends_with(&format!("-target {way_out}")), "{text}");
     assert!(names(&fake).is_empty());
 }
+
+#[test]
+fn a_weak_build_option_that_cannot_be_known_is_zero() {
+    let check = |weak, loads: bool| {
+        let fake = kernel(|_| FakeKernel::object());
+        let mut spec = spec();
+        spec.maps[0].value_size = 4;
+        spec.externs = vec![kscope_spec::Extern {
+            name: "CONFIG_HZ".to_owned(),
+            weak,
+            kind: kscope_spec::ExternKind::Config {
+                map: MapId(0),
+                offset: 0,
+                size: 4,
+                config: kscope_spec::ConfigType::Bool,
+            },
+        }];
+        spec.programs[0].relocs[0].kind = RelocKind::Extern(kscope_spec::ExternId(0));
+        let loaded = Loader::new(fake).load(&spec).expect("a map");
+        assert_eq!(loaded.program(ProgramId(0)).is_ok(), loads, "weak: {weak}");
+    };
+    check(true, true);
+    check(false, false);
+}

@@ -213,70 +213,196 @@ impl fmt::Display for Why {
                 match near {
                     Some(near) => say(f, ": did you mean '{}'?", &[near]),
                     None => f.write_str(
-                        ": name it after what it attaches to, for example SEC(\"tracepoint/sched/sched_switch\")",
+                        ": name it after what it attaches to, for example \
+                 SEC(\"tracepoint/sched/sched_switch\")",
                     ),
                 }
             }
-            Why::LeftOut { section, feature } => say(f, "section '{}' takes the feature {} of kscope-spec, which this program was built without", &[section, feature]),
-            Why::StaticProgram { name, section } => say(f, "function '{}' in section '{}' is static: leave `static` out of a program", &[name, section]),
+            Why::LeftOut { section, feature } => say(
+                f,
+                "section '{}' takes the feature {} of kscope-spec, which this program was \
+                 built without",
+                &[section, feature],
+            ),
+            Why::StaticProgram { name, section } => say(
+                f,
+                "function '{}' in section '{}' is static: leave `static` out of a program",
+                &[name, section],
+            ),
             Why::FunctionPlace {
                 section,
                 offset,
                 size,
-            } => say(f, "its symbol names {} bytes from byte {} of section '{}', which are not whole instructions of it", &[size, offset, section]),
+            } => say(
+                f,
+                "its symbol names {} bytes from byte {} of section '{}', which are not \
+                 whole instructions of it",
+                &[size, offset, section],
+            ),
             Why::FunctionOverlaps {
                 section,
                 offset,
                 other,
-            } => say(f, "at byte {} of section '{}' it overlaps with function '{}'", &[offset, section, other]),
-            Why::TooLong { slots } => say(f, "with the functions that it calls it has {} instructions, more than the 1000000 that kernels take", &[slots]),
+            } => say(
+                f,
+                "at byte {} of section '{}' it overlaps with function '{}'",
+                &[offset, section, other],
+            ),
+            Why::TooLong { slots } => say(
+                f,
+                "with the functions that it calls it has {} instructions, more than the \
+                 1000000 that kernels take",
+                &[slots],
+            ),
             Why::TooMuch => f.write_str(
-                "the object's programs with copies of all that they call take too much: have fewer programs in one object",
+                "the object's programs with copies of all that they call take too much: \
+                 have fewer programs in one object",
             ),
             Why::Subprogram { name, why } => say(f, "in function '{}': {}", &[name, why]),
-            Why::WithAddends { section } => say(f, "section '{}' has relocations with addends (SHT_RELA): clang and GCC write SHT_REL for eBPF", &[section]),
+            Why::WithAddends { section } => say(
+                f,
+                "section '{}' has relocations with addends (SHT_RELA): clang and GCC \
+                 write SHT_REL for eBPF",
+                &[section],
+            ),
             Why::RelocationPlace {
                 section,
                 offset,
                 symbol,
-            } => say(f, "relocation against '{}' at byte {} of section '{}' is neither on a call nor on ld_imm64", &[symbol, offset, section]),
+            } => say(
+                f,
+                "relocation against '{}' at byte {} of section '{}' is neither on a call \
+                 nor on ld_imm64",
+                &[symbol, offset, section],
+            ),
             Why::UnknownSymbol {
                 section,
                 offset,
                 symbol,
-            } => say(f, "relocation at byte {} of section '{}' is against symbol {}, which does not exist", &[offset, section, symbol]),
-            Why::Undefined { name, call: true } => say(f, "function '{}' is called and defined nowhere: link the object that defines it, or declare a kernel's function with __ksym", &[name]),
-            Why::Undefined { name, call: false } => say(f, "symbol '{}' is used and defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig (with type information, clang -g)", &[name]),
-            Why::Common { name } => say(f, "symbol '{}' has no section: give the variable a value, or compile with -fno-common", &[name]),
-            Why::NoFunction { section, offset } => say(f, "it calls or names byte {} of section '{}', where no function begins", &[offset, section]),
-            Why::NoMap { section, offset } => say(f, "it names byte {} of section '{}', where no map is described", &[offset, section]),
-            Why::NotData { symbol, section } => say(f, "it uses '{}' in section '{}', which is neither of maps nor of data", &[symbol, section]),
-            Why::JumpTable { section } => say(f, "it jumps by a table (section '{}'), which takes a map of type BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with -fno-jump-tables", &[section]),
-            Why::DataOffset { section, offset } => say(f, "it names byte {} of section '{}', outside of it", &[offset, section]),
-            Why::NoArena { section } => say(f, "variables in section '{}' need a map of type BPF_MAP_TYPE_ARENA in section '.maps'", &[section]),
-            Why::CorePlace { section, offset } => say(f, "CO-RE relocation at byte {} of section '{}', where no instruction begins", &[offset, section]),
-            Why::CoreKind(kind) => say(f, "CO-RE relocation of kind {}, which is newer than this release", &[kind]),
-            Why::CoreAccess(access) => {
-                say(f, "CO-RE relocation with the access '{}'; like '0:1:2' it must be, of at most 64 numbers", &[access])
-            }
-            Why::ExternSection { name, section } => say(f, "external symbol '{}' of section '{}' is defined nowhere: link the object that defines it, or declare it with __ksym or __kconfig", &[name, section]),
-            Why::ExternNowhere { name } => say(f, "external symbol '{}' is in no section: link the object that defines it, or declare it with __ksym or __kconfig", &[name]),
-            Why::ConfigFunction { name } => {
-                say(f, "function '{}' cannot be in .kconfig: declare it with __ksym", &[name])
-            }
-            Why::ConfigType { name } => say(f, "'{}' in .kconfig is of no type that a build option has: bool, char, an integer, enum libbpf_tristate or char[]", &[name]),
+            } => say(
+                f,
+                "relocation at byte {} of section '{}' is against symbol {}, which does \
+                 not exist",
+                &[offset, section, symbol],
+            ),
+            Why::Undefined { name, call: true } => say(
+                f,
+                "function '{}' is called and defined nowhere: link the object that \
+                 defines it, or declare a kernel's function with __ksym",
+                &[name],
+            ),
+            Why::Undefined { name, call: false } => say(
+                f,
+                "symbol '{}' is used and defined nowhere: link the object that defines \
+                 it, or declare it with __ksym or __kconfig (with type information, clang \
+                 -g)",
+                &[name],
+            ),
+            Why::Common { name } => say(
+                f,
+                "symbol '{}' has no section: give the variable a value, or compile with \
+                 -fno-common",
+                &[name],
+            ),
+            Why::NoFunction { section, offset } => say(
+                f,
+                "it calls or names byte {} of section '{}', where no function begins",
+                &[offset, section],
+            ),
+            Why::NoMap { section, offset } => say(
+                f,
+                "it names byte {} of section '{}', where no map is described",
+                &[offset, section],
+            ),
+            Why::NotData { symbol, section } => say(
+                f,
+                "it uses '{}' in section '{}', which is neither of maps nor of data",
+                &[symbol, section],
+            ),
+            Why::JumpTable { section } => say(
+                f,
+                "it jumps by a table (section '{}'), which takes a map of type \
+                 BPF_MAP_TYPE_INSN_ARRAY (Linux 6.19) and is not supported: compile with \
+                 -fno-jump-tables",
+                &[section],
+            ),
+            Why::DataOffset { section, offset } => say(
+                f,
+                "it names byte {} of section '{}', outside of it",
+                &[offset, section],
+            ),
+            Why::NoArena { section } => say(
+                f,
+                "variables in section '{}' need a map of type BPF_MAP_TYPE_ARENA in \
+                 section '.maps'",
+                &[section],
+            ),
+            Why::CorePlace { section, offset } => say(
+                f,
+                "CO-RE relocation at byte {} of section '{}', where no instruction begins",
+                &[offset, section],
+            ),
+            Why::CoreKind(kind) => say(
+                f,
+                "CO-RE relocation of kind {}, which is newer than this release",
+                &[kind],
+            ),
+            Why::CoreAccess(access) => say(
+                f,
+                "CO-RE relocation with the access '{}'; like '0:1:2' it must be, of at \
+                 most 64 numbers",
+                &[access],
+            ),
+            Why::ExternSection { name, section } => say(
+                f,
+                "external symbol '{}' of section '{}' is defined nowhere: link the object \
+                 that defines it, or declare it with __ksym or __kconfig",
+                &[name, section],
+            ),
+            Why::ExternNowhere { name } => say(
+                f,
+                "external symbol '{}' is in no section: link the object that defines it, \
+                 or declare it with __ksym or __kconfig",
+                &[name],
+            ),
+            Why::ConfigFunction { name } => say(
+                f,
+                "function '{}' cannot be in .kconfig: declare it with __ksym",
+                &[name],
+            ),
+            Why::ConfigType { name } => say(
+                f,
+                "'{}' in .kconfig is of no type that a build option has: bool, char, an \
+                 integer, enum libbpf_tristate or char[]",
+                &[name],
+            ),
             Why::ConfigSize => f.write_str("the build options in .kconfig take more than 1 GiB"),
-            Why::ExceptionCallback { name } => say(f, "its exception callback '{}' is no global function of the object", &[name]),
+            Why::ExceptionCallback { name } => say(
+                f,
+                "its exception callback '{}' is no global function of the object",
+                &[name],
+            ),
             Why::DataHasAddress {
                 section,
                 offset,
                 symbol,
                 code,
-            } => say(f, "it uses a variable that holds, at byte {} of section '{}', the address of {} '{}', which no kernel can fill in: {}", &[offset, section, &(if *code { "function" } else { "variable" }), symbol, &(if *code {
-                    "call it directly or by a switch"
-                } else {
-                    "use an array or an index"
-                })]),
+            } => say(
+                f,
+                "it uses a variable that holds, at byte {} of section '{}', the address \
+                 of {} '{}', which no kernel can fill in: {}",
+                &[
+                    offset,
+                    section,
+                    &(if *code { "function" } else { "variable" }),
+                    symbol,
+                    &(if *code {
+                        "call it directly or by a switch"
+                    } else {
+                        "use an array or an index"
+                    }),
+                ],
+            ),
             other => other.of_map(f),
         }
     }
@@ -292,21 +418,35 @@ impl Why {
     fn of_map(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Why::NoTypes => f.write_str(
-                "maps in section '.maps' are described by their types, and the object has none: compile with -g",
+                "maps in section '.maps' are described by their types, and the object has \
+                 none: compile with -g",
             ),
-            Why::MapPlace { section, offset } => say(f, "its description at byte {} of section '{}' is outside of it, or smaller than its type", &[offset, section]),
+            Why::MapPlace { section, offset } => say(
+                f,
+                "its description at byte {} of section '{}' is outside of it, or smaller \
+                 than its type",
+                &[offset, section],
+            ),
             Why::MapNotStruct => f.write_str("what describes it is no struct"),
-            Why::MapTooManyMembers(count) => {
-                say(f, "its description has {} members, of which at most 64 make sense", &[count])
-            }
-            Why::MapMember { member, expected } => {
-                say(f, "member '{}' of its description is not {}", &[member, expected])
-            }
+            Why::MapTooManyMembers(count) => say(
+                f,
+                "its description has {} members, of which at most 64 make sense",
+                &[count],
+            ),
+            Why::MapMember { member, expected } => say(
+                f,
+                "member '{}' of its description is not {}",
+                &[member, expected],
+            ),
             Why::MapConflict {
                 member,
                 first,
                 second,
-            } => say(f, "its description gives two sizes of the {}: {} and {}", &[member, first, second]),
+            } => say(
+                f,
+                "its description gives two sizes of the {}: {} and {}",
+                &[member, first, second],
+            ),
             Why::MapUnknownMember { member, near } => {
                 say(f, "its description has an unknown member '{}'", &[member])?;
                 match near {
@@ -314,57 +454,133 @@ impl Why {
                     None => Ok(()),
                 }
             }
-            Why::MapSizeUnknown { member } => say(f, "the type of its {} has no size: it is only declared in the object", &[member]),
-            Why::MapNoType => f.write_str("its description has no type: add __uint(type, BPF_MAP_TYPE_…)"),
-            Why::MapUnknownType(kind) => {
-                say(f, "it is of type {}, and the last that this release knows is {} \
-                     (BPF_MAP_TYPE_*): is the number right? Else a newer release may know it", &[kind, &(MapKind::ALL.last().map_or(0, |&last| last as u32))])
+            Why::MapSizeUnknown { member } => say(
+                f,
+                "the type of its {} has no size: it is only declared in the object",
+                &[member],
+            ),
+            Why::MapNoType => {
+                f.write_str("its description has no type: add __uint(type, BPF_MAP_TYPE_…)")
             }
+            Why::MapUnknownType(kind) => say(
+                f,
+                "it is of type {}, and the last that this release knows is {} \
+                     (BPF_MAP_TYPE_*): is the number right? Else a newer release may know it",
+                &[kind, &(MapKind::ALL.last().map_or(0, |&last| last as u32))],
+            ),
             Why::MapValuesNotLast => {
                 f.write_str("'values' must be the last member of its description")
             }
-            Why::MapValuesKind(kind) => say(f, "'values' is for maps of maps and arrays of programs, and this is of type {}; 'type' goes before it", &[kind]),
+            Why::MapValuesKind(kind) => say(
+                f,
+                "'values' is for maps of maps and arrays of programs, and this is of type \
+                 {}; 'type' goes before it",
+                &[kind],
+            ),
             Why::MapInnerInInner => f.write_str("the maps in it cannot be maps of maps themselves"),
-            Why::MapInnerPinned => f.write_str("the maps in it cannot be pinned by its description"),
-            Why::MapPinning(value) => say(f, "its pinning is {}: LIBBPF_PIN_NONE (0) and LIBBPF_PIN_BY_NAME (1) are known", &[value]),
-            Why::MapInitialised { section, offset } => say(f, "byte {} of section '{}' is not zero: a map's description takes no initial values but those of 'values'", &[offset, section]),
+            Why::MapInnerPinned => {
+                f.write_str("the maps in it cannot be pinned by its description")
+            }
+            Why::MapPinning(value) => say(
+                f,
+                "its pinning is {}: LIBBPF_PIN_NONE (0) and LIBBPF_PIN_BY_NAME (1) are \
+                 known",
+                &[value],
+            ),
+            Why::MapInitialised { section, offset } => say(
+                f,
+                "byte {} of section '{}' is not zero: a map's description takes no \
+                 initial values but those of 'values'",
+                &[offset, section],
+            ),
             Why::LegacySize {
                 section,
                 offset,
                 size,
-            } => say(f, "its description of {} bytes at byte {} of section '{}' is no struct bpf_map_def (20 bytes) or bpf_elf_map (36): describe it in '.maps'", &[size, offset, section]),
-            Why::LegacyExtra { section, offset } => say(f, "byte {} of section '{}' is not zero, and what it means is not known: describe the map in '.maps'", &[offset, section]),
-            Why::LegacyInner(id) => {
-                say(f, "the maps in it are those of id {}, which no map has", &[id])
-            }
-            Why::DataTooLarge { section, size } => {
-                say(f, "section '{}' has {} bytes, more than a map can hold", &[section, size])
-            }
-            Why::SecondArena { first } => {
-                say(f, "an object has one arena at most, and map '{}' is one", &[first])
-            }
-            Why::SlotPlace { offset, symbol } => say(f, "'{}' at byte {} of section '.maps' is not in its 'values'", &[symbol, offset]),
-            Why::SlotNotMap { symbol } => say(f, "'{}' in its 'values' is no map in section '.maps'", &[symbol]),
-            Why::SlotNotProgram { symbol } => say(f, "'{}' in its 'values' is no program of the object", &[symbol]),
-            Why::SlotKey(size) => say(f, "its 'values' have numbers for keys, and its keys are of {} bytes: they must be of 4", &[size]),
+            } => say(
+                f,
+                "its description of {} bytes at byte {} of section '{}' is no struct \
+                 bpf_map_def (20 bytes) or bpf_elf_map (36): describe it in '.maps'",
+                &[size, offset, section],
+            ),
+            Why::LegacyExtra { section, offset } => say(
+                f,
+                "byte {} of section '{}' is not zero, and what it means is not known: \
+                 describe the map in '.maps'",
+                &[offset, section],
+            ),
+            Why::LegacyInner(id) => say(
+                f,
+                "the maps in it are those of id {}, which no map has",
+                &[id],
+            ),
+            Why::DataTooLarge { section, size } => say(
+                f,
+                "section '{}' has {} bytes, more than a map can hold",
+                &[section, size],
+            ),
+            Why::SecondArena { first } => say(
+                f,
+                "an object has one arena at most, and map '{}' is one",
+                &[first],
+            ),
+            Why::SlotPlace { offset, symbol } => say(
+                f,
+                "'{}' at byte {} of section '.maps' is not in its 'values'",
+                &[symbol, offset],
+            ),
+            Why::SlotNotMap { symbol } => say(
+                f,
+                "'{}' in its 'values' is no map in section '.maps'",
+                &[symbol],
+            ),
+            Why::SlotNotProgram { symbol } => say(
+                f,
+                "'{}' in its 'values' is no program of the object",
+                &[symbol],
+            ),
+            Why::SlotKey(size) => say(
+                f,
+                "its 'values' have numbers for keys, and its keys are of {} bytes: they \
+                 must be of 4",
+                &[size],
+            ),
             Why::OpsType => f.write_str("its type is no struct with a name"),
-            Why::OpsMember { section, offset } => say(f, "byte {} of section '{}' holds an address where its type has no member", &[offset, section]),
-            Why::OpsNotFunction { member } => {
-                say(f, "member '{}' holds an address and is no pointer to a function", &[member])
-            }
-            Why::OpsNoProgram { member, symbol } => {
-                say(f, "member '{}' is '{}', which is no program of the object", &[member, symbol])
-            }
+            Why::OpsMember { section, offset } => say(
+                f,
+                "byte {} of section '{}' holds an address where its type has no member",
+                &[offset, section],
+            ),
+            Why::OpsNotFunction { member } => say(
+                f,
+                "member '{}' holds an address and is no pointer to a function",
+                &[member],
+            ),
+            Why::OpsNoProgram { member, symbol } => say(
+                f,
+                "member '{}' is '{}', which is no program of the object",
+                &[member, symbol],
+            ),
             Why::OpsSection {
                 member,
                 program,
                 section,
-            } => say(f, "member '{}' is program '{}' of section '{}': it must be in SEC(\"struct_ops/…\")", &[member, program, section]),
+            } => say(
+                f,
+                "member '{}' is program '{}' of section '{}': it must be in \
+                 SEC(\"struct_ops/…\")",
+                &[member, program, section],
+            ),
             Why::OpsReused {
                 program,
                 type_name,
                 member,
-            } => say(f, "program '{}' is member '{}' of {} already; the kernel checks a program for one member", &[program, member, type_name]),
+            } => say(
+                f,
+                "program '{}' is member '{}' of {} already; the kernel checks a program \
+                 for one member",
+                &[program, member, type_name],
+            ),
             // All others are of programs.
             _ => Ok(()),
         }
