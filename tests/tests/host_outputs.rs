@@ -53,7 +53,7 @@ fn nothing_is_lost_between_print_and_clear() {
     let peer = folder.path().join("bpftrace");
     std::os::unix::fs::symlink(&program, &peer).expect("a link");
     let script = "rawtracepoint:sys_enter { @a[cpu, comm] = count(); @all = count(); }
-        interval:ms:2 { print(@a); clear(@a); }
+        interval:ms:2 { print(@b); print(@a); time(\"now\\n\"); clear(@b); print(1); clear(@a); @b[1] = 1; }
         interval:ms:900 { exit(); }";
     let (text, said) = run(
         &peer,

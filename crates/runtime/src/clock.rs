@@ -14,11 +14,18 @@ pub(crate) fn read(kernel: &dyn Kernel, clock: Clock) -> Result<u64, Error> {
     })
 }
 
+const SECOND: u64 = 1_000_000_000;
+
+/// No kernel is up that long, which is 31 years; clocks that count from 1970 are beyond it.
+const LONGEST_UP: u64 = SECOND * SECOND;
+
 /// How the boot clock and wall-clock time relate, and the local time zone.
 #[derive(Debug)]
 pub(crate) struct WallClock {
     /// Nanoseconds since 1970 when the boot clock was 0.
     boot: u64,
+    /// How far the clock of atomic time is ahead of wall-clock time.
+    tai: u64,
     zone: Option<TimeZone>,
 }
 
@@ -26,16 +33,23 @@ impl WallClock {
     pub(crate) fn new(kernel: &dyn Kernel) -> Result<WallClock, Error> {
         let real = read(kernel, Clock::Realtime)?;
         let boot = read(kernel, Clock::Boottime)?;
+        let tai = read(kernel, Clock::Tai)?;
         Ok(WallClock {
             boot: real.saturating_sub(boot),
+            // Whole seconds: the two were not read at once.
+            tai: (tai.saturating_sub(real) / SECOND) * SECOND,
             // Without a time zone it is UTC.
             zone: TimeZone::local().ok(),
         })
     }
 
-    /// Gives the local time of a reading of the boot clock.
-    pub(crate) fn at_boot_time(&self, nanoseconds: u64) -> WallTime {
-        self.local(self.boot.saturating_add(nanoseconds))
+    /// Gives the local time of a reading of the boot clock, or of the clock of atomic time.
+    pub(crate) fn of_reading(&self, nanoseconds: u64) -> WallTime {
+        self.local(if nanoseconds < LONGEST_UP {
+            self.boot.saturating_add(nanoseconds)
+        } else {
+            nanoseconds - self.tai
+        })
     }
 
     /// Gives the local time now.
@@ -57,8 +71,20 @@ impl WallClock {
 
 #[cfg(test)]
 mod tests {
-    use super::{Clock, WallClock};
+    use super::{Clock, SECOND, WallClock};
     use kscope_sys::{Call, Errno, FakeKernel, Reply};
+
+    #[test]
+    fn readings_of_both_clocks_are_told() {
+        let clock = WallClock {
+            boot: 1_800_000_000 * SECOND,
+            tai: 37 * SECOND,
+            zone: None,
+        };
+        let check = |reading, seconds| assert_eq!(clock.of_reading(reading).seconds, seconds);
+        check(5 * SECOND, 1_800_000_005);
+        check(1_800_000_042 * SECOND, 1_800_000_005);
+    }
 
     #[test]
     fn a_clock_that_cannot_be_read_is_an_error() {

@@ -12,6 +12,7 @@ use kscope_script::plan::{Plan, Site, SiteKind};
 use kscope_spec::Spec;
 
 /// What an event asks for.
+#[derive(Debug)]
 pub(crate) enum Event {
     /// To be rendered.
     Output(Output),

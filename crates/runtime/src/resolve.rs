@@ -135,10 +135,7 @@ impl Resolve for Resolver<'_> {
 
     fn kernel_symbol(&self, address: u64) -> Option<Arc<str>> {
         let found = self.symbols.symbolize(kscope_memory::VirtAddr(address))?;
-        Some(match found.offset {
-            0 => found.name.into(),
-            offset => format!("{}+{offset}", found.name).into(),
-        })
+        Some(found.name.into())
     }
 
     fn user_symbol(&self, address: u64, pid: u32) -> Option<Arc<str>> {
@@ -152,7 +149,7 @@ impl Resolve for Resolver<'_> {
     fn timestamp(&self, nanoseconds: u64, format: &str) -> String {
         format_time(
             format,
-            &self.clock.at_boot_time(nanoseconds),
+            &self.clock.of_reading(nanoseconds),
             Dialect::Strftime,
         )
     }

@@ -1,6 +1,7 @@
 //! A script on a kernel, from loading to its last map.
 
 mod events;
+mod held;
 mod load;
 mod losses;
 mod processes;
@@ -21,14 +22,14 @@ use crate::attach;
 use crate::cgroups::Cgroups;
 use crate::clock::WallClock;
 use crate::error::Error;
-use crate::event::Sites;
+use crate::event::{Event, Sites};
 use crate::files_and_commands::Render;
 use crate::iterations::Iterations;
 use crate::refusals::{FullMap, Refusals};
 use crate::target::Target;
 use crate::user_probe::UserPlace;
 
-use events::HeldPrint;
+use held::Waiting;
 use processes::ProcessesInMaps;
 
 pub use load::Request;
@@ -69,7 +70,10 @@ pub struct Session {
     /// Attach points beyond one for each link.
     functions: u64,
     exit: Option<i32>,
-    held: Option<HeldPrint>,
+    /// Maps that wait to be printed.
+    waiting: Waiting,
+    /// While probes are attached: a command that the script runs, and what came after it.
+    after_start: Option<Vec<Event>>,
     /// Since when the run is to end, where somebody asked for that.
     asked_to_end: Cell<Option<Instant>>,
     /// Whether `end` runs or has run.
@@ -171,6 +175,7 @@ impl Session {
         // What `begin` prints comes after the number of probes, which is not known yet.
         let mut held = Held::default();
         let stop = || wishes.stop();
+        self.after_start = Some(Vec::new());
         self.drain_all(&mut held, &stop)?;
         let missing = match self.exit {
             Some(_) => Vec::new(),
@@ -192,6 +197,7 @@ impl Session {
         for output in held.0 {
             sink.output(output).map_err(Error::Output)?;
         }
+        self.do_after_start(sink, &stop)?;
         Ok(missing)
     }
 
@@ -264,7 +270,7 @@ impl Session {
             let all_done = self.iterations.go_on()?;
             if all_done
                 && self.links.is_empty()
-                && self.watchpoints.is_empty()
+                && self.watchpoints.iter().all(|(_, link)| link.is_none())
                 && child.is_none()
                 && self.count(&Attach::Signal) == 0
             {

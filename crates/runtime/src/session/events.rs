@@ -16,19 +16,6 @@ use crate::resolve::Resolver;
 
 /// How long a script may take from `print(@m)` to `clear(@m)`.
 const HELD_WAIT: Duration = Duration::from_millis(1);
-/// Outputs at most that wait behind a map.
-const MOST_BEHIND: usize = 64;
-
-/// A map to be printed once it is known whether it is to be emptied then: both are done in one, so
-/// that nothing is lost between.
-#[derive(Debug)]
-pub(super) struct HeldPrint {
-    map: u32,
-    /// Number of entries and divisor.
-    arguments: (u32, u64),
-    /// What came after it.
-    behind: Vec<Output>,
-}
 
 impl Session {
     /// Handles what is in the buffers now; gives the number of events.
@@ -40,7 +27,7 @@ impl Session {
         let seen = self.read(None, sink, stop)?;
         if seen == 0 {
             // Whatever the script did after it, it would have come by now.
-            self.print_held(Then::Stays, sink)?;
+            self.print_waiting(sink)?;
         }
         Ok(seen)
     }
@@ -52,7 +39,7 @@ impl Session {
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         self.drain(sink, stop)?;
-        self.print_held(Then::Stays, sink)
+        self.print_waiting(sink)
     }
 
     /// Waits for events, at most this long, and handles them.
@@ -66,9 +53,9 @@ impl Session {
             std::thread::sleep(time);
             return Ok(0);
         }
-        let time = match self.held {
-            Some(_) => HELD_WAIT,
-            None => time,
+        let time = match self.waiting.is_empty() {
+            false => HELD_WAIT,
+            true => time,
         };
         self.read(Some(time), sink, stop)
     }
@@ -131,30 +118,42 @@ impl Session {
         stop: &dyn Fn() -> bool,
     ) -> Result<Option<i32>, Error> {
         let event = self.sites.decode(bytes, &self.resolver());
-        if let Some(held) = &mut self.held {
-            match event {
-                Event::Output(output) if held.behind.len() < MOST_BEHIND => {
-                    held.behind.push(output);
-                    return Ok(None);
-                }
-                Event::Clear { map } if map == held.map => {
-                    self.print_held(Then::Cleared, sink)?;
-                    return Ok(None);
-                }
-                Event::Zero { map } if map == held.map => {
-                    self.print_held(Then::Zeroed, sink)?;
-                    return Ok(None);
-                }
-                _ => self.print_held(Then::Stays, sink)?,
+        if let Some(later) = &mut self.after_start {
+            let waits = !later.is_empty() || matches!(event, Event::System(..));
+            if waits && !matches!(event, Event::Exit(_)) {
+                later.push(event);
+                return Ok(None);
             }
         }
+        self.act(event, sink, stop)
+    }
+
+    /// Does what waited until all probes are attached.
+    pub(super) fn do_after_start(
+        &mut self,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        for event in self.after_start.take().unwrap_or_default() {
+            self.act(event, sink, stop)?;
+        }
+        Ok(())
+    }
+
+    /// Does what an event asks for; gives the code of an `exit`.
+    fn act(
+        &mut self,
+        event: Event,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<Option<i32>, Error> {
+        let Some(event) = self.hold(event, sink)? else {
+            return Ok(None);
+        };
         let output = match event {
             Event::Output(output) => output,
             Event::Exit(code) => return Ok(Some(code)),
-            Event::Time(format) => {
-                let now = self.clock.now(&**self.target.kernel())?;
-                Output::Time(format_time(&format, &now, Dialect::Time))
-            }
+            Event::Time(format) => self.time(&format)?,
             Event::Cat(format, values) => match self.render {
                 Some(render) => {
                     let path = render(&format, &values);
@@ -176,16 +175,14 @@ impl Session {
                 return Ok(None);
             }
             Event::PrintMap { map, top, div } => {
-                let held = HeldPrint {
-                    map,
-                    arguments: (top, div),
-                    behind: Vec::new(),
-                };
-                self.held = Some(held);
-                if !self.sites.empties(map) {
-                    self.print_held(Then::Stays, sink)?;
+                let (plan, map) = self.map(map)?;
+                let content = maps::read(plan, map, Then::Stays)?;
+                let resolver = self.resolver();
+                let shown = maps::show(plan, &content, (top, div), Moment::Asked, &resolver);
+                match shown {
+                    Some(shown) => Output::Map(shown),
+                    None => return Ok(None),
                 }
-                return Ok(None);
             }
             Event::PrintEntry { map, key } => {
                 let (plan, map) = self.map(map)?;
@@ -218,23 +215,13 @@ impl Session {
         since
     }
 
-    /// Prints the map that waits for that, and what came after it.
-    fn print_held(&mut self, then: Then, sink: &mut dyn Sink) -> Result<(), Error> {
-        let Some(held) = self.held.take() else {
-            return Ok(());
-        };
-        let (plan, map) = self.map(held.map)?;
-        let content = maps::read(plan, map, then)?;
-        let resolver = self.resolver();
-        let shown = maps::show(plan, &content, held.arguments, Moment::Asked, &resolver);
-        let shown = shown.map(Output::Map);
-        for output in shown.into_iter().chain(held.behind) {
-            sink.output(output).map_err(Error::Output)?;
-        }
-        Ok(())
+    /// Gives what `time` prints now.
+    pub(super) fn time(&self, format: &str) -> Result<Output, Error> {
+        let now = self.clock.now(&**self.target.kernel())?;
+        Ok(Output::Time(format_time(format, &now, Dialect::Time)))
     }
 
-    fn map(&self, index: u32) -> Result<(&MapPlan, &Map), Error> {
+    pub(super) fn map(&self, index: u32) -> Result<(&MapPlan, &Map), Error> {
         let missing = || {
             Error::Kernel(kscope_bpf::Error::NotFound {
                 what: "map number",
@@ -263,7 +250,7 @@ impl Session {
         Ok(())
     }
 
-    fn resolver(&self) -> Resolver<'_> {
+    pub(super) fn resolver(&self) -> Resolver<'_> {
         Resolver {
             symbols: self.target.symbols(),
             users: &self.users,

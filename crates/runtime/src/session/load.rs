@@ -14,6 +14,7 @@ use kscope_spec::{LateKind, MapId};
 use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
+use super::held::Waiting;
 use super::processes::ProcessesInMaps;
 use super::{Session, Wishes};
 use crate::attach;
@@ -214,7 +215,8 @@ impl Session {
             unwatched: Vec::new(),
             functions: 0,
             exit: None,
-            held: None,
+            waiting: Waiting::default(),
+            after_start: None,
             asked_to_end: Cell::new(None),
             ending: false,
             lost_reported: 0,

@@ -164,8 +164,8 @@ impl Lower<'_> {
             self.mark_set(place, &kind);
             return Ok(());
         };
-        let key = self.key(map, key)?;
         let value = self.padded_value(value)?;
+        let key = self.key(map, key)?;
         self.update(map, key, value, ANY, span);
         Ok(())
     }
@@ -288,13 +288,22 @@ impl Lower<'_> {
         [value, now]: [Option<&Expr>; 2],
         span: Span,
     ) -> Result<()> {
-        let key = key.map(|key| self.key(map, key)).transpose()?;
+        // The order of bpftrace, which a value that has effects shows.
+        let value_first = matches!(
+            self.map_info(map).0.value,
+            MapValueType::Hist { .. } | MapValueType::Lhist { .. }
+        );
+        let key_later = key.filter(|_| value_first);
+        let key_now = key.filter(|_| !value_first);
+        let key_now = key_now.map(|key| self.key(map, key)).transpose()?;
         let signed = value.is_none_or(|v| v.ty.scalar_int().is_none_or(|int| int.signed));
         let value = match value {
             Some(value) => self.scalar(value)?,
             None => self.b.constant(1),
         };
         let now = now.map(|now| self.scalar(now)).transpose()?;
+        let key_later = key_later.map(|key| self.key(map, key)).transpose()?;
+        let key = key_now.or(key_later);
         let (info, id) = self.map_info(map);
         let kind = info.value.clone();
         let scalar = key.is_none();

@@ -8,6 +8,9 @@ use crate::syntax::tree;
 use kscope_rows::StackMode;
 use kscope_spec::helper;
 
+/// `-EFAULT`: the id of a stack of no frames.
+pub(super) const NO_STACK: i64 = -14;
+
 impl Checker<'_> {
     pub(super) fn wrong_argument(&mut self, function: &str, wanted: &str, got: &Expr) -> Expr {
         if got.ty == Type::Void {
@@ -142,11 +145,11 @@ impl Checker<'_> {
             let message = "kstack() has no mode 'build_id', which is for ustack()";
             return self.error("invalid-argument", span, message);
         }
-        make(
-            ExprKind::KernelStack,
-            Type::KernelStack { mode, limit },
-            span,
-        )
+        let kind = match limit {
+            0 => ExprKind::Int(NO_STACK),
+            _ => ExprKind::KernelStack,
+        };
+        make(kind, Type::KernelStack { mode, limit }, span)
     }
 
     pub(super) fn nsecs(&mut self, args: &[tree::Expr], span: Span) -> Expr {

@@ -34,6 +34,11 @@ const INTERNET_4: i64 = 2;
 /// `AF_INET6`
 const INTERNET_6: i64 = 10;
 
+/// Bytes of the verifier's log as bpftrace has them.
+const LOG_SIZE: u32 = 1_000_000;
+/// Bytes of the largest value on the stack as bpftrace has them.
+const STACK_LIMIT: u32 = 32;
+
 impl Checker<'_> {
     /// `strerror`, `signal_name`, `syscall_name`
     pub(super) fn named(&mut self, call: Call<'_>, table: NameTable) -> Expr {
@@ -332,28 +337,40 @@ impl Checker<'_> {
         let config = self.config.clone();
         let missing = format!("{:?}", config.missing_probes).to_lowercase();
         let mode = format!("{:?}", config.stack_mode).to_lowercase();
-        let numbers = [
-            ("log_size", config.log_size),
-            ("max_bpf_progs", config.max_bpf_progs),
-            ("max_cat_bytes", config.max_cat_bytes),
-            ("max_map_keys", config.max_map_keys),
-            ("max_probes", config.max_probes),
-            ("max_strlen", config.max_strlen),
-            ("perf_rb_pages", config.perf_rb_pages),
+        let truth = |name, b| (name, make(ExprKind::Int(i64::from(b)), Type::Bool, span));
+        let number = |name, n: u32| {
+            let n = make(ExprKind::Int(i64::from(n)), Type::U64, span);
+            (name, n)
+        };
+        let text = |name, text: &str| (name, super::expr::string(text.as_bytes(), span));
+        let log_size = match config.log_size {
+            0 => LOG_SIZE,
+            given => given,
+        };
+        // In bpftrace's order; what is fixed here is as it is there by default.
+        let parts = vec![
+            truth("cpp_demangle", true),
+            truth("lazy_symbolication", true),
+            truth("print_maps_on_exit", config.print_maps_on_exit),
+            truth("use_blazesym", false),
+            truth("show_debug_info", false),
+            number("log_size", log_size),
+            number("max_bpf_progs", config.max_bpf_progs),
+            number("max_cat_bytes", config.max_cat_bytes),
+            number("max_map_keys", config.max_map_keys),
+            number("max_probes", config.max_probes),
+            number("max_strlen", config.max_strlen),
+            number("on_stack_limit", STACK_LIMIT),
+            number("perf_rb_pages", config.perf_rb_pages),
+            text("str_trunc_trailer", &config.str_trunc_trailer),
+            text("unstable_import_statement", "error"),
+            text("unstable_tseries", "warn"),
+            text("unstable_typeinfo", "error"),
+            text("unstable_dw_ustack", "warn"),
+            text("missing_probes", &missing),
+            text("stack_mode", &mode),
+            text("license", "GPL"),
         ];
-        let texts = [
-            ("str_trunc_trailer", config.str_trunc_trailer.as_str()),
-            ("missing_probes", missing.as_str()),
-            ("stack_mode", mode.as_str()),
-            ("license", "GPL"),
-        ];
-        let printed = i64::from(config.print_maps_on_exit);
-        let printed = make(ExprKind::Int(printed), Type::Bool, span);
-        let mut parts = vec![("print_maps_on_exit", printed)];
-        let number = |n: u32| make(ExprKind::Int(i64::from(n)), Type::U64, span);
-        parts.extend(numbers.map(|(name, n)| (name, number(n))));
-        let text = |text: &str| super::expr::string(text.as_bytes(), span);
-        parts.extend(texts.map(|(name, t)| (name, text(t))));
         let types = parts
             .iter()
             .map(|(name, e)| ((*name).to_owned(), e.ty.clone()));

@@ -131,6 +131,9 @@ impl Checker<'_> {
                 return self.error("invalid-argument", stack.span, message);
             }
         };
+        if limit == 0 {
+            return make(ExprKind::Int(0), Type::I64, span);
+        }
         if !of_now {
             let message = "the number of frames of a stack that was kept is not known to programs: \
                            they have its number alone";

@@ -7,19 +7,36 @@ use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Expr, ExprKind, Type};
 use crate::syntax::tree;
 
+/// Gives the parameter of `$1` or `$1 + 2`, and how many of its bytes are left out.
+fn part_of_parameter(e: &tree::Expr) -> Option<(u32, usize)> {
+    match &e.kind {
+        tree::ExprKind::Positional(n) => Some((*n, 0)),
+        tree::ExprKind::Binary {
+            op: tree::BinaryOp::Add,
+            left,
+            right,
+        } => match (&left.kind, &right.kind) {
+            (tree::ExprKind::Positional(n), tree::ExprKind::Int(skipped))
+            | (tree::ExprKind::Int(skipped), tree::ExprKind::Positional(n)) => {
+                Some((*n, usize::try_from(*skipped).ok()?))
+            }
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
 impl Checker<'_> {
     pub(super) fn str_call(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let literal = args.first().and_then(|first| {
-            let tree::ExprKind::Positional(n) = first.kind else {
-                return None;
-            };
+        let of_parameter = args.first().and_then(part_of_parameter);
+        let literal = of_parameter.map(|(n, skipped)| {
             let index = (n as usize).checked_sub(1);
             let text = index.and_then(|i| self.inputs.positional.get(i));
-            let text = text.cloned().unwrap_or_default();
-            Some(string(text.as_bytes(), span))
+            let text = text.map(String::as_bytes).unwrap_or_default();
+            string(text.get(skipped..).unwrap_or_default(), span)
         });
-        if let Some(tree::ExprKind::Positional(n)) = args.first().map(|first| &first.kind) {
-            if self.inputs.portable && *n as usize > self.inputs.positional.len() {
+        if let Some((n, _)) = of_parameter {
+            if self.inputs.portable && n as usize > self.inputs.positional.len() {
                 let message = format!("the text of ${n} has to be given when it is built");
                 let error = Diagnostic::error("not-portable", span, message);
                 return self
@@ -81,7 +98,12 @@ impl Checker<'_> {
         match &value.ty {
             Type::Void => poison(span),
             Type::Str { capacity: has } => {
-                // A string is one already; a smaller length cuts it.
+                // A string is one already; a smaller length cuts it, that of a literal without
+                // the NUL.
+                let cut = match value.kind {
+                    ExprKind::Str(_) => cut + 1,
+                    _ => cut,
+                };
                 if args.len() == 1 || *has <= cut {
                     return value;
                 }

@@ -1,7 +1,7 @@
 //! What scripts ask of processes: their stacks, symbols of their code and data.
 
 use super::builtin::FRAMES;
-use super::call::stack_mode;
+use super::call::{NO_STACK, stack_mode};
 use super::convert::convert;
 use super::{Checker, make, poison};
 use crate::catalogue::{Absent, UsdtArgumentPlace};
@@ -34,11 +34,10 @@ impl Checker<'_> {
             let value = self.expr(arg);
             match value.kind {
                 _ if value.ty == Type::Void => {}
-                ExprKind::Int(0) => {}
-                ExprKind::Int(n) if (1..=127).contains(&n) => limit = n as u32,
+                ExprKind::Int(n) if (0..=127).contains(&n) => limit = n as u32,
                 ExprKind::Int(n) => {
                     let message =
-                        format!("{function}([int limit]): limit is from 1 to 127, got {n}");
+                        format!("{function}([int limit]): limit is from 0 to 127, got {n}");
                     self.error("invalid-argument", arg.span, message);
                 }
                 _ => {
@@ -52,7 +51,11 @@ impl Checker<'_> {
     /// `ustack`, `ustack(mode, frames)`
     pub(super) fn ustack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         let (mode, limit) = self.stack_arguments("ustack", args);
-        let id = make(ExprKind::UserStackId, Type::I64, span);
+        let id = match limit {
+            0 => ExprKind::Int(NO_STACK),
+            _ => ExprKind::UserStackId,
+        };
+        let id = make(id, Type::I64, span);
         let parts = vec![id, self.pid_of_now(span)];
         make(
             ExprKind::Fields(parts),

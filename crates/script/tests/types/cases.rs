@@ -265,6 +265,9 @@ fn assignments() {
 #[test]
 fn operators() {
     body("print(comm == \"bash\"); print(comm != str($2))");
+    typed("str($2 + 1)", "string[4]");
+    typed("str(2 + $2, 64)", "string[3]");
+    typed("str(5 + $2)", "string[1]");
     body("print(curtask == 0); print(curtask != curtask->real_parent)");
     body("print((1,2) == (1,2)); print((1, \"a\") != (pid, comm))");
     body("print(true == false); print(true != 1)");
@@ -377,7 +380,7 @@ fn calls() {
     refuse("kprobe:vfs_read { override(1) }", &["[unsafe]", "--unsafe"]);
     wrong("print(nsecs(xyz))", &["Invalid timestamp mode"]);
     wrong("print(kstack(xyz))", &["no mode"]);
-    wrong("print(kstack(500))", &["1 to 127"]);
+    wrong("print(kstack(500))", &["0 to 127"]);
     wrong("print(strncmp(comm, \"a\", pid))", &["literal"]);
     wrong("print(bswap(comm))", &["bswap() expects"]);
     wrong("print(getopt(pid))", &["string literal"]);

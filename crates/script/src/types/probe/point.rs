@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::catalogue::{EventName, Lookup, syscalls};
 use crate::hir::Context;
-use crate::plan::Attach;
+use crate::plan::{Attach, Rate};
 use crate::syntax::tree;
 use crate::types::Checker;
 use crate::types::args::Record;
@@ -62,8 +62,18 @@ impl Checker<'_> {
         match target {
             Target::Plain(attach) => {
                 let context = plain_context(&attach);
-                let name = full_name(provider, point);
-                push(context, attach, name.clone(), &name, None);
+                let written = full_name(provider, point);
+                let name = match (&attach, point.parts.len()) {
+                    (
+                        Attach::Interval { nanoseconds }
+                        | Attach::Profile {
+                            rate: Rate::Nanoseconds(nanoseconds),
+                        },
+                        2,
+                    ) => format!("{provider}:us:{}", nanoseconds / 1000),
+                    _ => written.clone(),
+                };
+                push(context, attach, name, &written, None);
             }
             Target::Tracepoint { category, event } => {
                 let written = format!("tracepoint:{category}:{event}");
