@@ -4,6 +4,7 @@ use std::io::{BufRead, BufReader, Read, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
@@ -251,7 +252,10 @@ impl Folder {
     /// If it cannot be made.
     #[must_use]
     pub fn new(name: &str) -> Folder {
-        let path = std::env::temp_dir().join(format!("kscope-{name}-{}", std::process::id()));
+        // Tests of one process ask for folders of one name at the same time.
+        static MADE: AtomicU32 = AtomicU32::new(0);
+        let (process, number) = (std::process::id(), MADE.fetch_add(1, Ordering::Relaxed));
+        let path = std::env::temp_dir().join(format!("kscope-{name}-{process}-{number}"));
         std::fs::create_dir_all(&path).expect("a folder");
         Folder(path)
     }
