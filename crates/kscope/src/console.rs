@@ -15,7 +15,8 @@ pub(crate) fn say(text: impl Display) -> io::Result<()> {
     out.flush()
 }
 
-/// Makes a panic say that it is a bug of this program; the exit code is then 101.
+/// Makes a panic, of whatever thread, say that it is a bug of this program and end it with code 101, whether or not the
+/// build unwinds.
 pub(crate) fn tell_of_bugs() {
     std::panic::set_hook(Box::new(|panic| {
         let version = env!("CARGO_PKG_VERSION");
@@ -23,5 +24,6 @@ pub(crate) fn tell_of_bugs() {
             "ERROR: this is a bug of kscope {version}: {panic}"
         ));
         tell("HINT: please report it, with the script and the output of `kscope doctor`");
+        std::process::exit(101);
     }));
 }

@@ -291,6 +291,7 @@ fn clean_build(package: &str, features: &[&str]) -> Result<f64, String> {
         command.args(features);
         command.env("CARGO_PROFILE_RELEASE_LTO", "false");
         command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
+        command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
     }
     command.arg("--target-dir").arg(&folder);
     let cost = cost(&command);
