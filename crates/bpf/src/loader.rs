@@ -22,7 +22,6 @@ use kscope_btf::Btf;
 use kscope_spec::{ByteOrder, LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
 use kscope_sys::SharedKernel;
 
-use crate::create::Extras;
 use crate::error::Error;
 use crate::late::{KERNEL_SYMBOL, SymbolResolver};
 use crate::log::place_of;
@@ -307,27 +306,35 @@ impl<'a> Loader<'a> {
         let filling = Filling::new(self, spec, local, &[], &externs, &types);
         let digests = self.digests(spec, &filling);
         drop(filling);
-        let mut maps = Vec::with_capacity(spec.maps.len());
-        for ((map, initial), digest) in spec.maps.iter().zip(&contents).zip(&digests) {
-            let made = match digest.as_ref().map(Result::as_ref).transpose() {
-                Ok(exclusive) => {
-                    let extras = Extras {
-                        btf: own.fd(),
-                        initial: initial.as_deref(),
-                        exclusive,
-                        ..Extras::default()
-                    };
-                    self.make(map, extras, &types)
-                }
-                Err(error) => MapState::Failed(error.copied()),
-            };
-            if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
-                return Err(error.copied());
-            }
-            maps.push(made);
-        }
+        let maps = self.make_all(spec, own.fd(), &contents, &digests, &types)?;
         let mut unfilled = maps::fill_with_maps(spec, &maps);
         let filling = Filling::new(self, spec, local, &maps, &externs, &types);
+        let programs = self.load_all(spec, &chosen, &filling, &own)?;
+        drop(filling);
+        if let Some(error) = failure_of_all(&maps, &programs) {
+            return Err(error);
+        }
+        unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
+        let object = Object {
+            maps,
+            programs,
+            variables: spec.variables.clone(),
+            types_refused: malformed.or_else(|| own.refused().map(Error::copied)),
+            unfilled,
+            #[cfg(feature = "struct_ops")]
+            tables: Vec::new(),
+        };
+        Ok(object.with_tables(spec, local, &types))
+    }
+
+    /// Loads the programs that are chosen.
+    fn load_all(
+        &self,
+        spec: &Spec,
+        chosen: &[bool],
+        filling: &Filling<'_>,
+        own: &LoadedBtf,
+    ) -> Result<Vec<ProgramState>, Error> {
         let mut programs = Vec::with_capacity(spec.programs.len());
         for (index, program) in spec.programs.iter().enumerate() {
             if !chosen.get(index).copied().unwrap_or_default() {
@@ -346,37 +353,7 @@ impl<'a> Loader<'a> {
                 Err(error) => ProgramState::Failed(Box::new(failed(spec, index, program, error))),
             });
         }
-        drop(filling);
-        // Where a map's failure leaves nothing, it is the failure of the load, unless a program has one of its own.
-        let refused_maps: Vec<&Error> = maps.iter().filter_map(MapState::failure).collect();
-        let failure = |program: &ProgramState| match program {
-            ProgramState::Failed(failed) => Some(failed.error.clone()),
-            _ => None,
-        };
-        let is_own = |error: &Error| match error {
-            Error::Permission { .. } | Error::Os { .. } => false,
-            error => !refused_maps.contains(&error),
-        };
-        let none_is_left = programs.iter().all(|program| program.program().is_none());
-        let failures: Vec<Error> = programs.iter().filter_map(failure).collect();
-        if none_is_left && !failures.iter().any(is_own) {
-            // That of a map which a program uses, rather than of another.
-            let used = failures.iter().find(|error| refused_maps.contains(error));
-            if let Some(error) = used.or(refused_maps.first().copied()) {
-                return Err(error.copied());
-            }
-        }
-        unfilled.extend(maps::fill_with_programs(spec, &maps, &programs));
-        let object = Object {
-            maps,
-            programs,
-            variables: spec.variables.clone(),
-            types_refused: malformed.or_else(|| own.refused().map(Error::copied)),
-            unfilled,
-            #[cfg(feature = "struct_ops")]
-            tables: Vec::new(),
-        };
-        Ok(object.with_tables(spec, local, &types))
+        Ok(programs)
     }
 
     /// Gives what the maps start with, build options included.
@@ -441,6 +418,31 @@ impl<'a> Loader<'a> {
         };
         Ok(spec.programs.iter().map(chosen).collect())
     }
+}
+
+/// Where no program is left and maps are why, the failure of one of these.
+fn failure_of_all(maps: &[MapState], programs: &[ProgramState]) -> Option<Error> {
+    let refused_maps: Vec<&Error> = maps.iter().filter_map(MapState::failure).collect();
+    if programs.iter().any(|program| program.program().is_some()) {
+        return None;
+    }
+    let failure = |program: &ProgramState| match program {
+        ProgramState::Failed(failed) => Some(failed.error.clone()),
+        _ => None,
+    };
+    // What a program has of its own tells more.
+    let is_own = |error: &Error| match error {
+        Error::Permission { .. } | Error::Os { .. } => false,
+        error => !refused_maps.contains(&error),
+    };
+    let failures: Vec<Error> = programs.iter().filter_map(failure).collect();
+    if failures.iter().any(is_own) {
+        return None;
+    }
+    // That of a map which a program uses, rather than of another.
+    let used = failures.iter().find(|error| refused_maps.contains(error));
+    let error = used.or(refused_maps.first().copied())?;
+    Some(error.copied())
 }
 
 /// Refuses an object for machines of the other byte order: its data and types would be read the wrong

@@ -160,105 +160,144 @@ fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<String> {
     })
 }
 
-/// Says what is wrong with a description by the kernel's own rules, which it does not tell.
-fn nonsense(spec: &MapSpec) -> Option<String> {
-    use MapKind as M;
-    let (key, value) = (spec.key_size, spec.value_size);
-    let keyless = matches!(
-        spec.kind,
-        M::RingBuf | M::UserRingBuf | M::Queue | M::Stack | M::BloomFilter | M::Arena
-    );
-    let storage = matches!(
-        spec.kind,
-        M::SkStorage
-            | M::InodeStorage
-            | M::TaskStorage
-            | M::CgrpStorage
-            | M::CgroupStorage
-            | M::PerCpuCgroupStorage
-    );
-    let by_index = matches!(
-        spec.kind,
-        M::Array
-            | M::PerCpuArray
-            | M::ProgArray
-            | M::PerfEventArray
-            | M::CgroupArray
-            | M::ArrayOfMaps
-            | M::DevMap
-            | M::SockMap
-            | M::CpuMap
-            | M::XskMap
-            | M::ReuseportSockArray
-            | M::StackTrace
-    );
-    let of_descriptors = matches!(
-        spec.kind,
-        M::ProgArray | M::PerfEventArray | M::CgroupArray | M::ArrayOfMaps | M::HashOfMaps
-    );
-    if storage && spec.max_entries != 0 {
-        return Some(format!(
-            "map type {:?} has room for whatever owns the storage; its max_entries must be 0, not {}",
-            spec.kind, spec.max_entries
-        ));
-    }
-    if !storage && spec.max_entries == 0 && spec.kind != M::StructOps {
-        return Some(
-            "it has no max_entries (in C: __uint(max_entries, N), or set before load)".to_owned(),
-        );
-    }
-    if keyless && key != 0 {
-        return Some(format!(
-            "map type {:?} has no keys; its key_size must be 0, not {key}",
-            spec.kind
-        ));
-    }
-    if by_index && key != 4 {
-        return Some(format!(
-            "keys of map type {:?} are numbers of 4 bytes, not {key}",
-            spec.kind
-        ));
-    }
-    if of_descriptors && value != 4 {
-        return Some(format!(
-            "values of map type {:?} are descriptors of 4 bytes, not {value}",
-            spec.kind
-        ));
-    }
-    if matches!(spec.kind, M::ArrayOfMaps | M::HashOfMaps) && spec.inner.is_none() {
-        return Some(
+/// A rule of the kernel's that it does not tell: which maps break it, and what is said of them.
+type Rule = (fn(&MapSpec) -> bool, fn(&MapSpec) -> String);
+
+/// The rules, those that tell more first.
+const RULES: [Rule; 10] = [
+    (
+        |map| is_storage(map) && map.max_entries != 0,
+        |map| {
+            format!(
+                "map type {:?} has room for whatever owns the storage; its max_entries must be 0, \
+                 not {}",
+                map.kind, map.max_entries
+            )
+        },
+    ),
+    (
+        |map| !is_storage(map) && map.max_entries == 0 && map.kind != MapKind::StructOps,
+        |_| "it has no max_entries (in C: __uint(max_entries, N), or set before load)".to_owned(),
+    ),
+    (
+        |map| is_keyless(map) && map.key_size != 0,
+        |map| {
+            format!(
+                "map type {:?} has no keys; its key_size must be 0, not {}",
+                map.kind, map.key_size
+            )
+        },
+    ),
+    (
+        |map| is_by_index(map) && map.key_size != 4,
+        |map| {
+            format!(
+                "keys of map type {:?} are numbers of 4 bytes, not {}",
+                map.kind, map.key_size
+            )
+        },
+    ),
+    (
+        |map| (is_of_maps(map) || is_of_descriptors(map)) && map.value_size != 4,
+        |map| {
+            format!(
+                "values of map type {:?} are descriptors of 4 bytes, not {}",
+                map.kind, map.value_size
+            )
+        },
+    ),
+    (
+        |map| is_of_maps(map) && map.inner.is_none(),
+        |_| {
             "it does not say what the maps inside look like (in C: __array(values, struct …))"
-                .to_owned(),
-        );
-    }
-    if storage
-        && spec.flags & 1 == 0
-        && !matches!(spec.kind, M::CgroupStorage | M::PerCpuCgroupStorage)
-    {
-        return Some(format!(
-            "map type {:?} needs the flag BPF_F_NO_PREALLOC",
-            spec.kind
-        ));
-    }
-    if spec.kind == M::LpmTrie && spec.flags & 1 == 0 {
-        return Some("map type LpmTrie needs the flag BPF_F_NO_PREALLOC".to_owned());
-    }
-    if !keyless && key == 0 {
-        return Some("it has no key (in C: __type(key, T) or __uint(key_size, N))".to_owned());
-    }
-    let valueless = matches!(spec.kind, M::RingBuf | M::UserRingBuf | M::Arena);
-    if valueless && value != 0 {
-        return Some(format!(
-            "map type {:?} has no values; its value_size must be 0, not {value}",
-            spec.kind
-        ));
-    }
-    if !valueless && value == 0 {
-        return Some(
-            "it has no value (in C: __type(value, T) or __uint(value_size, N))".to_owned(),
-        );
-    }
-    None
+                .to_owned()
+        },
+    ),
+    (
+        |map| (is_storage_of_object(map) || map.kind == MapKind::LpmTrie) && map.flags & 1 == 0,
+        |map| format!("map type {:?} needs the flag BPF_F_NO_PREALLOC", map.kind),
+    ),
+    (
+        |map| !is_keyless(map) && map.key_size == 0,
+        |_| "it has no key (in C: __type(key, T) or __uint(key_size, N))".to_owned(),
+    ),
+    (
+        |map| is_valueless(map) && map.value_size != 0,
+        |map| {
+            format!(
+                "map type {:?} has no values; its value_size must be 0, not {}",
+                map.kind, map.value_size
+            )
+        },
+    ),
+    (
+        |map| !is_valueless(map) && map.value_size == 0,
+        |_| "it has no value (in C: __type(value, T) or __uint(value_size, N))".to_owned(),
+    ),
+];
+
+fn is_keyless(map: &MapSpec) -> bool {
+    is_valueless(map)
+        || matches!(
+            map.kind,
+            MapKind::Queue | MapKind::Stack | MapKind::BloomFilter
+        )
+}
+
+fn is_valueless(map: &MapSpec) -> bool {
+    matches!(
+        map.kind,
+        MapKind::RingBuf | MapKind::UserRingBuf | MapKind::Arena
+    )
+}
+
+fn is_storage(map: &MapSpec) -> bool {
+    is_storage_of_object(map)
+        || matches!(
+            map.kind,
+            MapKind::CgroupStorage | MapKind::PerCpuCgroupStorage
+        )
+}
+
+/// Tells whether the values are made when a program asks for those of an object.
+fn is_storage_of_object(map: &MapSpec) -> bool {
+    matches!(
+        map.kind,
+        MapKind::SkStorage | MapKind::InodeStorage | MapKind::TaskStorage | MapKind::CgrpStorage
+    )
+}
+
+fn is_of_maps(map: &MapSpec) -> bool {
+    matches!(map.kind, MapKind::ArrayOfMaps | MapKind::HashOfMaps)
+}
+
+fn is_of_descriptors(map: &MapSpec) -> bool {
+    matches!(
+        map.kind,
+        MapKind::ProgArray | MapKind::PerfEventArray | MapKind::CgroupArray
+    )
+}
+
+fn is_by_index(map: &MapSpec) -> bool {
+    is_of_descriptors(map)
+        || matches!(
+            map.kind,
+            MapKind::Array
+                | MapKind::PerCpuArray
+                | MapKind::ArrayOfMaps
+                | MapKind::DevMap
+                | MapKind::SockMap
+                | MapKind::CpuMap
+                | MapKind::XskMap
+                | MapKind::ReuseportSockArray
+                | MapKind::StackTrace
+        )
+}
+
+/// Says what is wrong with a description by the kernel's own rules.
+fn nonsense(spec: &MapSpec) -> Option<String> {
+    let broken = RULES.iter().find(|(breaks, _)| breaks(spec));
+    broken.map(|(_, says)| says(spec))
 }
 
 #[cfg(test)]

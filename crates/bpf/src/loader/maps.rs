@@ -5,6 +5,7 @@ use std::os::fd::{AsFd, BorrowedFd};
 use kscope_spec::{MapId, MapKind, MapSpec, Pinning, SlotValue, Spec};
 
 use super::Loader;
+use super::exclusive::Digests;
 use super::global::{Memory, sized};
 use super::kernel_types::KernelTypes;
 use super::object::{MapState, ProgramState};
@@ -48,13 +49,39 @@ impl Loader<'_> {
         Ok(contents)
     }
 
-    /// Makes a map, or takes the one that stands for it.
-    pub(super) fn make(
+    /// Makes the maps, each by itself.
+    pub(super) fn make_all(
         &self,
-        map: &MapSpec,
-        extras: Extras<'_>,
+        spec: &Spec,
+        btf: Option<BorrowedFd<'_>>,
+        contents: &Contents,
+        digests: &Digests,
         types: &KernelTypes<'_>,
-    ) -> MapState {
+    ) -> Result<Vec<MapState>, Error> {
+        let mut maps = Vec::with_capacity(spec.maps.len());
+        for ((map, initial), digest) in spec.maps.iter().zip(contents).zip(digests) {
+            let made = match digest.as_ref().map(Result::as_ref).transpose() {
+                Ok(exclusive) => {
+                    let extras = Extras {
+                        btf,
+                        initial: initial.as_deref(),
+                        exclusive,
+                        ..Extras::default()
+                    };
+                    self.make(map, extras, types)
+                }
+                Err(error) => MapState::Failed(error.copied()),
+            };
+            if let (MapState::Failed(error), true) = (&made, self.all_or_nothing) {
+                return Err(error.copied());
+            }
+            maps.push(made);
+        }
+        Ok(maps)
+    }
+
+    /// Makes a map, or takes the one that stands for it.
+    fn make(&self, map: &MapSpec, extras: Extras<'_>, types: &KernelTypes<'_>) -> MapState {
         if self.leaves_out(map) {
             return MapState::LeftOut;
         }

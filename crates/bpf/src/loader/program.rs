@@ -1,7 +1,7 @@
 //! One program: fitted, patched, loaded.
 
 use std::cell::OnceCell;
-use std::os::fd::{AsFd, AsRawFd, BorrowedFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
 use kscope_btf::Btf;
@@ -90,12 +90,7 @@ impl<'a> Filling<'a> {
         let point = attach_point(self.types, program, target)?;
         let modules = self.externs.modules();
         let load = |log: Log<'_>| {
-            let (log_level, log) = match log {
-                Log::Nothing => (0, None),
-                Log::Walk(buffer) => (1, Some(buffer)),
-                Log::Verdict(buffer) => (4, Some(buffer)),
-                Log::Level(level, buffer) => (level, Some(buffer)),
-            };
+            let (log_level, log) = log.level_and_room();
             loader.kernel.program_load(ProgramLoad {
                 kind: program.kind as u32,
                 name: &program.name,
@@ -115,27 +110,7 @@ impl<'a> Filling<'a> {
                 ..ProgramLoad::default()
             })
         };
-        let mut said = vec![
-            0;
-            if loader.log_level == 0 {
-                0
-            } else {
-                loader.log_bytes
-            }
-        ];
-        let mut attempt = || match loader.log_level {
-            0 => load(Log::Nothing),
-            level => match load(Log::Level(level, &mut said)) {
-                // The log is longer than there is room: better the program than its log.
-                Err(Errno::NOSPC) => load(Log::Nothing),
-                other => other,
-            },
-        };
-        let fd = match attempt() {
-            // Kernels before 5.11 charge programs to the limit on locked memory.
-            Err(Errno::PERM) if loader.kernel.raise_memlock().is_ok() => attempt(),
-            other => other,
-        };
+        let (fd, log) = self.attempt(&load);
         let fd = match fd {
             Ok(fd) => fd,
             Err(errno) => {
@@ -154,7 +129,6 @@ impl<'a> Filling<'a> {
                 return Err(refused.why(&load));
             }
         };
-        let log = (loader.log_level != 0).then(|| Arc::new(VerifierLog::parse(&text(&said))));
         Ok(Program {
             kernel: loader.kernel.clone(),
             fd: Arc::new(fd),
@@ -164,6 +138,35 @@ impl<'a> Filling<'a> {
             section: program.section.as_str().into(),
             log,
         })
+    }
+
+    /// Loads, with the verifier's log where it was asked for.
+    fn attempt(
+        &self,
+        load: &dyn Fn(Log<'_>) -> Result<OwnedFd, Errno>,
+    ) -> (Result<OwnedFd, Errno>, Option<Arc<VerifierLog>>) {
+        let Loader {
+            kernel,
+            log_level: level,
+            log_bytes,
+            ..
+        } = self.loader;
+        let mut said = vec![0; if *level == 0 { 0 } else { *log_bytes }];
+        let mut once = || match *level {
+            0 => load(Log::Nothing),
+            level => match load(Log::Level(level, &mut said)) {
+                // The log is longer than there is room: better the program than its log.
+                Err(Errno::NOSPC) => load(Log::Nothing),
+                other => other,
+            },
+        };
+        let fd = match once() {
+            // Kernels before 5.11 charge programs to the limit on locked memory.
+            Err(Errno::PERM) if kernel.raise_memlock().is_ok() => once(),
+            other => other,
+        };
+        let log = (*level != 0 && fd.is_ok()).then(|| Arc::new(VerifierLog::parse(&text(&said))));
+        (fd, log)
     }
 
     /// Fits a program to the target's types; none for one that does not depend on them.

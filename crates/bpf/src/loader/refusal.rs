@@ -34,6 +34,18 @@ pub(crate) enum Log<'a> {
     Level(u32, &'a mut [u8]),
 }
 
+impl<'a> Log<'a> {
+    /// Gives the level as the kernel numbers it, and the room for the log.
+    pub(crate) fn level_and_room(self) -> (u32, Option<&'a mut [u8]>) {
+        match self {
+            Log::Nothing => (0, None),
+            Log::Walk(room) => (1, Some(room)),
+            Log::Verdict(room) => (4, Some(room)),
+            Log::Level(level, room) => (level, Some(room)),
+        }
+    }
+}
+
 /// What is known of a program that was refused.
 pub(crate) struct Refused<'a> {
     pub(crate) kernel: &'a dyn Kernel,
