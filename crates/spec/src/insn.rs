@@ -2,6 +2,7 @@
 
 mod build;
 pub mod code;
+mod effect;
 mod op;
 mod parts;
 mod special;

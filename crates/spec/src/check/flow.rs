@@ -7,7 +7,7 @@ use super::shape::{self, Shape};
 use super::state::{FRAME, State, Value};
 use super::{Problem, ProblemKind};
 use crate::helper::{self, HelperId};
-use crate::insn::{AluOp, AtomicOp, Callee, Insn, Op, Operand, Pseudo, Reg, Size};
+use crate::insn::{AluOp, Callee, Insn, Op, Operand, Pseudo, Reg, Size};
 use crate::object::{MapId, ProgramSpec, ProgramType, RelocKind, Spec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -170,6 +170,9 @@ impl Walker<'_> {
     }
 
     fn step(&mut self, slot: usize, op: Op, state: &mut State) {
+        for reg in op.reads() {
+            self.read(slot, state, reg);
+        }
         match op {
             Op::Alu {
                 width,
@@ -191,12 +194,7 @@ impl Walker<'_> {
                 };
                 state.set(dst, value);
             }
-            Op::MovSx { dst, src, .. } => {
-                let _ = self.read(slot, state, src);
-                state.set(dst, Value::Any);
-            }
-            Op::Neg { dst, .. } | Op::Swap { dst, .. } => {
-                let _ = self.read(slot, state, dst);
+            Op::MovSx { dst, .. } | Op::Neg { dst, .. } | Op::Swap { dst, .. } => {
                 state.set(dst, Value::Any);
             }
             Op::Load {
@@ -238,27 +236,13 @@ impl Walker<'_> {
                 }
             }
             Op::Atomic {
-                size,
-                op,
-                base,
-                off,
-                src,
+                size, base, off, ..
             } => {
-                let _ = self.read(slot, state, src);
-                if op == AtomicOp::Cmpxchg {
-                    let _ = self.read(slot, state, Reg::R0);
-                }
                 if let Some(at) = self.access(slot, state, base, off, size) {
                     self.demand_written(slot, state, at, size.bytes() as i64);
                     state.write(at, size.bytes() as i64);
                 }
-                if let Some(reg) = shape::writes(Op::Atomic {
-                    size,
-                    op,
-                    base,
-                    off,
-                    src,
-                }) {
+                if let Some(reg) = op.writes() {
                     state.set(reg, Value::Any);
                 }
             }
@@ -266,19 +250,9 @@ impl Walker<'_> {
                 let value = self.wide(slot, kind, low);
                 state.set(dst, value);
             }
-            Op::LoadPacket { index, .. } => {
-                if let Some(index) = index {
-                    let _ = self.read(slot, state, index);
-                }
-                // The context must be in r6; the others are lost as by a call.
-                let _ = self.read(slot, state, Reg::R6);
-                clobber(state);
-            }
-            Op::Jump { .. } => {}
-            Op::Branch { dst, src, .. } => {
-                let _ = self.read(slot, state, dst);
-                let _ = self.read_operand(slot, state, src);
-            }
+            // The other registers are lost as by a call.
+            Op::LoadPacket { .. } => clobber(state),
+            Op::Jump { .. } | Op::Branch { .. } => {}
             Op::Call(Callee::Helper(id)) => self.call(slot, state, id),
             Op::Call(Callee::Local(distance)) => {
                 let to = shape::target(slot, distance).unwrap_or(usize::MAX);

@@ -9,8 +9,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::constant::{arithmetic, holds, narrowed};
-use super::shape::{far, target, writes};
-use crate::insn::{AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
+use super::shape::{far, target};
+use crate::insn::{AluOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Width};
 use crate::object::{ByteOrder, MapId, MapKind, ProgramSpec, RelocKind, Spec};
 use crate::table::Table;
 
@@ -396,20 +396,6 @@ impl<'a> Walk<'a> {
                 };
                 state.store(state.get(base), off, size, Some(value));
             }
-            Op::Atomic {
-                size,
-                op,
-                base,
-                off,
-                src,
-            } => {
-                state.store(state.get(base), off, size, None);
-                if op.fetches_to_src() {
-                    state.set(src, Value::Any);
-                } else if op == AtomicOp::Cmpxchg {
-                    state.set(Reg::R0, Value::Any);
-                }
-            }
             Op::LoadImm64 { kind, dst, low } => {
                 if let Some(&to) = self.addresses.get(&slot) {
                     self.go(to, &State::entry());
@@ -427,7 +413,13 @@ impl<'a> Walk<'a> {
                 state.set(dst, value);
             }
             op => {
-                if let Some(reg) = writes(op) {
+                if let Op::Atomic {
+                    size, base, off, ..
+                } = op
+                {
+                    state.store(state.get(base), off, size, None);
+                }
+                if let Some(reg) = op.writes() {
                     state.set(reg, Value::Any);
                 }
             }

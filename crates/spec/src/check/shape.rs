@@ -145,7 +145,7 @@ impl Reader {
 
     /// Checks what one instruction alone tells.
     fn fields(&mut self, slot: usize, op: Op) {
-        if writes(op) == Some(Reg::FP) {
+        if op.writes() == Some(Reg::FP) {
             self.report(slot, ProblemKind::FrameWritten);
         }
         if let Op::Alu {
@@ -315,28 +315,6 @@ impl Reader {
                 self.report(slot, ProblemKind::Unreachable);
             }
             before = seen;
-        }
-    }
-}
-
-/// Gives the register an instruction writes (calls write `r0` and more).
-pub(super) fn writes(op: Op) -> Option<Reg> {
-    match op {
-        Op::Alu { dst, .. }
-        | Op::MovSx { dst, .. }
-        | Op::Neg { dst, .. }
-        | Op::Swap { dst, .. }
-        | Op::Load { dst, .. }
-        | Op::LoadImm64 { dst, .. } => Some(dst),
-        Op::Atomic { op, src, .. } if op.fetches_to_src() => Some(src),
-        Op::Atomic {
-            op: crate::insn::AtomicOp::Cmpxchg,
-            ..
-        }
-        | Op::LoadPacket { .. }
-        | Op::Call(_) => Some(Reg::R0),
-        Op::Atomic { .. } | Op::Store { .. } | Op::Jump { .. } | Op::Branch { .. } | Op::Exit => {
-            None
         }
     }
 }

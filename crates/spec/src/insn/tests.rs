@@ -289,3 +289,55 @@ fn conditions_turn_round() {
     assert_eq!(Cond::Gt.swapped(), Cond::Lt);
     assert_eq!(Cond::Slt.negated(), Some(Cond::Sge));
 }
+
+#[test]
+fn instructions_tell_what_they_read_and_write() {
+    let check = |op: Op, reads: &[u8], writes: Option<u8>| {
+        let read: Vec<u8> = op.reads().map(|reg| reg.0).collect();
+        assert_eq!(
+            (read.as_slice(), op.writes().map(|reg| reg.0)),
+            (reads, writes),
+            "{op:?}"
+        );
+    };
+    let (width, size, off) = (Width::W64, Size::DW, 0);
+    let (dst, src, base) = (Reg(1), Reg(2), Reg(3));
+    let alu = |op, src| Op::Alu {
+        width,
+        op,
+        dst,
+        src,
+    };
+    check(alu(AluOp::Add, Operand::Reg(src)), &[1, 2], Some(1));
+    check(alu(AluOp::Add, Operand::Imm(7)), &[1], Some(1));
+    check(alu(AluOp::Mov, Operand::Reg(src)), &[2], Some(1));
+    check(alu(AluOp::Mov, Operand::Imm(7)), &[], Some(1));
+    check(Op::Neg { width, dst }, &[1], Some(1));
+    let src_operand = Operand::Reg(src);
+    let store = Op::Store {
+        size,
+        base,
+        off,
+        src: src_operand,
+    };
+    check(store, &[2, 3], None);
+    let atomic = |op| Op::Atomic {
+        size,
+        op,
+        base,
+        off,
+        src,
+    };
+    check(atomic(AtomicOp::Add), &[2, 3], None);
+    check(atomic(AtomicOp::FetchAdd), &[2, 3], Some(2));
+    check(atomic(AtomicOp::Cmpxchg), &[2, 0, 3], Some(0));
+    let packet = |index| Op::LoadPacket {
+        size: Size::W,
+        index,
+        off: 0,
+    };
+    check(packet(Some(src)), &[2, 6], Some(0));
+    check(packet(None), &[6], Some(0));
+    check(Op::Exit, &[], None);
+    check(Op::Call(Callee::Helper(helper::HelperId(1))), &[], Some(0));
+}

@@ -164,9 +164,14 @@ fn numbers<T>(list: &[T]) -> u64 {
     }
 }
 
+/// Gives the length of a list as the kernel takes it.
+fn counted(count: usize) -> Result<u32, Errno> {
+    u32::try_from(count).map_err(|_| Errno::TOO_BIG)
+}
+
 /// Checks a list that is empty or as long as another.
-fn aligned(list: &[u64], count: usize) -> Result<(), Errno> {
-    if list.is_empty() || list.len() == count {
+fn aligned(list: &[u64], count: u32) -> Result<(), Errno> {
+    if list.is_empty() || list.len() == count as usize {
         Ok(())
     } else {
         Err(Errno::INVAL)
@@ -175,7 +180,6 @@ fn aligned(list: &[u64], count: usize) -> Result<(), Errno> {
 
 impl LinkCreate<'_> {
     pub(super) fn attr(&self) -> Result<Box<Attr>, Errno> {
-        const RETURNS: u32 = 1;
         let base = |size| {
             Attr::new(28, size)
                 .fd(0, self.program)
@@ -210,33 +214,28 @@ impl LinkCreate<'_> {
                 cookies,
                 returns,
             } => {
-                let count = names.len().max(addresses.len());
+                let count = counted(names.len().max(addresses.len()))?;
                 if !names.is_empty() && !addresses.is_empty() {
                     return Err(Errno::INVAL);
                 }
                 aligned(cookies, count)?;
                 let pointers: Vec<_> = names.iter().map(|name| name.as_ptr()).collect();
-                let symbols = if pointers.is_empty() {
-                    0
-                } else {
-                    pointers.as_ptr() as u64
-                };
                 let mut attr = base(48)
-                    .u32(16, if returns { RETURNS } else { 0 })
-                    .u32(20, u32::try_from(count).map_err(|_| Errno::TOO_BIG)?)
-                    .u64(24, symbols)
+                    .u32(16, u32::from(returns))
+                    .u32(20, count)
+                    .u64(24, numbers(&pointers))
                     .u64(32, numbers(addresses))
                     .u64(40, numbers(cookies));
                 attr.held.pointers = pointers;
                 attr
             }
             LinkTarget::TracingMulti { btf_ids, cookies } => {
-                let count = btf_ids.len();
+                let count = counted(btf_ids.len())?;
                 aligned(cookies, count)?;
                 base(36)
                     .u64(16, numbers(btf_ids))
                     .u64(24, numbers(cookies))
-                    .u32(32, u32::try_from(count).map_err(|_| Errno::TOO_BIG)?)
+                    .u32(32, count)
             }
             LinkTarget::UprobeMulti {
                 path,
@@ -246,7 +245,7 @@ impl LinkCreate<'_> {
                 pid,
                 returns,
             } => {
-                let count = offsets.len();
+                let count = counted(offsets.len())?;
                 aligned(counters, count)?;
                 aligned(cookies, count)?;
                 base(60)
@@ -254,8 +253,8 @@ impl LinkCreate<'_> {
                     .u64(24, numbers(offsets))
                     .u64(32, numbers(counters))
                     .u64(40, numbers(cookies))
-                    .u32(48, u32::try_from(count).map_err(|_| Errno::TOO_BIG)?)
-                    .u32(52, if returns { RETURNS } else { 0 })
+                    .u32(48, count)
+                    .u32(52, u32::from(returns))
                     .u32(56, pid)
             }
             LinkTarget::Cgroup { cgroup, order } => {
