@@ -11,6 +11,7 @@ use std::sync::Arc;
 use kscope_bpf::Map;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_rows::{Directory, Frame, Resolve, Stack, StackMode};
+use kscope_script::lower::MORE_STACKS_MARK;
 use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 
 use crate::cgroups::Cgroups;
@@ -27,8 +28,9 @@ pub(crate) struct Resolver<'a> {
     pub(crate) symbols: &'a KernelSymbolizer,
     pub(crate) users: &'a UserNames,
     pub(crate) clock: &'a WallClock,
-    pub(crate) kernel_stacks: Option<&'a Map>,
-    pub(crate) user_stacks: Option<&'a Map>,
+    /// The map of kernel stacks, and that of those whose place another has there.
+    pub(crate) kernel_stacks: [Option<&'a Map>; 2],
+    pub(crate) user_stacks: [Option<&'a Map>; 2],
     /// What processes have mapped.
     pub(crate) processes: &'a UserSymbolizer,
     pub(crate) cgroups: &'a Cgroups,
@@ -42,13 +44,18 @@ const NOT_THERE: i32 = 2;
 
 impl Resolver<'_> {
     /// Reads a stack from its map and names its addresses.
-    fn stored(&self, map: Option<&Map>, id: i64, frame: impl Fn(u64) -> Frame) -> Stack {
+    fn stored(&self, maps: [Option<&Map>; 2], id: i64, frame: impl Fn(u64) -> Frame) -> Stack {
         let Ok(key) = u32::try_from(id) else {
             let lost = i32::try_from(id.saturating_neg()).ok();
             return Stack {
                 lost: lost.or(Some(0)),
                 ..Stack::default()
             };
+        };
+        let [map, more] = maps;
+        let (map, key) = match key & MORE_STACKS_MARK {
+            0 => (map, key),
+            mark => (more, key & !mark),
         };
         let stored = match map {
             Some(map) => map.lookup(&key.to_ne_bytes()),

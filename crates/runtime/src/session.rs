@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 use kscope_bpf::{EventReader, Link, Object, TestInput};
 use kscope_rows::Output;
 use kscope_script::plan::{Attach, MissingProbes, Plan};
+use kscope_spec::MapId;
 use kscope_symbol::{UserNames, UserSymbolizer};
 use kscope_sys::{Child, ExitKind};
 
@@ -56,6 +57,8 @@ pub struct Session {
     unread_stacks: Cell<u64>,
     /// The one process that uprobes and USDT probes are to see.
     watched: Option<u32>,
+    /// The maps of kernel stacks and of those of processes, each with the one behind it.
+    stacks: [[Option<MapId>; 2]; 2],
     processes: UserSymbolizer,
     cgroups: Cgroups,
     processes_in_maps: ProcessesInMaps,

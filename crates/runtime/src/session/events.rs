@@ -6,6 +6,7 @@ use kscope_bpf::Map;
 use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_script::plan::{ExitWord, MapPlan};
+use kscope_spec::MapId;
 
 use super::{Session, Sink};
 use crate::error::Error;
@@ -251,20 +252,13 @@ impl Session {
     }
 
     pub(super) fn resolver(&self) -> Resolver<'_> {
+        let map = |id: Option<MapId>| id.and_then(|id| self.object.map(id));
         Resolver {
             symbols: self.target.symbols(),
             users: &self.users,
             clock: &self.clock,
-            kernel_stacks: self
-                .plan
-                .service
-                .kernel_stacks
-                .and_then(|id| self.object.map(id)),
-            user_stacks: self
-                .plan
-                .service
-                .user_stacks
-                .and_then(|id| self.object.map(id)),
+            kernel_stacks: self.stacks[0].map(map),
+            user_stacks: self.stacks[1].map(map),
             processes: &self.processes,
             cgroups: &self.cgroups,
             unread_stacks: &self.unread_stacks,

@@ -7,7 +7,7 @@ use std::time::Instant;
 use kscope_bpf::{EventReader, Loader, Object, PerfBuffer, RingBuffer};
 use kscope_btf::Btf;
 use kscope_script::Compiled;
-use kscope_script::lower::{CHILD, START_TIME};
+use kscope_script::lower::{CHILD, MORE_KERNEL_STACKS, MORE_USER_STACKS, START_TIME};
 use kscope_script::plan::{EventMap, Plan};
 use kscope_script::types::{CGROUP_LATE, REALTIME_OFFSET, TAI_OFFSET};
 use kscope_spec::{LateKind, MapId};
@@ -194,6 +194,14 @@ impl Session {
             .iter()
             .map(|probe| probe.attach.len() as u64)
             .sum();
+        let more = |name: &str| {
+            let place = spec.maps.iter().position(|map| map.name == name);
+            place.map(|place| MapId(place as u32))
+        };
+        let stacks = [
+            [plan.service.kernel_stacks, more(MORE_KERNEL_STACKS)],
+            [plan.service.user_stacks, more(MORE_USER_STACKS)],
+        ];
         let processes_in_maps = ProcessesInMaps::new(&plan);
         let session = Session {
             target: target.clone(),
@@ -205,6 +213,7 @@ impl Session {
             users: UserNames::new(),
             unread_stacks: Cell::new(0),
             watched,
+            stacks,
             processes: UserSymbolizer::new(crate::user::read_symbols),
             cgroups: Cgroups::default(),
             processes_in_maps,

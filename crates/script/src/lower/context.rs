@@ -3,7 +3,7 @@
 use kscope_spec::{LateKind, MapId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
-use super::{START_TIME, x86_64};
+use super::{MORE_STACKS_MARK, START_TIME, x86_64};
 use crate::diagnostic::Span;
 use crate::hir::{Builtin, Context, Int, Type};
 use crate::ir::{BinOp, Cond, Value};
@@ -14,6 +14,8 @@ const ITERATOR_OBJECT: u32 = 8;
 
 /// `-EFAULT`
 const NO_STACK: i64 = -14;
+/// `-EEXIST`
+const THERE_ALREADY: i64 = -17;
 /// `BPF_F_USER_STACK`
 const USER_STACK: i64 = 1 << 8;
 
@@ -145,35 +147,48 @@ impl Lower<'_> {
 
     /// `kstack`: the id of the current stack; a stack that could not be kept is counted.
     pub(super) fn kernel_stack(&mut self) -> Value {
-        let map = self.tables.kernel_stacks();
-        self.stack_id(map, 0)
+        let maps = self.tables.kernel_stacks();
+        self.stack_id(maps, 0)
     }
 
     /// The id of the stack of the process; a stack that could not be kept is counted.
     pub(super) fn user_stack(&mut self) -> Value {
-        let map = self.tables.user_stacks();
-        self.stack_id(map, USER_STACK)
+        let maps = self.tables.user_stacks();
+        self.stack_id(maps, USER_STACK)
     }
 
-    fn stack_id(&mut self, map: MapId, flags: i64) -> Value {
+    /// Takes the stack of now: where another one has its place already, in the second map.
+    fn stack_id(&mut self, [map, more]: [MapId; 2], flags: i64) -> Value {
         let ctx = self.ctx();
-        let map_value = self.b.map(map);
         let flags = self.b.constant(flags);
-        let id = self
-            .b
-            .call(helper::GET_STACKID, vec![ctx, map_value, flags]);
         let zero = self.b.constant(0);
-        let failed = self.b.block();
-        let lost = self.b.block();
-        let end = self.b.block();
+        let result = self.b.variable();
+        let map_value = self.b.map(map);
+        let id = (self.b).call(helper::GET_STACKID, vec![ctx, map_value, flags]);
+        self.b.write(result, id);
+        let [failed, again, moved, refused, lost, end] = [(); 6].map(|()| self.b.block());
         self.b.branch(Cond::Slt, id, zero, failed, end);
         self.enter(failed);
+        let there = self.b.constant(THERE_ALREADY);
+        self.b.branch(Cond::Eq, id, there, again, refused);
+        self.enter(again);
+        let map_value = self.b.map(more);
+        let other = (self.b).call(helper::GET_STACKID, vec![ctx, map_value, flags]);
+        self.b.write(result, other);
+        self.b.branch(Cond::Slt, other, zero, refused, moved);
+        self.enter(moved);
+        let mark = self.b.constant(i64::from(MORE_STACKS_MARK));
+        let marked = self.b.binary(BinOp::Or, other, mark);
+        self.b.write(result, marked);
+        self.b.jump(end);
+        self.enter(refused);
         // A sample of user space has no kernel stack, and nothing is lost then.
         let none = self.b.constant(NO_STACK);
-        self.b.branch(Cond::Eq, id, none, end, lost);
+        let got = self.b.read(result);
+        self.b.branch(Cond::Eq, got, none, end, lost);
         self.enter(lost);
         self.count(Counter::LostStacks);
         self.join(end);
-        id
+        self.b.read(result)
     }
 }

@@ -46,7 +46,17 @@ const NO_PREALLOC: u32 = 1;
 /// `BPF_F_RDONLY_PROG`
 const READ_ONLY_FOR_PROGRAMS: u32 = 1 << 7;
 /// Entries of the stack-trace map.
-const STACK_ENTRIES: u32 = 8192;
+const STACK_ENTRIES: u32 = 16384;
+
+/// Entries of the maps of stacks whose place in the first another stack has.
+const MORE_STACK_ENTRIES: u32 = 8192;
+
+/// Name of the map of kernel stacks whose place another has; no map of a script is called so.
+pub const MORE_KERNEL_STACKS: &str = "kstacks.more";
+/// Name of the map of stacks of processes whose place another has.
+pub const MORE_USER_STACKS: &str = "ustacks.more";
+/// Set in the ids of stacks that are in these two.
+pub const MORE_STACKS_MARK: u32 = 1 << 30;
 /// Most frames the kernel keeps of a stack (`PERF_MAX_STACK_DEPTH`).
 const STACK_FRAMES: u32 = 127;
 /// Bytes of values, on each CPU where each has its own, that a map may take before it has entries.
@@ -306,28 +316,29 @@ impl Tables {
         map
     }
 
-    /// Gives the map of kernel stacks.
-    pub(crate) fn kernel_stacks(&mut self) -> MapId {
-        if let Some(map) = self.service.kernel_stacks {
-            return map;
-        }
-        let value = STACK_FRAMES * 8;
-        let spec = service_map("kstacks", MapKind::StackTrace, 4, value, STACK_ENTRIES);
-        let map = self.add_map(spec);
-        self.service.kernel_stacks = Some(map);
-        map
+    /// Gives the maps of kernel stacks.
+    pub(crate) fn kernel_stacks(&mut self) -> [MapId; 2] {
+        let maps = self.stacks(self.service.kernel_stacks, "kstacks", MORE_KERNEL_STACKS);
+        self.service.kernel_stacks = Some(maps[0]);
+        maps
     }
 
-    /// Gives the map of stacks of processes.
-    pub(crate) fn user_stacks(&mut self) -> MapId {
-        if let Some(map) = self.service.user_stacks {
-            return map;
+    /// Gives the maps of stacks of processes.
+    pub(crate) fn user_stacks(&mut self) -> [MapId; 2] {
+        let maps = self.stacks(self.service.user_stacks, "ustacks", MORE_USER_STACKS);
+        self.service.user_stacks = Some(maps[0]);
+        maps
+    }
+
+    /// Finds or adds a map of stacks, and the one behind it of those whose place another has there.
+    fn stacks(&mut self, known: Option<MapId>, name: &str, more: &str) -> [MapId; 2] {
+        if let Some(MapId(first)) = known {
+            return [MapId(first), MapId(first + 1)];
         }
-        let value = STACK_FRAMES * 8;
-        let spec = service_map("ustacks", MapKind::StackTrace, 4, value, STACK_ENTRIES);
-        let map = self.add_map(spec);
-        self.service.user_stacks = Some(map);
-        map
+        let spec =
+            |name, entries| service_map(name, MapKind::StackTrace, 4, STACK_FRAMES * 8, entries);
+        let first = self.add_map(spec(name, STACK_ENTRIES));
+        [first, self.add_map(spec(more, MORE_STACK_ENTRIES))]
     }
 
     /// Gives a map whose entry 0 has at least `size` bytes of zero, never written.
