@@ -58,6 +58,12 @@ impl Source {
         Ok(source)
     }
 
+    /// Gives the names of the imported files with where they begin.
+    pub(crate) fn imported_files(&self) -> Vec<(String, usize)> {
+        let parts = self.parts.iter();
+        parts.map(|part| (part.name.clone(), part.start)).collect()
+    }
+
     /// Makes a source that imports nothing.
     pub(crate) fn new(name: impl Into<String>, text: impl Into<String>) -> Source {
         Source {
@@ -362,6 +368,7 @@ pub(crate) fn run(
     let request = Request {
         numbers: run.numbers.clone(),
         name: run.name.clone(),
+        imported: source.imported_files(),
         render: Some(kscope_view::render),
         pid: run.pid,
         child: command.as_ref().and_then(Command::pid),

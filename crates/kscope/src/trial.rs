@@ -73,6 +73,7 @@ pub(crate) fn run(
     let request = Request {
         numbers: run.numbers.clone(),
         name: run.name.clone(),
+        imported: source.imported_files(),
         render: Some(kscope_view::render),
         pid: run.pid,
         ..Request::new(compiled, options, &*source.text)

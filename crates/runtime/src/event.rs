@@ -53,18 +53,24 @@ struct Prepared {
 }
 
 impl Sites {
-    pub(crate) fn new(plan: &Plan, name: &str, spec: &Spec, source: &str) -> Sites {
-        let lines = LineTable::new(source);
-        let file = spec
-            .files
-            .first()
-            .map_or("stdin", |file| file.name.as_str());
-        let sites = plan
-            .sites
-            .iter()
-            .map(|site| prepare(site, name, file, source, &lines))
-            .collect();
-        Sites { sites }
+    pub(crate) fn new(
+        plan: &Plan,
+        name: &str,
+        spec: &Spec,
+        source: &str,
+        imported: &[(String, usize)],
+    ) -> Sites {
+        let file = spec.files.first();
+        let file = file.map_or("stdin", |file| file.name.as_str());
+        let texts = texts(file, source, imported);
+        let of_site = |site: &Site| {
+            let start = site.span.start as usize;
+            let text = texts.iter().rev().find(|text| text.start <= start);
+            prepare(site, name, text.unwrap_or(&texts[0]))
+        };
+        Sites {
+            sites: plan.sites.iter().map(of_site).collect(),
+        }
     }
 
     /// Gives the places that update maps, with the maps' numbers, in the order of their counters.
@@ -226,7 +232,34 @@ fn print(
     }
 }
 
-fn prepare(site: &Site, name: &str, file: &str, source: &str, lines: &LineTable) -> Prepared {
+/// A file of a script.
+struct Text<'a> {
+    file: &'a str,
+    /// Where it begins in the script's text.
+    start: usize,
+    source: &'a str,
+    lines: LineTable,
+}
+
+/// Takes a script's text apart into its own and that of each imported file.
+fn texts<'a>(file: &'a str, source: &'a str, imported: &'a [(String, usize)]) -> Vec<Text<'a>> {
+    let own = std::iter::once((file, 0));
+    let files = own.chain(imported.iter().map(|(name, start)| (name.as_str(), *start)));
+    let ends = imported.iter().map(|(_, start)| *start);
+    let ends = ends.chain(std::iter::once(source.len()));
+    let text = |((file, start), end): ((&'a str, usize), usize)| {
+        let source = source.get(start..end).unwrap_or_default();
+        Text {
+            file,
+            start,
+            source,
+            lines: LineTable::new(source),
+        }
+    };
+    files.zip(ends).map(text).collect()
+}
+
+fn prepare(site: &Site, name: &str, text: &Text<'_>) -> Prepared {
     let format = match &site.kind {
         SiteKind::Printf { format }
         | SiteKind::Message { format, .. }
@@ -247,14 +280,16 @@ fn prepare(site: &Site, name: &str, file: &str, source: &str, lines: &LineTable)
         ) if tag.is_empty() => Schema::of_record(name, 1, ty).map(Arc::new),
         _ => None,
     };
-    let (line, column) = lines.position(site.span);
-    let end = Span::new(site.span.end, site.span.end);
+    let inside = |place: u32| place.saturating_sub(text.start as u32);
+    let span = Span::new(inside(site.span.start), inside(site.span.end));
+    let (line, column) = text.lines.position(span);
+    let end = Span::new(span.end, span.end);
     let place = Place {
-        file: file.to_owned(),
+        file: text.file.to_owned(),
         line,
         column,
-        text: place_text(file, (line, column), lines.position(end)),
-        context: context(source, site.span),
+        text: place_text(text.file, (line, column), text.lines.position(end)),
+        context: context(text.source, span),
     };
     Prepared {
         site: site.clone(),
@@ -293,7 +328,22 @@ fn place_text(file: &str, start: (u32, u32), end: (u32, u32)) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::{Span, context};
+    use super::{Span, context, texts};
+
+    #[test]
+    fn imported_files_have_their_own_lines() {
+        let source = "one\ntwo\nthree\n";
+        let imported = [("a.bt".to_owned(), 4), ("b.bt".to_owned(), 8)];
+        let found = texts("main.bt", source, &imported);
+        let found: Vec<_> = found.iter().map(|t| (t.file, t.start, t.source)).collect();
+        let expected = [
+            ("main.bt", 0, "one\n"),
+            ("a.bt", 4, "two\n"),
+            ("b.bt", 8, "three\n"),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(texts("main.bt", source, &[])[0].source, source);
+    }
 
     #[test]
     fn failures_show_their_line() {

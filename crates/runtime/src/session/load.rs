@@ -52,6 +52,8 @@ pub struct Request {
     pub name: String,
     /// The script's source, for the places of messages.
     pub source: String,
+    /// Names of the files that were imported, with where in `source` each begins, in this order.
+    pub imported: Vec<(String, usize)>,
     /// Renders the names of files and commands; without it a script has no `cat` and no `system`.
     pub render: Option<Render>,
     /// The one process that probes are to see; `begin`, `end` and `interval` run all the same.
@@ -81,6 +83,7 @@ impl Request {
             numbers: Vec::new(),
             name: "script".to_owned(),
             source: source.into(),
+            imported: Vec::new(),
             render: None,
             pid: None,
             child: None,
@@ -110,6 +113,7 @@ impl Session {
             numbers,
             name,
             source,
+            imported,
             render,
             pid,
             child,
@@ -187,7 +191,7 @@ impl Session {
         }
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel)?;
-        let sites = Sites::new(&plan, &name, &spec, &source);
+        let sites = Sites::new(&plan, &name, &spec, &source, &imported);
         let refusals = Refusals::new(sites.updates(), !strict);
         let probes = plan
             .probes
