@@ -276,8 +276,12 @@ fn parameters() {
     let _kernel = kernel_or_skip!();
     let script = "begin { print($1); print(str($2)); print($#); print($3); print(str($3)); }";
     prints(&["run", "-e", script, "5", "word"], "5\nword\n2\n0\n\n\n\n");
-    let script = r#"begin { $s = str($1, 5); print($s); print($s == "posit"); print(str($1 + 5)); }"#;
-    prints(&["run", "-e", script, "positional"], "posit\ntrue\nional\n\n\n");
+    let script =
+        r#"begin { $s = str($1, 5); print($s); print($s == "posit"); print(str($1 + 5)); }"#;
+    prints(
+        &["run", "-e", script, "positional"],
+        "posit\ntrue\nional\n\n\n",
+    );
     let script = r#"begin { print(getopt("n", 7)); print(getopt("s", "d")); print(getopt("b")); print(getopt("u", 1)); }"#;
     prints(
         &["run", "-e", script, "--", "--n=-9", "--s=text", "--b"],

@@ -216,9 +216,11 @@ fn way_round(verdict: &str) -> &'static str {
     if says(&["infinite loop", "back-edge"]) {
         "the kernel takes only loops that it sees to end: count to a constant, or `for ($i : 0..n)`"
     } else if says(&["too complex", "complexity"]) {
-        "the kernel follows each round of a loop and each branch, and gave up: fewer rounds, shorter strings, or a smaller probe"
-    } else if says(&["too large", "too many", "stack depth", "combined stack"]) {
-        "split the probe into smaller ones, or let its loops have fewer rounds"
+        "the kernel follows each round of a loop and each branch, and keeps at most 8192 that it has still to follow: fewer rounds, shorter strings, or a smaller probe"
+    } else if says(&["stack depth", "combined stack", "stack size"]) {
+        "a program and what it calls have 512 bytes of stack together: smaller variables and keys, or fewer calls of functions inside of each other"
+    } else if says(&["too large", "too many"]) {
+        "the kernel follows at most 1,000,000 instructions, those of a loop once for each round: split the probe into smaller ones, or let its loops have fewer rounds"
     } else {
         "a script that compiles should be accepted: please report it"
     }
@@ -272,6 +274,10 @@ mod tests {
         check(
             "BPF program is too large. Processed 1000001 insn",
             "fewer rounds",
+        );
+        check(
+            "combined stack size of 3 calls is 544. Too large",
+            "512 bytes",
         );
         check("R0 invalid mem access 'scalar'", "report");
     }

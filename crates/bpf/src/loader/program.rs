@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
+use std::time::Instant;
 
 use kscope_btf::Btf;
 use kscope_spec::core::{self, Relocated};
@@ -110,10 +111,12 @@ impl<'a> Filling<'a> {
                 ..ProgramLoad::default()
             })
         };
+        let begun = Instant::now();
         let (fd, log) = self.attempt(&load);
         let fd = match fd {
             Ok(fd) => fd,
             Err(errno) => {
+                let took = begun.elapsed();
                 // What a signal stopped has no log worth another attempt.
                 loader.go_on()?;
                 let refused = Refused {
@@ -125,6 +128,7 @@ impl<'a> Filling<'a> {
                     relocated: relocated.as_ref(),
                     errno,
                     log_bytes: loader.log_bytes,
+                    took,
                 };
                 return Err(refused.why(&load));
             }

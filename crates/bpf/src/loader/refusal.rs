@@ -4,6 +4,7 @@
 mod why;
 
 use std::os::fd::OwnedFd;
+use std::time::Duration;
 
 use kscope_spec::core::{POISON, Relocated};
 use kscope_spec::{ExternId, MapId, ProgramSpec, Spec};
@@ -57,7 +58,12 @@ pub(crate) struct Refused<'a> {
     pub(crate) errno: Errno,
     /// How long the verifier's log may be.
     pub(crate) log_bytes: usize,
+    /// How long the verifier took.
+    pub(crate) took: Duration,
 }
+
+/// How long the verifier may take for its walk to be asked for, which takes it several times longer.
+const LONG: Duration = Duration::from_secs(1);
 
 impl Refused<'_> {
     /// Finds what the verifier came to that is not there: a call of a helper that stands for it.
@@ -86,6 +92,9 @@ impl Refused<'_> {
     }
 }
 
+/// What the verifier says of a program of which it has followed all that it follows.
+const TOO_LARGE: &str = "BPF program is too large";
+
 /// Gives the text that a buffer holds up to its first NUL.
 pub(crate) fn text(buffer: &[u8]) -> String {
     let end = buffer.iter().position(|&byte| byte == 0);
@@ -95,8 +104,18 @@ pub(crate) fn text(buffer: &[u8]) -> String {
 
 /// Loads a refused program again and gives what the verifier says of it. Of a log that is too long
 /// the kernel leaves the end, before Linux 6.4 the beginning: then the verdict is asked for apart.
-fn told(load: &Attempt<'_>, log_bytes: usize) -> String {
+/// Of a program that took the verifier long the verdict may be enough: that it is too large.
+fn told(load: &Attempt<'_>, refused: &Refused<'_>) -> String {
+    let log_bytes = refused.log_bytes;
     let mut buffer = vec![0; log_bytes];
+    if refused.took >= LONG {
+        let _ = load(Log::Verdict(&mut buffer));
+        let verdict = text(&buffer);
+        if verdict.contains(TOO_LARGE) {
+            return verdict;
+        }
+        buffer.fill(0);
+    }
     let outcome = load(Log::Walk(&mut buffer));
     let mut walk = text(&buffer);
     let is_cut = matches!(outcome, Err(Errno::NOSPC));

@@ -9,7 +9,7 @@ impl Refused<'_> {
     /// Loads the program again with the verifier's log, and gives what that says.
     pub(crate) fn why(&self, load: &Attempt<'_>) -> Error {
         let program = self.program.name.clone();
-        let log = Box::new(VerifierLog::parse(&told(load, self.log_bytes)));
+        let log = Box::new(VerifierLog::parse(&told(load, self)));
         if let Some(absent) = self.absent(&log) {
             let absent = Box::new(absent);
             return Error::Unresolved {

@@ -33,7 +33,7 @@ impl Refused<'_> {
                 cause,
             };
         }
-        let log = VerifierLog::parse(&told(load, self.log_bytes));
+        let log = VerifierLog::parse(&told(load, self));
         if let Some(absent) = self.absent(&log) {
             return Error::Unresolved {
                 program: self.program.name.clone(),
