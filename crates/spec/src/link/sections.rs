@@ -59,11 +59,9 @@ impl<'a> Layout<'a> {
             for (index, section) in input.linked() {
                 // They count from the start of the section of code, without relocations.
                 if section.name == JUMP_TABLES && inputs.len() > 1 {
-                    return Err(LinkError::Section {
-                        file: input.name.to_owned(),
-                        section: section.name.to_owned(),
-                        why: "holds tables of jumps (Linux 6.19), which do not move with the code: compile with -fno-jump-tables",
-                    });
+                    let why = "holds tables of jumps (Linux 6.19), which do not move with the code: \
+                               compile with -fno-jump-tables";
+                    return Err(refused(input.name, section, why));
                 }
                 let place = layout.append(input.name, section)?;
                 layout.places.insert((number, index), place);
@@ -73,20 +71,7 @@ impl<'a> Layout<'a> {
     }
 
     fn append(&mut self, file: &'a str, section: &Section<'a>) -> Result<Place, LinkError> {
-        let refuse = |why| LinkError::Section {
-            file: file.to_owned(),
-            section: section.name.to_owned(),
-            why,
-        };
-        if !matches!(section.kind, SHT_PROGBITS | SHT_NOBITS) {
-            return Err(refuse("is of a type that eBPF objects do not have"));
-        }
-        let align = section.align.max(1);
-        if !align.is_power_of_two() || align > ALIGNMENT {
-            return Err(refuse(
-                "has an alignment that is no power of two up to 1 MiB",
-            ));
-        }
+        let align = alignment(file, section)?;
         let flags = section.flags & !MERGE_STRINGS;
         let part = *self.by_name.entry(section.name).or_insert_with(|| {
             self.list.push(Part {
@@ -101,7 +86,7 @@ impl<'a> Layout<'a> {
             self.list.len() - 1
         });
         let Some(into) = self.list.get_mut(part) else {
-            return Err(refuse("is nowhere"));
+            return Err(refused(file, section, "is nowhere"));
         };
         let differ = |what: String| LinkError::Sections {
             section: section.name.to_owned(),
@@ -145,7 +130,7 @@ impl<'a> Layout<'a> {
         let offset = into.size.checked_next_multiple_of(into.align);
         let size = offset.and_then(|offset| offset.checked_add(section.size));
         let (Some(offset), Some(size)) = (offset, size) else {
-            return Err(refuse("is too large"));
+            return Err(refused(file, section, "is too large"));
         };
         if section.kind == SHT_PROGBITS {
             // No more than the alignment is added to what the file holds.
@@ -203,6 +188,28 @@ impl Place {
     /// Gives the section's index in the file.
     pub(super) fn index(&self) -> SectionIndex {
         SectionIndex(self.part as u32 + 1)
+    }
+}
+
+/// Gives the alignment of a section that may be linked.
+fn alignment(file: &str, section: &Section<'_>) -> Result<u64, LinkError> {
+    if !matches!(section.kind, SHT_PROGBITS | SHT_NOBITS) {
+        let why = "is of a type that eBPF objects do not have";
+        return Err(refused(file, section, why));
+    }
+    let align = section.align.max(1);
+    if !align.is_power_of_two() || align > ALIGNMENT {
+        let why = "has an alignment that is no power of two up to 1 MiB";
+        return Err(refused(file, section, why));
+    }
+    Ok(align)
+}
+
+fn refused(file: &str, section: &Section<'_>, why: &'static str) -> LinkError {
+    LinkError::Section {
+        file: file.to_owned(),
+        section: section.name.to_owned(),
+        why,
     }
 }
 

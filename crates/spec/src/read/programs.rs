@@ -45,60 +45,18 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         let index = FunctionIndex(index);
         let full = uses.object.elf.section_name(function.section);
         let name = full.strip_prefix('?').unwrap_or(full);
-        let known = section::lookup(name);
         // Functions for others to call: of `.text`, and of sections with names of their own.
-        let is_program = match known {
+        let is_program = match section::lookup(name) {
             Some(_) => true,
             None => function.global && full != TEXT && !called.contains_key(&index),
         };
         if !is_program {
             continue;
         }
-        let mut program = ProgramSpec {
-            name: function.name.to_owned(),
-            section: name.to_owned(),
-            optional: full.starts_with('?'),
-            ..ProgramSpec::default()
-        };
-        let mut why = None;
-        match known {
-            Some(known) => {
-                program.kind = known.kind;
-                program.attach = known.attach_kind(name);
-                program.flags = known.flags;
-            }
-            None => {
-                why = Some(Why::UnknownSection {
-                    section: name.to_owned(),
-                    near: section::nearest(name),
-                });
-            }
-        }
-        #[cfg(not(feature = "struct_ops"))]
-        if program.kind == crate::ProgramType::StructOps {
-            why = Some(Why::LeftOut {
-                section: name.to_owned(),
-                feature: "struct_ops",
-            });
-        }
-        if !function.global {
-            why.get_or_insert(Why::StaticProgram {
-                name: function.name.to_owned(),
-                section: name.to_owned(),
-            });
-        }
+        let (mut program, mut why) = described(function, full);
         let mut layout = Layout::new(uses, bodies);
-        let mut done = layout.append(index, budget);
-        let callback = callbacks.get(&layout.type_of(index));
-        if let (Ok(()), Some(callback)) = (&done, callback) {
-            done = match layout.named(callback) {
-                Some(callback) => layout.append(callback, budget),
-                None => Err(Why::ExceptionCallback {
-                    name: (*callback).to_owned(),
-                }),
-            };
-        }
-        match done {
+        let callback = callbacks.get(&layout.type_of(index)).copied();
+        match layout.whole(index, callback, budget) {
             Ok(()) => {
                 why = why.or_else(|| layout.why());
                 layout.write(&mut program);
@@ -116,6 +74,46 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         programs.list.push(program);
     }
     programs
+}
+
+/// Describes a program without its instructions by its section, and says why it is none that can be
+/// loaded.
+fn described(function: &Function<'_>, full: &str) -> (ProgramSpec, Option<Why>) {
+    let name = full.strip_prefix('?').unwrap_or(full);
+    let mut program = ProgramSpec {
+        name: function.name.to_owned(),
+        section: name.to_owned(),
+        optional: full.starts_with('?'),
+        ..ProgramSpec::default()
+    };
+    let mut why = None;
+    match section::lookup(name) {
+        Some(known) => {
+            program.kind = known.kind;
+            program.attach = known.attach_kind(name);
+            program.flags = known.flags;
+        }
+        None => {
+            why = Some(Why::UnknownSection {
+                section: name.to_owned(),
+                near: section::nearest(name),
+            });
+        }
+    }
+    #[cfg(not(feature = "struct_ops"))]
+    if program.kind == crate::ProgramType::StructOps {
+        why = Some(Why::LeftOut {
+            section: name.to_owned(),
+            feature: "struct_ops",
+        });
+    }
+    if !function.global {
+        why.get_or_insert(Why::StaticProgram {
+            name: function.name.to_owned(),
+            section: name.to_owned(),
+        });
+    }
+    (program, why)
 }
 
 /// Gives the names of the functions to which exceptions of programs go, by the programs' `FUNC`s.
@@ -145,6 +143,23 @@ impl<'l, 'a> Layout<'l, 'a> {
             starts: Table::default(),
             len: 0,
         }
+    }
+
+    /// Puts in a program with all that it calls, and the function to which its exceptions go.
+    fn whole(
+        &mut self,
+        program: FunctionIndex,
+        callback: Option<&str>,
+        budget: &mut Budget,
+    ) -> Result<(), Why> {
+        self.append(program, budget)?;
+        let Some(name) = callback else {
+            return Ok(());
+        };
+        let callback = self.named(name).ok_or_else(|| Why::ExceptionCallback {
+            name: name.to_owned(),
+        })?;
+        self.append(callback, budget)
     }
 
     fn function(&self, index: FunctionIndex) -> Option<&'l Function<'a>> {
