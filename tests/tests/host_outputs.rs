@@ -91,3 +91,43 @@ fn runs_that_the_kernel_leaves_out_are_counted() {
         .find(|line| line.contains("events were missed"));
     assert!(told.is_some(), "{text}\n{said}");
 }
+
+#[test]
+fn losses_are_told_at_the_end() {
+    let _kernel = kernel_or_skip!();
+    let program = kscope_or_skip!();
+    let check = |script: &str, expected: &[&str]| {
+        let (_, said) = run(&program, &[], script);
+        let warnings = said.lines().filter(|line| line.starts_with("WARNING: "));
+        let found: Vec<&str> = warnings.collect();
+        assert_eq!(found, expected, "{script}\n{said}");
+    };
+    let cut = |before: &str, of_map: &str| {
+        format!(
+            "config = {{ max_strlen = 6; }} {before} begin {{
+                $a = \"abcdefgh\"; printf(\"%s %s\", str((uint64)&$a), str((uint64)&$a, 3)); {of_map} }}"
+        )
+    };
+    check(
+        &cut("", ""),
+        &["WARNING: 1 string was cut: raise max_strlen (BPFTRACE_MAX_STRLEN)"],
+    );
+    let of_map = "@[str((uint64)&$a)] = 1;";
+    check(
+        &cut("", of_map),
+        &["WARNING: 2 strings were cut: raise max_strlen (BPFTRACE_MAX_STRLEN)"],
+    );
+    check("begin { print(str((uint64)0)); print(\"abc\"); }", &[]);
+    let flood = "config = { perf_rb_pages = 1; }
+        begin { for ($i : 0..20000) { print($i); } }";
+    let (text, said) = run(&program, &[], flood);
+    let lost = said.lines().filter_map(|line| line.strip_prefix("Lost "));
+    let lost = lost.filter_map(|line| line.strip_suffix(" events")?.parse::<usize>().ok());
+    let lost: usize = lost.sum();
+    let numbers = text.lines().filter(|line| !line.is_empty());
+    assert_eq!(numbers.count() + lost, 20_000, "{said}");
+    check(
+        flood,
+        &[&format!("WARNING: Total lost event count: {lost}")],
+    );
+}

@@ -88,6 +88,45 @@ fn syscount_counts_by_name_and_process() {
     assert_eq!(maps.count(), 1, "{left:?}");
 }
 
+/// `clone` returns twice, in the parent and in the child; `exit_group` does not return.
+#[test]
+fn syscount_counts_each_call_once() {
+    let kscope = kscope_or_skip!();
+    let folder = Folder::new("syscount");
+    let check = |name: &str, more: &[&str], expected: &[&str]| {
+        // Named by its file, so that it is told from all other shells.
+        let shell = folder.path().join(name);
+        std::os::unix::fs::symlink("/bin/sh", &shell).expect("a link");
+        let words = [&["syscount", "--comm", name], more].concat();
+        let left = trace(&kscope, &words, || {
+            let mut forks = Command::new(&shell);
+            let ended = forks.args(["-c", "(exit 0); (exit 0); exit 0"]).status();
+            assert!(ended.expect("a shell").success());
+        });
+        let left = left.unwrap_or_else(|left| panic!("{left:?}"));
+        let counts = left.lines.iter().filter(|line| line.starts_with("@calls"));
+        // Without the process.
+        let counts = counts.filter_map(|line| {
+            let from = line.find("clone]").or_else(|| line.find("exit_group]"))?;
+            line.get(from..)
+        });
+        let mut counts: Vec<_> = counts.collect();
+        counts.sort_unstable();
+        assert_eq!(counts, expected, "{left:?}");
+    };
+    let all = ["clone]: 2", "exit_group]: 3"];
+    check("count-forks", &[], &all);
+    check("count-timed", &["--latency"], &all);
+    let each = [
+        "clone]: 2",
+        "exit_group]: 1",
+        "exit_group]: 1",
+        "exit_group]: 1",
+    ];
+    check("count-children", &["--by", "both"], &each);
+    check("count-failing", &["--failed"], &[]);
+}
+
 #[test]
 fn vfsstat_counts_what_files_are_used_for() {
     let kscope = kscope_or_skip!();

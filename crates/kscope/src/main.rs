@@ -11,6 +11,7 @@ mod console;
 mod diagnostics;
 mod error;
 mod import;
+mod losses;
 mod object;
 mod pattern;
 mod place;

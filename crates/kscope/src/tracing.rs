@@ -20,6 +20,7 @@ use crate::child::Command;
 use crate::console::tell;
 use crate::diagnostics;
 use crate::error::{DOCTOR, Failure, MOUNT, OPEN, PRIVILEGES};
+use crate::losses::losses;
 use crate::place::Place;
 use crate::process::Process;
 use crate::sink::Sink;
@@ -419,7 +420,7 @@ pub(crate) fn run(
     let stop = session.run(sink, &user, child).map_err(failed)?;
     let summary = session.finish(sink).map_err(failed)?;
     sink.finish()?;
-    tell_summary(&summary);
+    losses(&summary).iter().for_each(tell);
     Ok(match stop {
         // As bpftrace has it: the command's end is not the script's failure.
         Stop::Child(_) if run.ignore_command => 0,
@@ -457,35 +458,5 @@ fn tell_programs(session: &Session) {
             )),
             Err(error) => tell(format_args!("program {}: {error}", program.name())),
         }
-    }
-}
-
-fn tell_summary(summary: &kscope_runtime::Summary) {
-    if summary.lost_stacks > 0 {
-        tell(format_args!(
-            "WARNING: {} stacks could not be stored",
-            summary.lost_stacks
-        ));
-    }
-    if summary.missed_runs > 0 {
-        tell(format_args!(
-            "WARNING: {} events were missed: they came while the program of their probe ran on the same CPU",
-            summary.missed_runs
-        ));
-    }
-    // What has been told one by one is not told again.
-    for map in summary
-        .full_maps
-        .iter()
-        .filter(|map| map.told < map.refused)
-    {
-        let above = match map.told {
-            0 => String::new(),
-            told => format!(" ({told} of them are told above)"),
-        };
-        tell(format_args!(
-            "WARNING: map {} was full: {} updates were lost{above}; raise max_map_keys in the config block",
-            map.name, map.refused
-        ));
     }
 }

@@ -4,7 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::data_type::{Bits, DataType, Field};
-use crate::resolve::{Directory, Resolve};
+use crate::resolve::{Cut, Directory, Resolve};
 use crate::value::{Stack, Value};
 
 /// Decodes a value from the bytes of an event, a map key or a map value, in host byte order.
@@ -238,6 +238,7 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
         .unwrap_or(field.len());
     let mut text = field[..end].to_vec();
     if end > 0 && end == capacity as usize {
+        resolve.note_cut(Cut::String);
         text.extend_from_slice(resolve.truncation_trailer().as_bytes());
     }
     Value::Str(text)
@@ -247,7 +248,10 @@ fn string(bytes: &[u8], capacity: u32, resolve: &dyn Resolve) -> Value {
 fn arguments(bytes: &[u8], cut: bool, resolve: &dyn Resolve) -> Value {
     let mut parts: Vec<Vec<u8>> = bytes.split(|byte| *byte == 0).map(<[u8]>::to_vec).collect();
     match parts.last_mut() {
-        Some(last) if cut => last.extend_from_slice(resolve.truncation_trailer().as_bytes()),
+        Some(last) if cut => {
+            resolve.note_cut(Cut::Arguments);
+            last.extend_from_slice(resolve.truncation_trailer().as_bytes());
+        }
         // What follows the last NUL.
         Some(last) if last.is_empty() => {
             parts.pop();

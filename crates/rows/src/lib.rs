@@ -34,7 +34,7 @@ pub use order::{divide, sort_entries};
 pub use output::{
     HelperFailure, MapContent, MapKind, MapOutput, Output, Place, RuntimeFailure, Severity,
 };
-pub use resolve::{Directory, Resolve, Unresolved};
+pub use resolve::{Cut, Directory, Resolve, Unresolved};
 pub use schema::{Column, Row, Schema};
 pub use series::align_series;
 pub use value::{Bucket, Frame, Histogram, Point, Scale, Series, Stack, Value};

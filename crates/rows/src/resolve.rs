@@ -43,10 +43,22 @@ pub trait Resolve {
         None
     }
 
-    /// Gives what is put after a string that filled its field.
+    /// Gives what is put after a string that filled its field, or after arguments that did not fit.
     fn truncation_trailer(&self) -> &str {
         ".."
     }
+
+    /// Is told of each such value, so that they can be counted.
+    fn note_cut(&self, _cut: Cut) {}
+}
+
+/// What the program had no room for the whole of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cut {
+    /// A string.
+    String,
+    /// The arguments of a command.
+    Arguments,
 }
 
 /// A directory as a process refers to it, and which one it was when it did.

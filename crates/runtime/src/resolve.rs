@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use kscope_bpf::Map;
 use kscope_rows::time::{Dialect, format_time};
-use kscope_rows::{Directory, Frame, Resolve, Stack, StackMode};
+use kscope_rows::{Cut, Directory, Frame, Resolve, Stack, StackMode};
 use kscope_script::lower::MORE_STACKS_MARK;
 use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 
@@ -36,7 +36,15 @@ pub(crate) struct Resolver<'a> {
     pub(crate) cgroups: &'a Cgroups,
     /// Stacks whose frames could not be read back from the map.
     pub(crate) unread_stacks: &'a Cell<u64>,
+    pub(crate) cuts: &'a Cuts,
     pub(crate) trailer: &'a str,
+}
+
+/// How many values were cut, each time they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Cuts {
+    pub(crate) strings: Cell<u64>,
+    pub(crate) arguments: Cell<u64>,
 }
 
 /// `ENOENT` on every Linux.
@@ -204,6 +212,14 @@ impl Resolve for Resolver<'_> {
 
     fn truncation_trailer(&self) -> &str {
         self.trailer
+    }
+
+    fn note_cut(&self, cut: Cut) {
+        let count = match cut {
+            Cut::String => &self.cuts.strings,
+            Cut::Arguments => &self.cuts.arguments,
+        };
+        count.set(count.get() + 1);
     }
 }
 

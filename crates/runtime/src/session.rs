@@ -27,6 +27,7 @@ use crate::event::{Event, Sites};
 use crate::files_and_commands::Render;
 use crate::iterations::Iterations;
 use crate::refusals::{FullMap, Refusals};
+use crate::resolve::Cuts;
 use crate::target::Target;
 use crate::user_probe::UserPlace;
 
@@ -55,6 +56,7 @@ pub struct Session {
     clock: WallClock,
     users: UserNames,
     unread_stacks: Cell<u64>,
+    cuts: Cuts,
     /// The one process that uprobes and USDT probes are to see.
     watched: Option<u32>,
     /// The maps of kernel stacks and of those of processes, each with the one behind it.
@@ -129,6 +131,10 @@ pub struct Summary {
     pub lost_events: u64,
     /// Stacks that the kernel could not keep, or did not give back.
     pub lost_stacks: u64,
+    /// Strings that were longer than `max_strlen`, each time they were printed.
+    pub cut_strings: u64,
+    /// Arguments of commands that were longer than the script wanted, each time they were printed.
+    pub cut_arguments: u64,
     /// Runs of programs that the kernel left out, because the program was running on the CPU already
     /// (Linux 5.12).
     pub missed_runs: u64,

@@ -262,6 +262,7 @@ impl Session {
             processes: &self.processes,
             cgroups: &self.cgroups,
             unread_stacks: &self.unread_stacks,
+            cuts: &self.cuts,
             trailer: &self.plan.config.str_trunc_trailer,
         }
     }

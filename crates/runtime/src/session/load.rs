@@ -32,6 +32,7 @@ use crate::options::Options;
 use crate::prepare;
 use crate::refusals::Refusals;
 use crate::refused;
+use crate::resolve::Cuts;
 use crate::target::Target;
 use crate::user_probe;
 
@@ -216,6 +217,7 @@ impl Session {
             clock,
             users: UserNames::new(),
             unread_stacks: Cell::new(0),
+            cuts: Cuts::default(),
             watched,
             stacks,
             processes: UserSymbolizer::new(crate::user::read_symbols),

@@ -30,6 +30,8 @@ impl Session {
         Ok(Summary {
             lost_events: self.counter(Counter::LostEvents)?,
             lost_stacks: self.counter(Counter::LostStacks)? + self.unread_stacks.get(),
+            cut_strings: self.cuts.strings.get(),
+            cut_arguments: self.cuts.arguments.get(),
             missed_runs: self.missed_runs(),
             full_maps: self.refusals.maps(&self.plan),
         })
