@@ -28,6 +28,7 @@ struct Segment {
     address: u64,
     offset: u64,
     size: u64,
+    executed: bool,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -157,11 +158,13 @@ impl<'a> Executable<'a> {
         for index in 0..segments {
             let bytes = entry(segments_at, segment_size, index)?;
             const LOAD: u64 = 1;
+            const EXECUTE: u64 = 1;
             if self.number(bytes, 0, 4)? == LOAD {
                 found.push(Segment {
                     offset: self.field(bytes, (4, 4), (8, 8))?,
                     address: self.field(bytes, (8, 4), (16, 8))?,
                     size: self.field(bytes, (16, 4), (32, 8))?,
+                    executed: self.field(bytes, (24, 4), (4, 4))? & EXECUTE != 0,
                 });
             }
         }
@@ -203,6 +206,14 @@ impl<'a> Executable<'a> {
             (inside < segment.size)
                 .then(|| segment.offset.checked_add(inside))
                 .flatten()
+        })
+    }
+
+    /// Says whether what lies at an address is executed.
+    pub fn is_code(&self, address: u64) -> bool {
+        self.segments.iter().any(|segment| {
+            let inside = address.checked_sub(segment.address);
+            segment.executed && inside.is_some_and(|inside| inside < segment.size)
         })
     }
 

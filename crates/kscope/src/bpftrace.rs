@@ -85,10 +85,10 @@ struct Bpftrace {
     #[arg(long, value_name = "MODE", conflicts_with_all = ["test", "bench"])]
     mode: Option<String>,
     /// Run the program's test: probes and tell which fail
-    #[arg(long)]
+    #[arg(long, conflicts_with = "command")]
     test: bool,
     /// Run the program's bench: probes and tell their time
-    #[arg(long, conflicts_with = "test")]
+    #[arg(long, conflicts_with_all = ["test", "command"])]
     bench: bool,
     /// Run only probes whose name this matches: characters, `.`, `*`, `^` and `$`
     #[arg(long, value_name = "REGEX")]

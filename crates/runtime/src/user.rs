@@ -348,6 +348,10 @@ impl UserFiles {
             let place = file.offset_of(offset);
             let place =
                 place.ok_or_else(|| missing(format!("{path} has nothing at {offset:#x}")))?;
+            if !file.is_code(offset) {
+                let why = format!("what {path} has at {offset:#x} is not executed");
+                return Err(missing(why));
+            }
             if let Ok(image) = self.image(&path) {
                 refuse_inside(&image, &bytes, place)?;
             }

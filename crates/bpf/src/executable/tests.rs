@@ -34,6 +34,7 @@ fn program() -> Vec<u8> {
     for (index, (offset, address, size)) in segments.into_iter().enumerate() {
         let at = 0x40 + index * 56;
         put(&mut file, at, &1u32.to_le_bytes());
+        put(&mut file, at + 4, &[5u8, 6][index..=index]);
         put(&mut file, at + 8, &offset.to_le_bytes());
         put(&mut file, at + 16, &address.to_le_bytes());
         put(&mut file, at + 32, &size.to_le_bytes());
@@ -103,6 +104,8 @@ fn functions_and_addresses_become_offsets() {
     assert_eq!(file.offset_of(0x40_117f), Some(0x17f));
     assert_eq!(file.offset_of(0x40_1180), None);
     assert_eq!(file.offset_of(u64::MAX), None);
+    assert!(file.is_code(0x40_1110) && file.is_code(0x40_117f));
+    assert!(!file.is_code(0x40_1180) && !file.is_code(0x60_2210));
 }
 
 #[test]

@@ -24,10 +24,10 @@ pub(crate) struct RunArgs {
     #[command(flatten)]
     pub(crate) output: OutputArgs,
     /// Run the script's test: probes and tell which fail
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["command", "dry_run"])]
     pub(crate) test: bool,
     /// Run the script's bench: probes and tell their time
-    #[arg(long, conflicts_with = "test")]
+    #[arg(long, conflicts_with_all = ["test", "command", "dry_run"])]
     pub(crate) bench: bool,
     /// A file with the script, or an object of `kscope build` (`-` reads standard input), unless -e is given, and the values of
     /// $1, $2, …; after `--` options of the script (--name=value)

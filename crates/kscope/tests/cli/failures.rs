@@ -33,6 +33,16 @@ fn the_command_line_makes_no_sense() {
     usage(&["run", "-p", "self", "-e", "begin {}"], &["self"]);
     let both = ["run", "--json", "-f", "json", "-e", "begin {}"];
     usage(&both, &["cannot be used with"]);
+    for one in ["--test", "--bench"] {
+        usage(
+            &["run", one, "-c", "true", "-e", "begin {}"],
+            &["'-c <COMMAND>'"],
+        );
+        usage(
+            &["run", one, "--dry-run", "-e", "begin {}"],
+            &["'--dry-run'"],
+        );
+    }
     usage(
         &["tools", "--show", "opensnop"],
         &["`opensnop`", "did you mean `opensnoop`?"],
