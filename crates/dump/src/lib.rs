@@ -27,6 +27,7 @@ pub use facts::kernel::Kernel;
 pub use facts::log::{LogCaller, LogLine};
 pub use facts::module::Module;
 pub use facts::task::{OnCpu, Task};
+pub use facts::time::KernelTime;
 pub use facts::vmcoreinfo::{Vmcoreinfo, VmcoreinfoFrom};
 pub use facts::x86_64::Registers;
 pub use unwind::{Frame, FrameFrom, OrcVersion, Stack, StackEnd, Unwinder};

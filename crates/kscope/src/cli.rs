@@ -21,6 +21,7 @@ use crate::commands::{
     bindgen, bpf, btf, build, check, completions, doctor, link, list, man, run, tool, tools,
 };
 use crate::console::tell;
+use crate::crash::{self, CrashArgs};
 use crate::error::{Failure, USAGE};
 use crate::tool::Tool;
 
@@ -48,6 +49,7 @@ enum Command {
     Link(LinkArgs),
     List(ListArgs),
     Tools(ToolsArgs),
+    Crash(CrashArgs),
     Doctor(DoctorArgs),
     Bpf(BpfArgs),
     Btf(BtfArgs),
@@ -97,6 +99,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::Link(args) => link::run(&args),
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
+        Command::Crash(args) => crash::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bpf(args) => bpf::run(&args),
         Command::Btf(args) => btf::run(&args),

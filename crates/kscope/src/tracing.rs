@@ -151,7 +151,7 @@ impl Setup {
             // The cause goes before what else there is to say.
             Failure::of_run(error, &source.text, false).report();
         }
-        self.tell(source, &compilation);
+        self.tell(source, &compilation.diagnostics);
         let compiled = compilation.compiled.ok_or_else(Failure::told)?;
         if self.to_run {
             let mut findings = compilation.diagnostics.iter();
@@ -174,15 +174,7 @@ impl Setup {
         let catalogue = LiveCatalogue::new(&place.target, btf);
         let mut inputs = Inputs::new(&catalogue);
         inputs.btf = btf;
-        inputs.portable = self.portable;
-        inputs.changes_allowed = self.changes_allowed;
-        inputs.mode = self.mode.clone();
-        inputs.imported.clone_from(&source.imported);
-        inputs.imported_from = source.parts.first().map(|part| part.start as u32);
-        inputs.positional.clone_from(&self.positional);
-        inputs.reserved_options.clone_from(&self.reserved);
-        inputs.environment = environment();
-        inputs.environment.extend(self.config.iter().cloned());
+        self.fill(source, &mut inputs);
         let options = compile::Options::default();
         let (stages, compilation) =
             compile::compile_stages(&source.name, &source.text, &inputs, options);
@@ -203,9 +195,22 @@ impl Setup {
         (stages.program, compilation)
     }
 
+    /// Puts into the inputs of a compilation what is not of the kernel.
+    pub(crate) fn fill(&self, source: &Source, inputs: &mut Inputs<'_>) {
+        inputs.portable = self.portable;
+        inputs.changes_allowed = self.changes_allowed;
+        inputs.mode = self.mode.clone();
+        inputs.imported.clone_from(&source.imported);
+        inputs.imported_from = source.parts.first().map(|part| part.start as u32);
+        inputs.positional.clone_from(&self.positional);
+        inputs.reserved_options.clone_from(&self.reserved);
+        inputs.environment = environment();
+        inputs.environment.extend(self.config.iter().cloned());
+    }
+
     /// Prints the findings.
-    fn tell(&self, source: &Source, compilation: &Compilation) {
-        let mut findings = compilation.diagnostics.clone();
+    pub(crate) fn tell(&self, source: &Source, findings: &[Diagnostic]) {
+        let mut findings = findings.to_vec();
         // Only where nothing else is there to run does it matter.
         findings.retain(|finding| finding.id != ON_REQUEST);
         if self.no_warnings {

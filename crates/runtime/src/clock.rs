@@ -43,6 +43,15 @@ impl WallClock {
         })
     }
 
+    /// Takes when a kernel started, in nanoseconds since 1970.
+    pub(crate) fn of_boot(boot: u64) -> WallClock {
+        WallClock {
+            boot,
+            tai: 0,
+            zone: TimeZone::local().ok(),
+        }
+    }
+
     /// Gives the local time of a reading of the boot clock, or of the clock of atomic time.
     pub(crate) fn of_reading(&self, nanoseconds: u64) -> WallTime {
         self.local(if nanoseconds < LONGEST_UP {

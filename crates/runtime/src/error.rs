@@ -88,6 +88,15 @@ pub enum Error {
         /// What is wrong with its path.
         why: String,
     },
+    /// What is needed of a dump cannot be read.
+    Dump(kscope_dump::Error),
+    /// A program over memory did not come to its end.
+    Fault {
+        /// The probe as the plan names it.
+        probe: String,
+        /// Why.
+        fault: kscope_script::interpret::Fault,
+    },
     /// The receiver of the output failed.
     Output(io::Error),
     /// The script is wrong.
@@ -135,6 +144,8 @@ impl fmt::Display for Error {
             }
             Error::NoCgroup { why } => write!(f, "cgroupid(): {why}"),
             Error::Findings(findings) => write!(f, "the script does not compile\n{findings}"),
+            Error::Dump(error) => error.fmt(f),
+            Error::Fault { probe, fault } => write!(f, "{probe} was ended: {fault}"),
             Error::Row(error) => error.fmt(f),
             Error::Output(error) => write!(f, "cannot write the output: {error}"),
             Error::NewerPlan { version } => {

@@ -9,7 +9,6 @@ use kscope_rows::{
 use kscope_script::compile::LineTable;
 use kscope_script::diagnostic::Span;
 use kscope_script::plan::{Plan, Site, SiteKind};
-use kscope_spec::Spec;
 
 /// What an event asks for.
 #[derive(Debug)]
@@ -56,12 +55,10 @@ impl Sites {
     pub(crate) fn new(
         plan: &Plan,
         name: &str,
-        spec: &Spec,
+        file: &str,
         source: &str,
         imported: &[(String, usize)],
     ) -> Sites {
-        let file = spec.files.first();
-        let file = file.map_or("stdin", |file| file.name.as_str());
         let texts = texts(file, source, imported);
         let of_site = |site: &Site| {
             let start = site.span.start as usize;

@@ -27,6 +27,8 @@ pub(crate) enum Content {
     /// Of a map without a key.
     Scalar(Vec<u8>),
     Keyed(Snapshot),
+    /// Keys and values, each of one CPU alone.
+    Listed(Vec<(Vec<u8>, Vec<u8>)>),
 }
 
 /// What becomes of what is read.
@@ -71,9 +73,23 @@ pub(crate) fn show(
         let empty = || MapOutput::keyed(name.clone(), &plan.value, Vec::new(), 0, 0);
         (MapKind::of(&plan.value) == MapKind::Stats).then(empty)
     };
-    let (key_type, snapshot) = match (&plan.key, content) {
-        (Some(key_type), Content::Keyed(snapshot)) => (key_type, snapshot),
-        (_, Content::Keyed(_)) => return None,
+    let mut entries = Vec::new();
+    match (&plan.key, content) {
+        (Some(key_type), Content::Keyed(snapshot)) => {
+            entries.reserve(snapshot.len());
+            for entry in snapshot.entries() {
+                let key = decode(key_type, entry.key, resolve);
+                let bytes: Vec<u8> = entry.values().flatten().copied().collect();
+                entries.push((key, decode_map_value(&plan.value, &bytes, resolve)));
+            }
+        }
+        (Some(key_type), Content::Listed(listed)) => {
+            for (key, value) in listed {
+                let key = decode(key_type, key, resolve);
+                entries.push((key, decode_map_value(&plan.value, value, resolve)));
+            }
+        }
+        (_, Content::Keyed(_) | Content::Listed(_)) => return None,
         (_, Content::Scalar(bytes)) => {
             let set = bytes.iter().any(|byte| *byte != 0);
             // What nobody set names no stack that could be read.
@@ -93,12 +109,6 @@ pub(crate) fn show(
             let [(_, value)] = entry;
             return Some(MapOutput::scalar(name, &plan.value, value, div));
         }
-    };
-    let mut entries = Vec::with_capacity(snapshot.len());
-    for entry in snapshot.entries() {
-        let key = decode(key_type, entry.key, resolve);
-        let bytes: Vec<u8> = entry.values().flatten().copied().collect();
-        entries.push((key, decode_map_value(&plan.value, &bytes, resolve)));
     }
     if entries.is_empty() && at_end {
         return none();

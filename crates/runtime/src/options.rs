@@ -2,7 +2,7 @@
 
 use kscope_script::near::near;
 use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning, Plan, ProbePlan};
-use kscope_spec::Spec;
+use kscope_spec::{LateValue, Spec};
 
 use crate::error::Error;
 use crate::meaning;
@@ -76,9 +76,18 @@ impl Options {
         plan: &'a Plan,
         spec: &'a Spec,
     ) -> impl Iterator<Item = (&'a str, u64)> {
+        self.numbers_of(plan, &spec.late)
+    }
+
+    /// As [`Options::numbers`], of late values alone.
+    pub(crate) fn numbers_of<'a>(
+        &'a self,
+        plan: &'a Plan,
+        late: &'a [LateValue],
+    ) -> impl Iterator<Item = (&'a str, u64)> {
         let pairs = plan.options.iter().zip(&self.values);
         pairs.filter_map(|(option, value)| {
-            let late = spec.late.get(option.late.0 as usize)?;
+            let late = late.get(option.late.0 as usize)?;
             let number = match value {
                 OptionValue::Bool(value) => u64::from(*value),
                 OptionValue::Int(value) => *value as u64,

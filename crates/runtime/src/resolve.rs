@@ -47,6 +47,17 @@ pub(crate) struct Cuts {
     pub(crate) arguments: Cell<u64>,
 }
 
+impl Cuts {
+    /// Counts one.
+    pub(crate) fn note(&self, cut: Cut) {
+        let count = match cut {
+            Cut::String => &self.strings,
+            Cut::Arguments => &self.arguments,
+        };
+        count.set(count.get() + 1);
+    }
+}
+
 /// `ENOENT` on every Linux.
 const NOT_THERE: i32 = 2;
 
@@ -215,11 +226,7 @@ impl Resolve for Resolver<'_> {
     }
 
     fn note_cut(&self, cut: Cut) {
-        let count = match cut {
-            Cut::String => &self.cuts.strings,
-            Cut::Arguments => &self.cuts.arguments,
-        };
-        count.set(count.get() + 1);
+        self.cuts.note(cut);
     }
 }
 

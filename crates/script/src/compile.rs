@@ -73,15 +73,7 @@ pub fn compile_stages(
     inputs: &Inputs<'_>,
     options: Options,
 ) -> (Stages, Compilation) {
-    let positional = Positional::new(inputs.positional.clone());
-    let (mut script, mut diagnostics) =
-        syntax::parse_with_imports(source, &positional, inputs.imported_from);
-    if let Some(from) = inputs.imported_from {
-        // What a script stands on begins and ends before it.
-        script.probes.sort_by_key(|probe| probe.span.start < from);
-    }
-    let (program, findings) = types::check(&script, inputs);
-    diagnostics.extend(findings);
+    let (script, program, mut diagnostics) = checked(source, inputs);
     let mut stages = Stages {
         script,
         program,
@@ -106,6 +98,20 @@ pub fn compile_stages(
             diagnostics,
         },
     )
+}
+
+/// Parses a script and checks it; findings are in the order of the stages.
+pub(crate) fn checked(source: &str, inputs: &Inputs<'_>) -> (Script, Program, Vec<Diagnostic>) {
+    let positional = Positional::new(inputs.positional.clone());
+    let (mut script, mut diagnostics) =
+        syntax::parse_with_imports(source, &positional, inputs.imported_from);
+    if let Some(from) = inputs.imported_from {
+        // What a script stands on begins and ends before it.
+        script.probes.sort_by_key(|probe| probe.span.start < from);
+    }
+    let (program, findings) = types::check(&script, inputs);
+    diagnostics.extend(findings);
+    (script, program, diagnostics)
 }
 
 fn generate(
@@ -253,7 +259,7 @@ fn too_many_maps(count: usize, span: Span) -> Diagnostic {
 }
 
 /// Checks what lowering made.
-fn verified(function: &ir::Function, span: Span) -> Result<(), Diagnostic> {
+pub(crate) fn verified(function: &ir::Function, span: Span) -> Result<(), Diagnostic> {
     ir::verify(function).map_err(|broken| {
         let first = broken.first().map(ToString::to_string).unwrap_or_default();
         let message = format!("internal error in the code of this probe: {first}");

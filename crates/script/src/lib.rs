@@ -1,7 +1,8 @@
 //! The language: source text to a kernel-independent Spec and a Plan for reading its results.
 //!
 //! ```text
-//! text ─▶ syntax (tree) ─▶ types (checked program, `hir`) ─▶ lower ─▶ ir ─▶ bpf ─▶ Spec + Plan
+//! text ─▶ syntax (tree) ─▶ types (checked program, `hir`) ─▶ lower ─▶ ir ─┬▶ bpf ─▶ Spec + Plan
+//!                                                                         └▶ interpret (over memory)
 //! ```
 //!
 //! Every stage is pure. Diagnostics are data ([`diagnostic`]); what the target kernel has comes
@@ -12,6 +13,7 @@ pub mod catalogue;
 pub mod compile;
 pub mod diagnostic;
 pub mod hir;
+pub mod interpret;
 pub mod ir;
 pub mod lower;
 pub mod near;

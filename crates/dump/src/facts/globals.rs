@@ -69,6 +69,7 @@ pub(crate) const PLACES: &[&str] = &[
     "saved_command_line",
     "tainted_mask",
     "jiffies_64",
+    "tk_core",
     "__start_BTF",
     "__stop_BTF",
     "__start_orc_unwind_ip",

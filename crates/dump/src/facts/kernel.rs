@@ -11,6 +11,7 @@ use super::globals::{self, GLOBALS, PLACES};
 use super::kallsyms::{self, AddressEncoding, Image, Tables};
 use super::module::{self, Module};
 use super::task;
+use super::time;
 use super::vmcoreinfo::{self, Vmcoreinfo, VmcoreinfoFrom};
 use super::x86_64::{PageTables, Registers};
 use super::{kallsyms_scan, log};
@@ -321,6 +322,22 @@ impl Kernel {
     /// Where there are no unwind tables.
     pub fn unwinder(&self) -> Result<Unwinder<'_>, Error> {
         Unwinder::new(self)
+    }
+
+    /// Reads what time it was for the kernel at its last tick.
+    ///
+    /// # Errors
+    /// Where its timekeeper is not found, or is not what it looks like elsewhere.
+    pub fn time(&self) -> Result<time::KernelTime, Error> {
+        time::read(self)
+    }
+
+    /// Reads the number of the machine's width at a symbol, such as `tainted_mask`.
+    ///
+    /// # Errors
+    /// Where there is no such symbol, or it cannot be read.
+    pub fn number(&self, symbol: &str) -> Result<u64, Error> {
+        time::number(self, symbol)
     }
 
     /// Reads the kernel's log, oldest line first.

@@ -8,5 +8,6 @@ pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod notes;
 pub(crate) mod task;
+pub(crate) mod time;
 pub(crate) mod vmcoreinfo;
 pub(crate) mod x86_64;

@@ -7,6 +7,7 @@ use clap::Args;
 use kscope_script::types::Mode;
 
 use crate::console::say;
+use crate::dump::{self, DumpRun};
 use crate::error::Failure;
 use crate::object::{Object, is_elf};
 use crate::place::Place;
@@ -18,6 +19,13 @@ use crate::trial;
 /// Run a script until it exits or Ctrl-C
 #[derive(Args, Debug)]
 pub(crate) struct RunArgs {
+    /// Run over the memory of a dead kernel: a crash dump (each file of a split one)
+    #[arg(
+        long,
+        value_name = "FILE",
+        conflicts_with_all = ["command", "pid", "buffer", "btf", "dry_run", "test", "bench", "json_schema"]
+    )]
+    pub(crate) dump: Vec<PathBuf>,
     /// The script itself
     #[arg(short = 'e', value_name = "SCRIPT")]
     pub(crate) script: Option<String>,
@@ -161,6 +169,20 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         mode: mode(args.test, args.bench),
         ..Setup::default()
     };
+    if !args.dump.is_empty() {
+        let Given::Script(source) = given else {
+            let failure = Failure::new("an object is made for the live kernel, not for a dump");
+            return Err(failure.hint("give the script that it was built from"));
+        };
+        let kernel = dump::open(&args.dump)?;
+        let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
+        let run = DumpRun {
+            name: SCRIPT,
+            options: &options,
+            quiet: output.quiet,
+        };
+        return dump::run(&kernel, &setup, &source, &run, &mut sink);
+    }
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
     let mut numbers = Vec::new();
     let is_object = matches!(given, Given::Object(_));

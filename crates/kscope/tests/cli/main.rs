@@ -3,6 +3,7 @@
 mod assemble;
 mod build;
 mod check;
+mod crash;
 mod failures;
 mod reference;
 mod tools;

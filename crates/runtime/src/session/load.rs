@@ -192,7 +192,9 @@ impl Session {
         }
         let reader = reader(&plan, &object)?;
         let clock = WallClock::new(&**kernel)?;
-        let sites = Sites::new(&plan, &name, &spec, &source, &imported);
+        let file = spec.files.first();
+        let file = file.map_or("stdin", |file| file.name.as_str());
+        let sites = Sites::new(&plan, &name, file, &source, &imported);
         let refusals = Refusals::new(sites.updates(), !strict);
         let probes = plan
             .probes

@@ -8,6 +8,10 @@ pub const TASK_FROM_PID: u32 = FIRST;
 /// `bpf_task_release`: gives a thread back.
 pub const TASK_RELEASE: u32 = FIRST + 1;
 
+/// Gives the id of a thread's stack. No kernel has it: it is the interpreter's alone
+/// ([`crate::interpret`]).
+pub const TASK_STACK: u32 = u32::MAX;
+
 /// Names of the functions, in the order of their numbers.
 pub const NAMES: [&str; 2] = ["bpf_task_from_pid", "bpf_task_release"];
 

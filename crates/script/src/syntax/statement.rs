@@ -2,6 +2,7 @@
 
 use super::cursor::Parser;
 use super::lexer::{Punct, TokenKind};
+use super::list_loop;
 use super::tree::{BinaryOp, Block, Expr, ExprKind, IfExpr, Name, Statement, StatementKind};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::near::near;
@@ -358,9 +359,11 @@ impl Parser<'_> {
     }
 
     fn for_statement(&mut self) -> StatementKind {
+        let start = self.span();
         self.bump();
         let parens = self.eat(Punct::LeftParen);
         let head = self.for_head(parens);
+        let span = self.since(start);
         let body = self.body();
         match head {
             Some((var, ForHead::Map(map))) => StatementKind::ForMap { var, map, body },
@@ -370,6 +373,7 @@ impl Parser<'_> {
                 end,
                 body,
             },
+            Some((var, ForHead::List(args))) => list_loop::walk(var, *args, body, span),
             None => StatementKind::Error,
         }
     }
@@ -391,6 +395,18 @@ impl Parser<'_> {
                     text: name,
                     span: first.span,
                 }),
+                ExprKind::Call { name, args } if name.text == "list" => {
+                    let count = args.len();
+                    let Ok(args) = <[Expr; 3]>::try_from(args) else {
+                        let message = format!("list takes 3 arguments ({count} provided)");
+                        let found = Diagnostic::error("argument-count", first.span, message);
+                        let hint = "the address of the head, the type of the elements, and its \
+                                    member: list(kaddr(\"modules\"), struct module, list)";
+                        self.fail(found.hint(hint));
+                        return None;
+                    };
+                    ForHead::List(Box::new(args))
+                }
                 _ => {
                     let message = "expected a map or a range `a..b` to go through";
                     let found = Diagnostic::error("expected", first.span, message);
@@ -410,4 +426,5 @@ impl Parser<'_> {
 enum ForHead {
     Map(Name),
     Range(Expr, Expr),
+    List(Box<[Expr; 3]>),
 }

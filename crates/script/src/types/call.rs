@@ -140,6 +140,18 @@ impl Checker<'_> {
     }
 
     pub(super) fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
+        let task = match args.first().map(|first| &first.kind) {
+            None | Some(tree::ExprKind::Name(_) | tree::ExprKind::Int(_)) => None,
+            Some(_) => args.split_first(),
+        };
+        if let Some((task, rest)) = task {
+            return self.stack_of_task(task, rest, span);
+        }
+        if args.len() > 2 {
+            self.check_all(args);
+            let message = "kstack() takes a mode and a limit";
+            return self.error("argument-count", span, message);
+        }
         let (mode, limit) = self.stack_arguments("kstack", args);
         if mode == StackMode::BuildId {
             let message = "kstack() has no mode 'build_id', which is for ustack()";
@@ -148,6 +160,34 @@ impl Checker<'_> {
         let kind = match limit {
             0 => ExprKind::Int(NO_STACK),
             _ => ExprKind::KernelStack,
+        };
+        make(kind, Type::KernelStack { mode, limit }, span)
+    }
+
+    /// `kstack(task)`, `kstack(task, mode, limit)`: the stack of any thread.
+    fn stack_of_task(&mut self, task: &tree::Expr, rest: &[tree::Expr], span: Span) -> Expr {
+        let task = self.expr(task);
+        let (mode, limit) = self.stack_arguments("kstack", rest);
+        if task.ty == Type::Void {
+            return poison(span);
+        }
+        let is_task = match &task.ty {
+            Type::Pointer { to, .. } => {
+                matches!(&**to, Type::Struct(found) if &*found.name == "struct task_struct")
+            }
+            _ => false,
+        };
+        if !is_task {
+            return self.wrong_argument("kstack", "a mode, or a struct task_struct *", &task);
+        }
+        if !self.inputs.interpreted {
+            let message = "kstack(task) is for memory that is only read";
+            let error = Diagnostic::error("needs-memory", span, message);
+            return self.report(error.hint("run the script on a dump: kscope run --dump FILE"));
+        }
+        let kind = ExprKind::Helper {
+            helper: kscope_spec::HelperId(crate::ir::kfunc::TASK_STACK),
+            args: vec![task],
         };
         make(kind, Type::KernelStack { mode, limit }, span)
     }

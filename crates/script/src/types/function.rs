@@ -140,7 +140,7 @@ const FUNCTIONS: &[Function] = &[
     value("has_key", 2, 2, |c, f| c.has_key(f.args, f.span)),
     value("kaddr", 1, 1, |c, f| c.kaddr(f.args, f.span)),
     value("kptr", 1, 1, |c, f| c.in_space(f, Space::Kernel)),
-    value("kstack", 0, 2, |c, f| c.kstack(f.args, f.span)),
+    value("kstack", 0, 3, |c, f| c.kstack(f.args, f.span)),
     value("ksym", 1, 1, |c, f| c.ksym(f.args, f.span)),
     value("len", 1, 1, |c, f| c.len(f.args, f.span)),
     value("nsecs", 0, 1, |c, f| c.nsecs(f.args, f.span)),

@@ -98,6 +98,9 @@ pub struct Inputs<'a> {
     pub imported_from: Option<u32>,
     /// Which of the probes that only run when asked for are wanted.
     pub mode: Mode,
+    /// Whether the script is run over memory that is only read ([`crate::interpret`]), and not by
+    /// the kernel.
+    pub interpreted: bool,
 }
 
 /// Which probes of a script run.
@@ -144,6 +147,7 @@ impl<'a> Inputs<'a> {
             imported: Vec::new(),
             imported_from: None,
             mode: Mode::Trace,
+            interpreted: false,
         }
     }
 }
@@ -292,7 +296,7 @@ impl<'a> Checker<'a> {
             probes,
             task: self.task.flatten(),
             fetches: self.used_steps > 0 && btf.is_some_and(task::fetches),
-            loops: btf.is_some_and(task::loops),
+            loops: self.inputs.interpreted || btf.is_some_and(task::loops),
             layouts: self.layouts.clone(),
         }
     }

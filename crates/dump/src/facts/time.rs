@@ -1,0 +1,57 @@
+//! What time it was for the kernel when it stopped.
+
+use kscope_memory::{FieldAt, Memory, VirtAddr};
+
+use super::kernel::Kernel;
+use crate::Error;
+
+/// Nanoseconds of a second.
+const SECOND: u64 = 1_000_000_000;
+/// Where the timekeeper is in `tk_core` of kernels that give the structure around it no name:
+/// behind a sequence counter and its lock's pointer.
+const UNNAMED: u64 = 8;
+
+/// What the kernel's clocks showed at its last tick.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KernelTime {
+    /// Nanoseconds since it started, time asleep included.
+    pub since_boot: u64,
+    /// Nanoseconds since 1970.
+    pub since_1970: u64,
+}
+
+/// Reads the timekeeper.
+pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
+    let btf = kernel.btf()?;
+    let inside = match FieldAt::of(btf, "tk_data", "timekeeper") {
+        Ok(field) => field.offset,
+        Err(_) => UNNAMED,
+    };
+    let start = kernel.need("tk_core")?.checked_add(inside);
+    let keeper = kernel.object("timekeeper", start.unwrap_or_default())?;
+    let number = |path: &str| keeper.member(path)?.value();
+    let shift = number("tkr_mono.shift")?.min(63);
+    let part = number("tkr_mono.xtime_nsec")? >> shift;
+    let since_boot = number("tkr_mono.base")?
+        .wrapping_add(number("offs_boot")?)
+        .wrapping_add(part);
+    let seconds = number("xtime_sec")?;
+    let since_1970 = seconds.checked_mul(SECOND).map(|n| n.wrapping_add(part));
+    // What is no time is of another place.
+    match since_1970 {
+        Some(since_1970) if part < 2 * SECOND && since_boot <= since_1970 => Ok(KernelTime {
+            since_boot,
+            since_1970,
+        }),
+        _ => Err(Error::Malformed {
+            what: "timekeeper",
+            offset: keeper.addr().0,
+        }),
+    }
+}
+
+/// Reads a number of the machine's width at a symbol.
+pub(crate) fn number(kernel: &Kernel, symbol: &str) -> Result<u64, Error> {
+    let at: VirtAddr = kernel.need(symbol)?;
+    Ok(kernel.read_u64(at)?)
+}

@@ -1,0 +1,126 @@
+//! Dumps: opened, and scripts run over them.
+
+use std::path::PathBuf;
+
+use kscope_dump::{Dump, Error as DumpError, Kernel};
+use kscope_memory::Gap;
+use kscope_runtime::{DumpRequest, DumpSummary, Options, Stop, compile_for_dump, run_on_dump};
+
+use crate::console::tell;
+use crate::error::Failure;
+use crate::losses::losses;
+use crate::sink::Sink;
+use crate::tracing::{Setup, Source};
+
+/// Opens a dump, which may be in several files, and finds the kernel in it.
+pub(crate) fn open(files: &[PathBuf]) -> Result<Kernel, Failure> {
+    let name = |file: &PathBuf| file.display().to_string();
+    let names: Vec<String> = files.iter().map(name).collect();
+    let names = names.join(" ");
+    let dump = Dump::open(files).map_err(|error| {
+        let failure = Failure::new(format!("cannot open the dump {names}: {error}"));
+        match error {
+            DumpError::NotADump => failure
+                .hint("dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"),
+            _ => failure,
+        }
+    })?;
+    let lost = dump.coverage();
+    let kernel = Kernel::open(dump).map_err(|error| {
+        let failure = Failure::new(format!(
+            "there is no kernel to be found in {names}: {error}"
+        ));
+        match lost.lost {
+            0 => failure,
+            lost => failure.hint(format!(
+                "{lost} bytes of the dump are lost: it was cut, or a file of it is missing"
+            )),
+        }
+    })?;
+    tell_lost(&kernel);
+    Ok(kernel)
+}
+
+/// Tells how much of a dump is not there that should be.
+fn tell_lost(kernel: &Kernel) {
+    let coverage = kernel.dump().coverage();
+    if coverage.lost > 0 {
+        let share = coverage.lost as f64 * 100.0 / coverage.dumped.max(1) as f64;
+        tell(format_args!(
+            "WARNING: the dump is not whole: {share:.1} % of the memory in it is lost"
+        ));
+    }
+}
+
+/// How a script is run over a dump.
+pub(crate) struct DumpRun<'a> {
+    /// Name that rows carry.
+    pub(crate) name: &'a str,
+    /// Values of the script's options as given.
+    pub(crate) options: &'a [(String, Option<String>)],
+    /// Whether the number of probes is not told.
+    pub(crate) quiet: bool,
+}
+
+/// Compiles a script for a kernel in a dump, runs it and gives the exit code.
+pub(crate) fn run(
+    kernel: &Kernel,
+    setup: &Setup,
+    source: &Source,
+    run: &DumpRun<'_>,
+    sink: &mut Sink,
+) -> Result<u8, Failure> {
+    let failed = |error| Failure::of_run(&error, &source.text, false);
+    if source.text.trim().is_empty() {
+        return Err(Failure::new(format!(
+            "{} is empty: there is no script in it",
+            source.name
+        )));
+    }
+    let (code, findings) =
+        compile_for_dump(kernel, &source.text, &|inputs| setup.fill(source, inputs))
+            .map_err(failed)?;
+    setup.tell(source, &findings);
+    let code = code.ok_or_else(Failure::told)?;
+    let options = Options::parse(&code.plan, run.options).map_err(failed)?;
+    let request = DumpRequest {
+        code,
+        options,
+        name: run.name.to_owned(),
+        file: source.name.clone(),
+        source: source.text.clone(),
+        imported: source.imported_files(),
+        render: Some(kscope_view::render),
+        quiet: run.quiet,
+    };
+    let interrupts = sink.interrupts();
+    let full = sink.is_full();
+    let stop = move || full.get() || interrupts.count() > 0;
+    let summary = run_on_dump(kernel, request, sink, &stop).map_err(failed)?;
+    sink.finish()?;
+    losses(&summary.summary).iter().for_each(tell);
+    tell_missing(&summary);
+    Ok(match summary.stop {
+        Stop::Exit(code) => code as u8,
+        Stop::Asked | Stop::Child(_) => 0,
+    })
+}
+
+/// Tells what of the memory that the script read was not there.
+fn tell_missing(summary: &DumpSummary) {
+    for fault in &summary.faults {
+        tell(format_args!("WARNING: {fault}"));
+    }
+    let reads = &summary.reads;
+    if reads.missing() > 0 {
+        let kinds = [Gap::Excluded, Gap::Lost, Gap::Corrupt, Gap::Unmapped];
+        let why = kinds.iter().filter(|gap| reads.of(**gap) > 0);
+        let why: Vec<String> = why.map(|gap| format!("{} {gap}", reads.of(*gap))).collect();
+        tell(format_args!(
+            "WARNING: {} of {} reads failed, whose values are zero or empty: {}",
+            reads.missing(),
+            reads.all,
+            why.join(", ")
+        ));
+    }
+}

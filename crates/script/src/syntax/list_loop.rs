@@ -1,0 +1,163 @@
+//! `for ($x : list(head, struct t, member))`: kscope's own walk over a list of the kernel.
+//!
+//! It is said in the language itself: a loop over a range that reads one link a round. It ends at
+//! the head, at what cannot be read, where it comes back to what it had, and after [`ROUNDS`].
+
+use super::tree::{
+    BinaryOp, Block, Expr, ExprKind, IfExpr, Name, Statement, StatementKind, TypeBase, TypeName,
+    TypeSuffix, UnaryOp,
+};
+use crate::diagnostic::Span;
+
+/// Most elements of a list: the kernel has no more processes.
+const ROUNDS: u64 = 1 << 22;
+
+/// Makes the loop of its variable, the words in the parentheses of `list`, and its body.
+pub(super) fn walk(var: Name, args: [Expr; 3], body: Block, span: Span) -> StatementKind {
+    let [start, ty, member] = args;
+    let make = Maker { span };
+    // Blanks keep these from being names that a script can have.
+    let name = |what: &str| format!("list {what} {}", span.start);
+    let (head, link, seen, round) = (name("head"), name("link"), name("seen"), name("round"));
+    let number = || make.type_name(&[]);
+    let read = |from: Expr| {
+        let pointer = make.call("kptr", vec![from]);
+        let typed = make.cast(make.type_name(&[TypeSuffix::Pointer]), pointer);
+        make.unary(UnaryOp::Deref, typed)
+    };
+    let variable = |name: &str| make.expr(ExprKind::Var(name.to_owned()));
+    let int = |n: u64| make.expr(ExprKind::Int(n));
+    let same = |left: Expr, right: Expr| make.binary(BinaryOp::Eq, left, right);
+    let set = |name: &str, value: Expr| {
+        make.statement(StatementKind::Assign {
+            target: variable(name),
+            op: None,
+            value,
+        })
+    };
+    let leave = || make.statement(StatementKind::Break);
+    let at_end = make.binary(
+        BinaryOp::LogicalOr,
+        same(variable(&link), variable(&head)),
+        same(variable(&link), int(0)),
+    );
+    let told = make.expr(ExprKind::Str(
+        b"a list comes back to %p and never to its head".to_vec(),
+    ));
+    let tell = make.call("warnf", vec![told, variable(&link)]);
+    let before = make.binary(BinaryOp::Sub, variable(&round), int(1));
+    // Brent's way to find a cycle: what was met in a round that is a power of two is met again.
+    let is_power = same(
+        make.binary(BinaryOp::BitAnd, variable(&round), before),
+        int(0),
+    );
+    let element = make.call("container_of", vec![variable(&link), ty, member]);
+    let inner = vec![
+        make.when(at_end, vec![leave()]),
+        make.when(
+            same(variable(&link), variable(&seen)),
+            vec![make.statement(StatementKind::Expr(tell)), leave()],
+        ),
+        make.when(is_power, vec![set(&seen, variable(&link))]),
+        make.statement(StatementKind::Let {
+            var,
+            ty: None,
+            value: Some(element),
+        }),
+        set(&link, read(variable(&link))),
+        make.statement(StatementKind::Block(body)),
+    ];
+    let outer = vec![
+        make.let_number(&head, make.cast(number(), start)),
+        make.let_number(&link, read(variable(&head))),
+        make.let_number(&seen, int(0)),
+        make.statement(StatementKind::ForRange {
+            var: make.name(&round),
+            start: int(0),
+            end: int(ROUNDS),
+            body: make.block(inner),
+        }),
+    ];
+    StatementKind::Block(make.block(outer))
+}
+
+/// Makes parts of a tree, all of one place.
+struct Maker {
+    span: Span,
+}
+
+impl Maker {
+    fn name(&self, text: &str) -> Name {
+        Name {
+            text: text.to_owned(),
+            span: self.span,
+        }
+    }
+
+    fn expr(&self, kind: ExprKind) -> Expr {
+        Expr {
+            kind,
+            span: self.span,
+        }
+    }
+
+    fn type_name(&self, suffixes: &[TypeSuffix]) -> TypeName {
+        TypeName {
+            base: TypeBase::Named("uint64".to_owned()),
+            suffixes: suffixes.to_vec(),
+            span: self.span,
+        }
+    }
+
+    fn cast(&self, ty: TypeName, operand: Expr) -> Expr {
+        let operand = Box::new(operand);
+        self.expr(ExprKind::Cast { ty, operand })
+    }
+
+    fn unary(&self, op: UnaryOp, operand: Expr) -> Expr {
+        let operand = Box::new(operand);
+        self.expr(ExprKind::Unary { op, operand })
+    }
+
+    fn binary(&self, op: BinaryOp, left: Expr, right: Expr) -> Expr {
+        let (left, right) = (Box::new(left), Box::new(right));
+        self.expr(ExprKind::Binary { op, left, right })
+    }
+
+    fn call(&self, name: &str, args: Vec<Expr>) -> Expr {
+        let name = self.name(name);
+        self.expr(ExprKind::Call { name, args })
+    }
+
+    fn statement(&self, kind: StatementKind) -> Statement {
+        Statement {
+            kind,
+            span: self.span,
+        }
+    }
+
+    fn let_number(&self, name: &str, value: Expr) -> Statement {
+        self.statement(StatementKind::Let {
+            var: self.name(name),
+            ty: Some(self.type_name(&[])),
+            value: Some(value),
+        })
+    }
+
+    fn when(&self, condition: Expr, then: Vec<Statement>) -> Statement {
+        self.statement(StatementKind::If(IfExpr {
+            condition,
+            comptime: false,
+            then: self.block(then),
+            otherwise: None,
+        }))
+    }
+
+    fn block(&self, statements: Vec<Statement>) -> Block {
+        Block {
+            statements,
+            value: None,
+            span: self.span,
+        }
+    }
+}
