@@ -541,16 +541,18 @@ impl Default for Config {
 /// Size in bytes of what [`search_masks`] gives.
 pub const SEARCH_MASK_BYTES: u32 = 256 * 8;
 
-/// Most bytes of a string that can be searched for.
-pub const SEARCH_LIMIT: usize = 64;
+/// Most bytes of a string that can be searched for by its masks.
+pub const SEARCH_LIMIT: usize = 57;
 
 /// Makes the table by which a program finds `needle` in one pass over a string (the shift-and
 /// method): for each byte a `u64` in host byte order whose bit `i` says that `needle[i]` is that
-/// byte. Bytes after the first 64 are ignored.
+/// byte. Bytes after the first [`SEARCH_LIMIT`] are ignored. The bits behind the last byte's are set
+/// for all bytes: there a hit stays to be seen for a while.
 #[must_use]
 pub fn search_masks(needle: &[u8]) -> Vec<u8> {
-    let mut masks = [0u64; 256];
-    for (bit, byte) in needle.iter().take(SEARCH_LIMIT).enumerate() {
+    let len = needle.len().min(SEARCH_LIMIT);
+    let mut masks = [u64::MAX << len; 256];
+    for (bit, byte) in needle.iter().take(len).enumerate() {
         masks[usize::from(*byte)] |= 1 << bit;
     }
     masks.iter().flat_map(|mask| mask.to_ne_bytes()).collect()

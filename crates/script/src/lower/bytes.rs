@@ -221,7 +221,7 @@ impl Lower<'_> {
             }
             _ => {
                 let (size, len) = (haystack.ty.size(), needle.ty.size());
-                if size.saturating_mul(len) > super::strings::SEARCH_STEPS {
+                if size.saturating_mul(len) > super::search::SEARCH_STEPS {
                     let what =
                         format!("a search in a string of {size} bytes for one of up to {len}");
                     return Err(unsupported(needle.span, &what));

@@ -13,6 +13,7 @@ mod merge;
 mod names;
 mod raw;
 mod scalar;
+mod search;
 mod series;
 mod statement;
 mod step;

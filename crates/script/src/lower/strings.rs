@@ -1,17 +1,13 @@
-//! Strings: reading, comparing, searching.
+//! Strings: reading and comparing.
 
 use kscope_spec::{HelperId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Int, Space, Type};
-use crate::ir::{BinOp, Block, Cond, Value, Variable};
-use crate::plan::SEARCH_LIMIT;
+use crate::ir::{BinOp, Block, Cond, Value};
 
 /// Bytes compared in a straight line; more are compared in a loop.
 const STRAIGHT: u32 = 128;
-
-/// Most steps of a search for a string that is not known before it runs.
-pub(super) const SEARCH_STEPS: u32 = 64 * 128;
 
 impl Lower<'_> {
     /// Writes a literal and zeros up to `size`, or (without `pad`) up to the end of its last word.
@@ -276,161 +272,6 @@ impl Lower<'_> {
         self.b.branch(Cond::Eq, byte, zero, end, more);
         self.enter(more);
         byte
-    }
-
-    /// Branches on whether a string contains another, in one pass (the shift-and method).
-    pub(super) fn contains(
-        &mut self,
-        haystack: &Expr,
-        needle: &Expr,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
-        let (masks, last) = match &needle.kind {
-            ExprKind::Str(text) if text.is_empty() => {
-                self.b.jump(yes);
-                return Ok(());
-            }
-            ExprKind::Str(text) if text.len() <= SEARCH_LIMIT => {
-                let map = self.tables.needle(text);
-                let last = self.b.constant(text.len() as i64 - 1);
-                (self.value_place(map, 0), last)
-            }
-            ExprKind::OptionStr(option) => {
-                let length = self.program.options[*option as usize].late;
-                let length = self.b.late(length);
-                let zero = self.b.constant(0);
-                let some = self.b.block();
-                self.b.branch(Cond::Eq, length, zero, yes, some);
-                self.enter(some);
-                let offset = self.tables.option_masks(*option);
-                let map = self.tables.options();
-                let one = self.b.constant(1);
-                let last = self.b.binary(BinOp::Sub, length, one);
-                (self.value_place(map, offset), last)
-            }
-            _ => return self.contains_any(haystack, needle, yes, no),
-        };
-        self.search(haystack, (masks, last), None, yes, no)
-    }
-
-    /// Looks for a literal, as [`Lower::look_for`] does; goes on nowhere.
-    pub(super) fn look_for_literal(
-        &mut self,
-        haystack: &Expr,
-        text: &[u8],
-        position: Variable,
-        found: Block,
-        end: Block,
-    ) -> Result<()> {
-        let map = self.tables.needle(text);
-        let masks = self.value_place(map, 0);
-        let last = self.b.constant(text.len() as i64 - 1);
-        self.search(haystack, (masks, last), Some(position), found, end)
-    }
-
-    /// Looks for a string by its masks, of which the bit `last` stands for its last byte.
-    fn search(
-        &mut self,
-        haystack: &Expr,
-        (masks, last): (Place, Value),
-        position: Option<Variable>,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
-        let Type::Str { capacity } = haystack.ty else {
-            return Err(unsupported(haystack.span, "a search in this type"));
-        };
-        let place = self.memory(haystack)?;
-        let start = self.address(place);
-        let masks = self.address(masks);
-        let state = self.b.variable();
-        let zero = self.b.constant(0);
-        self.b.write(state, zero);
-        self.rounds(capacity, |lower, round, _| {
-            let byte = lower.byte_before_nul(start, round, capacity, no);
-            let zero = lower.b.constant(0);
-            let three = lower.b.constant(3);
-            let offset = lower.b.binary(BinOp::Shl, byte, three);
-            let entry = lower.b.ptr_add_var(masks, offset, 255 * 8);
-            let mask = lower.b.load(8, false, entry, 0);
-            let one = lower.b.constant(1);
-            let old = lower.b.read(state);
-            let moved = lower.b.binary(BinOp::Shl, old, one);
-            let moved = lower.b.binary(BinOp::Or, moved, one);
-            let new = lower.b.binary(BinOp::And, moved, mask);
-            lower.b.write(state, new);
-            if let Some(position) = position {
-                let at = lower.b.binary(BinOp::Sub, round, last);
-                lower.b.write(position, at);
-            }
-            let found = lower.b.binary(BinOp::LShr, new, last);
-            let found = lower.b.binary(BinOp::And, found, one);
-            let on = lower.b.block();
-            lower.b.branch(Cond::Ne, found, zero, yes, on);
-            lower.enter(on);
-            Ok(())
-        })?;
-        self.b.jump(no);
-        Ok(())
-    }
-
-    /// As [`Lower::contains`] for a string that is known only when it runs: looks at each place.
-    fn contains_any(
-        &mut self,
-        haystack: &Expr,
-        needle: &Expr,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
-        let (size, len) = (haystack.ty.size(), needle.ty.size());
-        if size.saturating_mul(len) > SEARCH_STEPS {
-            let what = format!(
-                "a search in a string of {size} bytes for one of {len} that is neither a literal of at most {SEARCH_LIMIT} bytes nor an option"
-            );
-            return Err(unsupported(needle.span, &what));
-        }
-        self.look_for(haystack, needle, None, yes, no)?;
-        self.b.jump(no);
-        Ok(())
-    }
-
-    /// Looks for a string at each place of another: goes to `found`, the place then being in `position` where that is asked
-    /// for, to `end` at the other's end, and on behind its last byte.
-    pub(super) fn look_for(
-        &mut self,
-        haystack: &Expr,
-        needle: &Expr,
-        position: Option<Variable>,
-        found: Block,
-        end: Block,
-    ) -> Result<()> {
-        let (size, len) = (haystack.ty.size(), needle.ty.size());
-        let place = self.memory(haystack)?;
-        let other = self.memory(needle)?;
-        let (start, other) = (self.address(place), self.address(other));
-        self.rounds(size, |lower, at, _| {
-            if let Some(position) = position {
-                lower.b.write(position, at);
-            }
-            let elsewhere = lower.b.block();
-            lower.rounds(len, |lower, round, _| {
-                let wanted = lower.byte_before_nul(other, round, len, found);
-                let offset = lower.b.binary(BinOp::Add, at, round);
-                let limit = lower.b.constant(i64::from(size));
-                let inside = lower.b.block();
-                lower.b.branch(Cond::Ult, offset, limit, inside, elsewhere);
-                lower.enter(inside);
-                let have = lower.b.ptr_add_var(start, offset, size - 1);
-                let have = lower.b.load(1, false, have, 0);
-                lower.go_on_if_equal(have, wanted, elsewhere);
-                Ok(())
-            })?;
-            lower.b.jump(found);
-            lower.enter(elsewhere);
-            lower.byte_before_nul(start, at, size, end);
-            Ok(())
-        })
     }
 
     /// Branches on whether a string starts with another.
