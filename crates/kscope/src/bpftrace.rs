@@ -272,7 +272,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         FormatName::Text => Form::Text,
         FormatName::Json => Form::BpftraceJson,
     };
-    let mut sink = Sink::new(form, args.output.as_deref(), args.buffering)?;
+    let mut inputs = source.files();
+    inputs.extend(args.traceable_functions.as_deref());
+    let mut sink = Sink::new(form, args.output.as_deref(), &inputs, args.buffering)?;
     let run = Run {
         name: "script".to_owned(),
         options,

@@ -15,6 +15,7 @@ mod error;
 mod import;
 mod losses;
 mod object;
+mod output;
 mod pattern;
 mod place;
 mod process;

@@ -13,6 +13,7 @@ use kscope_sys::Interrupts;
 use kscope_view::{JsonView, RowJsonView, TableView, TextView};
 
 use crate::error::Failure;
+use crate::output::{create, is_stream};
 
 /// A view with the writer it writes to.
 pub(crate) struct Sink {
@@ -81,22 +82,21 @@ impl Write for Target {
 const BUFFER: usize = 64 << 10;
 
 impl Sink {
-    /// Opens a file, or standard output. From now on signals are caught.
+    /// Opens a file, which is none of `inputs`, or standard output. From now on signals are caught.
     pub(crate) fn new(
         form: Form,
         file: Option<&Path>,
+        inputs: &[&Path],
         buffering: Buffering,
     ) -> Result<Sink, Failure> {
         let interrupts = Interrupts::install()
             .map_err(|errno| Failure::new(format!("cannot catch signals: {errno}")))?;
-        let file = match file {
+        let file = match file.filter(|file| !is_stream(file)) {
             None => {
                 let stdout = io::stdout().as_fd().try_clone_to_owned();
                 File::from(stdout.map_err(|error| Failure::of_output(&error))?)
             }
-            Some(path) => File::create(path).map_err(|error| {
-                Failure::new(format!("cannot write to {}: {error}", path.display()))
-            })?,
+            Some(path) => create(path, inputs)?,
         };
         let view = match form {
             Form::Text => View::Text(TextView::default()),

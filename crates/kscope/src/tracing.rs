@@ -25,6 +25,9 @@ use crate::place::Place;
 use crate::process::Process;
 use crate::sink::Sink;
 
+/// What findings call a script that is in no file.
+pub(crate) const STDIN: &str = "stdin";
+
 /// A script and where it comes from.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
@@ -48,13 +51,23 @@ pub(crate) struct Part {
 }
 
 impl Source {
+    /// Gives the files that it was read from; a script of the command line is in none.
+    pub(crate) fn files(&self) -> Vec<&Path> {
+        let parts = self.parts.iter().map(|part| Path::new(&part.name));
+        let own = match self.name.as_str() {
+            STDIN => Path::new("-"),
+            name => Path::new(name),
+        };
+        std::iter::once(own).chain(parts).collect()
+    }
+
     /// Gives a script of the command line the name that bpftrace gives it.
     ///
     /// # Errors
     ///
     /// Where a file that it imports is not there.
     pub(crate) fn of_command_line(text: impl Into<String>) -> Result<Source, Failure> {
-        let mut source = Source::new("stdin", text);
+        let mut source = Source::new(STDIN, text);
         crate::import::resolve(&mut source, Path::new(""))?;
         Ok(source)
     }

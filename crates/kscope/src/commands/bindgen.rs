@@ -6,8 +6,8 @@ use clap::Args;
 use kscope_bindgen::{Options, generate};
 
 use crate::commands::bpf::object::read_object;
-use crate::console::say;
 use crate::error::Failure;
+use crate::output::{self, is_stream};
 
 /// Write a typed Rust skeleton of an object: its maps, programs, global variables and events
 ///
@@ -34,9 +34,10 @@ pub(crate) fn run(args: &BindgenArgs) -> Result<u8, Failure> {
     let spec = read_object(&args.file)?;
     let name = args.file.file_name().unwrap_or_default().to_string_lossy();
     let name = name.split('.').next().unwrap_or_default();
+    let file = args.output.as_deref().filter(|path| !is_stream(path));
     let object = match args.no_object {
         true => None,
-        false => Some(path_from(args.output.as_deref(), &args.file)?),
+        false => Some(path_from(file, &args.file)?),
     };
     let options = Options {
         name: name.to_owned(),
@@ -46,11 +47,8 @@ pub(crate) fn run(args: &BindgenArgs) -> Result<u8, Failure> {
     };
     let text = generate(&spec, &options)
         .map_err(|error| Failure::new(format!("{}: {error}", args.file.display())))?;
-    match &args.output {
-        None => say(text)?,
-        Some(path) => std::fs::write(path, text)
-            .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))?,
-    }
+    let output = file.unwrap_or(Path::new("-"));
+    output::write(output, text.as_bytes(), &[&args.file])?;
     Ok(0)
 }
 

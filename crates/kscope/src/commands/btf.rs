@@ -80,7 +80,7 @@ struct MinimizeArgs {
     /// Take the types from this BTF file in place of the running kernel's
     #[arg(long, value_name = "FILE")]
     btf: Option<PathBuf>,
-    /// Write to this file
+    /// Write to this file, `-` for standard output
     #[arg(short, long, value_name = "FILE", default_value = "minimal.btf")]
     output: PathBuf,
     /// The object files
@@ -370,9 +370,9 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
              every question whether something exists is answered no",
         );
     }
-    std::fs::write(&args.output, &bytes).map_err(|error| {
-        Failure::new(format!("cannot write {}: {error}", args.output.display()))
-    })?;
+    let inputs = args.objects.iter().chain(&args.btf);
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+    crate::output::write(&args.output, &bytes, &inputs)?;
     tell(format_args!(
         "{}: {} bytes of {}",
         args.output.display(),

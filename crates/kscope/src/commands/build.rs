@@ -19,7 +19,7 @@ pub(crate) struct BuildArgs {
     /// The script itself
     #[arg(short = 'e', value_name = "SCRIPT", requires = "output")]
     script: Option<String>,
-    /// Write the object here; else beside the script, as NAME.bpf.o
+    /// Write the object here, `-` for standard output; else beside the script, as NAME.bpf.o
     #[arg(short = 'o', long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Take the kernel's types from this BTF file
@@ -78,8 +78,9 @@ pub(crate) fn run(args: &BuildArgs) -> Result<u8, Failure> {
     };
     let object = write::object(&compiled.spec, &[note])
         .map_err(|error| Failure::new(format!("cannot build {}: {error}", source.name)))?;
-    std::fs::write(&output, object)
-        .map_err(|error| Failure::new(format!("cannot write {}: {error}", output.display())))?;
+    let mut inputs = source.files();
+    inputs.extend(args.btf.as_deref());
+    crate::output::write(&output, &object, &inputs)?;
     Ok(0)
 }
 

@@ -1,6 +1,6 @@
 //! `kscope link`
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kscope_spec::{link, read};
@@ -15,7 +15,7 @@ use crate::object::unreadable_plan;
 /// What is declared and defined in none of the files stays declared.
 #[derive(Args, Debug)]
 pub(crate) struct LinkArgs {
-    /// Write the object here
+    /// Write the object here, `-` for standard output
     #[arg(short = 'o', long, value_name = "FILE")]
     output: PathBuf,
     /// The object files
@@ -42,8 +42,7 @@ pub(crate) fn run(args: &LinkArgs) -> Result<u8, Failure> {
     let linked = link::objects(&inputs).map_err(|error| refused(error.to_string()))?;
     // Nobody is given what cannot be read again.
     read::object(&linked).map_err(|error| refused(error.to_string()))?;
-    std::fs::write(&args.output, linked).map_err(|error| {
-        Failure::new(format!("cannot write {}: {error}", args.output.display()))
-    })?;
+    let inputs: Vec<&Path> = args.objects.iter().map(PathBuf::as_path).collect();
+    crate::output::write(&args.output, &linked, &inputs)?;
     Ok(0)
 }

@@ -13,7 +13,7 @@ use crate::object::{Object, is_elf};
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
 use crate::tool::help;
-use crate::tracing::{self, Run, Setup, Source, require_probes};
+use crate::tracing::{self, Run, STDIN, Setup, Source, require_probes};
 use crate::trial;
 
 /// Run a script until it exits or Ctrl-C
@@ -217,7 +217,13 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     if output.json_schema {
         return super::tool::print_schema(SCRIPT, &compiled.plan);
     }
-    let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
+    let mut inputs = match (is_object, args.words.first()) {
+        (true, Some(file)) => vec![Path::new(file)],
+        _ => source.files(),
+    };
+    inputs.extend(output.btf.as_deref());
+    let file = output.output.as_deref();
+    let mut sink = Sink::new(output.form(), file, &inputs, output.buffering)?;
     let run = Run {
         name: SCRIPT.to_owned(),
         options,
@@ -284,7 +290,7 @@ pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
             .take(MAX_SCRIPT + 1)
             .read_to_string(&mut text)
             .map_err(failed)?;
-        "stdin"
+        STDIN
     } else {
         let opened = std::fs::File::open(file).map_err(failed)?;
         opened

@@ -1,7 +1,7 @@
 //! `kscope TOOL`
 
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,7 +34,8 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     let source = tool.source();
     let buffer = matches.get_one::<BufferKind>("buffer");
     let pid = process(tool, &matches);
-    let place = Place::open(matches.get_one::<PathBuf>("btf").map(PathBuf::as_path))?;
+    let btf = matches.get_one::<PathBuf>("btf").map(PathBuf::as_path);
+    let place = Place::open(btf)?;
     // Its programs and libraries are those that it sees.
     let place = place.of_process(pid);
     let is_typed = |name: &str| {
@@ -59,7 +60,8 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         Form::Table
     };
     let file = matches.get_one::<PathBuf>("output");
-    let mut sink = Sink::new(form, file.map(PathBuf::as_path), Buffering::Line)?;
+    let inputs: Vec<&Path> = btf.into_iter().collect();
+    let mut sink = Sink::new(form, file.map(PathBuf::as_path), &inputs, Buffering::Line)?;
     if let Some(count) = matches.get_one::<u64>("count") {
         sink.limit_rows(*count);
     }
@@ -193,7 +195,7 @@ pub(crate) fn unknown(name: &str) -> Failure {
     let mut names: Vec<&str> = commands.map(clap::Command::get_name).collect();
     names.extend(Tool::all().map(|tool| tool.name));
     let failure = Failure::usage(format!("there is no command or tool `{name}`"));
-    if std::path::Path::new(name).is_file() {
+    if Path::new(name).is_file() {
         return failure.hint(format!("to run the script in that file: kscope run {name}"));
     }
     match kscope_script::near::near(name, names) {

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod crash;
 mod failures;
+mod outputs;
 mod reference;
 mod tools;
 

@@ -1,7 +1,7 @@
 //! `kscope bpf asm`
 
 use std::collections::BTreeMap;
-use std::io::{ErrorKind, Read as _, Write as _};
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -15,6 +15,7 @@ use kscope_spec::{
 
 use super::object::{read_file, read_spec};
 use crate::error::Failure;
+use crate::output::{self, is_stream};
 
 /// Assemble instructions, as `kscope bpf dump` prints them, into an object file
 ///
@@ -98,13 +99,9 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     } else {
         object(spec, done, plan.as_deref(), args)?
     };
-    let written = match args.output == Path::new("-") {
-        true => std::io::stdout().write_all(&bytes),
-        false => std::fs::write(&args.output, &bytes),
-    };
-    written.map_err(|error| {
-        Failure::new(format!("cannot write {}: {error}", args.output.display()))
-    })?;
+    let inputs = std::iter::once(&args.file).chain(&args.of);
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+    output::write(&args.output, &bytes, &inputs)?;
     Ok(0)
 }
 
@@ -139,7 +136,7 @@ const LARGEST: u64 = 64 << 20;
 fn read_text(file: &Path) -> Result<String, Failure> {
     let mut text = String::new();
     let most = LARGEST + 1;
-    let read = match file == Path::new("-") {
+    let read = match is_stream(file) {
         true => std::io::stdin().take(most).read_to_string(&mut text),
         false => {
             std::fs::File::open(file).and_then(|file| file.take(most).read_to_string(&mut text))
