@@ -132,6 +132,10 @@ pub fn assemble(text: &str, spec: &Spec) -> Result<Assembled, AsmError> {
                     done.relocs.push(Reloc { insn: slot, kind });
                 }
             }
+            Slot::Linked(insn, kind) => {
+                done.insns.push(insn);
+                done.relocs.push(Reloc { insn: slot, kind });
+            }
             Slot::To(insn, target) => {
                 open.push((slot, number, target));
                 done.insns.extend(insn);

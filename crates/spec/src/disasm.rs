@@ -106,10 +106,13 @@ fn at<T>(records: &[T], slot: u32, of: impl Fn(&T) -> u32) -> &[T] {
     rest.get(..count).unwrap_or_default()
 }
 
-/// Gives the name of an external function that a call is of.
+/// The distance that compilers give calls whose place a linker or loader fills in.
+pub(crate) const UNLINKED: i32 = -1;
+
+/// Gives the name of an external function that a call is of, where the call itself does not say it.
 fn callee(spec: &Spec, insn: Insn, reloc: &Reloc) -> Option<String> {
     match reloc.kind {
-        RelocKind::Extern(id) if !insn.is_wide() => {
+        RelocKind::Extern(id) if !insn.is_wide() && insn != Insn::call_local(UNLINKED) => {
             let name = &spec.externs.get(usize::try_from(id.0).ok()?)?.name;
             Some(format!("extern {name}"))
         }
@@ -174,15 +177,30 @@ impl Line<'_> {
                 Some(second) if is_high_half(*second) => {
                     let value = Insn::wide_value([*first, *second]);
                     let named = self.reloc.and_then(|reloc| self.relocated(reloc));
+                    let is_extern = |reloc: &Reloc| matches!(reloc.kind, RelocKind::Extern(_));
                     let value = match named {
                         Some(name) if kind == Pseudo::Value && value == 0 => name,
+                        Some(name)
+                            if kind == Pseudo::Value && self.reloc.is_some_and(is_extern) =>
+                        {
+                            format!("{name} + {value}")
+                        }
                         _ => wide(kind, low, second.imm),
                     };
                     (format!("{} = {value} ll", reg(dst, Width::W64)), 2)
                 }
                 _ => (raw(*first), 1),
             },
-            Ok(op) => (self.op(op), 1),
+            Ok(op) => match self.reloc {
+                Some(reloc) if *first == Insn::call_local(UNLINKED) => {
+                    let name = self.relocated(reloc);
+                    (
+                        name.map_or_else(|| self.op(op), |name| format!("call {name}")),
+                        1,
+                    )
+                }
+                _ => (self.op(op), 1),
+            },
             Err(_) => match first.special() {
                 Some(special) => (special_text(special), 1),
                 None => (raw(*first), 1),
@@ -208,7 +226,7 @@ impl Line<'_> {
             RelocKind::Func(slot) => format!("func({slot})"),
             RelocKind::Extern(id) => {
                 let name = spec.externs.get(usize::try_from(id.0).ok()?)?.name.as_str();
-                format!("extern({name})")
+                format!("extern({})", label(name, id.0))
             }
         };
         Some(text)

@@ -230,6 +230,7 @@ impl<'a> Code<'a> {
                     let (_, base) = self.place(piece, to.into()).ok_or_else(nowhere)?;
                     u64::from(base) * SLOT
                 }
+                RelocKind::Extern(_) => Insn::wide_value(*pair),
                 _ => 0,
             };
             *pair = Insn::ld_imm64(Reg(pair[0].dst), addend);

@@ -111,6 +111,8 @@ impl<'a> Externs<'a> {
             ExternKind::Address => self.address(name)?.map(External::Address),
             ExternKind::Variable { type_id } => self.variable(name, type_id)?,
             ExternKind::Function { type_id } => self.function(name, type_id)?,
+            // A program that uses it is refused before.
+            ExternKind::Undefined => None,
         };
         match found {
             None if external.weak => Ok(None),

@@ -7,7 +7,7 @@ use crate::helper::{self, HelperId};
 use crate::insn::{
     AluOp, AtomicOp, Callee, Cond, Insn, Op, Operand, Pseudo, Reg, Size, Special, SwapOrder, Width,
 };
-use crate::object::{LateId, MapId, RelocKind, Spec};
+use crate::object::{ExternId, LateId, MapId, RelocKind, Spec};
 
 /// What a line stands for.
 #[derive(Debug)]
@@ -18,6 +18,8 @@ pub(super) enum Slot {
     Op(Op),
     /// `ld_imm64`.
     Wide([Insn; 2], Option<RelocKind>),
+    /// A call of what another object or the target has.
+    Linked(Insn, RelocKind),
     /// One or two slots to be completed when all labels are known.
     To(Vec<Insn>, Target),
 }
@@ -72,7 +74,7 @@ fn instruction(tokens: &mut Tokens<'_>, spec: &Spec) -> Parsed<Slot> {
         }
         Some(Token::Word("call")) => {
             let _ = tokens.next();
-            call(tokens)
+            call(tokens, spec)
         }
         Some(Token::Word("lock")) => {
             let _ = tokens.next();
@@ -284,7 +286,17 @@ fn with_sign(text: &str) -> (bool, &str) {
     }
 }
 
-fn call(tokens: &mut Tokens<'_>) -> Parsed<Slot> {
+fn call(tokens: &mut Tokens<'_>, spec: &Spec) -> Parsed<Slot> {
+    if tokens.word("extern") {
+        if let Ok(name) = tokens.name() {
+            let insn = Insn::call_local(disasm::UNLINKED);
+            return Ok(Slot::Linked(insn, external(name, spec)?));
+        }
+        return Ok(Slot::To(
+            vec![Insn::call_local(0)],
+            Target::Call("extern".to_owned()),
+        ));
+    }
     if let Some(Token::Mark("-")) = tokens.peek() {
         let distance = exact(tokens.number()?)?;
         return Ok(Slot::Raw(Special::CallBelow { distance }.insn()));
@@ -451,7 +463,7 @@ fn word_value(tokens: &mut Tokens<'_>, dst: Reg, spec: &Spec) -> Parsed<Slot> {
     let word = tokens.any_word("a value")?;
     let plain = Insn::ld_imm64(dst, 0);
     match word {
-        "map" | "map_value" | "late" | "func" => {
+        "map" | "map_value" | "late" | "func" | "extern" => {
             let name = tokens.name()?;
             let kind = match word {
                 "map" => RelocKind::Map(MapId(find(name, spec.maps.iter().map(|map| &map.name))?)),
@@ -463,6 +475,15 @@ fn word_value(tokens: &mut Tokens<'_>, dst: Reg, spec: &Spec) -> Parsed<Slot> {
                 "late" => {
                     let names = spec.late.iter().map(|late| &late.name);
                     RelocKind::Late(LateId(find(name, names)?))
+                }
+                "extern" => {
+                    let kind = external(name, spec)?;
+                    let addend = match tokens.peek() {
+                        Some(Token::Mark("+")) => exact(tokens.number()?)?,
+                        _ => 0,
+                    };
+                    need_ll(tokens)?;
+                    return Ok(Slot::Wide(Insn::ld_imm64(dst, addend), Some(kind)));
                 }
                 _ => {
                     need_ll(tokens)?;
@@ -540,6 +561,12 @@ fn fetch(tokens: &mut Tokens<'_>, name: &str, dst: Reg) -> Parsed<Slot> {
         off,
         src,
     }))
+}
+
+/// Finds a symbol of the target or of another object.
+fn external(name: &str, spec: &Spec) -> Parsed<RelocKind> {
+    let names = spec.externs.iter().map(|symbol| &symbol.name);
+    Ok(RelocKind::Extern(ExternId(find(name, names)?)))
 }
 
 fn need_ll(tokens: &mut Tokens<'_>) -> Parsed<()> {

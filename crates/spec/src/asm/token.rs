@@ -25,7 +25,7 @@ pub(super) struct Tokens<'a> {
 const OPERATORS: &str = "+-*/%&|^<>=!";
 
 /// Words whose parentheses hold a name of any characters.
-const NAMED: [&str; 4] = ["map", "map_value", "late", "func"];
+const NAMED: [&str; 5] = ["map", "map_value", "late", "func", "extern"];
 
 /// Splits a line; a comment is left out.
 pub(super) fn split(line: &str) -> Result<Tokens<'_>, AsmErrorKind> {

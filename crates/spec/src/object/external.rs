@@ -44,6 +44,9 @@ pub enum ExternKind {
         /// How it is written.
         config: ConfigType,
     },
+    /// A function or variable of another object, which linking puts in its place: a program that
+    /// uses it is refused until then.
+    Undefined,
 }
 
 /// How a build option is written into memory.

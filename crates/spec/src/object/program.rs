@@ -41,6 +41,8 @@ pub struct ProgramSpec {
     /// Why it cannot be loaded (an unknown section, a call of a function that is nowhere);
     /// whoever loads it is told this.
     pub refused: Option<String>,
+    /// Whether it is refused only because it uses what another object has to define.
+    pub unlinked: bool,
 }
 
 /// What a program's load needs to know of its attach point.

@@ -7,7 +7,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Place, Relocation, Section, SectionIndex};
 use crate::insn::{Insn, code};
-use crate::object::{CoreReloc, LineInfo, Reloc, RelocKind};
+use crate::object::{CoreReloc, ExternId, LineInfo, Reloc, RelocKind};
 
 /// Source field of a `call` of a function of the object, and of `ld_imm64` of its address.
 const PSEUDO_CALL: u8 = 1;
@@ -52,6 +52,8 @@ enum Becomes {
     Call(FunctionIndex),
     Address(FunctionIndex),
     Reloc(RelocKind),
+    /// What another object has to define; until then nothing that uses it loads.
+    Undefined(ExternId, Why),
 }
 
 impl Uses<'_, '_> {
@@ -93,6 +95,7 @@ impl Uses<'_, '_> {
         let mut pending = relocations.iter().peekable();
         let mut insns = function.insns(self.object).enumerate();
         let mut starts = Vec::new();
+        let mut undefined = None;
         while let Some((slot, insn)) = insns.next() {
             starts.push(slot as u32);
             let at = (u64::from(function.start) + slot as u64) * 8;
@@ -120,6 +123,13 @@ impl Uses<'_, '_> {
                     to,
                     address: true,
                 }),
+                Ok(Some(Becomes::Undefined(id, why))) => {
+                    undefined.get_or_insert(why);
+                    body.relocs.push(Reloc {
+                        insn: slot as u32,
+                        kind: RelocKind::Extern(id),
+                    });
+                }
                 Err(why) => {
                     body.why.get_or_insert(why);
                 }
@@ -136,6 +146,7 @@ impl Uses<'_, '_> {
                 body.why.get_or_insert(why);
             }
         }
+        body.why = body.why.or(undefined);
         body
     }
 
@@ -195,8 +206,12 @@ impl Uses<'_, '_> {
             .symbol(relocation.symbol)
             .ok_or_else(|| self.misplaced(function, relocation))?;
         if symbol.is_extern() {
-            let id = self.externs.of(relocation.symbol, symbol.name, call)?;
-            return Ok(Some(Becomes::Reloc(RelocKind::Extern(id))));
+            let found = self.externs.of(relocation.symbol, symbol.name, call);
+            return match (found, self.externs.undefined(relocation.symbol)) {
+                (Ok(id), _) => Ok(Some(Becomes::Reloc(RelocKind::Extern(id)))),
+                (Err(why), Some(id)) => Ok(Some(Becomes::Undefined(id, why))),
+                (Err(why), None) => Err(why),
+            };
         }
         let (index, section) = match symbol.place {
             Place::Section(index) => match elf.section(index) {

@@ -9,7 +9,7 @@ use super::types::{self, KCONFIG, KSYMS};
 use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Binding, Elf, SymbolIndex};
-use crate::object::{ConfigType, Extern, ExternId, ExternKind, MapId, MapKind, MapSpec};
+use crate::object::{ConfigType, Extern, ExternId, ExternKind, MapId, MapKind, MapSpec, RelocKind};
 use crate::table::{Names, Table};
 
 /// Largest map of build options, in bytes.
@@ -21,6 +21,8 @@ pub(super) struct Externs {
     pub(super) list: Vec<Extern>,
     /// What relocations against these symbols become.
     by_symbol: Table<SymbolIndex, Result<ExternId, Why>>,
+    /// Those that another object has to define.
+    undefined: Table<SymbolIndex, ExternId>,
     /// Where the build options are.
     pub(super) config: Config,
 }
@@ -44,6 +46,20 @@ impl Externs {
                 call,
             }),
         }
+    }
+
+    /// Gives a symbol that another object has to define.
+    pub(super) fn undefined(&self, symbol: SymbolIndex) -> Option<ExternId> {
+        self.undefined.get(&symbol).copied()
+    }
+
+    /// Says whether a relocation is against such a symbol.
+    pub(super) fn is_undefined(&self, kind: &RelocKind) -> bool {
+        let RelocKind::Extern(id) = kind else {
+            return false;
+        };
+        let symbol = self.list.get(id.0 as usize);
+        symbol.is_some_and(|symbol| symbol.kind == ExternKind::Undefined)
     }
 
     /// Adds the map of build options and says so to them.
@@ -115,21 +131,32 @@ pub(super) fn collect(
     budget: &mut Budget,
 ) -> Result<Externs, ReadError> {
     let mut externs = Externs::default();
-    let Some(types) = types else {
-        return Ok(externs);
-    };
-    let declared = declarations(types);
+    let declared = types.map(declarations).unwrap_or_default();
     let mut options = Vec::new();
     for (index, symbol) in elf.symbols.iter().enumerate() {
         if !symbol.is_extern() || symbol.name.is_empty() {
             continue;
         }
+        budget.take(symbol.name.len(), "external symbols")?;
+        let declared = types.zip(declared.get(symbol.name));
+        let kind = declared.map(|(types, declared)| kind(types, symbol.name, declared));
+        let is_undefined = match &kind {
+            Some(Err(why)) => why.is_for_the_linker(),
+            other => other.is_none(),
+        };
+        if is_undefined {
+            let id = ExternId(externs.list.len() as u32);
+            externs.list.push(Extern {
+                name: symbol.name.to_owned(),
+                weak: symbol.binding == Binding::Weak,
+                kind: ExternKind::Undefined,
+            });
+            externs.undefined.insert(SymbolIndex(index as u32), id);
+        }
         // What has no declaration is undefined for whoever uses it.
-        let Some(declared) = declared.get(symbol.name) else {
+        let (Some((_, declared)), Some(kind)) = (declared, kind) else {
             continue;
         };
-        budget.take(symbol.name.len(), "external symbols")?;
-        let kind = kind(types, symbol.name, declared);
         let found = kind.map(|kind| {
             let id = ExternId(externs.list.len() as u32);
             let name = match kind {
@@ -148,7 +175,9 @@ pub(super) fn collect(
         });
         externs.by_symbol.insert(SymbolIndex(index as u32), found);
     }
-    lay_out(types, &mut externs, options);
+    if let Some(types) = types {
+        lay_out(types, &mut externs, options);
+    }
     Ok(externs)
 }
 

@@ -58,6 +58,7 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         let callback = callbacks.get(&layout.type_of(index)).copied();
         match layout.whole(index, callback, budget) {
             Ok(()) => {
+                program.unlinked = why.is_none() && layout.is_unlinked();
                 why = why.or_else(|| layout.why());
                 layout.write(&mut program);
             }
@@ -238,6 +239,13 @@ impl<'l, 'a> Layout<'l, 'a> {
         Ok(())
     }
 
+    /// Says whether what other objects have to define is all that is missing.
+    fn is_unlinked(&self) -> bool {
+        let bodies = self.order.iter().filter_map(|&index| self.body(index));
+        let mut whys = bodies.filter_map(|body| body.why.as_ref()).peekable();
+        whys.peek().is_some() && whys.all(Why::is_for_the_linker)
+    }
+
     /// Gives why the program cannot be loaded: the first reason of its functions.
     fn why(&self) -> Option<Why> {
         for (number, &index) in self.order.iter().enumerate() {
@@ -303,6 +311,10 @@ impl<'l, 'a> Layout<'l, 'a> {
             }
             table::sort(&mut relocs, |reloc| reloc.insn);
             for reloc in &relocs {
+                // The linker adds what stands there to the place.
+                if self.uses.externs.is_undefined(&reloc.kind) {
+                    continue;
+                }
                 // What stands there is counted in the relocation already.
                 let at = reloc.insn as usize;
                 let pair = program

@@ -409,6 +409,14 @@ impl fmt::Display for Why {
 }
 
 impl Why {
+    /// Says whether linking with another object may take it away.
+    pub(super) fn is_for_the_linker(&self) -> bool {
+        matches!(
+            self,
+            Why::Undefined { .. } | Why::ExternSection { .. } | Why::ExternNowhere { .. }
+        )
+    }
+
     /// Clones it, by code that is compiled once: it is long, and would stand at every use.
     #[inline(never)]
     pub(super) fn copied(&self) -> Why {

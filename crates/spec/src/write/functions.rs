@@ -200,7 +200,8 @@ pub(super) fn lay_out(spec: &Spec) -> Result<Layout<'_>, WriteError> {
         if program.section.is_empty() {
             return Err(refuse(program, "it names no section"));
         }
-        if program.refused.is_some() || program.insns.is_empty() {
+        let is_refused = program.refused.is_some() && !program.unlinked;
+        if is_refused || program.insns.is_empty() {
             return Err(refuse(program, "it was refused, or has no instruction"));
         }
         let (pieces, calls) = pieces(number, program)?;

@@ -84,7 +84,10 @@ impl<'t> Known<'t> {
         let names = self.declared();
         for one in &spec.externs {
             let is_config = matches!(one.kind, ExternKind::Config { .. });
-            let name = names.get(&(is_config, one.name.as_str()));
+            let name = match one.kind {
+                ExternKind::Undefined => Some(one.name.as_str()),
+                _ => names.get(&(is_config, one.name.as_str())).copied(),
+            };
             let name = name.ok_or_else(|| WriteError::Extern {
                 name: one.name.clone(),
             })?;

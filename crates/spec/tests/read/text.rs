@@ -92,6 +92,7 @@ fn extern_line(spec: &Spec, item: &Extern) -> String {
     let kind = match &item.kind {
         ExternKind::Variable { .. } => "variable".to_owned(),
         ExternKind::Address => "address".to_owned(),
+        ExternKind::Undefined => "undefined".to_owned(),
         ExternKind::Function { .. } => "function".to_owned(),
         ExternKind::Config {
             map,

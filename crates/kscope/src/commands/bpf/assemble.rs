@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 use kscope_script::portable::SECTION;
 use kscope_spec::asm::{self, Assembled};
-use kscope_spec::elf::Elf;
+use kscope_spec::elf::{Binding, Elf, SymbolKind};
 use kscope_spec::insn::{Callee, Op};
 use kscope_spec::{
     ByteOrder, FuncInfo, Insn, ProgramId, ProgramSpec, Reloc, RelocKind, Spec, read, section, write,
@@ -47,13 +47,10 @@ pub(crate) struct AssembleArgs {
 /// Runs the command.
 pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     let text = read_text(&args.file)?;
-    let (spec, plan) = match &args.of {
+    let (spec, of) = match &args.of {
         Some(object) => {
             let bytes = read_file(object)?;
-            let spec = read_spec(object, &bytes)?;
-            let elf = Elf::parse(&bytes).ok();
-            let plan = elf.and_then(|elf| Some(elf.named(SECTION)?.1.data.to_vec()));
-            (spec, plan)
+            (read_spec(object, &bytes)?, bytes)
         }
         None => {
             let spec = Spec {
@@ -61,7 +58,7 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
                 byte_order: ByteOrder::HOST,
                 ..Spec::default()
             };
-            (spec, None)
+            (spec, Vec::new())
         }
     };
     let shown = args.file.display();
@@ -97,7 +94,7 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
         }
         encoded(&one.insns)
     } else {
-        object(spec, done, plan.as_deref(), args)?
+        object(spec, done, &of, args)?
     };
     let inputs = std::iter::once(&args.file).chain(&args.of);
     let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
@@ -105,11 +102,11 @@ pub(super) fn run(args: &AssembleArgs) -> Result<u8, Failure> {
     Ok(0)
 }
 
-/// Makes an object of a spec with other programs.
+/// Makes an object of a spec with other programs; `of` has the bytes of the one that is changed.
 fn object(
     mut spec: Spec,
     done: Vec<(Piece, Assembled)>,
-    plan: Option<&[u8]>,
+    of: &[u8],
     args: &AssembleArgs,
 ) -> Result<Vec<u8>, Failure> {
     let shown = args.file.display();
@@ -119,15 +116,41 @@ fn object(
     }
     let failed = |why: String| Failure::new(format!("cannot make an object of {shown}: {why}"));
     // What a script's object says of itself stays.
-    let note = plan.map(|bytes| write::Note {
+    let before = Elf::parse(of).ok();
+    let plan = before.as_ref().and_then(|elf| elf.named(SECTION));
+    let note = plan.map(|(_, section)| write::Note {
         name: SECTION,
-        bytes,
+        bytes: section.data,
     });
     let notes: Vec<write::Note<'_>> = note.into_iter().collect();
     let bytes = write::object(&spec, &notes).map_err(|error| failed(error.to_string()))?;
     // Nobody is given what cannot be read again.
     read::object(&bytes).map_err(|error| failed(error.to_string()))?;
-    Ok(bytes)
+    let lost = before
+        .zip(Elf::parse(&bytes).ok())
+        .and_then(|(before, after)| {
+            let left = shared(&after);
+            shared(&before)
+                .find(|name| !left.clone().any(|one| one == *name))
+                .map(str::to_owned)
+        });
+    match lost {
+        Some(name) => {
+            let why = format!("function {name}, which no program here calls, would be lost");
+            Err(failed(why).hint("make one object of all that use it first: kscope link"))
+        }
+        None => Ok(bytes),
+    }
+}
+
+/// Gives the functions that an object has for others.
+fn shared<'a>(elf: &'a Elf<'a>) -> impl Iterator<Item = &'a str> + Clone {
+    let symbols = elf.symbols.iter().filter(|symbol| {
+        symbol.kind == SymbolKind::Function
+            && !symbol.is_extern()
+            && symbol.binding != Binding::Local
+    });
+    symbols.map(|symbol| symbol.name)
 }
 
 /// Largest text in bytes.
@@ -226,16 +249,11 @@ fn put(spec: &mut Spec, piece: &Piece, done: Assembled, usual: &str) -> Result<(
 
 /// Gives a program of an object other instructions. What the text does not say stays where it was.
 fn change(program: &mut ProgramSpec, done: Assembled) -> Result<(), String> {
-    let is_call = |reloc: &&Reloc| {
-        let insn = program.insns.get(reloc.insn as usize);
-        matches!(reloc.kind, RelocKind::Extern(_)) && insn.is_some_and(|insn| !insn.is_wide())
-    };
-    let calls: Vec<Reloc> = program.relocs.iter().filter(is_call).cloned().collect();
     if done.insns.len() != program.insns.len() {
-        if !program.core.is_empty() || !calls.is_empty() {
+        if !program.core.is_empty() {
             return Err(format!(
-                "program {} has {} slots in place of {}: what depends on types of the kernel (CO-RE), \
-                 or calls its functions, has to stay at its place",
+                "program {} has {} slots in place of {}: what depends on types of the kernel (CO-RE) \
+                 has to stay at its place",
                 program.name,
                 done.insns.len(),
                 program.insns.len()
@@ -246,14 +264,17 @@ fn change(program: &mut ProgramSpec, done: Assembled) -> Result<(), String> {
     }
     program.insns = done.insns;
     program.relocs = done.relocs;
-    program.relocs.extend(calls);
-    program.relocs.sort_by_key(|reloc| reloc.insn);
     Ok(())
 }
 
 /// Finds the functions of a program: what is called, and whose address is taken.
 fn functions(name: &str, done: &Assembled) -> Vec<FuncInfo> {
     let called = (0u32..).zip(&done.insns).filter_map(|(slot, insn)| {
+        // Where such a call goes to, its relocation says.
+        let is_linked = |reloc: &Reloc| reloc.insn.cmp(&slot);
+        if done.relocs.binary_search_by(is_linked).is_ok() {
+            return None;
+        }
         let Ok(Op::Call(Callee::Local(off))) = insn.op() else {
             return None;
         };

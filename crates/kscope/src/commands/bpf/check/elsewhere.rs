@@ -128,7 +128,7 @@ impl Elsewhere<'_> {
             let (what, kind) = match symbol.kind {
                 ExternKind::Function { .. } => ("function for programs (kfunc)", Kind::Func),
                 ExternKind::Variable { .. } => ("variable", Kind::Var),
-                ExternKind::Address | ExternKind::Config { .. } => return None,
+                _ => return None,
             };
             let name = &symbol.name;
             let missing = !symbol.weak && self.btf.find(name, kind).is_none();
