@@ -7,6 +7,7 @@ use kscope_memory::Gap;
 use kscope_runtime::{DumpRequest, DumpSummary, Options, Stop, compile_for_dump, run_on_dump};
 
 use crate::console::tell;
+use crate::crash::plain;
 use crate::error::Failure;
 use crate::losses::losses;
 use crate::sink::Sink;
@@ -18,7 +19,9 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Kernel, Failure> {
     let names: Vec<String> = files.iter().map(name).collect();
     let names = names.join(" ");
     let dump = Dump::open(files).map_err(|error| {
-        let failure = Failure::new(format!("cannot open the dump {names}: {error}"));
+        // An error may repeat what the file says.
+        let why = plain(&error.to_string());
+        let failure = Failure::new(format!("cannot open the dump {names}: {why}"));
         match error {
             DumpError::NotADump => failure
                 .hint("dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"),
@@ -27,9 +30,8 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Kernel, Failure> {
     })?;
     let lost = dump.coverage();
     let kernel = Kernel::open(dump).map_err(|error| {
-        let failure = Failure::new(format!(
-            "there is no kernel to be found in {names}: {error}"
-        ));
+        let why = plain(&error.to_string());
+        let failure = Failure::new(format!("there is no kernel to be found in {names}: {why}"));
         match lost.lost {
             0 => failure,
             lost => failure.hint(format!(

@@ -86,7 +86,7 @@ fn tell_missing(kernel: &Kernel) {
 }
 
 /// Text of a dump without characters that move the cursor.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for c in text.chars() {
         match c.is_control() && c != '\t' {

@@ -27,7 +27,16 @@ pub(super) fn run(kernel: &Kernel, file: &Path, json: bool) -> Result<(), Failur
     let tasks = kernel.tasks();
     let mut lines: Vec<Line> = vec![
         ("dump", Ok(dump(kernel, file))),
-        ("kernel", identity(kernel)),
+        (
+            "kernel",
+            // VMCOREINFO has the release alone.
+            identity(kernel).or_else(|error| match kernel.release() {
+                "" => Err(error),
+                release => Ok(format!(
+                    "{release}; what else it is called is not known: {error}"
+                )),
+            }),
+        ),
         ("time", time(kernel)),
         ("taint", taint(kernel)),
     ];
