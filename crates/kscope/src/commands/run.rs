@@ -175,7 +175,10 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             return Err(failure.hint("give the script that it was built from"));
         };
         let kernel = dump::open(&args.dump)?;
-        let mut sink = Sink::new(output.form(), output.output.as_deref(), output.buffering)?;
+        let mut inputs = source.files();
+        inputs.extend(args.dump.iter().map(PathBuf::as_path));
+        let file = output.output.as_deref();
+        let mut sink = Sink::new(output.form(), file, &inputs, output.buffering)?;
         let run = DumpRun {
             name: SCRIPT,
             options: &options,

@@ -28,7 +28,7 @@ pub(super) fn run(kernel: &Kernel, json: bool) -> Result<(), Failure> {
         .replace("STATE", either("__state", "state"))
         .replace("CPU", either("thread_info.cpu", "cpu"));
     let form = if json { Form::RowJson } else { Form::Table };
-    let mut sink = Sink::new(form, None, Buffering::Full)?;
+    let mut sink = Sink::new(form, None, &[], Buffering::Full)?;
     let run = DumpRun {
         name: "ps",
         options: &[],
