@@ -372,6 +372,7 @@ fn what_memory_does_not_have_is_refused_by_name() {
     );
     check("interval:s:1 { }", "begin, end, iter:task");
     check("iter:bpf_map { }", "iter:bpf_map is not walked");
+    check("iter:task_vma { }", "iter:task_vma is not walked");
     check("begin { print(pid); }", "the thread that runs the script");
     check("begin { print(comm); }", "the thread that runs the script");
     check("begin { for ($i : 0..3) { print(uid); } }", "ctx.task.comm");
