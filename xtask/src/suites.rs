@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::Command;
+use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
@@ -26,8 +27,11 @@ const SUITES: [(&str, u64); 7] = [
     ("pure", 250),
     ("release", 200),
     ("host", 250),
-    ("guests", 480),
+    ("guests", GUESTS.as_secs()),
 ];
+
+/// The budget of the tests in each guest.
+const GUESTS: Duration = Duration::from_secs(480);
 
 /// The suites that only `--ignored`, or their names, have run, with their budgets.
 const LONG: [(&str, u64); 2] = [("features", 200), ("portability", 400)];
@@ -57,8 +61,8 @@ struct Session {
     kscope: Option<Result<PathBuf, String>>,
     /// That build, begun beside the tests before it: its last step runs on one CPU.
     release: Option<JoinHandle<Result<PathBuf, String>>>,
-    /// What guests get, built beside the tests of this kernel, which run one at a time.
-    payload: Option<JoinHandle<Result<vm::Payload, Verdict>>>,
+    /// The guests, of which the first runs beside the tests of this kernel: these run one at a time.
+    guests: Option<(Arc<vm::Gate>, JoinHandle<Vec<vm::Run>>)>,
     /// The executables of all tests of the workspace, built once.
     tests: Option<Result<Vec<TestExecutable>, String>>,
 }
@@ -94,7 +98,7 @@ impl Session {
             lines: Vec::new(),
             kscope: None,
             release: None,
-            payload: None,
+            guests: None,
             tests: None,
         }
     }
@@ -106,13 +110,13 @@ impl Session {
                 continue;
             }
             println!("== {name}");
+            if name == "guests" {
+                self.guests();
+                continue;
+            }
             let budget = Duration::from_secs(seconds);
             let started = Instant::now();
-            let limit = if self.ignored {
-                LONG_TEST_LIMIT * 4
-            } else {
-                budget * PATIENCE
-            };
+            let limit = self.limit(budget);
             let outcomes = match name {
                 "format" => vec![command(
                     name,
@@ -125,19 +129,14 @@ impl Session {
                 "features" => features::outcomes(limit),
                 "portability" => portability::outcomes(limit.max(LONG_TEST_LIMIT * 2)),
                 "release" => vec![self.release()],
-                "host" => self.host(started + limit),
-                _ => self.guests(limit, budget),
+                _ => self.host(started + limit),
             };
-            // Guests add a line for each kernel themselves.
-            if name != "guests" {
-                let (name, time) = (name.to_string(), started.elapsed());
-                self.lines.push(Line {
-                    name,
-                    budget,
-                    time,
-                    outcomes,
-                });
-            }
+            self.lines.push(Line {
+                name: name.to_string(),
+                budget,
+                time: started.elapsed(),
+                outcomes,
+            });
         }
         recap(&self.lines);
         let sum = table(&self.lines, whole.elapsed());
@@ -186,8 +185,7 @@ impl Session {
         // Tests of one kernel count events, so they run one at a time. Those that need a kscope that does not build fail.
         let kscope = self.kscope().unwrap_or_default();
         if self.wants("guests") {
-            let options = self.guest_options();
-            self.payload = Some(std::thread::spawn(move || vm::prepare_usual(&options)));
+            self.guests = Some(self.begin_guests());
         }
         let mut environment = vec![("KSCOPE_BIN".to_string(), kscope.display().to_string())];
         match vm::bpftrace_scripts() {
@@ -222,9 +220,19 @@ impl Session {
         }
     }
 
-    /// How the usual guests are booted, but for their time limit.
+    /// When a suite of this budget is stopped.
+    fn limit(&self, budget: Duration) -> Duration {
+        if self.ignored {
+            LONG_TEST_LIMIT * 4
+        } else {
+            budget * PATIENCE
+        }
+    }
+
+    /// How the usual guests are booted.
     fn guest_options(&mut self) -> vm::Options {
         let mut options = vm::Options {
+            limit: self.limit(GUESTS),
             ignored: self.ignored,
             brief: true,
             ..vm::Options::default()
@@ -239,27 +247,42 @@ impl Session {
         options
     }
 
-    fn guests(&mut self, limit: Duration, budget: Duration) -> Vec<Outcome> {
-        let mut options = self.guest_options();
-        options.limit = limit;
-        let payload = match self.payload.take() {
-            Some(building) => building
-                .join()
-                .unwrap_or_else(|_| Err(Verdict::Failed("the build panicked".to_string()))),
-            None => vm::prepare_usual(&options),
+    /// Builds what the guests get, and boots one kernel; the others follow when the gate opens.
+    fn begin_guests(&mut self) -> (Arc<vm::Gate>, JoinHandle<Vec<vm::Run>>) {
+        let options = self.guest_options();
+        let gate = Arc::new(vm::Gate::default());
+        let inner = Arc::clone(&gate);
+        (
+            gate,
+            std::thread::spawn(move || vm::run_usual(&options, &inner)),
+        )
+    }
+
+    /// Waits for the guests, and adds a line for each kernel.
+    fn guests(&mut self) {
+        let (gate, runs) = match self.guests.take() {
+            Some(begun) => begun,
+            None => self.begin_guests(),
         };
-        let runs = vm::run_usual(&options, payload);
+        gate.open();
+        let lines: Vec<(String, vm::Run)> = match runs.join() {
+            Ok(runs) => {
+                let names = vm::USUAL.iter().map(|kernel| format!("guest {kernel}"));
+                names.zip(runs).collect()
+            }
+            Err(_) => {
+                let outcomes = vec![failed("guests", "the boots panicked".to_string())];
+                let time = Duration::ZERO;
+                vec![("guests".to_string(), vm::Run { outcomes, time })]
+            }
+        };
         kernels::tell();
-        for (run, kernel) in runs.into_iter().zip(vm::USUAL) {
-            let name = format!("guest {kernel}");
-            self.lines.push(Line {
-                name,
-                budget,
-                time: run.time,
-                outcomes: run.outcomes,
-            });
-        }
-        Vec::new()
+        self.lines.extend(lines.into_iter().map(|(name, run)| Line {
+            name,
+            budget: GUESTS,
+            time: run.time,
+            outcomes: run.outcomes,
+        }));
     }
 
     fn run_tests(

@@ -12,8 +12,8 @@ mod shipped;
 
 use std::path::PathBuf;
 use std::process::Command;
-use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crate::arguments::Arguments;
@@ -144,7 +144,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     boot::emulator()?;
     let payload = prepare(&options)?;
     let mut sum = Sum::default();
-    for run in boot_all(&kernels, &payload, &options) {
+    for run in boot_all(&kernels, &payload, &options, &Gate::wide_open()) {
         sum += Sum::of(&run.outcomes);
     }
     println!("{sum}");
@@ -152,16 +152,16 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
 }
 
 /// Builds what the usual guests get, or says what becomes of them all.
-pub(crate) fn prepare_usual(options: &Options) -> Result<Payload, Verdict> {
+fn prepare_usual(options: &Options) -> Result<Payload, Verdict> {
     boot::emulator().map_err(missing)?;
     prepare(options).map_err(Verdict::Failed)
 }
 
-/// Runs every test in the usual kernels and gives one result per kernel, in their order.
-pub(crate) fn run_usual(options: &Options, payload: Result<Payload, Verdict>) -> Vec<Run> {
+/// Runs every test in the usual kernels and gives one result per kernel, in their order; one at a time while the gate is shut.
+pub(crate) fn run_usual(options: &Options, gate: &Gate) -> Vec<Run> {
     let kernels = USUAL.map(str::to_string);
-    let verdict = match payload {
-        Ok(payload) => return boot_all(&kernels, &payload, options),
+    let verdict = match prepare_usual(options) {
+        Ok(payload) => return boot_all(&kernels, &payload, options, gate),
         Err(verdict) => verdict,
     };
     let run = |name: &String| {
@@ -272,16 +272,46 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     })
 }
 
+/// What all boots but the first at a time wait for.
+#[derive(Debug, Default)]
+pub(crate) struct Gate {
+    open: Mutex<bool>,
+    opened: Condvar,
+}
+
+impl Gate {
+    /// A gate that nobody waits at.
+    fn wide_open() -> Gate {
+        let gate = Gate::default();
+        gate.open();
+        gate
+    }
+
+    pub(crate) fn open(&self) {
+        *self.open.lock().unwrap_or_else(PoisonError::into_inner) = true;
+        self.opened.notify_all();
+    }
+
+    fn wait(&self) {
+        let open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        drop(self.opened.wait_while(open, |open| !*open));
+    }
+}
+
 /// Boots the kernels, some at a time, and prints each one's results as it ends.
-pub(crate) fn boot_all(kernels: &[String], payload: &Payload, options: &Options) -> Vec<Run> {
+fn boot_all(kernels: &[String], payload: &Payload, options: &Options, gate: &Gate) -> Vec<Run> {
     let next = AtomicUsize::new(0);
     let printing = Mutex::new(());
     let mut runs: Vec<(usize, Run)> = std::thread::scope(|scope| {
         let workers: Vec<_> = (0..options.jobs.clamp(1, kernels.len().max(1)))
-            .map(|_| {
-                scope.spawn(|| {
+            .map(|worker| {
+                let (next, printing) = (&next, &printing);
+                scope.spawn(move || {
+                    if worker > 0 {
+                        gate.wait();
+                    }
                     let mut runs = Vec::new();
-                    while let Some((index, name)) = take(&next, kernels) {
+                    while let Some((index, name)) = take(next, kernels) {
                         let started = Instant::now();
                         let (title, outcomes) = boot_one(name, payload, options);
                         let run = Run {
