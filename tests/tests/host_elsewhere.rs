@@ -103,10 +103,10 @@ fn types_alone_say_what_the_kernel_says() {
     assert_eq!([told.len(), here.len()], [PROGRAMS.len(); 2]);
     for ((told, here), (name, part)) in told.iter().zip(&here).zip(PROGRAMS) {
         assert_eq!(told["program"], *name);
-        assert_eq!(told["loads"], here["loads"], "{told} {here}");
+        assert_eq!(told["fits"], here["loads"], "{told} {here}");
         let reason = told["reason"].as_str().unwrap_or_default();
         assert!(reason.contains(part), "{name}: {reason}");
-        assert_eq!(told["loads"] == "yes", part.is_empty(), "{told}");
+        assert_eq!(told["fits"] == "yes", part.is_empty(), "{told}");
     }
 }
 
@@ -143,7 +143,7 @@ fn a_kernel_has_its_types_in_a_section() {
     assert!(added.expect("objcopy").success());
     let kernel = text(&kernel);
     for row in check(&["--btf", kernel, text(&object), "--program=guarded"]) {
-        assert_eq!(row["loads"], "yes", "{row}");
+        assert_eq!(row["fits"], "yes", "{row}");
     }
     let of = |words: &[&str]| {
         let (code, out, errors) = run(&kscope(), words);

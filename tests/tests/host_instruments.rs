@@ -507,7 +507,7 @@ fn check_says_what_the_loader_and_the_kernel_say() {
             std::fs::write(&btf, content).expect("written");
             let btf = btf.to_str().expect("text");
             let (rows, code) = check(&["--btf", btf, path]);
-            assert_eq!(rows[0]["loads"], expected, "{types}: {rows:?}");
+            assert_eq!(rows[0]["fits"], expected, "{types}: {rows:?}");
             assert_eq!(code, Some(if expected == "yes" { 0 } else { 1 }));
             let minimal = folder.join("minimal.btf");
             let minimal = minimal.to_str().expect("text");

@@ -126,6 +126,31 @@ impl Tracefs {
     }
 }
 
+#[cfg(all(feature = "check", feature = "inspect"))]
+impl Tracefs {
+    /// Gives the size in bytes of a tracepoint's record, as programs see it: where its last field
+    /// ends. None where that is not to be read.
+    pub(crate) fn record_size(
+        &self,
+        kernel: &dyn Kernel,
+        category: &str,
+        name: &str,
+    ) -> Option<u64> {
+        let path = self.root.join("events").join(category).join(name);
+        let format = kernel.read_file(&path.join("format")).ok()?;
+        let format = String::from_utf8_lossy(&format);
+        // "	field:int prev_pid;	offset:24;	size:4;	signed:1;"
+        let ends = format.lines().filter_map(|line| {
+            let line = line.trim_start();
+            let mut parts = line.strip_prefix("field:")?.split(';').map(str::trim);
+            let mut number = |head| parts.find_map(|part| part.strip_prefix(head))?.parse().ok();
+            let (offset, size): (u64, u64) = (number("offset:")?, number("size:")?);
+            offset.checked_add(size)
+        });
+        ends.max()
+    }
+}
+
 /// Gives tracepoints of a list whose names are near, or else those of another category that have
 /// this very name.
 fn near_events<'a>(list: &'a str, wanted: &str, name: &str) -> Vec<&'a str> {

@@ -7,12 +7,14 @@
 mod arithmetic;
 mod calls;
 mod constant;
+mod context;
 mod depth;
 mod flow;
 mod reached;
 mod shape;
 mod state;
 
+pub use context::read_of_context;
 pub use reached::reached;
 
 use crate::helper::HelperId;

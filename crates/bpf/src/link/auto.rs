@@ -78,6 +78,8 @@ impl Object {
     }
 
     /// Attaches one program of this object to what its section names.
+    ///
+    /// [`Program::needs_target`] says beforehand whether the section names anything.
     pub fn attach_program(&self, program: &Program) -> AttachOutcome {
         let name = program.section();
         let target = section::target(name);
@@ -99,6 +101,54 @@ impl Object {
             Err(error) => AttachOutcome::Failed(error),
         }
     }
+}
+
+impl Program {
+    /// Says what the program attaches to and which method attaches it, for a section that does not
+    /// name it: what [`AttachOutcome::NeedsTarget`] says. None for what [`Object::attach`] attaches.
+    #[must_use]
+    pub fn needs_target(&self) -> Option<(&'static str, &'static str)> {
+        let kind = section::lookup(self.section()).map_or("", |known| known.pattern);
+        let bare = section::target(self.section()).is_empty();
+        let needs = match bare.then(|| without_target(kind)).flatten() {
+            Some(needs) => needs,
+            // Its table is attached for it.
+            None if is_attached(kind) || self.kind() == ProgramType::StructOps => return None,
+            None => elsewhere(kind),
+        };
+        match needs {
+            AttachOutcome::NeedsTarget { to, method } => Some((to, method)),
+            AttachOutcome::Attached(_) | AttachOutcome::Failed(_) => None,
+        }
+    }
+}
+
+/// Says whether a section's name is enough to attach its programs, where it names a target.
+fn is_attached(kind: &str) -> bool {
+    let head = kind.trim_end_matches('+');
+    let head = head.split('.').next().unwrap_or_default();
+    matches!(
+        head,
+        "kprobe"
+            | "kretprobe"
+            | "ksyscall"
+            | "kretsyscall"
+            | "uprobe"
+            | "uretprobe"
+            | "usdt"
+            | "tracepoint"
+            | "tp"
+            | "raw_tracepoint"
+            | "raw_tp"
+            | "tp_btf"
+            | "fentry"
+            | "fexit"
+            | "fmod_ret"
+            | "fsession"
+            | "lsm"
+            | "iter"
+            | "freplace"
+    )
 }
 
 /// Says by which method a program is attached whose section could name its target, and does not.

@@ -58,13 +58,16 @@ impl Program {
                     .ok_or_else(|| self.bad_target("tracepoint/category/name"))?;
                 // Attaching mounts it where it is not; this changes nothing.
                 match Tracefs::find(&*self.kernel) {
-                    Ok(tracefs) => tracefs
-                        .tracepoint_id(&*self.kernel, category, name)
-                        .map(drop),
+                    Ok(tracefs) => {
+                        tracefs.tracepoint_id(&*self.kernel, category, name)?;
+                        self.fits_record(&tracefs, category, name)
+                    }
                     Err(Error::NotMounted { .. }) if self.may_mount() => Ok(()),
                     Err(error) => Err(error),
                 }
             }
+            "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+"
+            | "raw_tracepoint.w+" | "raw_tp.w+" => self.look_for_raw_tracepoint(target),
             "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
                 let features = Features::new(self.kernel.clone(), None);
                 let support = match kind {
@@ -103,6 +106,32 @@ impl Program {
         }
     }
 
+    /// Looks whether the program reads no more of its context than a tracepoint's record has, which the
+    /// kernel compares when it is attached.
+    #[cfg(all(feature = "check", feature = "inspect"))]
+    fn fits_record(&self, tracefs: &Tracefs, category: &str, name: &str) -> Result<(), Error> {
+        use kscope_spec::{Insn, check};
+        use std::os::fd::AsFd as _;
+        let Some(size) = tracefs.record_size(&*self.kernel, category, name) else {
+            return Ok(());
+        };
+        let Ok(image) = self.kernel.program_image(self.as_fd()) else {
+            return Ok(());
+        };
+        let slots = image.translated.chunks_exact(8);
+        let insns = slots.filter_map(|slot| Some(Insn::decode(*slot.first_chunk()?)));
+        match check::read_of_context(&insns.collect::<Vec<_>>()) > size {
+            true => Err(self.reads_too_far("", &format!("tracepoint:{category}:{name}"))),
+            false => Ok(()),
+        }
+    }
+
+    /// Says nothing of the program, which this build does not read.
+    #[cfg(not(all(feature = "check", feature = "inspect")))]
+    fn fits_record(&self, _: &Tracefs, _: &str, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
     /// Tells whether attaching may mount a file system of the kernel's that is not there.
     fn may_mount(&self) -> bool {
         const SYS_ADMIN: u64 = 1 << 21;
@@ -129,7 +158,7 @@ impl Program {
 }
 
 /// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
-fn function_of(line: &str) -> Option<&str> {
+pub(super) fn function_of(line: &str) -> Option<&str> {
     let mut words = line.split_ascii_whitespace();
     let kind = words.nth(1)?;
     matches!(kind, "t" | "T" | "w" | "W").then(|| words.next())?
@@ -145,7 +174,8 @@ mod tests {
 
     const SYMBOLS: &str = "0000000000000000 T vfs_read\n0000000000000000 t vfs_write\t[nice]\n\
         0000000000000000 D vfs_data\n0000000000000000 T __x64_sys_openat\n\
-        0000000000000000 T __arm64_sys_openat\n";
+        0000000000000000 T __arm64_sys_openat\n0000000000000000 T __traceiter_sched_switch\n\
+        0000000000000000 T __traceiter_sys_enter\n0000000000000000 T __traceiter_nicely\t[nice]\n";
 
     #[track_caller]
     fn check(section: &str, has_kprobes: bool, expected: &str) {
@@ -224,6 +254,18 @@ mod tests {
             "this kernel has no kprobe_multi (it comes with Linux 5.18 with CONFIG_FPROBE)",
         );
         check("usdt//no/such:a:b", true, "there is no file /no/such");
+        check("raw_tp/sched_switch", true, "there");
+        check("raw_tp.w/nicely", true, "there");
+        check(
+            "raw_tracepoint/sys_enterr",
+            true,
+            "there is no raw tracepoint sys_enterr; did you mean sys_enter?",
+        );
+        check(
+            "raw_tp/sched/sched_switch",
+            true,
+            "there is no raw tracepoint sched/sched_switch; did you mean sched_switch?",
+        );
         check("kprobe", true, "there");
         check("xdp", true, "there");
     }

@@ -241,7 +241,7 @@ impl Program {
 
     /// Explains an `EACCES`, which is not a matter of permission: the kernel compares the largest
     /// offset that the verifier saw with the size of the event's record.
-    fn reads_too_far(&self, call: &'static str, target: &str) -> Error {
+    pub(super) fn reads_too_far(&self, call: &'static str, target: &str) -> Error {
         if self.kind != ProgramType::Tracepoint {
             return Error::os(call, Errno::ACCES, target);
         }

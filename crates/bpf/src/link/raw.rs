@@ -2,7 +2,9 @@
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
+use std::path::Path;
 
+use kscope_btf::nearest;
 use kscope_spec::{AttachKind, ProgramType};
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
@@ -10,6 +12,27 @@ use super::Link;
 use super::extension::no_trampolines;
 use crate::error::Error;
 use crate::program::Program;
+
+/// The kernel's symbols.
+const SYMBOLS: &str = "/proc/kallsyms";
+
+/// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
+/// attached (Linux 5.10).
+fn raw_tracepoints(symbols: &str) -> impl Iterator<Item = &str> {
+    let function = |line| -> Option<&str> { super::look::function_of(line) };
+    let functions = symbols.lines().filter_map(function);
+    functions.filter_map(|function| function.strip_prefix("__traceiter_"))
+}
+
+fn no_raw_tracepoint(symbols: &str, name: &str) -> Error {
+    // As `tracepoint/sched/sched_switch` has it, and this does not.
+    let bare = name.rsplit(['/', ':']).next().unwrap_or(name);
+    let near = match bare != name && raw_tracepoints(symbols).any(|one| one == bare) {
+        true => vec![bare],
+        false => nearest(bare, raw_tracepoints(symbols), 3),
+    };
+    Error::not_found_near("raw tracepoint", name, near)
+}
 
 impl Program {
     /// Attaches a [`ProgramType::RawTracepoint`] program (or a writable one) to a tracepoint by its
@@ -34,7 +57,7 @@ impl Program {
             .kernel
             .raw_tracepoint_open(self.as_fd(), Some(&c_name), cookie);
         let fd = opened.map_err(|errno| match errno {
-            Errno::NOENT => Error::not_found("raw tracepoint", name),
+            Errno::NOENT => self.no_raw_tracepoint(name),
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_raw_cookies(cookie) => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
@@ -45,6 +68,29 @@ impl Program {
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
         })?;
         Ok(Link::of(&self.kernel, fd, format!("rawtracepoint:{name}")))
+    }
+
+    /// Looks for a tracepoint by its bare name among the kernel's symbols; where those do not tell, it
+    /// is not known.
+    pub(super) fn look_for_raw_tracepoint(&self, name: &str) -> Result<(), Error> {
+        let symbols = self
+            .kernel
+            .read_file(Path::new(SYMBOLS))
+            .unwrap_or_default();
+        let symbols = String::from_utf8_lossy(&symbols);
+        let mut all = raw_tracepoints(&symbols).peekable();
+        match all.peek().is_none() || all.any(|one| one == name) {
+            true => Ok(()),
+            false => Err(no_raw_tracepoint(&symbols, name)),
+        }
+    }
+
+    fn no_raw_tracepoint(&self, name: &str) -> Error {
+        let symbols = self
+            .kernel
+            .read_file(Path::new(SYMBOLS))
+            .unwrap_or_default();
+        no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
     }
 
     /// Tells whether the kernel takes a cookie here: one that does looks for the tracepoint then.

@@ -24,8 +24,11 @@ use elsewhere::Elsewhere;
 /// Tell whether the programs of an object file would load, and why not
 ///
 /// Without --btf each program is loaded into the running kernel, without being attached, what it is to
-/// be attached to is looked for, and the verifier's statistics are shown. With --btf nothing is loaded: what the programs ask of the
-/// types of another kernel is looked up there.
+/// be attached to is looked for, and the verifier's statistics are shown. `by hand` is said of
+/// programs whose sections do not name what they attach to.
+///
+/// With --btf nothing is loaded and no verifier is asked: the column `fits` says whether what the
+/// programs ask of the types of another kernel is there, and `-` stands for what types do not tell.
 #[derive(Args, Debug)]
 pub(crate) struct CheckArgs {
     /// Look for types, members and functions in this BTF file, of another kernel; may be repeated
@@ -52,12 +55,24 @@ struct Statistics {
     stack: Option<u64>,
 }
 
+/// What is known of attaching a program.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Attaches {
+    #[default]
+    Unknown,
+    Yes,
+    No,
+    /// Its section does not name what it attaches to.
+    ByHand,
+}
+
 /// What is known of a program on a target.
 #[derive(Default)]
 struct Verdict {
+    /// Whether it loads, or, of types alone, whether what it asks for is there.
     loads: bool,
     /// Whether what its section names is there, where that is known.
-    attaches: Option<bool>,
+    attaches: Attaches,
     reason: String,
     /// Source line and instruction that the verifier complains about.
     place: Option<String>,
@@ -86,13 +101,18 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     }
     let wanted =
         |program: &&ProgramSpec| args.program.is_empty() || args.program.contains(&program.name);
+    // Types tell less than a kernel does.
+    let answer = match args.btf.is_empty() {
+        true => "loads",
+        false => "fits",
+    };
     let mut listing = Listing::new(
         "bpf check",
         &[
             ("kernel", Holds::Text),
             ("program", Holds::Text),
             ("type", Holds::Text),
-            ("loads", Holds::Text),
+            (answer, Holds::Text),
             ("attaches", Holds::Text),
             ("insns", Holds::Number),
             ("states", Holds::Number),
@@ -107,7 +127,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
     let mut all = true;
     let mut details = String::new();
     let mut push = |kernel: &str, program: &ProgramSpec, verdict: Verdict| {
-        all &= verdict.loads && verdict.attaches != Some(false);
+        all &= verdict.loads && verdict.attaches != Attaches::No;
         details.push_str(&detail(
             kernel,
             &program.name,
@@ -127,9 +147,12 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
             text(&program.name),
             text(kind(&format!("{:?}", program.kind))),
             text(yes(verdict.loads)),
-            verdict
-                .attaches
-                .map_or(Value::None, |there| text(yes(there))),
+            match verdict.attaches {
+                Attaches::Unknown => Value::None,
+                Attaches::Yes => text("yes"),
+                Attaches::No => text("no"),
+                Attaches::ByHand => text("by hand"),
+            },
             count(insns),
             count(states),
             count(peak_states),
@@ -179,7 +202,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         // What is wrong is whole sentences, which no terminal is wide enough for beside figures.
         let columns: &[&str] = match args.btf.is_empty() {
             true => &FIGURES,
-            false => &["kernel", "program", "loads"],
+            false => &["kernel", "program", "fits", "attaches"],
         };
         listing.of_columns(columns).print(false)?;
         say(details)?;
@@ -254,7 +277,11 @@ fn load(kernel: &SharedKernel, btf: Option<&Btf>, spec: &Spec, program: &Program
             let error = target.as_ref().err();
             Verdict {
                 loads: true,
-                attaches: Some(error.is_none()),
+                attaches: match (error, loaded.needs_target()) {
+                    (Some(_), _) => Attaches::No,
+                    (None, Some(_)) => Attaches::ByHand,
+                    (None, None) => Attaches::Yes,
+                },
                 reason: error.map_or_else(String::new, |error| {
                     format!("it loads, and cannot be attached: {error}")
                 }),

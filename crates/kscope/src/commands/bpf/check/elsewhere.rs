@@ -6,10 +6,16 @@ use kscope_spec::check::reached;
 use kscope_spec::core::{self, Target};
 use kscope_spec::insn::{Callee, Op};
 use kscope_spec::{
-    AttachKind, ByteOrder, ExternKind, ProgramSpec, ProgramType, RelocKind, Spec, helper,
+    AttachKind, ByteOrder, ExternKind, ProgramSpec, ProgramType, RelocKind, Spec, helper, section,
 };
 
-use super::Verdict;
+use super::{Attaches, Verdict};
+
+/// How the types of tracepoints' functions begin.
+const TYPED: &str = "btf_trace_";
+
+/// Categories of tracepoints that have no types of their own.
+const NO_TYPES: [&str; 5] = ["syscalls", "ftrace", "kprobes", "uprobes", "synthetic"];
 
 /// A kernel's types, and what an object has of its own.
 pub(super) struct Elsewhere<'a> {
@@ -23,15 +29,70 @@ impl Elsewhere<'_> {
     /// Looks up what a program asks of the kernel.
     pub(super) fn look_up(&self, program: &ProgramSpec) -> Verdict {
         match self.refusal(program) {
-            None => Verdict {
-                loads: true,
-                ..Verdict::default()
-            },
+            None => self.target(program),
             Some(error) => Verdict {
                 reason: error.to_string(),
                 hint: error.way_out(),
                 ..Verdict::default()
             },
+        }
+    }
+
+    /// Says of a program that fits whether what it attaches to later is there, as far as types tell.
+    fn target(&self, program: &ProgramSpec) -> Verdict {
+        let fits = |attaches| Verdict {
+            loads: true,
+            attaches,
+            ..Verdict::default()
+        };
+        let target = section::target(&program.section);
+        let (what, name) = match program.kind {
+            ProgramType::RawTracepoint | ProgramType::RawTracepointWritable => {
+                ("raw tracepoint", target)
+            }
+            ProgramType::Tracepoint => match target.split_once('/') {
+                // These are made of other things.
+                Some((category, _)) if NO_TYPES.contains(&category) => {
+                    return fits(Attaches::Unknown);
+                }
+                Some((_, name)) => ("tracepoint", name),
+                None => return fits(Attaches::Unknown),
+            },
+            // What the kernel looked up when it loaded them.
+            _ if program.attach.target().is_some() => return fits(Attaches::Yes),
+            _ => return fits(Attaches::Unknown),
+        };
+        let is_there = |name: &str| {
+            self.btf
+                .find(&format!("{TYPED}{name}"), Kind::Typedef)
+                .is_some()
+        };
+        if name.is_empty() {
+            return fits(Attaches::ByHand);
+        }
+        if is_there(name) {
+            // Nothing in the types has the name of a tracepoint's category.
+            let is_raw = program.kind != ProgramType::Tracepoint;
+            return fits(if is_raw {
+                Attaches::Yes
+            } else {
+                Attaches::Unknown
+            });
+        }
+        let mut names = self.btf.ids().filter_map(|id| self.btf.name(id));
+        if !names.any(|name| name.starts_with(TYPED)) {
+            return fits(Attaches::Unknown);
+        }
+        let near = near(self.btf, TYPED, name, Kind::Typedef);
+        let error = Error::NotFound {
+            what,
+            name: format!("{target} in these types (a module may have it)"),
+            near,
+        };
+        Verdict {
+            reason: format!("it fits, and cannot be attached: {error}"),
+            hint: error.way_out(),
+            ..fits(Attaches::No)
         }
     }
 
