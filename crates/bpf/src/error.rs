@@ -61,6 +61,21 @@ pub enum Error {
         /// The cause that was found.
         cause: Denial,
     },
+    /// A number of a map is larger than the kernel takes.
+    TooLarge {
+        /// The map.
+        map: String,
+        /// Which of its numbers it is.
+        number: MapNumber,
+        /// Bytes of a key.
+        key_size: u32,
+        /// Bytes of a value.
+        value_size: u32,
+        /// The number of entries.
+        max_entries: u32,
+        /// What the kernel said.
+        errno: Errno,
+    },
     /// Another failure of a system call.
     Os {
         /// The system call or command.
@@ -77,6 +92,17 @@ pub enum Error {
         /// What is wrong with it.
         why: String,
     },
+}
+
+/// A number of a map.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MapNumber {
+    /// How many entries it has room for.
+    Entries,
+    /// Bytes of a key.
+    Key,
+    /// Bytes of a value.
+    Value,
 }
 
 /// What a program needs and the target does not have.
@@ -214,6 +240,7 @@ impl Error {
             },
             Error::NotMounted { .. }
             | Error::Unsupported { .. }
+            | Error::TooLarge { .. }
             | Error::Os { .. }
             | Error::Interrupted
             | Error::Invalid { .. } => None,
@@ -223,7 +250,9 @@ impl Error {
     /// Gives the error number, where a system call gave one.
     pub fn errno(&self) -> Option<Errno> {
         match self {
-            Error::Os { errno, .. } | Error::Rejected { errno, .. } => Some(*errno),
+            Error::Os { errno, .. }
+            | Error::Rejected { errno, .. }
+            | Error::TooLarge { errno, .. } => Some(*errno),
             Error::Unresolved { .. } => Some(Errno::INVAL),
             Error::Permission { .. } => Some(Errno::PERM),
             Error::NotFound { .. }
@@ -276,6 +305,36 @@ impl fmt::Display for Error {
                 program, absent, ..
             } => say(f, "program {} cannot do without {}", &[program, absent]),
             Error::Permission { call, cause } => say(f, "{} is not permitted: {}", &[call, cause]),
+            Error::TooLarge {
+                map,
+                number,
+                key_size,
+                value_size,
+                max_entries,
+                errno,
+            } => {
+                say(f, "map {}: ", &[map])?;
+                match number {
+                    MapNumber::Entries => say(
+                        f,
+                        "{} entries of {} bytes of key and {} of value are more than the kernel makes room \
+                         for: lower max_entries",
+                        &[max_entries, key_size, value_size],
+                    )?,
+                    MapNumber::Value => say(
+                        f,
+                        "values of {} bytes are more than the kernel takes: keep less in each, or spread it \
+                         over several entries",
+                        &[value_size],
+                    )?,
+                    MapNumber::Key => say(
+                        f,
+                        "keys of {} bytes are more than the kernel takes: use a digest, or fewer members",
+                        &[key_size],
+                    )?,
+                }
+                say(f, " ({})", &[errno])
+            }
             Error::Os { call, errno, about } if about.is_empty() => {
                 say(f, "{}: {}", &[call, errno])
             }

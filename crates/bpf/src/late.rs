@@ -18,11 +18,15 @@ pub(crate) const KERNEL_SYMBOL: &str = "kernel symbol";
 /// Gives the address of a kernel symbol.
 pub type SymbolResolver<'a> = &'a dyn Fn(&str) -> Option<u64>;
 
+/// Gives names of kernel symbols that are near to one that is missing, the nearest first.
+pub type NearSymbols<'a> = &'a dyn Fn(&str) -> Vec<String>;
+
 /// Where late values come from.
 pub(crate) struct LateSources<'a> {
     pub(crate) kernel: &'a dyn Kernel,
     pub(crate) numbers: &'a Named<u64>,
     pub(crate) symbols: Option<SymbolResolver<'a>>,
+    pub(crate) near_symbols: Option<NearSymbols<'a>>,
 }
 
 impl LateSources<'_> {
@@ -36,7 +40,14 @@ impl LateSources<'_> {
             LateKind::KernelSymbol(symbol) => self
                 .symbols
                 .and_then(|resolve| resolve(symbol))
-                .ok_or_else(|| Error::not_found(KERNEL_SYMBOL, symbol)),
+                .ok_or_else(|| {
+                    let near = self.near_symbols.map(|near| near(symbol));
+                    Error::NotFound {
+                        what: KERNEL_SYMBOL,
+                        name: symbol.clone(),
+                        near: near.unwrap_or_default(),
+                    }
+                }),
             LateKind::CpuCount => {
                 let cpus = self.kernel.cpus(CpuSet::Possible);
                 let cpus = cpus.map_err(|e| Error::os("read", e, "the list of possible CPUs"))?;

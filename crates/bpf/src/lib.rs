@@ -87,7 +87,7 @@ pub use asynchronous::{AsyncEvents, AsyncReader, Closer};
 pub use denial::Denial;
 #[cfg(feature = "explain")]
 pub use denial::Lockdown;
-pub use error::{Absent, Error};
+pub use error::{Absent, Error, MapNumber};
 pub use event::{EventReader, EventRound};
 #[cfg(feature = "uprobe")]
 pub use executable::{DataObject, Executable, Function, UsdtNote, UsdtPlace};
@@ -96,7 +96,7 @@ pub use features::{Features, Support};
 #[cfg(feature = "uprobe")]
 pub use kscope_spec::{UsdtArgument, UsdtArgumentPlace};
 pub use kscope_sys::{IterOver, Order, Peer};
-pub use late::SymbolResolver;
+pub use late::{NearSymbols, SymbolResolver};
 pub use link::{AttachOutcome, Attachment, IterReader, KprobeAt, Link};
 #[cfg(feature = "network")]
 pub use link::{

@@ -23,7 +23,7 @@ use kscope_spec::{ByteOrder, LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, 
 use kscope_sys::SharedKernel;
 
 use crate::error::Error;
-use crate::late::{KERNEL_SYMBOL, SymbolResolver};
+use crate::late::{KERNEL_SYMBOL, NearSymbols, SymbolResolver};
 use crate::log::place_of;
 use crate::map::Map;
 use crate::named::Named;
@@ -49,6 +49,7 @@ pub struct Loader<'a> {
     btf: Option<&'a Btf>,
     target: Option<&'a Btf>,
     symbols: Option<SymbolResolver<'a>>,
+    near_symbols: Option<NearSymbols<'a>>,
     numbers: Named<u64>,
     all_or_nothing: bool,
     log_level: u32,
@@ -89,6 +90,7 @@ impl<'a> Loader<'a> {
             btf: None,
             target: None,
             symbols: None,
+            near_symbols: None,
             numbers: Named::default(),
             all_or_nothing: false,
             log_level: 0,
@@ -147,6 +149,13 @@ impl<'a> Loader<'a> {
     #[must_use]
     pub fn symbols(mut self, resolve: SymbolResolver<'a>) -> Loader<'a> {
         self.symbols = Some(resolve);
+        self
+    }
+
+    /// Gives names of kernel symbols that are near to one that is missing, for the error to name.
+    #[must_use]
+    pub fn near_symbols(mut self, near: NearSymbols<'a>) -> Loader<'a> {
+        self.near_symbols = Some(near);
         self
     }
 

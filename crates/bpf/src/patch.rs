@@ -53,6 +53,17 @@ pub(crate) fn instructions(
     mut insns: Vec<Insn>,
     target: &dyn Target,
 ) -> Result<Vec<u8>, Error> {
+    // What is missing is told in the order of the source, which is not that of the code.
+    let lates = program.relocs.iter().filter_map(|reloc| match reloc.kind {
+        RelocKind::Late(late) => Some(late),
+        _ => None,
+    });
+    let mut lates: Vec<LateId> = lates.collect();
+    lates.sort_unstable();
+    lates.dedup();
+    for late in lates {
+        target.late(late)?;
+    }
     for reloc in &program.relocs {
         let at = reloc.insn as usize;
         let call = insns.get_mut(at).filter(|insn| insn.code == CALL);

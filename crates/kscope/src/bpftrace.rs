@@ -251,6 +251,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         no_warnings: args.no_warnings,
         to_run: !args.list,
         changes_allowed: args.unsafe_functions,
+        without_command: args.command.is_none(),
         shown: shown(&args.debug),
         mode,
         ..Setup::default()

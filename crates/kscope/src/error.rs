@@ -110,6 +110,12 @@ impl Failure {
         let failure = Failure::new(error.to_string());
         match error {
             RuntimeError::Output(error) => Failure::of_output(error),
+            RuntimeError::Attach {
+                probe,
+                error: KernelError::Unsupported { .. },
+            } if probe.starts_with("hardware:") => failure.hint(
+                "`software:cpu-clock` and `profile:hz:99` sample by time, `kscope list 'software:*'` has what the kernel itself counts",
+            ),
             RuntimeError::Kernel(inner) | RuntimeError::Attach { error: inner, .. } => {
                 failure.with_kernel_hints(inner, verbose)
             }
@@ -170,6 +176,11 @@ impl Failure {
             // A script cannot declare anything weak.
             KernelError::NotFound {
                 what: "kernel symbol",
+                near,
+                ..
+            } if !near.is_empty() => self,
+            KernelError::NotFound {
+                what: "kernel symbol",
                 ..
             } => self.hint(
                 "/proc/kallsyms has the kernel's symbols; without CONFIG_KALLSYMS_ALL those of \
@@ -219,6 +230,8 @@ fn way_round(verdict: &str) -> &'static str {
         "the kernel follows each round of a loop and each branch, and keeps at most 8192 that it has still to follow: fewer rounds, shorter strings, or a smaller probe"
     } else if says(&["stack depth", "combined stack", "stack size"]) {
         "a program and what it calls have 512 bytes of stack together: smaller variables and keys, or fewer calls of functions inside of each other"
+    } else if says(&["cannot use helper", "unknown func", "invalid func"]) {
+        "this kernel does not have that helper for probes of this kind: `kscope doctor` shows what it allows, and another kind of probe may do"
     } else if says(&["too large", "too many"]) {
         "the kernel follows at most 1,000,000 instructions, those of a loop once for each round: split the probe into smaller ones, or let its loops have fewer rounds"
     } else {
@@ -279,6 +292,11 @@ mod tests {
             "combined stack size of 3 calls is 544. Too large",
             "512 bytes",
         );
+        check(
+            "program of this type cannot use helper bpf_d_path#147",
+            "does not have that helper",
+        );
+        check("unknown func bpf_d_path#147", "does not have that helper");
         check("R0 invalid mem access 'scalar'", "report");
     }
 

@@ -256,7 +256,12 @@ fn argument(option: &OptionDecl) -> Arg {
     let name = match &option.meaning {
         OptionMeaning::Plain if matches!(option.kind, OptionKind::Str { .. }) => "TEXT",
         OptionMeaning::Command => "TEXT",
-        OptionMeaning::Plain | OptionMeaning::Count | OptionMeaning::Process => "N",
+        OptionMeaning::Plain
+        | OptionMeaning::Count
+        | OptionMeaning::Process
+        | OptionMeaning::Range { .. } => "N",
+        OptionMeaning::Signal => "SIGNAL",
+        OptionMeaning::Capability => "CAP",
         OptionMeaning::Errno => "ERRNO",
         OptionMeaning::OpenFlags => "FLAGS",
         OptionMeaning::User => "USER",

@@ -117,6 +117,10 @@ pub(crate) struct Setup {
     pub(crate) portable: bool,
     /// Whether functions that change the system may be called.
     pub(crate) changes_allowed: bool,
+    /// Whether it is run without a command.
+    pub(crate) without_command: bool,
+    /// Whether the script is one of kscope's own, whose parameters are the user's words.
+    pub(crate) is_tool: bool,
     /// Which of the probes that run on request are run.
     pub(crate) mode: Mode,
     /// What is printed of the stages.
@@ -212,6 +216,7 @@ impl Setup {
     pub(crate) fn fill(&self, source: &Source, inputs: &mut Inputs<'_>) {
         inputs.portable = self.portable;
         inputs.changes_allowed = self.changes_allowed;
+        inputs.without_command = self.without_command;
         inputs.mode = self.mode.clone();
         inputs.imported.clone_from(&source.imported);
         inputs.imported_from = source.parts.first().map(|part| part.start as u32);
@@ -234,12 +239,38 @@ impl Setup {
         if let Some(why) = take_unchecked(&mut findings).filter(|_| !fails) {
             tell(format_args!("WARNING: {why}"));
         }
+        if self.is_tool {
+            tell_of_words(source, &mut findings);
+        }
         if !findings.is_empty() {
             let color = wants_color();
             let text = diagnostics::render(source, &findings, color);
             tell(text.trim_end());
         }
     }
+}
+
+/// Tells what is wrong with a word of the command line, each thing once and without the place in a
+/// script that its user did not write.
+fn tell_of_words(source: &Source, findings: &mut Vec<Diagnostic>) {
+    let is_of_word = |finding: &Diagnostic| {
+        let (start, end) = (finding.span.start as usize, finding.span.end as usize);
+        let text = source.text.get(start..end).unwrap_or_default();
+        text.strip_prefix('$').is_some_and(|digits| {
+            !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())
+        })
+    };
+    let mut told: Vec<&str> = Vec::new();
+    for finding in findings.iter().filter(|finding| is_of_word(finding)) {
+        if !told.contains(&finding.message.as_str()) {
+            told.push(&finding.message);
+            tell(format_args!("{}: {}", finding.severity, finding.message));
+            if let Some(hint) = &finding.hint {
+                tell(format_args!("HINT: {hint}"));
+            }
+        }
+    }
+    findings.retain(|finding| !is_of_word(finding));
 }
 
 /// Says whether a finding comes of there being no types.

@@ -292,7 +292,12 @@ fn stack(id: i64, limit: u32, frames: impl FnOnce() -> Stack) -> Stack {
 }
 
 fn symbol(address: u64, name: Option<Arc<str>>) -> Value {
-    Value::Text(name.map_or_else(|| format!("{address:#x}"), |name| name.to_string()))
+    Value::Text(match (name, address) {
+        (Some(name), _) => name.to_string(),
+        // As bpftrace prints it.
+        (None, 0) => "0".to_owned(),
+        (None, address) => format!("{address:#x}"),
+    })
 }
 
 #[cfg(test)]

@@ -97,6 +97,13 @@ pub enum Error {
         /// Why.
         fault: kscope_script::interpret::Fault,
     },
+    /// A map of the script is larger than the kernel takes.
+    MapTooLarge {
+        /// The map as the script calls it.
+        map: String,
+        /// What is too large, and what makes it smaller.
+        why: String,
+    },
     /// The receiver of the output failed.
     Output(io::Error),
     /// The script is wrong.
@@ -142,6 +149,7 @@ impl fmt::Display for Error {
                     "the script calls {what}, which this kscope does not have"
                 )
             }
+            Error::MapTooLarge { map, why } => write!(f, "map {map}: {why}"),
             Error::NoCgroup { why } => write!(f, "cgroupid(): {why}"),
             Error::Findings(findings) => write!(f, "the script does not compile\n{findings}"),
             Error::Dump(error) => error.fmt(f),

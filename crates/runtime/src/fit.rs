@@ -1,7 +1,10 @@
-//! How many keys a map holds whose values are large.
+//! How large maps are: how many keys those hold whose values are large, and what is too large.
 
-use kscope_script::plan::Plan;
+use kscope_bpf::{Error as Kernel, MapNumber};
+use kscope_script::plan::{MapPlan, Plan};
 use kscope_spec::{MapSpec, Spec};
+
+use crate::error::Error;
 
 /// Bytes that a map may take before it has entries, unless the script says how many keys it has.
 const ROOM: u64 = 64 << 20;
@@ -40,9 +43,96 @@ fn keys(spec: &MapSpec, copies: u64) -> u32 {
     u32::try_from(fitting).map_or(spec.max_entries, |most| spec.max_entries.min(most))
 }
 
+/// Says of a map that is too large what the script calls it, and what makes it smaller there.
+pub(crate) fn in_words_of_the_script(error: Kernel, spec: &Spec, maps: &[MapPlan]) -> Error {
+    let Kernel::TooLarge {
+        map,
+        number,
+        key_size,
+        value_size,
+        max_entries,
+        errno,
+    } = &error
+    else {
+        return error.into();
+    };
+    let is_it = |plan: &&MapPlan| {
+        let spec = spec.maps.get(plan.map.0 as usize);
+        spec.is_some_and(|spec| spec.name == *map)
+    };
+    let Some(plan) = maps.iter().find(is_it) else {
+        return error.into();
+    };
+    let errno = errno.name().unwrap_or("refused");
+    let why = match number {
+        MapNumber::Entries => format!(
+            "{max_entries} entries, keys of {key_size} bytes and values of {value_size}, are more than the \
+             kernel has room for ({errno}): lower max_map_keys, or the number where the map is declared"
+        ),
+        MapNumber::Key => format!(
+            "keys of {key_size} bytes are more than the kernel takes ({errno}): lower max_strlen, or use \
+             fewer or shorter parts"
+        ),
+        MapNumber::Value => format!(
+            "values of {value_size} bytes are more than the kernel takes ({errno}): lower max_strlen, or \
+             keep less in each"
+        ),
+    };
+    Error::MapTooLarge {
+        map: format!("@{}", plan.name),
+        why,
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use kscope_rows::MapValueType;
+    use kscope_spec::MapId;
+    use kscope_sys::Errno;
+
     use super::*;
+
+    #[test]
+    fn maps_that_are_too_large_have_the_names_of_the_script() {
+        let maps = [MapPlan {
+            name: String::new(),
+            map: MapId(1),
+            key: None,
+            value: MapValueType::Count,
+            per_cpu: false,
+            sized: true,
+        }];
+        let named = |name: &str| MapSpec {
+            name: name.to_owned(),
+            ..MapSpec::default()
+        };
+        let spec = Spec {
+            maps: vec![named("counters"), named("anonymous")],
+            ..Spec::default()
+        };
+        let check = |map: &str, number, expected: &str| {
+            let error = Kernel::TooLarge {
+                map: map.to_owned(),
+                number,
+                key_size: 8,
+                value_size: 16,
+                max_entries: 32,
+                errno: Errno::TOO_BIG,
+            };
+            let told = in_words_of_the_script(error, &spec, &maps).to_string();
+            assert!(told.contains(expected), "{told}");
+        };
+        check(
+            "anonymous",
+            MapNumber::Entries,
+            "map @: 32 entries, keys of 8 bytes and values of 16",
+        );
+        check("anonymous", MapNumber::Entries, "lower max_map_keys");
+        check("anonymous", MapNumber::Key, "map @: keys of 8 bytes");
+        check("anonymous", MapNumber::Value, "lower max_strlen");
+        // It is none of the script's.
+        check("counters", MapNumber::Entries, "map counters: 32 entries");
+    }
 
     #[test]
     fn large_values_have_fewer_keys() {

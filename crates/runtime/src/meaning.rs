@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Error;
 use kscope_script::near::near;
 use kscope_script::plan::OptionMeaning;
+use kscope_script::types::{constant_names, constant_value};
 use kscope_symbol::UserNames;
 use kscope_sys::Errno;
 
@@ -39,6 +40,11 @@ pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> 
         },
         OptionMeaning::Duration => duration(text),
         OptionMeaning::Disk => disk(text),
+        OptionMeaning::Range { least, most } => {
+            within(number(text)?, *least..=*most, "it is", text)
+        }
+        OptionMeaning::Signal => named(text, "signal", "SIG", 1..=64),
+        OptionMeaning::Capability => named(text, "capability", "CAP_", 0..=63),
         OptionMeaning::Process => {
             let id = within(number(text)?, 1..=LAST_PROCESS, "processes are", text)?;
             // Threads are there as well, though they are not listed.
@@ -66,6 +72,35 @@ fn within(number: i64, range: RangeInclusive<i64>, what: &str, text: &str) -> Re
         range.start(),
         range.end()
     ))
+}
+
+/// Reads a number in a range, or the constant that has it, with or without what its name begins with.
+fn named(text: &str, what: &str, prefix: &str, range: RangeInclusive<i64>) -> Result<i64, String> {
+    if let Ok(number) = number(text) {
+        return within(number, range, "they are", text);
+    }
+    let upper = text.to_ascii_uppercase();
+    let whole = match upper.starts_with(prefix) {
+        true => upper,
+        false => format!("{prefix}{upper}"),
+    };
+    // Beside SIGKILL there is SIG_BLOCK, which is no signal.
+    let is_one = |name: &str| {
+        let rest = name.strip_prefix(prefix);
+        rest.is_some_and(|rest| !rest.starts_with('_'))
+            && constant_value(name).is_some_and(|value| range.contains(&value))
+    };
+    match constant_value(&whole).filter(|_| is_one(&whole)) {
+        Some(value) => Ok(value),
+        None => {
+            let names = constant_names().filter(|name| is_one(name));
+            Err(unknown(
+                &format!("there is no {what}"),
+                text,
+                near(&whole, names),
+            ))
+        }
+    }
 }
 
 /// Refuses a part of a command's name that no name has room for.
@@ -382,7 +417,19 @@ mod tests {
         check(OptionMeaning::Count, "7", 7);
         check(OptionMeaning::Disk, "0x800010", 0x80_0010);
         check(OptionMeaning::Cgroup, "3", 3);
+        check(OptionMeaning::Signal, "KILL", 9);
+        check(OptionMeaning::Signal, "sigusr1", 10);
+        check(OptionMeaning::Signal, "64", 64);
+        check(OptionMeaning::Capability, "CAP_KILL", 5);
+        check(OptionMeaning::Capability, "bpf", 39);
+        check(OptionMeaning::Capability, "0", 0);
+        check(PORT, "65535", 65535);
     }
+
+    const PORT: OptionMeaning = OptionMeaning::Range {
+        least: 1,
+        most: 65535,
+    };
 
     #[test]
     fn commands_have_short_names() {
@@ -406,6 +453,21 @@ mod tests {
             let why = value(text, &meaning).expect_err(text);
             assert!(why.contains(part), "{text}: {why}");
         };
+        check(
+            PORT,
+            "99999999",
+            "99999999 is out of range: it is 1 to 65535",
+        );
+        check(PORT, "0", "out of range");
+        check(PORT, "http", "not a number");
+        check(OptionMeaning::Signal, "KIL", "did you mean SIGKILL?");
+        check(OptionMeaning::Signal, "65", "1 to 64");
+        check(OptionMeaning::Signal, "SIG_BLOCK", "there is no signal");
+        check(
+            OptionMeaning::Capability,
+            "CAP_KIL",
+            "did you mean CAP_KILL?",
+        );
         check(OptionMeaning::Errno, "ENOENTT", "did you mean ENOENT?");
         check(OptionMeaning::Errno, "zzzzzzzz", "no error `zzzzzzzz`");
         check(OptionMeaning::OpenFlags, "O_CRAET", "did you mean O_CREAT?");

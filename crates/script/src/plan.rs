@@ -462,11 +462,22 @@ pub enum OptionMeaning {
     Command,
     /// The number of a block device, or its name: `sda`.
     Disk,
+    /// A number between two, both inclusive.
+    Range {
+        /// The smallest.
+        least: i64,
+        /// The largest.
+        most: i64,
+    },
+    /// The number of a signal, or its name: `SIGKILL`, `KILL`.
+    Signal,
+    /// The number of a capability, or its name: `CAP_KILL`.
+    Capability,
 }
 
 impl OptionMeaning {
     /// Names of the meanings of numbers, with the meanings.
-    pub const NUMBERS: [(&'static str, OptionMeaning); 8] = [
+    pub const NUMBERS: [(&'static str, OptionMeaning); 10] = [
         ("count", OptionMeaning::Count),
         ("errno", OptionMeaning::Errno),
         ("open_flags", OptionMeaning::OpenFlags),
@@ -475,6 +486,8 @@ impl OptionMeaning {
         ("duration", OptionMeaning::Duration),
         ("process", OptionMeaning::Process),
         ("disk", OptionMeaning::Disk),
+        ("signal", OptionMeaning::Signal),
+        ("capability", OptionMeaning::Capability),
     ];
 }
 

@@ -4,7 +4,7 @@ use kscope_spec::{MapKind, MapSpec};
 use kscope_sys::{Errno, Kernel, MapCreate, MapShape, page_size};
 
 use crate::denial::{Denial, Needs, explain, used_up};
-use crate::error::Error;
+use crate::error::{Error, MapNumber};
 #[cfg(feature = "token")]
 use crate::token::{Wanted, missing};
 
@@ -82,8 +82,15 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
         }
     }
     if matches!(errno, Errno::TOO_BIG | Errno::NOMEM) {
-        if let Some(why) = too_large(kernel, spec) {
-            return Error::invalid(format!("map {}: {why} ({errno})", spec.name));
+        if let Some(number) = too_large(kernel, spec) {
+            return Error::TooLarge {
+                map: spec.name.clone(),
+                number,
+                key_size: spec.key_size,
+                value_size: spec.value_size,
+                max_entries: spec.max_entries,
+                errno,
+            };
         }
     }
     #[cfg(feature = "token")]
@@ -114,7 +121,7 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
 }
 
 /// Finds which number of a map is too large, by making it with smaller ones; none where none is.
-fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<String> {
+fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<MapNumber> {
     let (right, _) = surely_right(spec.kind)?;
     let made = |shape: MapShape| {
         let map = MapCreate {
@@ -131,33 +138,22 @@ fn too_large(kernel: &dyn Kernel, spec: &MapSpec) -> Option<String> {
         value_size: spec.value_size,
         max_entries: spec.max_entries.min(right.max_entries),
     };
-    let (key, value, entries) = (spec.key_size, spec.value_size, spec.max_entries);
     let small_value = MapShape {
-        value_size: value.min(right.value_size),
+        value_size: spec.value_size.min(right.value_size),
         ..few
     };
     let small_key = MapShape {
-        key_size: key.min(right.key_size),
+        key_size: spec.key_size.min(right.key_size),
         ..few
     };
     // What is as large as the map itself says nothing of why that was refused.
-    if few.max_entries < entries && made(few) {
-        return Some(format!(
-            "{entries} entries of {key} bytes of key and {value} of value are more than the kernel \
-             makes room for: lower max_entries"
-        ));
+    if few.max_entries < spec.max_entries && made(few) {
+        return Some(MapNumber::Entries);
     }
-    if small_value.value_size < value && made(small_value) {
-        return Some(format!(
-            "values of {value} bytes are more than the kernel takes: keep less in each, or spread it \
-             over several entries"
-        ));
+    if small_value.value_size < spec.value_size && made(small_value) {
+        return Some(MapNumber::Value);
     }
-    (small_key.key_size < key && made(small_key)).then(|| {
-        format!(
-            "keys of {key} bytes are more than the kernel takes: use a digest, or fewer members"
-        )
-    })
+    (small_key.key_size < spec.key_size && made(small_key)).then_some(MapNumber::Key)
 }
 
 /// A rule of the kernel's that it does not tell: which maps break it, and what is said of them.

@@ -18,6 +18,8 @@ pub(crate) const PERF_EVENT: u32 = 41;
 const MAX_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 /// `PERF_COUNT_SW_CPU_CLOCK`.
 const CPU_CLOCK: u64 = 0;
+/// What every processor with counters counts: `PERF_COUNT_HW_CPU_CYCLES`, `PERF_COUNT_HW_INSTRUCTIONS`.
+const EVERYWHERE: [u64; 2] = [0, 1];
 
 impl Program {
     /// Runs a [`ProgramType::PerfEvent`] program by the CPU clock, on one CPU or on all that are
@@ -47,8 +49,8 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// As [`Program::attach_clock`]; [`Error::Os`] with `ENOENT` for an event that the hardware
-    /// does not have.
+    /// As [`Program::attach_clock`]; [`Error::Unsupported`] for an event that the hardware does not
+    /// count, or where the machine has no counters at all.
     pub fn attach_perf(
         &self,
         kind: PerfKind<'_>,
@@ -74,8 +76,9 @@ impl Program {
                 Err(errno) => {
                     let about = format!("a sampling event on CPU {on}");
                     let too_often = (errno == Errno::INVAL).then(|| self.too_often(rate));
+                    let lacks = || self.lacks_counter(kind, errno);
                     let failed = || self.failed("perf_event_open", errno, &about);
-                    return Err(too_often.flatten().unwrap_or_else(failed));
+                    return Err(too_often.flatten().or_else(lacks).unwrap_or_else(failed));
                 }
                 Ok(event) => held.push(self.run_on(event, cookie, "a sampling event")?),
             }
@@ -85,6 +88,30 @@ impl Program {
         }
         let target = format!("{kind:?} on {} CPUs", held.len());
         Ok(Link::new(&self.kernel, hold(held), target))
+    }
+
+    /// Says why a hardware event is not there: this one alone, or all of them.
+    fn lacks_counter(&self, kind: PerfKind<'_>, errno: Errno) -> Option<Error> {
+        let PerfKind::Hardware(_) = kind else {
+            return None;
+        };
+        if !matches!(errno, Errno::NOENT | Errno::OPNOTSUPP) {
+            return None;
+        }
+        let counts = |number: &u64| {
+            let event = PerfEvent::new(PerfKind::Hardware(*number), PerfTarget::Task(0));
+            self.kernel.perf_event_open(event).is_ok()
+        };
+        let feature = match EVERYWHERE.iter().any(counts) {
+            true => "such hardware event: its processors count others",
+            false => {
+                "hardware events: this machine shows no PMU, as virtual machines that are given none"
+            }
+        };
+        Some(Error::Unsupported {
+            feature: feature.to_owned(),
+            since: None,
+        })
     }
 
     /// Runs a [`ProgramType::PerfEvent`] program each time that memory is used as `access` says

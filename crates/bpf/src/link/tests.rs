@@ -393,6 +393,29 @@ fn rates_above_the_kernels_are_told_with_the_way_out() {
 }
 
 #[test]
+fn machines_without_counters_are_told_from_events_that_are_not_counted() {
+    let check = |refuse, expected: &str| {
+        let refuse = (refuse, Errno::NOENT);
+        let world = world(ProgramType::PerfEvent, AttachKind::None, refuse);
+        let attached = |kind| {
+            let rate = Sampling::Period(100_000);
+            world.program.attach_perf(kind, rate, None, 0)
+        };
+        let error = attached(PerfKind::Hardware(9)).expect_err("refused");
+        assert_eq!(error.to_string(), expected);
+        attached(PerfKind::Software(9)).expect("no hardware");
+    };
+    check(
+        "open hardware",
+        "this kernel has no hardware events: this machine shows no PMU, as virtual machines that are given none",
+    );
+    check(
+        "open hardware 9",
+        "this kernel has no such hardware event: its processors count others",
+    );
+}
+
+#[test]
 fn a_cookie_is_told_from_arguments_by_a_tracepoint_that_is_nowhere() {
     let check = |nowhere, expected: &str| {
         let fake = FakeKernel::new(move |call| match call {

@@ -236,6 +236,7 @@ impl Target for Filling<'_> {
             kernel: &*self.loader.kernel,
             numbers: &self.loader.numbers,
             symbols: self.loader.symbols,
+            near_symbols: self.loader.near_symbols,
         };
         match known.get_or_init(|| sources.value(late)) {
             Ok(value) => Ok(*value),

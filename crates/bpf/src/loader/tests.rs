@@ -231,6 +231,11 @@ fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
         newer,
         &format!("the verifier refused program p: {newer}"),
     );
+    let option = "this kernel has no helper bpf_override_return, which program p calls (it comes with \
+                  CONFIG_BPF_KPROBE_OVERRIDE)";
+    check(secret, "unknown func bpf_override_return#58", option);
+    let newer = "program of this type cannot use helper bpf_override_return#58";
+    check(secret, newer, option);
     let writes = "program of this type cannot use helper bpf_probe_write_user#36";
     for mode in ["integrity", "confidentiality"] {
         let expected = format!(

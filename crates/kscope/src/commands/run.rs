@@ -166,6 +166,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         no_warnings: output.no_warnings,
         to_run: !output.json_schema,
         changes_allowed: output.changes_allowed,
+        without_command: output.command.is_none(),
         mode: mode(args.test, args.bench),
         ..Setup::default()
     };

@@ -47,6 +47,7 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         config: buffer.map(|kind| kind.config()).into_iter().collect(),
         reserved: RESERVED.map(str::to_owned).to_vec(),
         no_warnings: true,
+        is_tool: true,
         to_run: !matches.get_flag("json-schema"),
         ..Setup::default()
     };

@@ -64,6 +64,19 @@ fn names_that_are_neither_command_nor_tool() {
 }
 
 #[test]
+fn words_of_a_tool_are_no_places_in_its_script() {
+    let finished = kscope(&["funclatency", "/there/is/none:f"]).code(1);
+    let told = finished.says(&["ERROR: there is no file /there/is/none"]);
+    assert_eq!(
+        told.err.matches("/there/is/none").count(),
+        1,
+        "{}",
+        told.err
+    );
+    assert!(!told.err.contains(".bt:"), "{}", told.err);
+}
+
+#[test]
 fn options_of_a_tool() {
     usage(&["opensnoop", "--pidd", "3"], &["--pidd", "'--pid'"]);
     usage(&["opensnoop", "--buffer", "x"], &["ring, perf"]);

@@ -263,7 +263,7 @@ fn names() {
         bytes
     };
     check(&DataType::KernelSymbol, &9u64.to_ne_bytes(), text("sym_9"));
-    check(&DataType::KernelSymbol, &0u64.to_ne_bytes(), text("0x0"));
+    check(&DataType::KernelSymbol, &0u64.to_ne_bytes(), text("0"));
     check(&DataType::UserSymbol, &with_pid(9, 7), text("usym_9_7"));
     check(&DataType::UserSymbol, &9u64.to_ne_bytes(), Value::None);
     check(&DataType::UserName, &0u32.to_ne_bytes(), text("root"));

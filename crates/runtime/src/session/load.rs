@@ -11,7 +11,7 @@ use kscope_script::lower::{CHILD, MORE_KERNEL_STACKS, MORE_USER_STACKS, START_TI
 use kscope_script::plan::{EventMap, Plan};
 use kscope_script::types::{CGROUP_LATE, REALTIME_OFFSET, TAI_OFFSET};
 use kscope_spec::{LateKind, MapId};
-use kscope_symbol::{UserNames, UserSymbolizer};
+use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
 use super::held::Waiting;
@@ -150,12 +150,14 @@ impl Session {
         user_probe::choose(&mut spec, &plan, watched, kernel, btf);
         let start = clock::read(&**kernel, Clock::Boottime)?;
         let symbols = target.symbols().clone();
-        let resolve = move |name: &str| symbols.addresses(name).first().map(|address| address.0);
+        let resolve = |name: &str| symbols.addresses(name).first().map(|address| address.0);
+        let near = |name: &str| near_symbols(&symbols, name);
         let stop = || wishes.stop();
         let mut loader = Loader::new(kernel.clone())
             .log_bytes(plan.config.log_size)
             .btf(btf)
             .symbols(&resolve)
+            .near_symbols(&near)
             .stop(&stop);
         for late in spec
             .late
@@ -182,10 +184,16 @@ impl Session {
         for (name, value) in options.numbers(&plan, &spec) {
             loader = loader.late(name, value);
         }
-        let object = loader.load(&spec)?;
+        let object = loader.load(&spec);
+        let object =
+            object.map_err(|error| fit::in_words_of_the_script(error, &spec, &plan.maps))?;
         // A script has no map that it could do without.
         if let Some((_, error)) = object.map_failures().next() {
-            return Err(error.clone().into());
+            return Err(fit::in_words_of_the_script(
+                error.clone(),
+                &spec,
+                &plan.maps,
+            ));
         }
         if each_alone {
             refused.extend(refused::by_kernel(&mut plan, &object)?);
@@ -291,4 +299,15 @@ fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
             )?))
         }
     })
+}
+
+/// Gives names of the kernel's symbols that are near to one that is missing.
+fn near_symbols(symbols: &KernelSymbolizer, name: &str) -> Vec<String> {
+    const MOST: usize = 3;
+    let Ok(symbols) = symbols.symbols() else {
+        return Vec::new();
+    };
+    let names = symbols.iter().map(|symbol| symbol.name);
+    let near = kscope_btf::nearest(name, names, MOST);
+    near.into_iter().map(str::to_owned).collect()
 }

@@ -296,7 +296,6 @@ impl Lower<'_> {
         let key_later = key.filter(|_| value_first);
         let key_now = key.filter(|_| !value_first);
         let key_now = key_now.map(|key| self.key(map, key)).transpose()?;
-        let signed = value.is_none_or(|v| v.ty.scalar_int().is_none_or(|int| int.signed));
         let value = match value {
             Some(value) => self.scalar(value)?,
             None => self.b.constant(1),
@@ -316,7 +315,7 @@ impl Lower<'_> {
         }
         match now {
             Some(now) => self.add_to_series(&kind, place, value, now),
-            None => self.aggregate(&kind, place, value, signed, span)?,
+            None => self.aggregate(&kind, place, value, span)?,
         }
         self.join(otherwise);
         Ok(())
@@ -327,7 +326,6 @@ impl Lower<'_> {
         kind: &MapValueType,
         at: Place,
         value: Value,
-        signed: bool,
         span: Span,
     ) -> Result<()> {
         match kind {
@@ -351,7 +349,7 @@ impl Lower<'_> {
                 self.extreme(at, value, if *signed { Cond::Sgt } else { Cond::Ugt });
             }
             MapValueType::Hist { bits } => {
-                let bucket = self.log2_bucket(value, signed, u32::from(*bits));
+                let bucket = self.log2_bucket(value, u32::from(*bits));
                 self.add_to_bucket(at, bucket, kind.buckets());
             }
             MapValueType::Lhist { min, max, step } => {
@@ -394,8 +392,9 @@ impl Lower<'_> {
         self.join(end);
     }
 
-    /// Computes the bucket of `hist`; see [`MapValueType::buckets`] for the numbering.
-    fn log2_bucket(&mut self, value: Value, signed: bool, bits: u32) -> Value {
+    /// Computes the bucket of `hist`; see [`MapValueType::buckets`] for the numbering. As in bpftrace
+    /// what has no sign and is 2^63 or more counts as negative.
+    fn log2_bucket(&mut self, value: Value, bits: u32) -> Value {
         let bucket = self.b.variable();
         let zero = self.b.constant(0);
         self.b.write(bucket, zero);
@@ -403,11 +402,7 @@ impl Lower<'_> {
         let linear = self.b.block();
         let steps = self.b.block();
         let end = self.b.block();
-        if signed {
-            self.b.branch(Cond::Slt, value, zero, end, positive);
-        } else {
-            self.b.jump(positive);
-        }
+        self.b.branch(Cond::Slt, value, zero, end, positive);
 
         self.enter(positive);
         let limit = self.b.constant(1 << (bits + 1));

@@ -75,6 +75,15 @@ impl Lower<'_> {
                 let value = self.read_scalar(address, *int, *space);
                 self.extract(value, *int, *bits)
             }
+            // It has been told when the script was checked.
+            ExprKind::Binary {
+                op: Arithmetic::Div | Arithmetic::Mod,
+                left,
+                right,
+            } if matches!(right.kind, ExprKind::Int(0)) => {
+                self.scalar(left)?;
+                self.b.constant(1)
+            }
             ExprKind::Binary { op, left, right } => {
                 let divides = matches!(op, Arithmetic::Div | Arithmetic::Mod)
                     && !matches!(right.kind, ExprKind::Int(n) if n != 0);

@@ -490,6 +490,9 @@ choice!(OptionMeaning {
     8 = Process,
     9 = Command,
     10 = Disk,
+    11 = Range { least, most },
+    12 = Signal,
+    13 = Capability,
 });
 choice!(MissingProbes { 0 = Error, 1 = Warn, 2 = Ignore });
 choice!(NameTable { 0 = Error, 1 = Signal, 2 = Syscall });

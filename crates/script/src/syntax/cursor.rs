@@ -484,7 +484,11 @@ impl<'a> Parser<'a> {
         self.height = inner + 1;
         if self.height > MAX_DEPTH {
             let span = self.span();
-            self.stop("too-deep", span, "the expression is too long here");
+            let message = format!(
+                "the expression has more than {MAX_DEPTH} operators in a row here: parts of it can be kept \
+                 in variables"
+            );
+            self.stop("too-deep", span, &message);
         }
     }
 }

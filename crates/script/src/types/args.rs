@@ -11,6 +11,10 @@ use crate::hir::{Context, Expr, ExprKind, Int, Space, Type};
 use crate::near::nearest;
 use crate::syntax::tree::Name;
 
+/// What is said of `args` in probes of programs.
+pub(super) const NO_NAMES: &str =
+    "arguments of programs have no names here, which are in DWARF: arg0 to arg5 are their values";
+
 /// What `args` reads.
 #[derive(Debug)]
 pub(super) struct Record {
@@ -48,6 +52,9 @@ impl Checker<'_> {
                 span,
                 format!("args can not be used with {provider} probes"),
             );
+            if ["uprobe", "uretprobe"].contains(&provider) {
+                error.message = NO_NAMES.to_owned();
+            }
             if self.scope.context == Context::KprobeEntry {
                 error.hint = Some("use arg0, arg1, …".to_owned());
             }

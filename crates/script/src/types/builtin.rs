@@ -210,6 +210,9 @@ impl Checker<'_> {
             return super::poison(span);
         }
         let provider = self.scope.provider;
+        if name == "args" && ["uprobe", "uretprobe"].contains(&provider) {
+            return self.error("invalid-builtin", span, super::args::NO_NAMES);
+        }
         self.error(
             "invalid-builtin",
             span,

@@ -6,8 +6,9 @@
 const X86_64: &str = include_str!("../constants/x86_64.txt");
 const AARCH64: &str = include_str!("../constants/aarch64.txt");
 
-/// Gives the value of a constant.
-pub(super) fn value(name: &str) -> Option<i64> {
+/// Gives the value of a constant of C headers: `SIGKILL`, `CAP_KILL`.
+#[must_use]
+pub fn value(name: &str) -> Option<i64> {
     let own = if cfg!(target_arch = "aarch64") {
         find(AARCH64, name)
     } else {
@@ -16,8 +17,8 @@ pub(super) fn value(name: &str) -> Option<i64> {
     own.or_else(|| find(X86_64, name))
 }
 
-/// Gives all names, for those that are near.
-pub(super) fn names<'a>() -> impl Iterator<Item = &'a str> {
+/// Gives the names of all constants of C headers that have a value here, for those that are near.
+pub fn names<'a>() -> impl Iterator<Item = &'a str> {
     X86_64.lines().filter_map(|line| line.split(' ').next())
 }
 

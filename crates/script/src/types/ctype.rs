@@ -52,6 +52,11 @@ fn own_int(name: &str) -> Option<Int> {
     })
 }
 
+/// The types of numbers.
+const NUMBERS: [&str; 9] = [
+    "bool", "int8", "int16", "int32", "int64", "uint8", "uint16", "uint32", "uint64",
+];
+
 impl Checker<'_> {
     /// Resolves a type as written; none where that has been reported.
     pub(super) fn type_name(&mut self, name: &TypeName) -> Option<Type> {
@@ -185,8 +190,17 @@ impl Checker<'_> {
                 } else {
                     format!("{keyword} ")
                 };
+                let own = match keyword {
+                    "" => nearest(name, NUMBERS, NUMBERS.len()),
+                    _ => Vec::new(),
+                };
+                // What every script knows goes before what the kernel calls its own.
                 let names = btf.near_names(name, kind, 3).into_iter();
-                names.map(|n| format!("{prefix}{n}")).collect()
+                let names = names.map(|n| format!("{prefix}{n}"));
+                match own.is_empty() {
+                    true => names.collect(),
+                    false => own,
+                }
             }
             None => nearest(&full, self.definitions.structs.keys(), 3),
         };

@@ -50,9 +50,14 @@ const HARDWARE: [Event; 10] = [
     event("ref-cycles", "", 9, 1_000_000),
 ];
 
-/// Gives the names of the events of a provider, `software` or `hardware`.
+/// Gives the names of the events of a provider, `software` or `hardware`, aliases among them, in order.
 pub fn events(provider: &str) -> impl Iterator<Item = &'static str> {
-    table(provider).iter().map(|event| event.name)
+    let events = table(provider).iter();
+    let mut names: Vec<&str> = events.flat_map(|event| [event.name, event.alias]).collect();
+    names.retain(|name| !name.is_empty());
+    // As lists of probes have them, a colon after each.
+    names.sort_by_key(|name| format!("{name}:"));
+    names.into_iter()
 }
 
 fn table(provider: &str) -> &'static [Event] {
@@ -79,8 +84,7 @@ pub(super) fn perf_event(provider: &str, parts: &[&str]) -> Result<Attach, Strin
     let table = table(provider);
     let named = |event: &&Event| event.name == name || (event.alias == name && !name.is_empty());
     let Some(event) = table.iter().find(named) else {
-        let names = table.iter().flat_map(|event| [event.name, event.alias]);
-        let near = nearest(name, names.filter(|name| !name.is_empty()), 3);
+        let near = nearest(name, events(provider), 3);
         let near = match near.is_empty() {
             true => format!(
                 "they are {}",

@@ -288,11 +288,12 @@ impl Checker<'_> {
             Type::Pointer { to, space } => {
                 let (to, space) = (self.complete(to), *space);
                 if to.size() == 0 {
-                    return self.error(
-                        "invalid-operand",
-                        span,
-                        format!("Can not dereference a pointer to '{to}': its size is not known"),
-                    );
+                    let message =
+                        format!("Can not dereference a pointer to '{to}': its size is not known");
+                    let hint = "`&@m` is the address of the map itself: its value is `@m`; a pointer is \
+                                read as what it is cast to: `*(uint64 *)$p`";
+                    let found = Diagnostic::error("invalid-operand", span, message);
+                    return self.report(found.hint(hint));
                 }
                 deref(operand, &to, space, span)
             }

@@ -142,7 +142,10 @@ impl Checker<'_> {
         }
         let span = key.span;
         if key.ty.size() > LARGEST {
-            return self.error("too-large", span, "the key is too large for a map");
+            let size = key.ty.size();
+            let message = format!("the key has {size} bytes, a map takes at most {LARGEST}");
+            let found = Diagnostic::error("too-large", span, message);
+            return self.report(found.hint("lower max_strlen, or use fewer or shorter parts"));
         }
         let shape = self.shape(&key);
         let Some(info) = self.env.maps.get_mut(map.0 as usize) else {

@@ -54,6 +54,7 @@ mod user;
 mod user_probe;
 mod whole_args;
 
+pub use constant::{names as constant_names, value as constant_value};
 pub use data::{CGROUP_LATE, REALTIME_OFFSET, TAI_OFFSET};
 
 use kscope_btf::Btf;
@@ -92,6 +93,8 @@ pub struct Inputs<'a> {
     pub portable: bool,
     /// Whether functions that change the system may be called.
     pub changes_allowed: bool,
+    /// Whether it is known that no command is run with the script, which `cpid` would be of.
+    pub without_command: bool,
     /// Names of imports, as written, whose text stands in the source.
     pub imported: Vec<String>,
     /// Where in the source the text of imported files begins, which is behind the script.
@@ -144,6 +147,7 @@ impl<'a> Inputs<'a> {
             reserved_options: Vec::new(),
             portable: false,
             changes_allowed: false,
+            without_command: false,
             imported: Vec::new(),
             imported_from: None,
             mode: Mode::Trace,

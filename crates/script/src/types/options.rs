@@ -108,10 +108,16 @@ impl Checker<'_> {
                 if let Some((_, meaning)) = names.find(|(name, _)| **name == *text) {
                     return Some(meaning);
                 }
+                let bounds = text.split_once("..");
+                let bounds = bounds
+                    .and_then(|(least, most)| Some((least.parse().ok()?, most.parse().ok()?)));
+                if let Some((least, most)) = bounds {
+                    return Some(OptionMeaning::Range { least, most });
+                }
                 let names = OptionMeaning::NUMBERS.map(|(name, _)| name);
                 let hint = match near(&text, names) {
                     Some(near) => format!("did you mean {near}?"),
-                    None => format!("there are {}", names.join(", ")),
+                    None => format!("there are {}, and ranges (1..65535)", names.join(", ")),
                 };
                 wrong(format!("no number means '{text}'"), Some(hint))
             }

@@ -262,13 +262,21 @@ impl Checker<'_> {
 
     /// `cpid`: the id of the command of `-c`, else 0.
     pub(super) fn cpid(&mut self, span: Span) -> Expr {
+        if self.inputs.without_command {
+            let message = "No child command (`-c`); cpid is zero";
+            self.warn("no-command", span, message);
+        }
+        self.command(span)
+    }
+
+    fn command(&mut self, span: Span) -> Expr {
         let late = self.late_value(crate::lower::CHILD, kscope_spec::LateKind::Number);
         make(ExprKind::Late(late), Type::U32, span)
     }
 
     /// `has_cpid`: whether there is a command of `-c`.
     pub(super) fn has_cpid(&mut self, span: Span) -> Expr {
-        let cpid = self.cpid(span);
+        let cpid = self.command(span);
         convert(cpid, &Type::Bool)
     }
 }

@@ -783,3 +783,40 @@ fn values_over_time() {
         refuse(&format!("begin {{ @ = {call}; }}"), &[said]);
     }
 }
+
+#[test]
+fn literal_strings_have_an_order() {
+    let check = |comparison: &str, expected: &str| {
+        let source = format!("BEGIN {{ $v = {comparison}; }}");
+        let (program, found) = checked(&source, &Setup::default());
+        assert_eq!(findings(&source, &found), "", "{source}");
+        let text = dump::program(&program);
+        assert!(text.contains(expected), "{source}:\n{text}");
+    };
+    check(r#""a" < "b""#, "$v#0 = 1:bool");
+    check(r#""b" <= "a""#, "$v#0 = 0:bool");
+    check(r#""ab" >= "a""#, "$v#0 = 1:bool");
+    wrong(
+        r#"$x = "a"; print($x < "b");"#,
+        &["< operator can not be used"],
+    );
+}
+
+#[test]
+fn what_is_too_much_is_named_with_its_limit() {
+    refuse(
+        "config = { max_strlen = 40000; } BEGIN { @[str(1), str(2)] = 1; }",
+        &["bytes, a map takes at most 65536", "max_strlen"],
+    );
+    let long = format!("print({}1);", "1+".repeat(5000));
+    wrong(&long, &["more than 256 operators in a row", "variables"]);
+    wrong(
+        "$a = (uint99)1;",
+        &["did you mean `uint8`, `uint16`, `uint32` or `uint64`?"],
+    );
+    wrong("@a = 5; $p = &@a; print(*$p);", &["its value is `@m`"]);
+    refuse(
+        "uprobe:/bin/sh:main { print(args.x); }",
+        &["have no names here", "arg0 to arg5"],
+    );
+}

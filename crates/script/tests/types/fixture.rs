@@ -17,6 +17,7 @@ pub(crate) struct Setup {
     pub(crate) catalogue: TextCatalogue,
     pub(crate) positional: Vec<String>,
     pub(crate) environment: Vec<(String, String)>,
+    pub(crate) without_command: bool,
 }
 
 impl Default for Setup {
@@ -26,6 +27,7 @@ impl Default for Setup {
             catalogue: TextCatalogue::parse(CATALOGUE).expect("the catalogue is well formed"),
             positional: vec!["1234".to_owned(), "bash".to_owned()],
             environment: Vec::new(),
+            without_command: false,
         }
     }
 }
@@ -43,6 +45,7 @@ pub(crate) fn checked(source: &str, setup: &Setup) -> (Program, Vec<Diagnostic>)
         positional: setup.positional.clone(),
         environment: setup.environment.clone(),
         reserved_options: vec!["json".to_owned()],
+        without_command: setup.without_command,
         ..Inputs::new(catalogue)
     };
     let (program, mut more) = check(&script, &inputs);

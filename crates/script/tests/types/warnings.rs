@@ -142,3 +142,19 @@ fn variables_that_leave_their_block() {
     check("if (pid) { $x = 1; } if (tid) { $x = 2; }", &[]);
     check("if (pid) { $x = 1; } $x = \"a\"; print($x)", &[]);
 }
+
+#[test]
+fn there_may_be_no_command() {
+    let check = |source: &str, without_command, expected: bool| {
+        let setup = Setup {
+            without_command,
+            ..Setup::default()
+        };
+        let (_, found) = checked(source, &setup);
+        let told = findings(source, &found);
+        assert_eq!(told.contains("cpid is zero"), expected, "{source}: {told}");
+    };
+    check("begin { print(cpid); }", true, true);
+    check("begin { print(cpid); }", false, false);
+    check("begin { print(has_cpid); }", true, false);
+}

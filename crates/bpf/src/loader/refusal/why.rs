@@ -47,6 +47,15 @@ impl Refused<'_> {
                 since: helper::since(helper),
             };
         }
+        if overrides(&log) {
+            return Error::Unsupported {
+                feature: format!(
+                    "helper bpf_override_return, which program {} calls",
+                    self.program.name
+                ),
+                since: Some("CONFIG_BPF_KPROBE_OVERRIDE"),
+            };
+        }
         if let Some(locked) = self.locked_memory(&log) {
             return locked;
         }
@@ -156,4 +165,10 @@ fn unknown_helper(log: &VerifierLog) -> Option<HelperId> {
     let (_, number) = around(&log.telling_line, "invalid func unknown#")?;
     let id = HelperId(number.trim().parse().ok()?);
     helper::name(id).map(|_| id)
+}
+
+/// Tells whether it is the helper that kernels have by a build option alone: without it, programs of the one type that
+/// may call it are told what programs of other types are.
+fn overrides(log: &VerifierLog) -> bool {
+    has(&log.telling_line, " bpf_override_return")
 }
