@@ -148,6 +148,11 @@ fn globals_are_set_before_the_load_and_used_after() {
         refused(Loader::new(kernel.clone()).global("nothing", &1u32)),
         "there is no global variable nothing"
     );
+    let near = "there is no global variable treshold; did you mean threshold?";
+    let missing = object.global("treshold").map(drop);
+    assert_eq!(missing.expect_err("misspelt").to_string(), near);
+    let misspelt = Loader::new(kernel.clone()).global("treshold", &1u32);
+    assert_eq!(refused(misspelt), near);
     assert_eq!(
         refused(Loader::new(kernel).global("threshold", &1u8)),
         "threshold has 4 bytes, not 1"

@@ -441,6 +441,31 @@ fn check(words: &[&str]) -> (Vec<Value>, Option<i32>) {
 }
 
 #[test]
+fn types_that_are_loaded_have_ids() {
+    let _ = kernel_or_skip!();
+    let told = |words: &[&str]| {
+        let mut command = Command::new(kscope());
+        let output = command.args(["btf"]).args(words).output();
+        let output = output.expect("it runs");
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        (text(&output.stdout), text(&output.stderr))
+    };
+    let (list, _) = told(&["list", "--json"]);
+    let mut rows = list
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"));
+    let Some(kernel) = rows.find(|row: &Value| row["name"] == "vmlinux") else {
+        skip!("btf", "the kernel has no BTF");
+    };
+    let id = kernel["id"].to_string();
+    let (of_id, err) = told(&["dump", &id, "list_head"]);
+    assert!(of_id.contains("struct list_head {"), "{of_id}{err}");
+    assert_eq!(of_id, told(&["dump", "vmlinux", "list_head"]).0);
+    let (_, err) = told(&["dump", "4294967294"]);
+    assert!(err.contains("no types (BTF) with id 4294967294"), "{err}");
+}
+
+#[test]
 fn check_says_what_the_loader_and_the_kernel_say() {
     let _ = kernel_or_skip!();
     let selftests = match selftests() {

@@ -238,6 +238,10 @@ impl Error {
                 "build option" => Some("declare it __weak: then it is 0 where it is not set"),
                 _ => None,
             },
+            Error::Os { errno, .. } if *errno == Errno::MFILE => Some(
+                "each program, map and link is an open file: raise the limit (ulimit -n, RLIMIT_NOFILE), \
+                 or close what is not used",
+            ),
             Error::NotMounted { .. }
             | Error::Unsupported { .. }
             | Error::TooLarge { .. }

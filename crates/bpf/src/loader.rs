@@ -32,6 +32,7 @@ use crate::program::{Program, ProgramError};
 #[cfg(feature = "token")]
 use crate::token::{Token, USUAL};
 use externs::Externs;
+pub(crate) use global::no_variable;
 pub use global::{Global, GlobalValue};
 #[cfg(feature = "kconfig")]
 use kconfig::KernelConfig;

@@ -38,10 +38,9 @@ impl VerifierLog {
         // Linux 7.3 follows the classic message by a block of explanation, which is not parsed.
         let mut explained = false;
         for line in text.lines() {
-            let line = line.trim_end();
-            if let Some(count) = processed(line) {
-                verified_insns = Some(count);
-            } else if line.starts_with("Verification failed") {
+            let (line, count) = without_statistics(line.trim_end());
+            verified_insns = count.or(verified_insns);
+            if line.starts_with("Verification failed") {
                 explained = true;
             } else if !explained && !line.trim().is_empty() {
                 if let Some(number) = instruction(line) {
@@ -77,6 +76,19 @@ impl fmt::Display for VerifierLog {
 pub(crate) fn place_of(program: &ProgramSpec, insn: u32) -> Option<LineInfo> {
     let after = program.lines.partition_point(|line| line.insn <= insn);
     program.lines.get(after.checked_sub(1)?).copied()
+}
+
+/// Splits a line from the statistics, which some messages of the kernel end without a line's end before.
+fn without_statistics(line: &str) -> (&str, Option<u64>) {
+    const BEGIN: &str = "processed ";
+    let Some(at) = line.rfind(BEGIN) else {
+        return (line, None);
+    };
+    let (before, rest) = line.split_at(at);
+    match processed(rest) {
+        Some(count) => (before.trim_end(), Some(count)),
+        None => (line, None),
+    }
 }
 
 /// `processed 12 insns (limit 1000000) …`

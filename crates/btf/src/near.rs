@@ -7,7 +7,7 @@ use crate::types::Type;
 /// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
 ///
 /// Near is: within an edit distance of a third of the length (at most 3, a swap of neighbours
-/// counting as one, case as nothing), or beginning with `name`.
+/// counting as one, case and leading underscores as nothing), or beginning with `name`.
 pub fn nearest<'a>(
     name: &str,
     candidates: impl Iterator<Item = &'a str>,
@@ -27,12 +27,15 @@ fn nearest_of<'a>(
     if limit == 0 || name.is_empty() {
         return Vec::new();
     }
+    let bare = bared(name);
     for candidate in candidates {
-        let score = if let Some(d) = distance(name.as_bytes(), candidate.as_bytes(), bound) {
-            d
+        let (whole, short) = (candidate, bared(candidate));
+        let marked = usize::from(name.len() - bare.len() != whole.len() - short.len());
+        let score = if let Some(d) = distance(bare.as_bytes(), short.as_bytes(), bound) {
+            2 * d + marked
         } else if name.len() >= 3 && candidate.starts_with(name) {
             // After every near spelling, the shortest first.
-            bound + candidate.len()
+            2 * bound + 1 + candidate.len()
         } else {
             continue;
         };
@@ -42,6 +45,15 @@ fn nearest_of<'a>(
         }
     }
     found.into_iter().map(|(_, name)| name).collect()
+}
+
+/// Gives a name without the underscores that it begins with: members are renamed so, for
+/// everybody to look at their uses.
+fn bared(name: &str) -> &str {
+    match name.trim_start_matches('_') {
+        "" => name,
+        bare => bare,
+    }
 }
 
 /// Gives the edit distance (insert, delete, replace, swap of neighbours) where it is at most
@@ -162,6 +174,8 @@ mod tests {
         );
         check("xyzzy", "pid tgid comm", "");
         check("ab", "ba abcdefg", "ba");
+        check("state", "stats __state _state_b stat", "__state stat stats");
+        check("__count", "count ___count counter", "___count count counter");
         check("comm", "comm", "comm");
         check("", "a b", "");
         check("aaaa", "aaab aaac aaad aaae", "aaab aaac aaad");

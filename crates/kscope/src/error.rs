@@ -186,7 +186,7 @@ impl Failure {
                 "/proc/kallsyms has the kernel's symbols; without CONFIG_KALLSYMS_ALL those of \
                  variables are not among them",
             ),
-            KernelError::NotFound { .. } => match error.way_out() {
+            KernelError::NotFound { .. } | KernelError::Os { .. } => match error.way_out() {
                 Some(way_out) => self.hint(way_out),
                 None => self,
             },
@@ -382,6 +382,12 @@ mod tests {
                 &["functions", "tp_btf"],
             );
         }
+        let about = "program p".to_owned();
+        let (call, errno) = ("BPF_PROG_LOAD", Errno::MFILE);
+        check(
+            RuntimeError::Kernel(KernelError::Os { call, errno, about }),
+            &["Too many open files", "ulimit -n"],
+        );
         let path = "/sys/kernel/btf/vmlinux".to_owned();
         check(
             RuntimeError::NoTypes { path },

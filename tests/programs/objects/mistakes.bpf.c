@@ -377,3 +377,26 @@ MISTAKE("raw_tp/sched_switch", function_of_another_object, void)
 {
 	return somewhere_else(1);
 }
+
+static long (*const copy_from_user)(void *to, u32 size, const void *from) = (void *)148;
+static void *(*const ringbuf_reserve)(void *ring, u64 size, u64 flags) = (void *)131;
+
+MISTAKE("raw_tp/sched_switch", helper_that_sleeps, u64)
+{
+	u64 value = 0;
+
+	copy_from_user(&value, sizeof(value), (void *)ctx[0]);
+	return 0;
+}
+
+MISTAKE("raw_tp/sched_switch", two_that_are_reserved, void)
+{
+	u64 *one = ringbuf_reserve(&ring, 8, 0), *two;
+
+	if (!one)
+		return 0;
+	two = ringbuf_reserve(&ring, 8, 0);
+	if (two)
+		map_update(&hash, one, two, 0);
+	return 0;
+}

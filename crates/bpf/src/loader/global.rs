@@ -2,6 +2,7 @@
 
 use std::sync::OnceLock;
 
+use kscope_btf::nearest;
 use kscope_spec::Variable;
 use kscope_sys::MapValues;
 
@@ -168,4 +169,9 @@ impl Memory {
         let make = || map.kernel().map_values(map.fd(), writable).ok();
         self.0.get_or_init(make).as_ref()
     }
+}
+/// Says that there is no such variable.
+pub(crate) fn no_variable(variables: &[Variable], name: &str) -> Error {
+    let names = variables.iter().map(|variable| &*variable.name);
+    Error::not_found_near("global variable", name, nearest(name, names, 3))
 }

@@ -6,7 +6,7 @@ use kscope_spec::{MapId, MapKind, MapSpec, Pinning, SlotValue, Spec};
 
 use super::Loader;
 use super::exclusive::Digests;
-use super::global::{Memory, sized};
+use super::global::{Memory, no_variable, sized};
 use super::kernel_types::KernelTypes;
 use super::object::{MapState, ProgramState};
 use crate::create::{Extras, create};
@@ -27,7 +27,7 @@ impl Loader<'_> {
         for (name, bytes) in &self.globals {
             let variable = spec
                 .variable_named(name)
-                .ok_or_else(|| Error::not_found("global variable", name))?;
+                .ok_or_else(|| no_variable(&spec.variables, name))?;
             sized(variable, bytes)?;
             let index = variable.map.0 as usize;
             let map = spec.maps.get(index).zip(contents.get_mut(index));

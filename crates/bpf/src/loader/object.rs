@@ -2,7 +2,7 @@
 
 use kscope_spec::{MapId, ProgramId, Variable};
 
-use super::global::{Global, Memory};
+use super::global::{Global, Memory, no_variable};
 #[cfg(feature = "struct_ops")]
 use super::struct_ops::Contents;
 use crate::error::Error;
@@ -156,7 +156,7 @@ impl Object {
     /// [`Error::NotFound`], or why the map of its section is not there.
     pub fn global(&self, name: &str) -> Result<Global<'_>, Error> {
         let index = self.variables.iter().position(|known| known.name == name);
-        let index = index.ok_or_else(|| Error::not_found("global variable", name))?;
+        let index = index.ok_or_else(|| no_variable(&self.variables, name))?;
         self.global_at(index)
     }
 

@@ -193,6 +193,16 @@ const ADVICE: &[(&[&str], &str)] = &[
         &["failed to find the address for kernel symbol"],
         "the kernel keeps no address of it (CONFIG_KALLSYMS_ALL)",
     ),
+    (
+        &["might sleep", "non-sleepable"],
+        "helpers that may sleep, as bpf_copy_from_user, are for sleepable programs: a section that ends in .s \
+         (fentry.s, lsm.s, uprobe.s, iter.s), or bpf_probe_read_user, which does not sleep",
+    ),
+    (
+        &["more than one arg with ref_obj_id"],
+        "give a helper one pointer that has to be given back (reserved, acquired), not two: copy what the \
+         other points to onto the stack first",
+    ),
     (&["div by zero"], "divide by something that is not 0"),
 ];
 

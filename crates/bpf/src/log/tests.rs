@@ -28,6 +28,16 @@ fn the_classic_message_is_the_last_line() {
 }
 
 #[test]
+fn statistics_may_stand_behind_the_message() {
+    let message = "more than one arg with ref_obj_id R3 2 2";
+    let text =
+        format!("0: (b7) r1 = 3\n7: (85) call bpf_ringbuf_output#130\n{message}{PROCESSED}\n");
+    check(&text, message, Some(7), Some(3));
+    let told = "the value processed is no number";
+    check(&format!("1: (95) exit\n{told}"), told, Some(1), None);
+}
+
+#[test]
 fn an_explanation_after_the_message_is_passed_over() {
     let text = "0: R1=ctx() R10=fp0\n; @x[comm] = count(); @ script.bt:7\n\
                 0: (b7) r1 = 3                        ; R1=3\n1: (85) call pc+1\ncaller:\n\

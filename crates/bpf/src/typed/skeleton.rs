@@ -7,7 +7,7 @@ use kscope_spec::{MapId, Spec, Variable};
 use super::{EventMap, PerCpuMap, TypedConstant, TypedFilter, TypedGlobal, TypedMap, TypedQueue};
 use crate::error::Error;
 use crate::link::{AttachOutcome, Link};
-use crate::loader::{Loader, Object};
+use crate::loader::{Loader, Object, no_variable};
 use crate::map::Map;
 use crate::plain::Plain;
 use crate::program::Program;
@@ -25,7 +25,7 @@ pub fn read(name: &str, bytes: &[u8]) -> Result<Spec, Error> {
 fn variable<'s>(spec: &'s Spec, name: &str) -> Result<(usize, &'s Variable), Error> {
     let mut known = spec.variables.iter().enumerate();
     let found = known.find(|(_, variable)| variable.name == name);
-    found.ok_or_else(|| Error::not_found("global variable", name))
+    found.ok_or_else(|| no_variable(&spec.variables, name))
 }
 
 /// Gives the bytes that a variable starts with; those that the object does not have are zero.

@@ -34,7 +34,8 @@ enum What {
         /// The kernel's types that a module's file continues, where they are not the running kernel's
         #[arg(short = 'B', long, value_name = "FILE")]
         base: Option<PathBuf>,
-        /// `vmlinux`, a module, a BTF file or an ELF file (kernel, module, object)
+        /// `vmlinux`, a module, a BTF file, an ELF file (kernel, module, object), or the id of what is
+        /// loaded, as `kscope btf list` shows it
         #[arg(value_name = "SOURCE")]
         source: Option<String>,
     },
@@ -54,7 +55,8 @@ struct DumpArgs {
     /// The kernel's types that a module's file continues, where they are not the running kernel's
     #[arg(short = 'B', long, value_name = "FILE")]
     base: Option<PathBuf>,
-    /// `vmlinux`, a module, a BTF file or an ELF file (kernel, module, object)
+    /// `vmlinux`, a module, a BTF file, an ELF file (kernel, module, object), or the id of what is
+    /// loaded, as `kscope btf list` shows it
     #[arg(value_name = "SOURCE", default_value = "vmlinux")]
     source: String,
     /// Print the types of this name and what they need
@@ -147,7 +149,30 @@ const MODULES: &str = "/sys/kernel/btf";
 /// Tells whether a word names types: the kernel's, a file's or a module's.
 fn is_there(source: &str) -> bool {
     let is_module = || !source.contains('/') && Path::new(MODULES).join(source).exists();
-    source == "vmlinux" || Path::new(source).exists() || is_module()
+    source == "vmlinux" || Path::new(source).exists() || is_module() || id(source).is_some()
+}
+
+/// Gives the id that a word is; no type, module or file of use is called so.
+fn id(source: &str) -> Option<u32> {
+    source.parse().ok()
+}
+
+/// Reads types that are loaded, by their id.
+fn of_loaded(id: u32) -> Result<Btf, Failure> {
+    let place = Place::open(None)?;
+    let kernel = place.target.kernel();
+    let types = LoadedTypes::by_id(kernel, id).map_err(|error| match error {
+        kscope_bpf::Error::NotFound { .. } => {
+            let failure = Failure::new(format!("there are no types (BTF) with id {id}"));
+            failure.hint("`kscope btf list` shows those that are loaded")
+        }
+        error => failed(&error),
+    })?;
+    let base = match types.is_kernel {
+        true => place.btf.as_ref().ok(),
+        false => None,
+    };
+    types.read(kernel, base).map_err(|error| failed(&error))
 }
 
 /// Reads types from where a word says; `base` is a file with the types that a module's continue.
@@ -161,6 +186,9 @@ fn open(source: &str, base: Option<&Path>) -> Result<Btf, Failure> {
         return of_file(path, base);
     }
     let module = Path::new(MODULES).join(source);
+    if let (Some(id), false) = (id(source), module.exists()) {
+        return of_loaded(id);
+    }
     if !module.exists() {
         let failure = Failure::new(format!("there is no file and no module {source}"));
         return Err(failure.hint("`kscope btf list` shows the modules that have types"));
