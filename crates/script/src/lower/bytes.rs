@@ -5,10 +5,6 @@ use kscope_spec::{HelperId, helper};
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
 use crate::ir::{BinOp, Cond, Pointer, Value};
-use crate::plan::SEARCH_LIMIT;
-
-/// What `strstr` gives where nothing is found: `-ENOENT`.
-const NOT_FOUND: i64 = -2;
 
 impl Lower<'_> {
     /// Calls a helper with what the script gives it.
@@ -194,7 +190,7 @@ impl Lower<'_> {
     }
 
     /// Copies a string with its NUL, the last of the bytes being one in any case; gives how many bytes these are.
-    fn copy_str(&mut self, to: Place, size: u32, from: Place) -> Value {
+    pub(super) fn copy_str(&mut self, to: Place, size: u32, from: Place) -> Value {
         let to = self.address(to);
         self.copy_str_to(to, size, from)
     }
@@ -205,36 +201,6 @@ impl Lower<'_> {
         let size = self.b.constant(i64::from(size));
         self.b
             .call(helper::PROBE_READ_KERNEL_STR, vec![to, size, from])
-    }
-
-    /// Gives where a string has another.
-    pub(super) fn str_find(&mut self, haystack: &Expr, needle: &Expr) -> Result<Value> {
-        let result = self.b.variable();
-        let none = self.b.constant(NOT_FOUND);
-        self.b.write(result, none);
-        let found = self.b.block();
-        let end = self.b.block();
-        let position = self.b.variable();
-        match &needle.kind {
-            ExprKind::Str(text) if (1..=SEARCH_LIMIT).contains(&text.len()) => {
-                self.look_for_literal(haystack, text, position, found, end)?;
-            }
-            _ => {
-                let (size, len) = (haystack.ty.size(), needle.ty.size());
-                if size.saturating_mul(len) > super::search::SEARCH_STEPS {
-                    let what =
-                        format!("a search in a string of {size} bytes for one of up to {len}");
-                    return Err(unsupported(needle.span, &what));
-                }
-                self.look_for(haystack, needle, Some(position), found, end)?;
-                self.b.jump(end);
-            }
-        }
-        self.enter(found);
-        let at = self.b.read(position);
-        self.b.write(result, at);
-        self.join(end);
-        Ok(self.b.read(result))
     }
 
     /// Writes two strings one behind the other.

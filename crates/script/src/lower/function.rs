@@ -351,6 +351,12 @@ impl Lower<'_> {
         Ok(())
     }
 
+    /// Makes the kernel's verifier keep a state here, so that a long loop behind is walked once, and not again for each way
+    /// that leads to it: it does so after two jumps and eight instructions, and forgets the states of long loops.
+    pub(super) fn keep_state(&mut self) -> Result<()> {
+        self.rounds(4, |_, _, _| Ok(()))
+    }
+
     /// Gives a late value.
     pub(super) fn late(&mut self, name: &str, kind: &LateKind) -> Value {
         let id = self.tables.late(name, kind);

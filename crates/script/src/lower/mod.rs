@@ -5,6 +5,7 @@ mod capture;
 mod condition;
 mod context;
 mod emit;
+mod find;
 mod function;
 mod loops;
 mod maps;

@@ -3,6 +3,7 @@
 use kscope_spec::helper;
 
 use super::function::{Lower, Place, Result, VarPlace, unsupported};
+use super::search::Answer;
 use crate::diagnostic::Span;
 use crate::hir::{Arithmetic, BitLayout, Expr, ExprKind, Int, LayoutId, Space, Type};
 use crate::ir::{BinOp, Cond, Layout, Value};
@@ -126,7 +127,6 @@ impl Lower<'_> {
             ExprKind::Not(_)
             | ExprKind::Logical { .. }
             | ExprKind::CompareBytes { .. }
-            | ExprKind::StrContains { .. }
             | ExprKind::StrPrefix { .. }
             | ExprKind::HasKey { .. } => self.truth(expr)?,
             ExprKind::Ternary {
@@ -216,7 +216,12 @@ impl Lower<'_> {
                 self.fit(&expr.ty, value)
             }
             ExprKind::StrLen(string) => self.str_len(string)?,
-            ExprKind::StrFind { haystack, needle } => self.str_find(haystack, needle)?,
+            ExprKind::StrFind { haystack, needle } => {
+                self.search(haystack, needle, Answer::Where)?
+            }
+            ExprKind::StrContains { haystack, needle } => {
+                self.search(haystack, needle, Answer::Whether)?
+            }
             ExprKind::MemoryDifference { len, left, right } => {
                 self.difference(*len, left, right)?
             }
@@ -485,7 +490,6 @@ fn is_control(expr: &Expr) -> bool {
         expr.kind,
         ExprKind::Logical { .. }
             | ExprKind::CompareBytes { .. }
-            | ExprKind::StrContains { .. }
             | ExprKind::StrPrefix { .. }
             | ExprKind::HasKey { .. }
             | ExprKind::Not(_)

@@ -1,12 +1,9 @@
-//! Strings: looking for one in another.
+//! Strings: looking for one that is known before it runs.
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Type};
-use crate::ir::{BinOp, Block, Cond, Value, Variable};
+use crate::ir::{BinOp, Cond, Value, Variable};
 use crate::plan::SEARCH_LIMIT;
-
-/// Most steps of a search for a string that is not known before it runs.
-pub(super) const SEARCH_STEPS: u32 = 64 * 128;
 
 /// Bytes that a search goes over between two branches, where the masks have room for as many bits behind those of the
 /// string, and else.
@@ -14,6 +11,21 @@ const ROUND: u32 = 16;
 /// Bytes from which on a string's masks have no such room.
 const LONG: usize = 64 - ROUND as usize + 2;
 const SHORT_ROUND: u32 = 64 - SEARCH_LIMIT as u32 + 1;
+
+/// Rounds that may as well be walked again.
+const FEW: u32 = 4;
+
+/// What `strstr` gives where nothing is found: `-ENOENT`.
+const NOT_FOUND: i64 = -2;
+
+/// What a search is to tell.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Answer {
+    /// One or zero.
+    Whether,
+    /// Where it is found first, or `-ENOENT`.
+    Where,
+}
 
 /// A search by masks.
 struct Sweep {
@@ -29,49 +41,62 @@ struct Sweep {
 }
 
 impl Lower<'_> {
-    /// Branches on whether a string contains another, in one pass (the shift-and method).
-    pub(super) fn contains(
+    /// Looks for a string in another, in one pass; gives what is asked for.
+    ///
+    /// There is no branch on whether it is found: the kernel's verifier would walk all that follows once more.
+    pub(super) fn search(
         &mut self,
         haystack: &Expr,
         needle: &Expr,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
+        answer: Answer,
+    ) -> Result<Value> {
         let (masks, last, round) = match &needle.kind {
-            ExprKind::Str(text) if text.is_empty() => {
-                self.b.jump(yes);
-                return Ok(());
-            }
+            ExprKind::Str(text) if text.is_empty() => return Ok(self.at_once(answer)),
             ExprKind::Str(text) if text.len() <= SEARCH_LIMIT => self.literal_masks(text),
             ExprKind::OptionStr(option) => {
+                let result = self.b.variable();
+                let empty = self.at_once(answer);
+                self.b.write(result, empty);
                 let length = self.program.options[*option as usize].late;
                 let length = self.b.late(length);
                 let zero = self.b.constant(0);
-                let some = self.b.block();
-                self.b.branch(Cond::Eq, length, zero, yes, some);
+                let (some, end) = (self.b.block(), self.b.block());
+                self.b.branch(Cond::Eq, length, zero, end, some);
                 self.enter(some);
                 let offset = self.tables.option_masks(*option);
                 let map = self.tables.options();
                 let one = self.b.constant(1);
                 let last = self.b.binary(BinOp::Sub, length, one);
-                (self.value_place(map, offset), last, SHORT_ROUND)
+                let masks = self.value_place(map, offset);
+                let found = self.search_masks(haystack, (masks, last, SHORT_ROUND), answer)?;
+                self.b.write(result, found);
+                self.join(end);
+                return Ok(self.b.read(result));
             }
-            _ => return self.contains_any(haystack, needle, yes, no),
+            _ => return self.look_for(haystack, needle, answer),
         };
-        self.search(haystack, (masks, last, round), None, yes, no)
+        self.search_masks(haystack, (masks, last, round), answer)
     }
 
-    /// Looks for a literal, as [`Lower::look_for`] does; goes on nowhere.
-    pub(super) fn look_for_literal(
-        &mut self,
-        haystack: &Expr,
-        text: &[u8],
-        position: Variable,
-        found: Block,
-        end: Block,
-    ) -> Result<()> {
-        let masks = self.literal_masks(text);
-        self.search(haystack, masks, Some(position), found, end)
+    /// Gives the answer for the empty string, which is in each.
+    fn at_once(&mut self, answer: Answer) -> Value {
+        self.b.constant(match answer {
+            Answer::Whether => 1,
+            Answer::Where => 0,
+        })
+    }
+
+    /// Gives the answer for what was found at a place, which may be none: `found` is one or zero.
+    pub(super) fn answer(&mut self, answer: Answer, found: Value, place: Value) -> Value {
+        match answer {
+            Answer::Whether => found,
+            Answer::Where => {
+                let none = self.b.constant(NOT_FOUND);
+                let by = self.b.binary(BinOp::Sub, place, none);
+                let by = self.b.binary(BinOp::Mul, by, found);
+                self.b.binary(BinOp::Add, by, none)
+            }
+        }
     }
 
     /// Gives the masks of a literal, the bit of its last byte, and how many bytes a round may have.
@@ -89,14 +114,12 @@ impl Lower<'_> {
     ///
     /// There is no branch for each byte: the bits behind `last` keep where a round had hits. What lies behind the NUL of a
     /// string is zero, and no byte of what is looked for.
-    fn search(
+    fn search_masks(
         &mut self,
         haystack: &Expr,
         (masks, last, bytes): (Place, Value, u32),
-        position: Option<Variable>,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
+        answer: Answer,
+    ) -> Result<Value> {
         let Type::Str { capacity } = haystack.ty else {
             return Err(unsupported(haystack.span, "a search in this type"));
         };
@@ -111,9 +134,14 @@ impl Lower<'_> {
         };
         let zero = self.b.constant(0);
         self.b.write(sweep.state, zero);
+        self.b.write(sweep.hits, zero);
+        self.b.write(sweep.end, zero);
         let out = self.b.block();
         let bytes = bytes.min(capacity.max(1));
         let rounds = capacity / bytes;
+        if rounds > FEW {
+            self.keep_state()?;
+        }
         self.rounds(rounds, |lower, round, _| {
             let width = lower.b.constant(i64::from(bytes));
             let from = lower.b.binary(BinOp::Mul, round, width);
@@ -131,25 +159,17 @@ impl Lower<'_> {
             let from = self.b.constant(i64::from(done));
             let at = self.b.ptr_add(start, done);
             self.sweep(&sweep, at, from, capacity - done);
-            self.join(out);
-        } else {
-            self.b.jump(no);
-            self.enter(out);
         }
+        self.join(out);
+        let one = self.b.constant(1);
         let hits = self.b.read(sweep.hits);
-        let zero = self.b.constant(0);
-        let hit = self.b.block();
-        self.b.branch(Cond::Ne, hits, zero, hit, no);
-        self.enter(hit);
-        if let Some(position) = position {
-            let behind = self.highest_bit(hits, bytes);
-            let end = self.b.read(sweep.end);
-            let end = self.b.binary(BinOp::Sub, end, behind);
-            let begin = self.b.binary(BinOp::Sub, end, sweep.last);
-            self.b.write(position, begin);
-        }
-        self.b.jump(yes);
-        Ok(())
+        let none = self.is_zero(hits);
+        let found = self.b.binary(BinOp::Xor, none, one);
+        let behind = self.highest_bit(hits, bytes);
+        let end = self.b.read(sweep.end);
+        let end = self.b.binary(BinOp::Sub, end, behind);
+        let begin = self.b.binary(BinOp::Sub, end, sweep.last);
+        Ok(self.answer(answer, found, begin))
     }
 
     /// Goes over the bytes of a round; gives zero where neither a hit nor the end of the string is among them.
@@ -173,9 +193,7 @@ impl Lower<'_> {
         let last = self.b.constant(i64::from(bytes) - 1);
         let end = self.b.binary(BinOp::Add, from, last);
         self.b.write(sweep.end, end);
-        let sign = self.b.constant(63);
-        let ended = self.b.binary(BinOp::Sub, byte, one);
-        let ended = self.b.binary(BinOp::LShr, ended, sign);
+        let ended = self.is_zero(byte);
         self.b.binary(BinOp::Or, hits, ended)
     }
 
@@ -196,63 +214,5 @@ impl Lower<'_> {
             step /= 2;
         }
         highest
-    }
-
-    /// As [`Lower::contains`] for a string that is known only when it runs: looks at each place.
-    fn contains_any(
-        &mut self,
-        haystack: &Expr,
-        needle: &Expr,
-        yes: Block,
-        no: Block,
-    ) -> Result<()> {
-        let (size, len) = (haystack.ty.size(), needle.ty.size());
-        if size.saturating_mul(len) > SEARCH_STEPS {
-            let what = format!(
-                "a search in a string of {size} bytes for one of {len} that is neither a literal of at most {SEARCH_LIMIT} bytes nor an option"
-            );
-            return Err(unsupported(needle.span, &what));
-        }
-        self.look_for(haystack, needle, None, yes, no)?;
-        self.b.jump(no);
-        Ok(())
-    }
-
-    /// Looks for a string at each place of another: goes to `found`, the place then being in `position` where that is asked
-    /// for, to `end` at the other's end, and on behind its last byte.
-    pub(super) fn look_for(
-        &mut self,
-        haystack: &Expr,
-        needle: &Expr,
-        position: Option<Variable>,
-        found: Block,
-        end: Block,
-    ) -> Result<()> {
-        let (size, len) = (haystack.ty.size(), needle.ty.size());
-        let place = self.memory(haystack)?;
-        let other = self.memory(needle)?;
-        let (start, other) = (self.address(place), self.address(other));
-        self.rounds(size, |lower, at, _| {
-            if let Some(position) = position {
-                lower.b.write(position, at);
-            }
-            let elsewhere = lower.b.block();
-            lower.rounds(len, |lower, round, _| {
-                let wanted = lower.byte_before_nul(other, round, len, found);
-                let offset = lower.b.binary(BinOp::Add, at, round);
-                let limit = lower.b.constant(i64::from(size));
-                let inside = lower.b.block();
-                lower.b.branch(Cond::Ult, offset, limit, inside, elsewhere);
-                lower.enter(inside);
-                let have = lower.b.ptr_add_var(start, offset, size - 1);
-                let have = lower.b.load(1, false, have, 0);
-                lower.go_on_if_equal(have, wanted, elsewhere);
-                Ok(())
-            })?;
-            lower.b.jump(found);
-            lower.enter(elsewhere);
-            lower.byte_before_nul(start, at, size, end);
-            Ok(())
-        })
     }
 }

@@ -182,9 +182,6 @@ impl Lower<'_> {
                 };
                 self.compare_bytes(*len, left, right, equal, different)
             }
-            ExprKind::StrContains { haystack, needle } => {
-                self.contains(haystack, needle, then, otherwise)
-            }
             ExprKind::StrPrefix { string, prefix } => {
                 self.starts_with(string, prefix, then, otherwise)
             }
