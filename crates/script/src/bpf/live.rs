@@ -32,6 +32,10 @@ impl Set {
         changed
     }
 
+    fn len(&self) -> u32 {
+        self.0.iter().map(|word| word.count_ones()).sum()
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = V> {
         self.0.iter().enumerate().flat_map(|(word, bits)| {
             let mut bits = *bits;
@@ -88,6 +92,20 @@ pub(super) fn live_out(code: &Code) -> Vec<Set> {
             return out;
         }
     }
+}
+
+/// Gives how many registers are live at once where most are.
+pub(super) fn pressure(code: &Code) -> u32 {
+    let mut most = 0;
+    for (block, mut live) in code.blocks.iter().zip(live_out(code)) {
+        block.end.uses(|v| live.insert(v));
+        most = most.max(live.len());
+        for (ins, _) in block.ins.iter().rev() {
+            step(ins, &mut live);
+            most = most.max(live.len());
+        }
+    }
+    most
 }
 
 /// Removes instructions whose results nobody reads, and blocks' contents nothing reaches.

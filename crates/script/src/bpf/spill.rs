@@ -2,14 +2,17 @@
 
 use kscope_spec::insn::Cond as Test;
 
-use super::EmitError;
 use super::color::{Graph, Keep};
 use super::lir::{B, Base, Block, Code, End, Ins, Operand, Source, V};
 use super::live::{self, Set};
+use super::{EmitError, FRAME_SIZE};
 use crate::diagnostic::Span;
 
 /// Rounds after which allocation gives up; each spills at least one register.
 const ROUNDS: usize = 200;
+
+/// Most that the machine's registers and the frame hold at once, each in eight bytes.
+const PLACES: u32 = 10 + FRAME_SIZE / 8;
 
 /// Where virtual registers live.
 #[derive(Debug)]
@@ -28,8 +31,16 @@ pub(super) struct Allocation {
 pub(super) fn allocate(code: &mut Code) -> Result<Allocation, EmitError> {
     let mut spilled = vec![false; code.registers as usize];
     let mut temporary = vec![false; code.registers as usize];
-    for _ in 0..ROUNDS {
+    for round in 0..ROUNDS {
         live::sweep(code);
+        // Values that moves make equal may share a place: only what is far too much is told at once.
+        let most = if round == 0 { live::pressure(code) } else { 0 };
+        if most > 2 * PLACES {
+            return Err(EmitError::Frame {
+                need: (most - 10) * 8,
+                room: FRAME_SIZE,
+            });
+        }
         let graph = Graph::new(code, &spilled);
         let keep = |v: V| {
             if temporary[v.index()] {

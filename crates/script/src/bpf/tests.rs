@@ -74,6 +74,9 @@ fn spills_push_slots_out() {
         builder.ret(0);
         builder
     };
+    // Far too many are refused before anything is spilled; the sum is one more.
+    let frame = |need| Some(EmitError::Frame { need, room: 512 });
+    assert_eq!(code(make(5000), &SCRATCH).err(), frame((5001 - 10) * 8));
     let few = code(make(12), &SCRATCH).unwrap();
     assert_eq!(few.scratch_size, 0);
     let more = code(make(40), &SCRATCH).unwrap();

@@ -13,6 +13,8 @@ pub(super) struct Flow {
     position: Vec<Option<usize>>,
     /// Immediate dominator of each block but the entry.
     parents: Vec<Option<Block>>,
+    /// Where each block's part of the tree of dominators begins, and where it ends.
+    parts: Vec<(usize, usize)>,
 }
 
 impl Flow {
@@ -35,8 +37,10 @@ impl Flow {
             predecessors,
             position,
             parents: vec![None; count],
+            parts: vec![(0, 0); count],
         };
         flow.find_parents();
+        flow.find_parts();
         flow
     }
 
@@ -65,6 +69,27 @@ impl Flow {
         }
     }
 
+    /// Numbers the tree of dominators so that what a block dominates lies within its part.
+    fn find_parts(&mut self) {
+        let mut sizes = vec![1; self.parts.len()];
+        for block in self.order.iter().rev() {
+            if let Some(parent) = self.parents[block.index()] {
+                sizes[parent.index()] += sizes[block.index()];
+            }
+        }
+        // Where the next child of each block begins; a parent comes before its children.
+        let mut next = vec![1; self.parts.len()];
+        for block in &self.order {
+            let (at, size) = (block.index(), sizes[block.index()]);
+            let start = self.parents[at].map_or(0, |parent| next[parent.index()]);
+            if let Some(parent) = self.parents[at] {
+                next[parent.index()] += size;
+            }
+            self.parts[at] = (start, start + size);
+            next[at] = start + 1;
+        }
+    }
+
     fn meet(&self, a: Block, b: Block) -> Block {
         let (mut a, mut b) = (a, b);
         while a != b {
@@ -90,17 +115,11 @@ impl Flow {
 
     /// Says whether every way to `below` goes through `above`; a block dominates itself.
     pub(super) fn dominates(&self, above: Block, below: Block) -> bool {
-        let mut at = Some(below);
-        while let Some(block) = at {
-            if block == above {
-                return true;
-            }
-            if self.position[block.index()] < self.position[above.index()] {
-                return false;
-            }
-            at = self.parent(block);
+        if !self.is_reachable(above) || !self.is_reachable(below) {
+            return above == below;
         }
-        false
+        let (start, end) = self.parts[above.index()];
+        (start..end).contains(&self.parts[below.index()].0)
     }
 }
 

@@ -22,6 +22,7 @@ pub fn verify(function: &Function) -> Result<(), Vec<IrError>> {
         flow: None,
         defs: vec![None; function.values.len()],
         ops: vec![None; function.values.len()],
+        present: vec![Vec::new(); function.values.len()],
         errors: Vec::new(),
         block: Block(0),
         inst: None,
@@ -46,6 +47,8 @@ struct Verifier<'a> {
     /// Where each value is defined: the block, and the instruction unless it is a parameter.
     defs: Vec<Option<(Block, Option<usize>)>>,
     ops: Vec<Option<&'a Op>>,
+    /// The blocks behind the one edge on which each pointer is not null.
+    present: Vec<Vec<Block>>,
     errors: Vec<IrError>,
     block: Block,
     inst: Option<usize>,
@@ -98,6 +101,7 @@ impl<'a> Verifier<'a> {
         }
         let flow = Flow::new(function);
         let order = flow.order.clone();
+        self.find_present(&flow);
         self.flow = Some(flow);
         for block in order {
             self.block = block;
@@ -113,6 +117,23 @@ impl<'a> Verifier<'a> {
             data.end.uses(|v| self.usable(v));
             if self.errors.is_empty() {
                 self.terminator(&data.end);
+            }
+        }
+    }
+
+    fn find_present(&mut self, flow: &Flow) {
+        for from in &flow.order {
+            let Terminator::BranchNull {
+                pointer, present, ..
+            } = &self.function.blocks[from.index()].end
+            else {
+                continue;
+            };
+            // One edge leads there: what it dominates, the edge dominates.
+            if flow.predecessors[present.block.index()].len() == 1 {
+                if let Some(blocks) = self.present.get_mut(pointer.index()) {
+                    blocks.push(present.block);
+                }
             }
         }
     }
@@ -360,18 +381,8 @@ impl<'a> Verifier<'a> {
             }
         };
         let checked = self.flow.as_ref().is_some_and(|flow| {
-            flow.order.iter().any(|from| {
-                let Terminator::BranchNull {
-                    pointer, present, ..
-                } = &self.function.blocks[from.index()].end
-                else {
-                    return false;
-                };
-                // One edge leads there: what it dominates, the edge dominates.
-                *pointer == value
-                    && flow.predecessors[present.block.index()].len() == 1
-                    && flow.dominates(present.block, self.block)
-            })
+            let mut present = self.present[value.index()].iter();
+            present.any(|block| flow.dominates(*block, self.block))
         });
         self.require(checked, Kind::Unchecked(value));
         ty
