@@ -131,3 +131,30 @@ fn losses_are_told_at_the_end() {
         &[&format!("WARNING: Total lost event count: {lost}")],
     );
 }
+
+#[test]
+fn reads_that_fail_are_told_where_that_is_asked_for() {
+    let _kernel = kernel_or_skip!();
+    let program = kscope_or_skip!();
+    let folder = Folder::new("failed-reads");
+    let peer = folder.path().join("bpftrace");
+    std::os::unix::fs::symlink(&program, &peer).expect("a link");
+    let check = |words: &[&str], script: &str, expected: &[&str]| {
+        let (_, said) = run(&peer, words, script);
+        let told = said.lines().filter_map(|line| line.split_once("helper: "));
+        let told: Vec<&str> = told.map(|(_, told)| told).collect();
+        assert_eq!(told, expected, "{script}\n{said}");
+    };
+    let scalar = "begin { $t = (struct task_struct *)1; print($t->pid); exit(); }";
+    check(&[], scalar, &[]);
+    check(&["-k"], scalar, &["probe_read_kernel, retcode: -34"]);
+    check(&["-k"], "begin { print(curtask->pid); exit(); }", &[]);
+    check(
+        &["-k"],
+        "begin { @ = str(uptr(5)); print(*(uint8 *)uptr(6)); exit(); }",
+        &[
+            "probe_read_user_str, retcode: -14",
+            "probe_read_user, retcode: -14",
+        ],
+    );
+}

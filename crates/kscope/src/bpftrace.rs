@@ -12,7 +12,7 @@ use kscope_script::types::Mode;
 
 use crate::commands::list;
 use crate::commands::run::{self, FormatName, mode, read_source, script_options};
-use crate::console::{say, tell};
+use crate::console::say;
 use crate::error::Failure;
 use crate::pattern::Pattern;
 use crate::place::Place;
@@ -75,8 +75,8 @@ struct Bpftrace {
     /// Print what stages of the compilation made: ast, types, codegen, verifier, all
     #[arg(short = 'd', long = "debug", value_name = "STAGE")]
     debug: Vec<DebugStage>,
-    /// Accepted with a warning: failed reads are not told
-    #[arg(short = 'k', long = "warnings", hide = true)]
+    /// Tell of reads of memory that fail, which else give zero
+    #[arg(short = 'k', long = "warnings")]
     check_reads: bool,
     /// Accepted and without effect: what a script prints does not depend on them
     #[arg(long, value_name = "FEATURES", value_delimiter = ',', hide = true)]
@@ -216,9 +216,6 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
                 .hint("it has codegen, which compiles and does not run, test and bench"));
         }
     };
-    if args.check_reads && !args.no_warnings {
-        tell("WARNING: -k: reads that fail give zero, and are not told");
-    }
     if args.version {
         let version = env!("CARGO_PKG_VERSION");
         say(format_args!("bpftrace v0.27.1 (kscope {version})\n"))?;
@@ -252,6 +249,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         to_run: !args.list,
         changes_allowed: args.unsafe_functions,
         without_command: args.command.is_none(),
+        reads_checked: args.check_reads,
         shown: shown(&args.debug),
         mode,
         ..Setup::default()

@@ -117,6 +117,8 @@ pub(crate) struct Setup {
     pub(crate) portable: bool,
     /// Whether functions that change the system may be called.
     pub(crate) changes_allowed: bool,
+    /// Whether reads of memory that fail are told.
+    pub(crate) reads_checked: bool,
     /// Whether it is run without a command.
     pub(crate) without_command: bool,
     /// Whether the script is one of kscope's own, whose parameters are the user's words.
@@ -217,6 +219,7 @@ impl Setup {
         inputs.portable = self.portable;
         inputs.changes_allowed = self.changes_allowed;
         inputs.without_command = self.without_command;
+        inputs.reads_checked = self.reads_checked;
         inputs.mode = self.mode.clone();
         inputs.imported.clone_from(&source.imported);
         inputs.imported_from = source.parts.first().map(|part| part.start as u32);

@@ -3,12 +3,13 @@
 use std::sync::Arc;
 
 use kscope_rows::{
-    DataType, Field, Format, Output, Place, Resolve, Row, RuntimeFailure, Schema, Severity, Value,
-    decode_field,
+    DataType, Field, Format, HelperFailure, Output, Place, Resolve, Row, RuntimeFailure, Schema,
+    Severity, Value, decode_field,
 };
 use kscope_script::compile::LineTable;
 use kscope_script::diagnostic::Span;
 use kscope_script::plan::{Plan, Site, SiteKind};
+use kscope_sys::Errno;
 
 /// What an event asks for.
 #[derive(Debug)]
@@ -136,6 +137,26 @@ impl Sites {
                 message: message.to_string(),
                 helper: None,
             })),
+            SiteKind::HelperFailed { helper } => {
+                let returned = site.fields.first().map(|f| decode_field(f, bytes, resolve));
+                let code = match returned {
+                    Some(Value::Int(code)) => code as i32,
+                    _ => 0,
+                };
+                let errno = Errno(code.saturating_neg());
+                let error = errno
+                    .text()
+                    .map_or_else(|| errno.to_string(), str::to_owned);
+                Event::Output(Output::Failure(RuntimeFailure {
+                    place: place.clone(),
+                    message: error.clone(),
+                    helper: Some(HelperFailure {
+                        name: helper.to_string(),
+                        code,
+                        error,
+                    }),
+                }))
+            }
             SiteKind::Print => match site.fields.first() {
                 Some(field) => Event::Output(print(field, schema.as_ref(), bytes, resolve)),
                 None => Event::Unknown,

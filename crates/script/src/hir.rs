@@ -44,6 +44,8 @@ pub struct Program {
     pub task: Option<TaskLayout>,
     /// Whether code may add to memory and get what was there before, where the script asks for it.
     pub fetches: bool,
+    /// Whether reads of memory that fail are told.
+    pub reads_checked: bool,
     /// Whether the kernel has a helper that runs loops over ranges.
     pub loops: bool,
     /// What portable code asks of the target's types, indexed by [`LayoutId`].

@@ -168,7 +168,7 @@ fn what_bpftrace_has_and_kscope_does_not_is_named() {
         "uprobe_multi,kprobe_multi",
     ];
     let stages = [&stages[..], &["-d", "all", "-e", "begin { exit(3); }"]].concat();
-    let parts = ["WARNING: -k", "AST after: parse", "Types", "exit"];
+    let parts = ["AST after: parse", "Types", "exit"];
     bpftrace(&stages).code(0).says(&parts);
     let words = [&["bpftrace"], &stages[..]].concat();
     kscope(&words).code(0).says(&parts);

@@ -1,6 +1,6 @@
 //! Events: a record of the site's number and its arguments, written straight into the buffer.
 
-use kscope_spec::helper;
+use kscope_spec::{HelperId, helper};
 
 use super::function::{Lower, Place, Result};
 use crate::diagnostic::Span;
@@ -53,6 +53,23 @@ impl Lower<'_> {
         let site = self.tables.message(self.program, text, span);
         // Without arguments nothing can fail.
         let _ = self.send(site, &[], false);
+    }
+
+    /// Tells the user of a read of memory that failed, where the script is compiled so.
+    pub(super) fn tell_failed(&mut self, helper: HelperId, returned: Value) {
+        if !self.program.reads_checked {
+            return;
+        }
+        let name = helper::name(helper).unwrap_or("helper");
+        let site = self.tables.helper_failed(self.program, name, self.at);
+        let zero = self.b.constant(0);
+        let failed = self.b.block();
+        let end = self.b.block();
+        self.b.branch(Cond::Slt, returned, zero, failed, end);
+        self.enter(failed);
+        // A number alone: nothing can fail.
+        let _ = self.send(site, &[Argument::Number(returned, 8)], false);
+        self.join(end);
     }
 
     fn send(&mut self, site: SiteId, arguments: &[Argument<'_>], exits: bool) -> Result<()> {

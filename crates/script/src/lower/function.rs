@@ -40,6 +40,7 @@ pub(super) fn lower_probe(
         loops: Vec::new(),
         scratch: Scratch::default(),
         exit: Block(0),
+        at: probe.span,
     };
     lower.b.at(probe.span);
     lower.exit = lower.b.block();
@@ -102,6 +103,8 @@ pub(super) struct Lower<'a> {
     pub(super) scratch: Scratch,
     /// Where the probe ends.
     pub(super) exit: Block,
+    /// The expression whose value is computed.
+    pub(super) at: Span,
 }
 
 /// Size in bytes from which on memory that a statement used is taken again by those behind it.

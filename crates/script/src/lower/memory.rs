@@ -43,6 +43,13 @@ impl Lower<'_> {
     /// Evaluates into a place of the size of the type. With `pad`, every byte gets a value that
     /// depends on the value alone; without, what follows the NUL of a string is left as it was.
     pub(super) fn memory_into(&mut self, expr: &Expr, to: Place, pad: bool) -> Result<()> {
+        let around = std::mem::replace(&mut self.at, expr.span);
+        let done = self.memory_here(expr, to, pad);
+        self.at = around;
+        done
+    }
+
+    fn memory_here(&mut self, expr: &Expr, to: Place, pad: bool) -> Result<()> {
         let size = expr.ty.size();
         match &expr.kind {
             ExprKind::Str(text) => self.literal(text, to, size, pad),

@@ -22,7 +22,7 @@ mod strings;
 mod task;
 pub(crate) mod x86_64;
 
-use kscope_rows::{MapValueType, NameTable};
+use kscope_rows::{DataType, Field, MapValueType, NameTable};
 use kscope_spec::{
     AttachKind, LateId, LateKind, LateValue, MapId, MapKind, MapSpec, ProgramId, ProgramType,
 };
@@ -247,6 +247,35 @@ impl Tables {
                 },
                 fields: Vec::new(),
                 size: EVENT_HEADER,
+                span,
+            });
+            self.messages.len() - 1
+        });
+        SiteId((program.sites.len() + index) as u32)
+    }
+
+    /// Finds or adds the site of a helper that fails.
+    pub(crate) fn helper_failed(&mut self, program: &Program, name: &str, span: Span) -> SiteId {
+        let same = |site: &Site| {
+            site.span == span
+                && matches!(&site.kind, SiteKind::HelperFailed { helper } if **helper == *name)
+        };
+        let index = self.messages.iter().position(same).unwrap_or_else(|| {
+            let returned = DataType::Int {
+                bytes: 8,
+                signed: true,
+            };
+            self.messages.push(Site {
+                kind: SiteKind::HelperFailed {
+                    helper: name.into(),
+                },
+                fields: vec![Field {
+                    name: "returned".to_owned(),
+                    offset: EVENT_HEADER,
+                    ty: returned,
+                    bits: None,
+                }],
+                size: EVENT_HEADER + 8,
                 span,
             });
             self.messages.len() - 1

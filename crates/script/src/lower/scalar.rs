@@ -13,6 +13,13 @@ const BY_ZERO: &str = "Divide or modulo by 0 detected. This can lead to unexpect
 impl Lower<'_> {
     /// Evaluates to a number held extended from the width of its type.
     pub(super) fn scalar(&mut self, expr: &Expr) -> Result<Value> {
+        let around = std::mem::replace(&mut self.at, expr.span);
+        let value = self.scalar_here(expr);
+        self.at = around;
+        value
+    }
+
+    fn scalar_here(&mut self, expr: &Expr) -> Result<Value> {
         Ok(match &expr.kind {
             ExprKind::Int(value) => self.b.constant(*value),
             ExprKind::Builtin(builtin) => self.builtin(*builtin, expr.span)?,
@@ -409,7 +416,8 @@ impl Lower<'_> {
             self.b.layout(layout)
         });
         let to = self.address(place);
-        self.b.call(read_helper(space), vec![to, size, from]);
+        let read = self.b.call(read_helper(space), vec![to, size, from]);
+        self.tell_failed(read_helper(space), read);
         let value = self.b.load(8, false, place.base, place.offset);
         let value = self.b.binary(BinOp::Shl, value, left);
         let down = if signed { BinOp::AShr } else { BinOp::LShr };
@@ -427,7 +435,8 @@ impl Lower<'_> {
     pub(super) fn read_memory(&mut self, to: Place, len: u32, from: Value, space: Space) {
         let to = self.address(to);
         let len = self.b.constant(i64::from(len));
-        self.b.call(read_helper(space), vec![to, len, from]);
+        let read = self.b.call(read_helper(space), vec![to, len, from]);
+        self.tell_failed(read_helper(space), read);
     }
 
     fn index_scalar(&mut self, expr: &Expr, base: &Expr, index: &Expr) -> Result<Value> {

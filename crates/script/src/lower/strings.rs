@@ -61,6 +61,7 @@ impl Lower<'_> {
         };
         let start = self.address(to);
         let read = self.b.call(read_str_helper(space), vec![start, len, from]);
+        self.tell_failed(read_str_helper(space), read);
         if size != self.program.config.max_strlen {
             return;
         }

@@ -445,6 +445,7 @@ choice!(SiteKind {
     12 = MapFull { map },
     13 = Join { separator },
     14 = Unwatch,
+    15 = HelperFailed { helper },
 });
 choice!(Attach {
     0 = Begin,

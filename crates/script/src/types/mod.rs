@@ -93,6 +93,8 @@ pub struct Inputs<'a> {
     pub portable: bool,
     /// Whether functions that change the system may be called.
     pub changes_allowed: bool,
+    /// Whether reads of memory that fail are told, which takes code for each of them.
+    pub reads_checked: bool,
     /// Whether it is known that no command is run with the script, which `cpid` would be of.
     pub without_command: bool,
     /// Names of imports, as written, whose text stands in the source.
@@ -147,6 +149,7 @@ impl<'a> Inputs<'a> {
             reserved_options: Vec::new(),
             portable: false,
             changes_allowed: false,
+            reads_checked: false,
             without_command: false,
             imported: Vec::new(),
             imported_from: None,
@@ -293,6 +296,7 @@ impl<'a> Checker<'a> {
         let btf = self.inputs.btf.filter(|_| !self.inputs.portable);
         Program {
             config: self.config.clone(),
+            reads_checked: self.inputs.reads_checked,
             options: self.options.clone(),
             maps: self.maps(),
             sites: self.sites.clone(),
