@@ -472,6 +472,21 @@ fn a_script_goes_on_without_probes_that_the_kernel_lacks() {
     }
     let (code, _, err) = run(&program, &["-e", &script("error", others)]);
     assert_eq!(code, Some(1), "{err}");
+    // A script goes on while a timer is left, as bpftrace does; an object needs events.
+    let ticks = "interval:ms:20 { printf(\"tick\\n\"); exit(); }";
+    let (code, out, err) = run(&program, &["-e", &script("warn", ticks)]);
+    assert_eq!((code, out.as_str()), (Some(0), "tick\n\n\n"), "{err}");
+    let folder = Folder::new("ticks");
+    let object = folder.path().join("ticks.bpf.o");
+    let object = object.to_str().expect("text");
+    for (more, expected) in [("", 1), (COUNTS, 0)] {
+        let script = script("warn", &format!("{ticks} {more}"));
+        let (code, _, err) = run(&program, &["build", "-e", &script, "-o", object]);
+        assert_eq!(code, Some(0), "{err}");
+        let (code, _, err) = run(&program, &[object]);
+        assert_eq!(code, Some(expected), "{err}");
+        assert!(err.contains("this kernel has no kprobes"), "{err}");
+    }
     // The tool's script may do without missing probes, but would show nothing.
     let (code, out, err) = run(&program, &["opensnoop", "--probe", "kprobe"]);
     assert_eq!((code, out.as_str()), (Some(1), ""), "{err}");

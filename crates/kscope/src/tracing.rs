@@ -427,7 +427,7 @@ pub(crate) fn run(
         child: command.as_ref().and_then(Command::pid),
         strict: run.is_tool && !run.has_alternatives,
         each_alone: run.is_object,
-        needs_events: run.is_tool,
+        needs_events: run.is_tool || run.is_object,
         ..Request::new(compiled, options, &*source.text)
     };
     let btf = place.btf.as_ref().ok();

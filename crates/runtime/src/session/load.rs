@@ -68,8 +68,8 @@ pub struct Request {
     /// Whether a program that needs what this kernel has not is left out alone, as those of objects
     /// are, which were compiled elsewhere. The run fails where that leaves nothing to do.
     pub each_alone: bool,
-    /// Whether the run fails where only `begin`, `end` and `interval` are left: a tool would show
-    /// nothing.
+    /// Whether the run fails where only `begin`, `end` and `interval` are left: a tool or an object
+    /// would show nothing.
     pub needs_events: bool,
 }
 
