@@ -534,6 +534,13 @@ fn check_says_what_the_loader_and_the_kernel_say() {
             let (rows, code) = check(&["--btf", btf, path]);
             assert_eq!(rows[0]["fits"], expected, "{types}: {rows:?}");
             assert_eq!(code, Some(if expected == "yes" { 0 } else { 1 }));
+            // Errors name the file, not the running kernel.
+            let reason = rows[0]["reason"].as_str().unwrap_or_default();
+            assert_eq!(
+                expected == "no",
+                reason.contains("(types.btf type "),
+                "{reason}"
+            );
             let minimal = folder.join("minimal.btf");
             let minimal = minimal.to_str().expect("text");
             let words = ["btf", "minimize", "--btf", btf, "-o", minimal, path];

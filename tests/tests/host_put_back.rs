@@ -92,6 +92,9 @@ fn what_other_objects_define_is_put_back_and_linked() {
         out.contains("function 'there' is called and defined nowhere"),
         "{out}"
     );
+    let (code, _, err) = told(&[word("bpf"), word("dump"), &library]);
+    assert_eq!(code, Some(1), "{err}");
+    assert!(err.contains("has no programs"), "{err}");
     // A function that only other objects call is not lost in silence.
     let text = folder.path().join("one.s");
     std::fs::write(&text, "; program p, section socket\nr0 = 0\nexit\n").expect("written");

@@ -3,6 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 
+use clap::error::{ContextKind, ContextValue};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bindgen::BindgenArgs;
@@ -86,7 +87,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
     }
     let matches = match command().try_get_matches_from(arguments) {
         Ok(matches) => matches,
-        Err(error) => return usage(&error),
+        Err(error) => return usage(&without_chance(error)),
     };
     let cli = match Cli::from_arg_matches(&matches) {
         Ok(cli) => cli,
@@ -117,6 +118,26 @@ fn is_for_run(word: &OsStr) -> bool {
     let bytes = word.as_encoded_bytes();
     let is_flag = bytes.len() > 1 && bytes.starts_with(b"-") && own.iter().all(|own| word != *own);
     is_flag || bytes.contains(&b'/') || bytes.ends_with(b".bt") || bytes.ends_with(b".bpf.o")
+}
+
+/// Takes back the name of a flag that is near to one of a few letters by chance: those letters may be
+/// an option of the script.
+fn without_chance(mut error: clap::Error) -> clap::Error {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.trim_start_matches('-').to_owned()),
+        _ => None,
+    };
+    let (given, near) = (
+        text(ContextKind::InvalidArg),
+        text(ContextKind::SuggestedArg),
+    );
+    if let Some((given, near)) = given.zip(near) {
+        let given = given.split('=').next().unwrap_or_default();
+        if kscope_btf::nearest(given, [&*near].into_iter(), 1).is_empty() {
+            error.remove(ContextKind::SuggestedArg);
+        }
+    }
+    error
 }
 
 /// Prints what clap has to say: help and version to standard output, errors to standard error.

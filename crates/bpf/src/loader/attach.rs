@@ -44,8 +44,12 @@ pub(crate) fn attach_point<'a>(
             Some(target),
         ) => return of_program(target, name, point),
         (AttachKind::Extension(name), None) => {
+            let name = match name.is_empty() {
+                true => "a function".to_owned(),
+                false => format!("the function {name}"),
+            };
             return Err(Error::invalid(format!(
-                "program {} takes the place of the function {name} of another program, which the \
+                "program {} takes the place of {name} of another program, which the \
                  loader is to be told (Loader::extends)",
                 program.name
             )));

@@ -205,7 +205,7 @@ impl<'a> Filling<'a> {
 
     fn open_target(&self) -> Option<core::Target<'a>> {
         if let Some(given) = self.loader.target {
-            return Some(core::Target::new(given));
+            return Some(core::Target::new(given).called("given BTF"));
         }
         let base = core::Target::new(self.types.base()?);
         let types = self.types;

@@ -380,9 +380,14 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         MinimizeError::Refused {
             object,
             program,
-            failure,
+            mut failure,
         } => {
             let file = file(object);
+            if let Some(btf) = &args.btf {
+                let shown = btf.file_name().unwrap_or_default().to_string_lossy();
+                let candidates = failure.candidates.iter_mut();
+                candidates.for_each(|one| one.owner = shown.clone().into_owned());
+            }
             Failure::new(format!(
                 "{file}: program {program} cannot be fitted to these types: {failure}"
             ))

@@ -18,6 +18,7 @@ use crate::trial;
 
 /// Run a script until it exits or Ctrl-C
 #[derive(Args, Debug)]
+#[command(override_usage = "kscope run [OPTIONS] [FILE] [ARGS]... [-- <--NAME=VALUE>...]")]
 pub(crate) struct RunArgs {
     /// Run over the memory of a dead kernel: a crash dump (each file of a split one)
     #[arg(

@@ -237,3 +237,12 @@ fn a_script_without_probes_does_not_run() {
         .code(1)
         .says(&["no probe"]);
 }
+
+#[test]
+fn options_of_a_script_stand_behind_dashes() {
+    let said = kscope(&["run", "-e", "begin { exit(); }", "--n=8"]).code(2);
+    let said = said.says(&["'--n'", "-- --n", "[FILE] [ARGS]..."]);
+    assert!(!said.err.contains("--unsafe"), "{}", said.err);
+    let misspelt = kscope(&["run", "-e", "begin { exit(); }", "--verbos"]).code(2);
+    misspelt.says(&["'--verbose'"]);
+}

@@ -13,6 +13,8 @@ use crate::table::Table;
 /// relocations rule out among types of the same name stays ruled out, as in libbpf.
 pub struct Target<'a> {
     base: &'a Btf,
+    /// What errors call them.
+    name: &'a str,
     modules: LazyCell<Vec<Module>, LoadModules<'a>>,
     pointer: LazyCell<u32, Box<dyn FnOnce() -> u32 + 'a>>,
     cache: RefCell<Cache>,
@@ -52,10 +54,18 @@ impl<'a> Target<'a> {
     pub fn new(base: &'a Btf) -> Target<'a> {
         Target {
             base,
+            name: "vmlinux",
             modules: LazyCell::new(Box::new(Vec::new)),
             pointer: LazyCell::new(Box::new(|| base.pointer_size().unwrap_or(8))),
             cache: RefCell::default(),
         }
+    }
+
+    /// Gives what errors call the types, which are `vmlinux` where nobody says so.
+    #[must_use]
+    pub fn called(mut self, name: &'a str) -> Target<'a> {
+        self.name = name;
+        self
     }
 
     /// Lets types be looked for in modules where the kernel has none of that name. The modules are
@@ -78,7 +88,7 @@ impl<'a> Target<'a> {
     /// Gives the name of what a candidate belongs to.
     pub(super) fn owner(&self, candidate: Candidate) -> &str {
         let module = candidate.module.and_then(|index| self.modules.get(index));
-        module.map_or("vmlinux", |module| &module.name)
+        module.map_or(self.name, |module| &module.name)
     }
 
     /// Gives the types of the same kind and the same name without flavour as the object's type:

@@ -2,7 +2,7 @@
 
 mod elsewhere;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kscope_bpf::btf::Btf;
@@ -13,7 +13,7 @@ use kscope_spec::core::Target;
 use kscope_spec::{ProgramSpec, Spec};
 
 use super::listing::{Holds, Listing, kind, text};
-use super::object::{no_program, read_file, read_spec};
+use super::object::{no_program, no_programs, read_file, read_spec};
 use crate::commands::btf::of_file;
 use crate::console::{say, tell};
 use crate::error::Failure;
@@ -93,11 +93,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         return Err(no_program(&spec, &args.file, name));
     }
     if spec.programs.is_empty() {
-        let failure = Failure::new(format!("{} has no programs", args.file.display()));
-        return Err(failure.hint(
-            "programs are functions in sections that say what they attach to, as \
-             SEC(\"tracepoint/sched/sched_switch\"); `kscope link` makes one object of several",
-        ));
+        return Err(no_programs(&args.file));
     }
     let wanted =
         |program: &&ProgramSpec| args.program.is_empty() || args.program.contains(&program.name);
@@ -189,7 +185,7 @@ pub(super) fn run(args: &CheckArgs) -> Result<u8, Failure> {
                 spec: &spec,
                 local: local.as_ref(),
                 btf: &btf,
-                target: Target::new(&btf),
+                target: Target::new(&btf).called(shown(path)),
             };
             for program in spec.programs.iter().filter(wanted) {
                 push(&name, program, elsewhere.look_up(program));
@@ -223,6 +219,12 @@ const FIGURES: [&str; 6] = [
     "stack_bytes",
     "duration_us",
 ];
+
+/// Gives the last part of a path, by which errors call the types of a file.
+fn shown(path: &Path) -> &str {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    name.unwrap_or("given BTF")
+}
 
 fn yes(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }

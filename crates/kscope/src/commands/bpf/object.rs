@@ -40,6 +40,9 @@ pub(super) fn run(args: &DumpArgs) -> Result<u8, Failure> {
         return say_raw(&args.file, !args.no_numbers);
     }
     let spec = read_object(&args.file)?;
+    if spec.programs.is_empty() {
+        return Err(no_programs(&args.file));
+    }
     let options = disasm::Options {
         numbers: !args.no_numbers,
         source: !args.no_source,
@@ -100,6 +103,15 @@ fn say_raw(file: &Path, numbers: bool) -> Result<u8, Failure> {
     };
     say(disasm::program(&Spec::default(), &program, options))?;
     Ok(0)
+}
+
+/// Says that an object has no programs at all.
+pub(super) fn no_programs(file: &Path) -> Failure {
+    let failure = Failure::new(format!("{} has no programs", file.display()));
+    failure.hint(
+        "programs are functions in sections that say what they attach to, as \
+         SEC(\"tracepoint/sched/sched_switch\"); `kscope link` makes one object of several",
+    )
 }
 
 /// Says that an object has no such program.
