@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     if let Some(fault) = log.fault {
         writeln!(out, "there may be more: {fault}")?;
     }
-    let coverage = kernel.dump().coverage();
+    let coverage = kernel.dump().expect("opened from one").coverage();
     if coverage.lost > 0 {
         writeln!(
             out,

@@ -71,7 +71,7 @@ fn of_a_dump_that_was_cut_the_rest_is_read() {
     let lines = all.log().expect("a log").items;
     // A run queue is lost, and the stacks of some tasks.
     let kernel = open(cut(&whole, 49 << 20)).expect("a kernel");
-    let coverage = kernel.dump().coverage();
+    let coverage = kernel.dump().expect("a dump").coverage();
     assert!(coverage.lost > 4 << 20 && coverage.lost < coverage.dumped / 5);
     assert_eq!(kernel.log().expect("a log").items, lines);
     let tasks = kernel.tasks().expect("tasks");
@@ -84,7 +84,7 @@ fn of_a_dump_that_was_cut_the_rest_is_read() {
     assert!(on_cpu.fault.is_some());
     let panicked = on_cpu.items[0].registers.expect("registers");
     assert!(unwinder.running(&panicked).end.is_whole());
-    assert!(kernel.dump().missing().lost > 0);
+    assert!(kernel.dump().expect("a dump").missing().lost > 0);
 
     // Without a third of the pages: most of its tables, and of the log what its descriptors lead
     // to.
@@ -99,7 +99,10 @@ fn of_a_dump_that_was_cut_the_rest_is_read() {
     // Wherever it is cut: an error, or a kernel that says what it cannot read.
     for percent in (5..100).step_by(18) {
         if let Ok(kernel) = open(cut(&whole, whole.len() * percent / 100)) {
-            assert!(kernel.dump().coverage().lost > 0, "{percent} %");
+            assert!(
+                kernel.dump().expect("a dump").coverage().lost > 0,
+                "{percent} %"
+            );
             let _ = kernel.log();
             let _ = kernel.tasks();
         }

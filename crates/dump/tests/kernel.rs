@@ -210,17 +210,23 @@ fn the_image_is_read_where_the_first_table_is_said_to_be_nowhere() {
 #[test]
 fn vmcoreinfo_wherever_it_is() {
     let machine = Tiny::new(SHAPE).finish();
-    assert_eq!(kernel(&machine).vmcoreinfo_from(), VmcoreinfoFrom::Note);
+    assert_eq!(
+        kernel(&machine).vmcoreinfo_from(),
+        Some(VmcoreinfoFrom::Note)
+    );
     assert_eq!(
         open(elf(&machine, false))
             .expect("a kernel")
             .vmcoreinfo_from(),
-        VmcoreinfoFrom::Note
+        Some(VmcoreinfoFrom::Note)
     );
 
     let mut header = machine.clone();
     header.notes = Vec::new();
-    assert_eq!(kernel(&header).vmcoreinfo_from(), VmcoreinfoFrom::Header);
+    assert_eq!(
+        kernel(&header).vmcoreinfo_from(),
+        Some(VmcoreinfoFrom::Header)
+    );
 
     // In memory only, at the end of one page and the begin of the next.
     for offset in [0, 8, PAGE - 8, PAGE - 16, PAGE - 40, 100] {
@@ -242,7 +248,7 @@ fn vmcoreinfo_wherever_it_is() {
         }
         for file in [Kdump::new(Pack::Lzo).write(&scanned), elf(&scanned, false)] {
             let kernel = open(file).unwrap_or_else(|e| panic!("{offset}: {e}"));
-            assert_eq!(kernel.vmcoreinfo_from(), VmcoreinfoFrom::Scan);
+            assert_eq!(kernel.vmcoreinfo_from(), Some(VmcoreinfoFrom::Scan));
             assert_eq!(kernel.release(), "6.99.0-recipe");
             assert!(kernel.symbols().is_ok());
         }
@@ -254,7 +260,7 @@ fn vmcoreinfo_wherever_it_is() {
     let mut page = vec![0x5a; PAGE];
     page[64..64 + note.len()].copy_from_slice(&note);
     first.pages.insert(0, page);
-    assert_eq!(kernel(&first).vmcoreinfo_from(), VmcoreinfoFrom::Scan);
+    assert_eq!(kernel(&first).vmcoreinfo_from(), Some(VmcoreinfoFrom::Scan));
 
     let mut none = machine;
     none.notes = Vec::new();

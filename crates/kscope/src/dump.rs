@@ -1,15 +1,19 @@
 //! Dumps: opened, and scripts run over them.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use kscope_dump::{Dump, Error as DumpError, Kernel};
 use kscope_memory::Gap;
-use kscope_runtime::{DumpRequest, DumpSummary, Options, Stop, compile_for_dump, run_on_dump};
+use kscope_runtime::{
+    DumpRequest, DumpSummary, Options, Stop, compile_for_dump, live_kernel, run_on_dump,
+};
 
 use crate::console::tell;
 use crate::crash::plain;
 use crate::error::Failure;
 use crate::losses::losses;
+use crate::place::Place;
 use crate::sink::Sink;
 use crate::tracing::{Setup, Source};
 
@@ -43,9 +47,17 @@ pub(crate) fn open(files: &[PathBuf]) -> Result<Kernel, Failure> {
     Ok(kernel)
 }
 
+/// Opens the running kernel, whose memory is then read.
+pub(crate) fn running(place: &Place) -> Result<Kernel, Failure> {
+    let btf = place.types()?.clone();
+    live_kernel(&place.target, btf).map_err(|error| Failure::of_run(&error, "", false))
+}
+
 /// Tells how much of a dump is not there that should be.
 fn tell_lost(kernel: &Kernel) {
-    let coverage = kernel.dump().coverage();
+    let Some(coverage) = kernel.dump().map(Dump::coverage) else {
+        return;
+    };
     if coverage.lost > 0 {
         let share = coverage.lost as f64 * 100.0 / coverage.dumped.max(1) as f64;
         tell(format_args!(
@@ -53,6 +65,9 @@ fn tell_lost(kernel: &Kernel) {
         ));
     }
 }
+
+/// Time over which memory of a running kernel was read that is told.
+const TELL_AGE: Duration = Duration::from_secs(1);
 
 /// How a script is run over a dump.
 pub(crate) struct DumpRun<'a> {
@@ -110,6 +125,12 @@ pub(crate) fn run(
 
 /// Tells what of the memory that the script read was not there.
 fn tell_missing(summary: &DumpSummary) {
+    if let Some(age) = summary.age.filter(|age| *age >= TELL_AGE) {
+        tell(format_args!(
+            "NOTE: the running kernel's memory was read over {:.1} s; what changes may not fit together",
+            age.as_secs_f64()
+        ));
+    }
     for fault in &summary.faults {
         tell(format_args!("WARNING: {fault}"));
     }

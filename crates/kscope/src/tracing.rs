@@ -10,9 +10,12 @@ use kscope_runtime::Sink as _;
 use kscope_runtime::{
     Error as RuntimeError, LiveCatalogue, Options, Request, Session, Stop, Wishes,
 };
+use kscope_script::catalogue::TextCatalogue;
 use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::{Diagnostic, Severity};
 use kscope_script::hir::Program;
+use kscope_script::interpret::{self, Engine};
+use kscope_script::plan::Plan;
 use kscope_script::types::{Inputs, Mode};
 use kscope_sys::{ExitKind, Interrupts};
 
@@ -227,6 +230,36 @@ impl Setup {
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
         inputs.environment.extend(self.config.iter().cloned());
+    }
+
+    /// Gives the back end that suits a script, and why.
+    pub(crate) fn engine(&self, source: &Source) -> (Engine, &'static str) {
+        let catalogue = TextCatalogue::default();
+        let mut inputs = Inputs::new(&catalogue);
+        self.fill(source, &mut inputs);
+        interpret::engine_of(&source.text, &inputs)
+    }
+
+    /// Compiles for the interpreter and tells the findings.
+    ///
+    /// # Errors
+    ///
+    /// Where the script has errors, which are then told already.
+    pub(crate) fn compile_over_memory(
+        &self,
+        place: &Place,
+        source: &Source,
+    ) -> Result<Plan, Failure> {
+        let catalogue = TextCatalogue::default();
+        let mut inputs = Inputs::new(&catalogue);
+        self.fill(source, &mut inputs);
+        inputs.btf = Some(place.types()?);
+        inputs.interpreted = true;
+        inputs.portable = false;
+        let options = compile::Options::default();
+        let (code, findings) = interpret::compile(&source.text, &inputs, options);
+        self.tell(source, &findings);
+        code.map(|code| code.plan).ok_or_else(Failure::told)
     }
 
     /// Prints the findings.

@@ -88,6 +88,11 @@ pub enum Error {
         /// What is wrong with its path.
         why: String,
     },
+    /// The memory of the running kernel cannot be read.
+    NoLiveMemory {
+        /// Why.
+        why: String,
+    },
     /// What is needed of a dump cannot be read.
     Dump(kscope_dump::Error),
     /// A program over memory did not come to its end.
@@ -152,6 +157,9 @@ impl fmt::Display for Error {
             Error::MapTooLarge { map, why } => write!(f, "map {map}: {why}"),
             Error::NoCgroup { why } => write!(f, "cgroupid(): {why}"),
             Error::Findings(findings) => write!(f, "the script does not compile\n{findings}"),
+            Error::NoLiveMemory { why } => {
+                write!(f, "cannot read the memory of the running kernel: {why}")
+            }
             Error::Dump(error) => error.fmt(f),
             Error::Fault { probe, fault } => write!(f, "{probe} was ended: {fault}"),
             Error::Row(error) => error.fmt(f),

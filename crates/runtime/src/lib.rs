@@ -38,7 +38,7 @@ pub use catalogue::LiveCatalogue;
 pub use error::Error;
 pub use files_and_commands::Render;
 pub use meaning::duration;
-pub use memory::{DumpRequest, DumpSummary, compile_for_dump, run_on_dump};
+pub use memory::{DumpRequest, DumpSummary, compile_for_dump, live_kernel, run_on_dump};
 pub use options::{OptionValue, Options};
 pub use refusals::FullMap;
 pub use script::{Findings, Finished, Running, Script};

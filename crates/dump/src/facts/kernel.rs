@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 use std::ops::Range;
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use kscope_btf::Btf;
 use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PerCpu, PhysMemory, VirtAddr};
@@ -10,6 +11,7 @@ use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PerCpu, PhysMem
 use super::globals::{self, GLOBALS, PLACES};
 use super::kallsyms::{self, AddressEncoding, Image, Tables};
 use super::module::{self, Module};
+use super::source::{DumpSource, RunningKernel, Source};
 use super::task;
 use super::time;
 use super::vmcoreinfo::{self, Vmcoreinfo, VmcoreinfoFrom};
@@ -23,13 +25,12 @@ const BTF: u64 = 64 << 20;
 /// Most CPUs of a kernel (`NR_CPUS`).
 const CPUS: usize = 8192;
 
-/// A kernel in a dump. Facts are read when they are first asked for: the log needs neither symbols
+/// A kernel in a dump, or one that runs. Facts are read when they are first asked for: the log needs neither symbols
 /// nor types.
 pub struct Kernel {
-    dump: Dump,
-    info: Vmcoreinfo,
-    info_from: VmcoreinfoFrom,
-    tables: PageTables,
+    source: Source,
+    running_info: OnceLock<Vmcoreinfo>,
+    first_task: OnceLock<Option<VirtAddr>>,
     image: OnceLock<Result<Image, Error>>,
     globals: OnceLock<HashMap<&'static str, Option<VirtAddr>>>,
     btf: OnceLock<Result<Btf, Error>>,
@@ -51,48 +52,92 @@ impl Kernel {
         }
         let (info, info_from) = vmcoreinfo::find(&dump).ok_or(Error::Missing("VMCOREINFO"))?;
         let tables = PageTables::new(&info, dump.phys_base())?;
-        Ok(Kernel {
+        Ok(Kernel::of(Source::Dump(Box::new(DumpSource {
             dump,
             info,
             info_from,
             tables,
+        }))))
+    }
+
+    /// Takes a kernel that runs. Its lists may change while they are walked; walks end all the
+    /// same.
+    #[must_use]
+    pub fn running(running: Box<dyn RunningKernel>) -> Kernel {
+        Kernel::of(Source::Running(running))
+    }
+
+    fn of(source: Source) -> Kernel {
+        Kernel {
+            source,
+            running_info: OnceLock::new(),
+            first_task: OnceLock::new(),
             image: OnceLock::new(),
             globals: OnceLock::new(),
             btf: OnceLock::new(),
             modules: OnceLock::new(),
             module_symbols: OnceLock::new(),
             orc: OnceLock::new(),
-        })
+        }
     }
 
-    /// Gives the dump it is in.
+    /// Gives the dump it is in; none for a kernel that runs.
     #[must_use]
-    pub fn dump(&self) -> &Dump {
-        &self.dump
+    pub fn dump(&self) -> Option<&Dump> {
+        self.source.dump().map(|source| &source.dump)
     }
 
-    /// Gives VMCOREINFO.
+    /// Tells whether the kernel runs, so that what is read may have changed since.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        self.source.running().is_some()
+    }
+
+    /// Tells how long ago the oldest memory was read that is handed out; none of a dump.
+    #[must_use]
+    pub fn age(&self) -> Option<Duration> {
+        self.source.running().map(RunningKernel::age)
+    }
+
+    /// Gives VMCOREINFO. A kernel that runs keeps it for its next dump; empty where it has none.
     #[must_use]
     pub fn vmcoreinfo(&self) -> &Vmcoreinfo {
-        &self.info
+        match &self.source {
+            Source::Dump(source) => &source.info,
+            Source::Running(_) => self
+                .running_info
+                .get_or_init(|| self.kept_vmcoreinfo().unwrap_or_default()),
+        }
     }
 
-    /// Tells where VMCOREINFO was found.
+    fn kept_vmcoreinfo(&self) -> Result<Vmcoreinfo, Error> {
+        const PAGE: u64 = 4096;
+        let text = VirtAddr(self.read_u64(self.need("vmcoreinfo_data")?)?);
+        let len = self.read_u64(self.need("vmcoreinfo_size")?)?;
+        let mut bytes = vec![0; len.min(PAGE) as usize];
+        self.read(text, &mut bytes)?;
+        Ok(Vmcoreinfo::parse(&bytes))
+    }
+
+    /// Tells where VMCOREINFO was found; none for a kernel that runs.
     #[must_use]
-    pub fn vmcoreinfo_from(&self) -> VmcoreinfoFrom {
-        self.info_from
+    pub fn vmcoreinfo_from(&self) -> Option<VmcoreinfoFrom> {
+        self.source.dump().map(|source| source.info_from)
     }
 
     /// Gives the kernel's release, as `uname -r` says it.
     #[must_use]
     pub fn release(&self) -> &str {
-        self.info.release().unwrap_or_default()
+        match &self.source {
+            Source::Dump(source) => source.info.release().unwrap_or_default(),
+            Source::Running(running) => running.release(),
+        }
     }
 
     /// Gives by how much the image was moved from where it was linked (KASLR).
     #[must_use]
     pub fn slide(&self) -> Option<u64> {
-        let text = self.info.get("KERNELOFFSET")?;
+        let text = self.vmcoreinfo().get("KERNELOFFSET")?;
         u64::from_str_radix(text, 16).ok()
     }
 
@@ -107,9 +152,10 @@ impl Kernel {
 
     fn image(&self) -> Result<&Image, Error> {
         let image = self.image.get_or_init(|| {
-            let stext = self.info.symbol("_stext");
+            let info = self.vmcoreinfo();
+            let stext = info.symbol("_stext");
             let stext = stext.ok_or(Error::Missing("SYMBOL(_stext) in VMCOREINFO"))?;
-            if let Some(tables) = Tables::from_vmcoreinfo(&self.info) {
+            if let Some(tables) = Tables::from_vmcoreinfo(info) {
                 return kallsyms::read(self, &tables, stext);
             }
             let mut last = None;
@@ -124,31 +170,40 @@ impl Kernel {
         image.as_ref().map_err(Clone::clone)
     }
 
-    /// Gives the symbols of the kernel's image, without its modules'.
+    /// Gives the symbols of the kernel's image, without its modules'; of a kernel that runs, all.
     ///
     /// # Errors
     /// Where the table cannot be found or read.
     pub fn symbols(&self) -> Result<&KernelSymbols, Error> {
-        self.image().map(|image| &image.symbols)
+        match &self.source {
+            Source::Dump(_) => self.image().map(|image| &image.symbols),
+            Source::Running(running) => running.symbols(),
+        }
     }
 
     /// Tells how the addresses of symbols are encoded.
     ///
     /// # Errors
-    /// As [`Kernel::symbols`].
+    /// As [`Kernel::symbols`]; a kernel that runs shows them as text.
     pub fn address_encoding(&self) -> Result<AddressEncoding, Error> {
         self.image().map(|image| image.encoding)
     }
 
     /// Gives the symbols of the modules; those that cannot be read are not there.
     pub fn module_symbols(&self) -> &KernelSymbols {
-        self.module_symbols
-            .get_or_init(|| module::symbols(self, &self.modules().items))
+        self.module_symbols.get_or_init(|| match &self.source {
+            Source::Dump(_) => module::symbols(self, &self.modules().items),
+            // They are among its own.
+            Source::Running(_) => KernelSymbols::default(),
+        })
     }
 
     /// Finds the symbol in which an address lies, of the kernel or of a module.
     #[must_use]
     pub fn symbolize(&self, addr: VirtAddr) -> Option<Found<'_>> {
+        if let Source::Running(running) = &self.source {
+            return running.symbols().ok()?.lookup(addr);
+        }
         if let Some(module) = self.module_at(addr) {
             // The nearest may be another module's where this one's table is missing.
             let found = self.module_symbols().lookup(addr)?;
@@ -179,9 +234,19 @@ impl Kernel {
             found
         });
         if let Some(known) = globals.get(name) {
-            return *known;
+            return known.or_else(|| self.found_otherwise(name));
         }
         symbols.find(name).next().map(|s| s.address)
+    }
+
+    /// Finds what a kernel that runs leads to without a symbol.
+    fn found_otherwise(&self, name: &str) -> Option<VirtAddr> {
+        let running = self.source.running().filter(|_| name == "init_task")?;
+        let found = self.first_task.get_or_init(|| {
+            let some = running.some_task()?;
+            task::first(self, some).ok()
+        });
+        *found
     }
 
     pub(crate) fn need(&self, name: &str) -> Result<VirtAddr, Error> {
@@ -196,6 +261,9 @@ impl Kernel {
     /// Where the kernel has no BTF or it cannot be read.
     pub fn btf(&self) -> Result<&Btf, Error> {
         let btf = self.btf.get_or_init(|| {
+            if let Source::Running(running) = &self.source {
+                return running.btf();
+            }
             let start = self.need("__start_BTF")?;
             let stop = self.need("__stop_BTF")?;
             let len = stop.offset_from(start).filter(|&l| l > 0 && l <= BTF);
@@ -295,8 +363,7 @@ impl Kernel {
     /// are the CPUs that answered; [`Kernel::on_cpu`] says which.
     #[must_use]
     pub fn registers(&self) -> Vec<Registers> {
-        let notes = self.dump.notes();
-        notes.cpus().filter_map(Registers::from_prstatus).collect()
+        self.source.registers()
     }
 
     /// Gives what ran on each CPU, with the registers that it had.
@@ -314,6 +381,21 @@ impl Kernel {
     /// Where not even the first task can be read.
     pub fn tasks(&self) -> Result<Walked<Task>, Error> {
         task::read(self)
+    }
+
+    /// Reads a task of a kernel that runs as it is now, and forgets what was read of its stack: it
+    /// sleeps all the while if it is the same before and after.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn task_now(&self, task: VirtAddr) -> Result<task::TaskNow, Error> {
+        task::now(self, task)
+    }
+
+    pub(crate) fn forget(&self, start: VirtAddr, len: u64) {
+        if let Some(running) = self.source.running() {
+            running.forget(start, len);
+        }
     }
 
     /// Gives what unwinds stacks.
@@ -351,13 +433,7 @@ impl Kernel {
 
 impl Memory for Kernel {
     fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
-        let read = self.tables.read(&self.dump, addr, buf);
-        // Segments of ELF files say virtual addresses too: what page tables that are missing do
-        // not lead to may be there.
-        read.or_else(|gap| match addr.is_kernel() {
-            true => self.dump.read_segment(addr, buf).map_err(|_| gap),
-            false => Err(gap),
-        })
+        self.source.read(addr, buf)
     }
 }
 
@@ -367,7 +443,7 @@ impl PhysMemory for Kernel {
         addr: kscope_memory::PhysAddr,
         buf: &mut [u8],
     ) -> Result<(), GapAt<kscope_memory::PhysAddr>> {
-        self.dump.read_phys(addr, buf)
+        self.source.read_phys(addr, buf)
     }
 }
 
@@ -375,7 +451,7 @@ impl core::fmt::Debug for Kernel {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
         f.debug_struct("Kernel")
             .field("release", &self.release())
-            .field("dump", &self.dump)
+            .field("dump", &self.dump())
             .finish_non_exhaustive()
     }
 }

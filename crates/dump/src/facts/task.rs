@@ -83,6 +83,39 @@ pub struct OnCpu {
     pub registers: Option<Registers>,
 }
 
+/// A task of a kernel that runs, at one moment.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TaskNow {
+    /// The task.
+    pub task: Task,
+    on_cpu: bool,
+    switches: u64,
+}
+
+impl TaskNow {
+    /// Tells whether it was running.
+    #[must_use]
+    pub fn is_on_cpu(&self) -> bool {
+        self.on_cpu
+    }
+}
+
+/// Reads a task as it is now, and forgets what was read of its stack before.
+pub(crate) fn now(kernel: &Kernel, addr: VirtAddr) -> Result<TaskNow, Error> {
+    /// Most bytes of a stack (`THREAD_SIZE`; twice as many with KASAN).
+    const STACK: u64 = 32 << 10;
+    let object = kernel.object("task_struct", addr)?;
+    kernel.forget(addr, object.size()?);
+    let task = Layout::of(kernel.btf()?)?.read(&object)?;
+    kernel.forget(task.stack, STACK);
+    let number = |member: &str| object.member(member)?.value();
+    Ok(TaskNow {
+        on_cpu: number("on_cpu")? != 0,
+        switches: number("nvcsw")?.wrapping_add(number("nivcsw")?),
+        task,
+    })
+}
+
 /// Where a task keeps what is asked of it.
 struct Layout {
     tasks: FieldAt,
@@ -141,6 +174,23 @@ impl Layout {
     }
 }
 
+/// Goes from a task to its parent, and on to the first one, which is its own.
+pub(crate) fn first(kernel: &Kernel, some: VirtAddr) -> Result<VirtAddr, Error> {
+    let parent = FieldAt::of(kernel.btf()?, "task_struct", "real_parent")?;
+    let mut task = some;
+    for _ in 0..TASKS {
+        let object = kernel.object("task_struct", task)?;
+        let next = object.field(parent)?.pointer()?;
+        if next == task {
+            return Ok(task);
+        }
+        task = next;
+    }
+    Err(Error::TooMany {
+        what: "the list of parents",
+    })
+}
+
 /// Reads all tasks.
 pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
     let init = kernel.variable("init_task")?;
@@ -159,6 +209,10 @@ pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
         if let Err(error) = read {
             tasks.fault = tasks.fault.or(Some(error));
         }
+    }
+    // Without symbols of data nothing leads to them, and they are the same at any time.
+    if kernel.is_running() && kernel.global("runqueues").is_none() {
+        return Ok(tasks);
     }
     match idle(kernel, &layout, &seen) {
         Ok(idle) => {

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kscope_runtime::{Options, Request, Session};
 use kscope_script::Compiled;
+use kscope_script::interpret::Engine;
 use kscope_spec::disasm;
 
 use crate::commands::run::read_source;
@@ -63,6 +64,15 @@ pub(crate) fn run(args: &CheckArgs) -> Result<u8, Failure> {
         ..Setup::default()
     };
     let place = Place::open(args.btf.as_deref())?;
+    if let (Engine::Memory, why) = setup.engine(&source) {
+        let plan = setup.compile_over_memory(&place, &source)?;
+        let probes: usize = plan.probes.iter().map(|probe| probe.attach.len()).sum();
+        let (name, probes) = (&source.name, count(probes, "probe"));
+        say(format!(
+            "{name}: {probes}, interpreted over the kernel's memory: {why}\n"
+        ))?;
+        return Ok(0);
+    }
     let compiled = setup.compile(&place, &source)?;
     if compiled.plan.probes.is_empty() {
         tell(format_args!(

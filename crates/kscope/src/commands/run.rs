@@ -4,6 +4,8 @@ use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
+use kscope_dump::Kernel;
+use kscope_script::interpret::Engine;
 use kscope_script::types::Mode;
 
 use crate::console::say;
@@ -27,6 +29,9 @@ pub(crate) struct RunArgs {
         conflicts_with_all = ["command", "pid", "buffer", "btf", "dry_run", "test", "bench", "json_schema"]
     )]
     pub(crate) dump: Vec<PathBuf>,
+    /// Run in the kernel, or interpret over its memory; else what suits the script
+    #[arg(long, value_name = "ENGINE", conflicts_with = "dump")]
+    pub(crate) engine: Option<EngineName>,
     /// The script itself
     #[arg(short = 'e', value_name = "SCRIPT")]
     pub(crate) script: Option<String>,
@@ -97,6 +102,15 @@ pub(crate) struct OutputArgs {
     /// Allow functions that change the system: system(), signal(), override()
     #[arg(long = "unsafe")]
     pub(crate) changes_allowed: bool,
+}
+
+/// Back ends that `--engine` names.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum EngineName {
+    /// eBPF programs
+    Bpf,
+    /// The interpreter, over memory
+    Memory,
 }
 
 /// Forms that `-f` names.
@@ -177,18 +191,21 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             return Err(failure.hint("give the script that it was built from"));
         };
         let kernel = dump::open(&args.dump)?;
-        let mut inputs = source.files();
-        inputs.extend(args.dump.iter().map(PathBuf::as_path));
-        let file = output.output.as_deref();
-        let mut sink = Sink::new(output.form(), file, &inputs, output.buffering)?;
-        let run = DumpRun {
-            name: SCRIPT,
-            options: &options,
-            quiet: output.quiet,
-        };
-        return dump::run(&kernel, &setup, &source, &run, &mut sink);
+        return over_memory(&kernel, args, &setup, &source, &options);
     }
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
+    if let Given::Script(source) = &given {
+        let chosen = match args.engine {
+            Some(EngineName::Bpf) => Engine::Bpf,
+            Some(EngineName::Memory) => Engine::Memory,
+            None => setup.engine(source).0,
+        };
+        if chosen == Engine::Memory {
+            refuse_over_memory(args)?;
+            let kernel = dump::running(&place)?;
+            return over_memory(&kernel, args, &setup, source, &options);
+        }
+    }
     let mut numbers = Vec::new();
     let is_object = matches!(given, Given::Object(_));
     let (source, compiled) = match given {
@@ -244,6 +261,48 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     match setup.mode {
         Mode::Trace => tracing::run(&place, &source, compiled, &run, &mut sink),
         Mode::Test | Mode::Bench => trial::run(&place, &source, compiled, &run, &mut sink),
+    }
+}
+
+/// Runs a script over the memory of a kernel.
+fn over_memory(
+    kernel: &Kernel,
+    args: &RunArgs,
+    setup: &Setup,
+    source: &Source,
+    options: &[(String, Option<String>)],
+) -> Result<u8, Failure> {
+    let output = &args.output;
+    let mut inputs = source.files();
+    inputs.extend(args.dump.iter().map(PathBuf::as_path));
+    let file = output.output.as_deref();
+    let mut sink = Sink::new(output.form(), file, &inputs, output.buffering)?;
+    let run = DumpRun {
+        name: SCRIPT,
+        options,
+        quiet: output.quiet,
+    };
+    dump::run(kernel, setup, source, &run, &mut sink)
+}
+
+/// Refuses flags that mean nothing to a script over memory.
+fn refuse_over_memory(args: &RunArgs) -> Result<(), Failure> {
+    let output = &args.output;
+    let given = [
+        ("-c", output.command.is_some()),
+        ("-p", output.pid.is_some()),
+        ("--buffer", output.buffer.is_some()),
+        ("--dry-run", output.dry_run),
+        ("--test", args.test),
+        ("--bench", args.bench),
+        ("--json-schema", output.json_schema),
+    ];
+    match given.into_iter().find(|(_, given)| *given) {
+        Some((flag, _)) => Err(Failure::usage(format!(
+            "{flag} is for scripts that run in the kernel, and this one is interpreted over its memory"
+        ))
+        .hint("--engine bpf runs it in the kernel, where the verifier allows it")),
+        None => Ok(()),
     }
 }
 

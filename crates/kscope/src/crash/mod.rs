@@ -14,7 +14,7 @@ mod summary;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kscope_dump::{Error as DumpError, Kernel};
+use kscope_dump::{Dump, Error as DumpError, Kernel};
 use kscope_memory::Gap;
 
 use crate::console::tell;
@@ -76,7 +76,9 @@ fn tell_fault(what: &str, fault: Option<&DumpError>) {
 
 /// Tells which reads failed for what the dump does not have but should.
 fn tell_missing(kernel: &Kernel) {
-    let missing = kernel.dump().missing();
+    let Some(missing) = kernel.dump().map(Dump::missing) else {
+        return;
+    };
     let kinds = [(Gap::Lost, missing.lost), (Gap::Corrupt, missing.corrupt)];
     for (gap, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
         tell(format_args!(

@@ -117,7 +117,9 @@ fn listed(lines: &[Line], stack: Vec<Value>) -> Listing {
 }
 
 fn dump(kernel: &Kernel, file: &Path) -> String {
-    let dump = kernel.dump();
+    let Some(dump) = kernel.dump() else {
+        return "the running kernel".to_owned();
+    };
     let name = file.file_name().unwrap_or(file.as_os_str());
     let format = match dump.format() {
         DumpFormat::Elf => "ELF",

@@ -1,12 +1,14 @@
-//! A script over the memory of a dead kernel: its dump.
+//! A script over the memory of a kernel: the dump of a dead one, or the running one's.
 //!
 //! What comes out is what a run on the live kernel gives: the same [`Output`]s, of the same plan.
 
+mod live;
 mod resolve;
 mod walk;
 
 use std::cell::OnceCell;
 use std::collections::HashMap;
+use std::time::Duration;
 
 use kscope_dump::{Kernel, KernelTime, OnCpu, Stack, Task, Unwinder};
 use kscope_memory::{Memory, VirtAddr};
@@ -20,8 +22,9 @@ use kscope_script::lower::START_TIME;
 use kscope_script::plan::{Attach, CODE_OFFSET, Counter, MapPlan, Plan, ProbePlan, SET_MARK};
 use kscope_script::types::{Inputs, REALTIME_OFFSET, TAI_OFFSET};
 use kscope_spec::LateKind;
+use kscope_sys::{Clock, Kernel as SysKernel, SharedKernel, real_kernel};
 
-use crate::clock::WallClock;
+use crate::clock::{self, WallClock};
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::files_and_commands::Render;
@@ -33,6 +36,8 @@ use crate::resolve::Cuts;
 use crate::session::{Sink, Stop, Summary, Wishes};
 
 use resolve::DumpResolver;
+
+pub use live::live_kernel;
 
 /// Most frames that a script is given of a stack (`PERF_MAX_STACK_DEPTH`).
 const FRAMES: usize = 127;
@@ -69,6 +74,8 @@ pub struct DumpSummary {
     pub reads: Reads,
     /// Why walks over objects may have missed some.
     pub faults: Vec<String>,
+    /// How long ago the oldest memory was read that the script saw, where the kernel runs.
+    pub age: Option<Duration>,
 }
 
 /// Compiles a script for a kernel in a dump. The inputs bring what is not the kernel's: parameters,
@@ -125,10 +132,15 @@ pub fn run_on_dump(
             map.initial = Some(code.plan.options_image(&texts, map.value_size));
         }
     }
-    let time = kernel.time().ok();
+    let live = kernel.is_running().then(real_kernel);
+    let time = match &live {
+        Some(live) => Some(clocks(&**live)?),
+        None => kernel.time().ok(),
+    };
     let late = late_values(kernel, &code, &options, time)?;
     let world = DumpWorld {
         kernel,
+        live,
         time: time.unwrap_or(KernelTime {
             since_boot: 0,
             since_1970: 0,
@@ -159,6 +171,14 @@ pub fn run_on_dump(
         cuts: Cuts::default(),
     };
     run.whole(sink, quiet)
+}
+
+/// Reads the clocks of the running kernel.
+fn clocks(kernel: &dyn SysKernel) -> Result<KernelTime, Error> {
+    Ok(KernelTime {
+        since_boot: clock::read(kernel, Clock::Boottime)?,
+        since_1970: clock::read(kernel, Clock::Realtime)?,
+    })
 }
 
 /// Gives the numbers that are known only now, by their ids.
@@ -199,29 +219,56 @@ fn address_of(kernel: &Kernel, symbol: &str) -> Result<u64, Error> {
     found.map(|address| address.0).ok_or_else(missing)
 }
 
-/// The dead kernel as programs ask it.
+/// The kernel as programs ask it.
 struct DumpWorld<'k> {
     kernel: &'k Kernel,
+    /// The door to it, where it runs.
+    live: Option<SharedKernel>,
     time: KernelTime,
     tasks: OnceCell<(HashMap<VirtAddr, Task>, Vec<OnCpu>)>,
-    unwinder: OnceCell<Option<Unwinder<'k>>>,
+    unwinder: OnceCell<Result<Unwinder<'k>, kscope_dump::Error>>,
     wishes: &'k dyn Wishes,
 }
 
 impl DumpWorld<'_> {
+    /// Gives what the kernel's clocks show, or showed when it stopped.
+    fn now(&self) -> KernelTime {
+        let running = self.live.as_ref().and_then(|live| clocks(&**live).ok());
+        running.unwrap_or(self.time)
+    }
+
     fn stack(&self, task: VirtAddr) -> Option<Stack> {
+        if self.live.is_some() {
+            return self.stack_now(task);
+        }
         let (tasks, on_cpu) = self.tasks.get_or_init(|| {
             let tasks = self.kernel.tasks().unwrap_or_default().items;
             let on_cpu = self.kernel.on_cpu().unwrap_or_default().items;
             (tasks.into_iter().map(|t| (t.addr, t)).collect(), on_cpu)
         });
-        let unwinder = self.unwinder.get_or_init(|| self.kernel.unwinder().ok());
-        let unwinder = unwinder.as_ref()?;
+        let unwinder = self.unwinder()?;
         let running = on_cpu.iter().find(|cpu| cpu.task == Some(task));
         Some(match running.and_then(|cpu| cpu.registers) {
             Some(registers) => unwinder.running(&registers),
             None => unwinder.sleeping(tasks.get(&task)?),
         })
+    }
+
+    fn unwinder(&self) -> Option<&Unwinder<'_>> {
+        let unwinder = self.unwinder.get_or_init(|| self.kernel.unwinder());
+        unwinder.as_ref().ok()
+    }
+
+    /// Gives the stack of a thread of the running kernel, which has to sleep all the while.
+    fn stack_now(&self, task: VirtAddr) -> Option<Stack> {
+        let unwinder = self.unwinder()?;
+        let before = self.kernel.task_now(task).ok()?;
+        if before.is_on_cpu() {
+            return None;
+        }
+        let stack = unwinder.sleeping(&before.task);
+        let after = self.kernel.task_now(task).ok()?;
+        (before == after).then_some(stack)
     }
 }
 
@@ -231,9 +278,10 @@ impl World for DumpWorld<'_> {
     }
 
     fn clock(&self, tai: bool) -> u64 {
+        let time = self.now();
         match tai {
-            true => self.time.since_1970,
-            false => self.time.since_boot,
+            true => time.since_1970,
+            false => time.since_boot,
         }
     }
 
@@ -302,6 +350,10 @@ impl Run<'_> {
         if self.plan.config.print_maps_on_exit {
             self.print_maps(sink)?;
         }
+        if let Some(Err(error)) = self.world.unwinder.get() {
+            let fault = format!("stacks of threads cannot be followed: {error}");
+            self.faults.push(fault);
+        }
         let lost = |counter| self.counts(counter).iter().map(|cpu| cpu.seen).sum();
         Ok(DumpSummary {
             stop: match asked && self.exit.is_none() {
@@ -318,6 +370,7 @@ impl Run<'_> {
             },
             reads: self.interpreter.reads(),
             faults: std::mem::take(&mut self.faults),
+            age: self.world.kernel.age(),
         })
     }
 
@@ -402,7 +455,7 @@ impl Run<'_> {
                 None
             }
             Event::Time(format) => {
-                let now = self.clock.local(self.world.time.since_1970);
+                let now = self.clock.local(self.world.now().since_1970);
                 Some(Output::Time(format_time(&format, &now, Dialect::Time)))
             }
             Event::Cat(format, values) => self.render.map(|render| {

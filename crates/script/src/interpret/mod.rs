@@ -11,6 +11,7 @@
 mod arena;
 mod check;
 mod compile;
+mod engine;
 mod helper;
 mod map;
 
@@ -26,6 +27,7 @@ use map::MapState;
 
 pub use check::refusals;
 pub use compile::{Code, compile};
+pub use engine::{Engine, engine_of};
 
 /// Most steps of one run of a program: seconds.
 const STEPS: u64 = 1 << 28;

@@ -70,6 +70,8 @@ pub(super) struct Parser<'a> {
     pub(super) in_predicate: bool,
     /// Where each `return` stands.
     pub(super) returns: Vec<Span>,
+    /// Where memory is walked.
+    pub(super) walks: Vec<Span>,
     /// Set once nothing more is read.
     stopped: bool,
 }
@@ -103,6 +105,7 @@ impl<'a> Parser<'a> {
             height: 0,
             in_predicate: false,
             returns: Vec::new(),
+            walks: Vec::new(),
             stopped: false,
         };
         parser.fetch(true);

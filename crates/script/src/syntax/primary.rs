@@ -110,6 +110,11 @@ impl Parser<'_> {
         self.bump();
         let args = self.args();
         let height = self.height;
+        // `kstack(perf)` and `kstack(3)` are of the thread that runs, `kstack(task)` is not.
+        let of_thread = |arg: &Expr| !matches!(arg.kind, ExprKind::Name(_) | ExprKind::Int(_));
+        if name.text == "kstack" && args.first().is_some_and(of_thread) {
+            self.walks.push(start);
+        }
         self.node(ExprKind::Call { name, args }, start, height)
     }
 

@@ -29,6 +29,7 @@ impl Parser<'_> {
                 self.bump();
             }
         }
+        script.walks = std::mem::take(&mut self.walks);
         script
     }
 

@@ -373,7 +373,10 @@ impl Parser<'_> {
                 end,
                 body,
             },
-            Some((var, ForHead::List(args))) => list_loop::walk(var, *args, body, span),
+            Some((var, ForHead::List(args))) => {
+                self.walks.push(span);
+                list_loop::walk(var, *args, body, span)
+            }
             None => StatementKind::Error,
         }
     }

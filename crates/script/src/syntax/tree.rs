@@ -17,6 +17,8 @@ pub struct Script {
     pub imports: Vec<Name>,
     /// Probes in order.
     pub probes: Vec<Probe>,
+    /// Where it walks over memory: loops over lists, and stacks of threads that do not run it.
+    pub walks: Vec<Span>,
 }
 
 /// A name and where it stands.

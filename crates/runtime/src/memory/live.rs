@@ -1,0 +1,315 @@
+//! The memory of the running kernel: one small eBPF program reads it, run when memory is wanted.
+//!
+//! Pages are kept, so that a walk sees each page of one moment; [`LiveMemory::age`] says how long
+//! ago the first was read.
+
+use std::collections::HashMap;
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use kscope_bpf::{Features, Lockdown};
+use kscope_btf::Btf;
+use kscope_dump::{Kernel, RunningKernel};
+use kscope_memory::{Gap, GapAt, KernelSymbols, Memory, VirtAddr};
+use kscope_spec::{HelperId, helper};
+use kscope_symbol::KernelSymbolizer;
+use kscope_sys::{
+    Clock, Errno, MapCreate, MapShape, MapValues, ProgramLoad, SharedKernel, TestRun,
+};
+
+use crate::error::Error;
+use crate::target::Target;
+
+/// Bytes of a page.
+const PAGE: usize = 4096;
+/// Most pages of one run.
+const BATCH: usize = 64;
+/// Where the answers of a run begin in the map, behind what is asked for.
+const ANSWERS: usize = BATCH * 8;
+/// Where the thread that runs the program is in the map.
+const TASK: usize = ANSWERS * 2;
+/// Most pages that are kept: 64 MB.
+const KEPT: usize = 16 << 10;
+/// `BPF_PROG_TYPE_RAW_TRACEPOINT`, which Linux 5.10 runs without an event.
+const RAW_TRACEPOINT: u32 = 17;
+/// `BPF_MAP_TYPE_ARRAY` and `BPF_F_MMAPABLE`.
+const ARRAY: u32 = 2;
+const MMAPABLE: u32 = 1 << 10;
+
+/// Opens the running kernel, for scripts over its memory.
+///
+/// # Errors
+///
+/// [`Error::NoLiveMemory`] where the kernel does not let its memory be read.
+pub fn live_kernel(target: &Target, btf: Btf) -> Result<Kernel, Error> {
+    let memory = LiveMemory::open(target.kernel().clone())?;
+    let path = std::path::Path::new("/proc/sys/kernel/osrelease");
+    let release = target.kernel().read_file(path).unwrap_or_default();
+    Ok(Kernel::running(Box::new(Live {
+        memory,
+        release: String::from_utf8_lossy(&release).trim_end().to_owned(),
+        symbols: target.symbols().clone(),
+        btf,
+    })))
+}
+
+/// The running kernel.
+struct Live {
+    memory: LiveMemory,
+    release: String,
+    symbols: Arc<KernelSymbolizer>,
+    btf: Btf,
+}
+
+impl Memory for Live {
+    fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
+        self.memory.read(addr, buf)
+    }
+}
+
+impl RunningKernel for Live {
+    fn release(&self) -> &str {
+        &self.release
+    }
+
+    fn symbols(&self) -> Result<&KernelSymbols, kscope_dump::Error> {
+        let symbols = self.symbols.symbols();
+        let symbols = symbols.map_err(|_| kscope_dump::Error::Missing("/proc/kallsyms"))?;
+        match symbols.is_restricted() {
+            true => Err(kscope_dump::Error::Missing(
+                "addresses in /proc/kallsyms: they are hidden from this user",
+            )),
+            false => Ok(symbols),
+        }
+    }
+
+    fn btf(&self) -> Result<Btf, kscope_dump::Error> {
+        Ok(self.btf.clone())
+    }
+
+    fn some_task(&self) -> Option<VirtAddr> {
+        let mut pages = self.memory.pages();
+        self.memory.fetch(&mut pages, &[]).ok()?;
+        let mut task = [0; 8];
+        pages.values.read(TASK, &mut task)?;
+        Some(VirtAddr(u64::from_le_bytes(task)))
+    }
+
+    fn age(&self) -> Duration {
+        self.memory.age()
+    }
+
+    fn forget(&self, start: VirtAddr, len: u64) {
+        self.memory.forget(start, len);
+    }
+}
+
+/// Kernel memory, read by a program.
+struct LiveMemory {
+    kernel: SharedKernel,
+    program: OwnedFd,
+    pages: Mutex<Pages>,
+}
+
+struct Pages {
+    values: MapValues,
+    /// By their addresses; none for one that is not there.
+    kept: HashMap<u64, Option<Box<[u8; PAGE]>>>,
+    /// When the first was read, on the clock of time since boot.
+    since: Option<u64>,
+}
+
+impl LiveMemory {
+    fn open(kernel: SharedKernel) -> Result<LiveMemory, Error> {
+        let failed = |what: &str, errno: Errno| Error::NoLiveMemory {
+            why: refusal(&kernel, what, errno),
+        };
+        let map = MapCreate {
+            shape: MapShape {
+                kind: ARRAY,
+                key_size: 4,
+                value_size: (PAGE + BATCH * PAGE) as u32,
+                max_entries: 1,
+            },
+            flags: MMAPABLE,
+            name: "kscope_memory",
+            ..MapCreate::default()
+        };
+        // Where memory for maps counts against a limit (before 5.11).
+        let _ = kernel.raise_memlock();
+        let map = kernel.map_create(map);
+        let map = map.map_err(|errno| failed("make a map", errno))?;
+        let values = kernel.map_values(&map, true);
+        let values = values.map_err(|errno| failed("map memory", errno))?;
+        let insns = program(map.as_fd().as_raw_fd());
+        let load = ProgramLoad {
+            kind: RAW_TRACEPOINT,
+            name: "kscope_memory",
+            insns: &insns,
+            license: "GPL",
+            ..ProgramLoad::default()
+        };
+        let program = kernel.program_load(load);
+        let program = program.map_err(|errno| failed("load the program that reads it", errno))?;
+        let memory = LiveMemory {
+            kernel,
+            program,
+            pages: Mutex::new(Pages {
+                values,
+                kept: HashMap::new(),
+                since: None,
+            }),
+        };
+        Ok(memory)
+    }
+
+    fn pages(&self) -> MutexGuard<'_, Pages> {
+        self.pages.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn age(&self) -> Duration {
+        let now = self.kernel.clock(Clock::Boottime).unwrap_or(0);
+        let since = self.pages().since;
+        Duration::from_nanos(since.map_or(0, |since| now.saturating_sub(since)))
+    }
+
+    fn forget(&self, start: VirtAddr, len: u64) {
+        let pages = start.0 / PAGE as u64..=start.0.saturating_add(len) / PAGE as u64;
+        let mut kept = self.pages();
+        kept.kept.retain(|page, _| !pages.contains(page));
+    }
+
+    /// Reads pages, no more than one run takes; one that is not there is kept as such.
+    fn fetch(&self, pages: &mut Pages, wanted: &[u64]) -> Result<(), Errno> {
+        if pages.kept.len() + wanted.len() > KEPT {
+            pages.kept.clear();
+        }
+        if pages.since.is_none() {
+            pages.since = self.kernel.clock(Clock::Boottime).ok();
+        }
+        let mut asked = [0; ANSWERS];
+        for (place, page) in asked.chunks_exact_mut(8).zip(wanted) {
+            place.copy_from_slice(&page.wrapping_mul(PAGE as u64).to_le_bytes());
+        }
+        let outside = || Errno::RANGE;
+        pages.values.write(0, &asked).ok_or_else(outside)?;
+        let run = TestRun {
+            program: Some(self.program.as_fd()),
+            ..TestRun::default()
+        };
+        self.kernel.test_run(run)?;
+        let mut answers = [0; ANSWERS];
+        let read = pages.values.read(ANSWERS, &mut answers);
+        read.ok_or_else(outside)?;
+        for (index, (page, answer)) in wanted.iter().zip(answers.chunks_exact(8)).enumerate() {
+            let mut bytes = None;
+            if answer.iter().all(|byte| *byte == 0) {
+                let mut page = Box::new([0; PAGE]);
+                let read = pages.values.read(PAGE + index * PAGE, &mut page[..]);
+                read.ok_or_else(outside)?;
+                bytes = Some(page);
+            }
+            pages.kept.insert(*page, bytes);
+        }
+        Ok(())
+    }
+}
+
+impl Memory for LiveMemory {
+    fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
+        let gap = |at: u64, len: usize| GapAt {
+            addr: VirtAddr(at),
+            len: len as u64,
+            why: Gap::Unmapped,
+        };
+        let Some(last) = (buf.len() as u64).checked_sub(1) else {
+            return Ok(());
+        };
+        let last = addr.0.checked_add(last);
+        // Memory of processes is not the kernel's, and no process is meant.
+        let Some(last) = last.filter(|_| addr.is_kernel()) else {
+            return Err(gap(addr.0, buf.len()));
+        };
+        let size = PAGE as u64;
+        let mut pages = self.pages();
+        let mut next = addr.0 / size;
+        while next <= last / size {
+            let end = (last / size).min(next + BATCH as u64 - 1);
+            let wanted: Vec<u64> = (next..=end)
+                .filter(|page| !pages.kept.contains_key(page))
+                .collect();
+            if !wanted.is_empty() && self.fetch(&mut pages, &wanted).is_err() {
+                return Err(gap(addr.0, buf.len()));
+            }
+            for page in next..=end {
+                let start = (page * size).max(addr.0);
+                let stop = (page * size + (size - 1)).min(last);
+                let part = (start - addr.0) as usize..(stop - addr.0) as usize + 1;
+                let found = pages.kept.get(&page).and_then(Option::as_deref);
+                let bytes = found
+                    .and_then(|bytes| bytes.get((start % size) as usize..=(stop % size) as usize));
+                let (Some(bytes), Some(place)) = (bytes, buf.get_mut(part.clone())) else {
+                    return Err(gap(start, part.len()));
+                };
+                place.copy_from_slice(bytes);
+            }
+            next = end + 1;
+        }
+        Ok(())
+    }
+}
+
+/// Says why memory cannot be read.
+fn refusal(kernel: &SharedKernel, what: &str, errno: Errno) -> String {
+    // Without an explanation a program that may not read memory is one that the verifier refuses.
+    match Features::new(kernel.clone(), None).lockdown() {
+        Lockdown::Mode(mode) if mode == "confidentiality" => {
+            "the kernel is locked down (confidentiality), so nobody reads its memory".to_owned()
+        }
+        _ => format!("cannot {what}: {errno}"),
+    }
+}
+
+/// Gives the program: for each page of those that the map asks for, until one is 0, the page and
+/// what the read returned.
+fn program(map: i32) -> Vec<u8> {
+    let mut code = Vec::new();
+    let mut insn = |op: u8, dst: u8, src: u8, off: i16, imm: i32| {
+        code.extend([op, dst | src << 4]);
+        code.extend(off.to_le_bytes());
+        code.extend(imm.to_le_bytes());
+    };
+    let HelperId(read) = helper::PROBE_READ_KERNEL;
+    let HelperId(task) = helper::GET_CURRENT_TASK;
+    // r6 = the value of the map; r7 = 0
+    insn(0x18, 6, 2, 0, map);
+    insn(0, 0, 0, 0, 0);
+    insn(0xb7, 7, 0, 0, 0);
+    // the thread that runs this
+    insn(0x85, 0, 0, 0, task as i32);
+    insn(0x7b, 6, 0, TASK as i16, 0);
+    // again: if r7 >= BATCH goto done; r8 = r6 + 8 * r7
+    insn(0x35, 7, 0, 14, BATCH as i32);
+    insn(0xbf, 8, 7, 0, 0);
+    insn(0x67, 8, 0, 0, 3);
+    insn(0x0f, 8, 6, 0, 0);
+    // r3 = its address; if it is 0 goto done
+    insn(0x79, 3, 8, 0, 0);
+    insn(0x15, 3, 0, 9, 0);
+    // r1 = r6 + PAGE + PAGE * r7; r2 = PAGE; read
+    insn(0xbf, 1, 7, 0, 0);
+    insn(0x67, 1, 0, 0, 12);
+    insn(0x0f, 1, 6, 0, 0);
+    insn(0x07, 1, 0, 0, PAGE as i32);
+    insn(0xb7, 2, 0, 0, PAGE as i32);
+    insn(0x85, 0, 0, 0, read as i32);
+    // its answer; r7 += 1; goto again
+    insn(0x7b, 8, 0, ANSWERS as i16, 0);
+    insn(0x07, 7, 0, 0, 1);
+    insn(0x05, 0, 0, -15, 0);
+    // done: leave with 0
+    insn(0xb7, 0, 0, 0, 0);
+    insn(0x95, 0, 0, 0, 0);
+    code
+}
