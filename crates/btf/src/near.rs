@@ -175,7 +175,11 @@ mod tests {
         check("xyzzy", "pid tgid comm", "");
         check("ab", "ba abcdefg", "ba");
         check("state", "stats __state _state_b stat", "__state stat stats");
-        check("__count", "count ___count counter", "___count count counter");
+        check(
+            "__count",
+            "count ___count counter",
+            "___count count counter",
+        );
         check("comm", "comm", "comm");
         check("", "a b", "");
         check("aaaa", "aaab aaac aaad aaae", "aaab aaac aaad");

@@ -400,3 +400,8 @@ MISTAKE("raw_tp/sched_switch", two_that_are_reserved, void)
 		map_update(&hash, one, two, 0);
 	return 0;
 }
+
+MISTAKE("freplace", replacement_of_nothing, void)
+{
+	return 0;
+}
