@@ -25,6 +25,9 @@ const BEFORE: usize = 40;
 /// Most lines of one place that are shown.
 const LINES: usize = 6;
 
+/// Findings of one kind that are shown; how many more there are is told.
+const OF_A_KIND: usize = 20;
+
 const RED: &str = "\x1b[31m";
 const YELLOW: &str = "\x1b[33m";
 const CYAN: &str = "\x1b[36m";
@@ -37,7 +40,17 @@ const RESET: &str = "\x1b[0m";
 pub(crate) fn render(source: &Source, diagnostics: &[Diagnostic], color: bool) -> String {
     let mut out = String::new();
     for severity in [Severity::Error, Severity::Warning] {
+        let mut kinds: Vec<(&str, usize)> = Vec::new();
         for found in diagnostics.iter().filter(|d| d.severity == severity) {
+            let kind = kinds.iter().position(|(id, _)| *id == found.id);
+            let kind = kind.unwrap_or_else(|| {
+                kinds.push((found.id, 0));
+                kinds.len() - 1
+            });
+            kinds[kind].1 += 1;
+            if kinds[kind].1 > OF_A_KIND {
+                continue;
+            }
             let paint = match severity {
                 Severity::Error => RED,
                 Severity::Warning => YELLOW,
@@ -54,6 +67,12 @@ pub(crate) fn render(source: &Source, diagnostics: &[Diagnostic], color: bool) -
                 out.push_str("HINT: ");
                 out.push_str(hint);
                 out.push('\n');
+            }
+        }
+        for (id, count) in kinds {
+            let more = count.saturating_sub(OF_A_KIND);
+            if more > 0 {
+                out.push_str(&format!("{severity}: {more} more of this kind: {id}\n"));
             }
         }
     }
@@ -409,6 +428,19 @@ mod tests {
             "~",
         ];
         assert_eq!(text.lines().collect::<Vec<_>>(), expected);
+    }
+
+    #[test]
+    fn of_many_of_a_kind_the_first_are_shown() {
+        let odd = (0..1000).map(|at| Diagnostic::warning("odd", span(at, at + 1), "odd"));
+        let wrong = (0..20).map(|at| Diagnostic::error("wrong", span(at, at + 1), "wrong"));
+        let found: Vec<_> = odd.chain(wrong).collect();
+        let text = render(&Source::new("f", "a".repeat(1000)), &found, false);
+        assert_eq!(text.matches("WARNING: odd\n").count(), 20);
+        assert_eq!(text.matches("ERROR: wrong\n").count(), 20);
+        let last = text.lines().last();
+        assert_eq!(last, Some("WARNING: 980 more of this kind: odd"));
+        assert_eq!(text.matches("more of this kind").count(), 1);
     }
 
     #[test]

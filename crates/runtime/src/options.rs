@@ -1,7 +1,7 @@
 //! Options given to a script, and which of its probes they leave.
 
 use kscope_script::near::near;
-use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning, Plan, ProbePlan};
+use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning, Plan, ProbePlan, SEARCH_LIMIT};
 use kscope_spec::{LateValue, Spec};
 
 use crate::error::Error;
@@ -151,6 +151,12 @@ fn parse(option: &OptionDecl, text: Option<&str>) -> Result<OptionValue, String>
             if text.len() > room {
                 return Err(format!(
                     "the text has {} bytes, at most {room} fit",
+                    text.len()
+                ));
+            }
+            if option.masks.is_some() && text.len() > SEARCH_LIMIT {
+                return Err(format!(
+                    "the text has {} bytes, at most {SEARCH_LIMIT} can be searched for",
                     text.len()
                 ));
             }

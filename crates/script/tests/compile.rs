@@ -148,6 +148,14 @@ fn copies_of_a_body_are_limited() {
 }
 
 #[test]
+fn small_temporary_memory_is_taken_again_by_later_statements() {
+    let compiled = outcome(&format!("begin {{ {} }}", "@m[nsecs] = 1; ".repeat(1500)));
+    let compiled = compiled.expect("each statement needs a few bytes");
+    let scratch = compiled.spec.maps.iter().find(|map| map.name == "scratch");
+    assert_eq!(scratch.map(|map| map.value_size), None);
+}
+
+#[test]
 fn rings_are_small_where_little_comes() {
     const SMALL: u32 = 256 << 10;
     const LARGE: u32 = 8 << 20;

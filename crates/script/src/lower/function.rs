@@ -110,13 +110,18 @@ pub(super) struct Lower<'a> {
 /// Size in bytes from which on memory that a statement used is taken again by those behind it.
 const REUSED: u32 = 128;
 
-/// The large slots of the current function that statements use while they run.
+/// Bytes of smaller memory from which on that is taken again too: most probes need less, and have it in the frame.
+const SMALL: u32 = 192;
+
+/// The slots of the current function that statements use while they run.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
     /// Taken by the statement being lowered and those around it, with their sizes.
     pub(super) taken: Vec<(u32, SlotId)>,
     /// Used by statements before, with their sizes.
     free: Vec<(u32, SlotId)>,
+    /// Bytes of all slots that are smaller than [`REUSED`].
+    small: u32,
 }
 
 impl Scratch {
@@ -202,13 +207,17 @@ impl Lower<'_> {
     /// Makes a slot of at least `size` bytes, aligned for the widest access.
     pub(super) fn slot(&mut self, size: u32) -> SlotId {
         let size = size.max(1).next_multiple_of(8);
-        if size < REUSED {
-            return self.b.slot(size, 8);
-        }
-        let free = self.scratch.free.iter().position(|(room, _)| *room == size);
+        let reused = size >= REUSED || self.scratch.small >= SMALL;
+        let mut free = self.scratch.free.iter();
+        let free = free.position(|(room, _)| reused && *room == size);
         let slot = match free {
             Some(at) => self.scratch.free.swap_remove(at).1,
-            None => self.b.slot(size, 8),
+            None => {
+                if size < REUSED {
+                    self.scratch.small += size;
+                }
+                self.b.slot(size, 8)
+            }
         };
         self.scratch.taken.push((size, slot));
         slot
@@ -271,7 +280,7 @@ impl Lower<'_> {
 
     /// Puts a constant `u32` key into a slot.
     pub(super) fn index_key(&mut self, index: u32) -> Place {
-        let slot = self.b.slot(8, 8);
+        let slot = self.slot(8);
         let place = self.slot_place(slot);
         let index = self.b.constant(i64::from(index));
         self.b.store(8, place.base, 0, index);

@@ -162,7 +162,7 @@ impl Lower<'_> {
 
     /// Puts a number into a slot, all eight bytes of it.
     pub(super) fn number_in_memory(&mut self, value: Value) -> Place {
-        let slot = self.b.slot(8, 8);
+        let slot = self.slot(8);
         let place = self.slot_place(slot);
         self.b.store(8, place.base, 0, value);
         place

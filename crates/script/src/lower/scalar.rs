@@ -400,7 +400,7 @@ impl Lower<'_> {
 
     /// Reads a number from memory; 0 where it cannot be read.
     pub(super) fn read_scalar(&mut self, address: Value, int: Int, space: Space) -> Value {
-        let slot = self.b.slot(8, 8);
+        let slot = self.slot(8);
         let place = self.slot_place(slot);
         self.read_memory(place, u32::from(int.bytes), address, space);
         self.b.load(int.bytes, int.signed, place.base, 0)
@@ -408,7 +408,7 @@ impl Lower<'_> {
 
     /// Reads a bit-field from memory; 0 where it cannot be read.
     fn read_bits(&mut self, from: Value, space: Space, bits: BitLayout, signed: bool) -> Value {
-        let slot = self.b.slot(8, 8);
+        let slot = self.slot(8);
         let place = self.slot_place(slot);
         self.b.zero(place.base, place.offset, 8);
         let [size, left, right] = [bits.size, bits.left, bits.right].map(|id| {
