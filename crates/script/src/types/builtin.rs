@@ -102,6 +102,9 @@ fn names<'a>() -> impl Iterator<Item = &'a str> {
     table.chain(arguments).chain(super::prelude::names())
 }
 
+/// Findings before one among which that of an unknown name is looked for.
+const KNOWN: usize = 64;
+
 impl Checker<'_> {
     /// Checks a bare name.
     pub(super) fn name(&mut self, name: &str, span: Span) -> Expr {
@@ -139,12 +142,17 @@ impl Checker<'_> {
             span,
             format!("Unknown identifier: '{name}'"),
         );
-        let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
-        error.hint = did_you_mean(&nearest(
-            name,
-            names().chain(macros).chain(super::constant::names()),
-            3,
-        ));
+        // Names near to one are looked for once.
+        let known = self.diagnostics.iter().rev().take(KNOWN);
+        let known = known.filter(|found| found.id == error.id);
+        error.hint = match known.clone().find(|found| found.message == error.message) {
+            Some(found) => found.hint.clone(),
+            None => {
+                let macros = self.script.macros.iter().map(|m| m.name.text.as_str());
+                let names = names().chain(macros).chain(super::constant::names());
+                did_you_mean(&nearest(name, names, 3))
+            }
+        };
         self.report(error)
     }
 
