@@ -96,12 +96,11 @@ impl Checker<'_> {
             let first = units.len();
             for point in points {
                 let pattern = point.pattern.clone();
-                let shared = units[first..].iter_mut().find(|u: &&mut Unit| {
+                let alone = uses.probe || uses.place || is_alone(point.context);
+                let others = if alone { units.len() } else { first };
+                let shared = units[others..].iter_mut().find(|u: &&mut Unit| {
                     let (known, new) = (u.record.as_deref(), point.record.as_deref());
-                    !uses.probe
-                        && !is_alone(u.context)
-                        && !uses.place
-                        && u.provider == point.provider
+                    u.provider == point.provider
                         && u.context == point.context
                         && (!uses.args || same_record(known, new))
                         && (!uses.registers || same_arguments(known, new))
