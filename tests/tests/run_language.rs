@@ -419,9 +419,13 @@ fn steps_on_two_cpus_are_all_counted() {
     if std::thread::available_parallelism().map_or(1, usize::from) < 2 {
         skip!("CPUs", "needs two CPUs");
     }
-    let script = r#"begin { @byte = (uint8)0; }
+    // Each CPU has a bit of its own, which no other may lose.
+    let script = r#"begin { @byte = (uint8)0; @wrong = 0; @bits = 0; @own[0] = 0; }
         rawtracepoint:sys_enter / comm == "dd" / {
             @byte++; @long++; @[0]--; @all = count(); @by += 3; @at[0] -= 2;
+            $bit = 1 << (cpu & 63);
+            @bits ^= $bit; @own[cpu] = @own[cpu] ? 0 : 1;
+            if (((@bits & $bit) != 0) != (@own[cpu] != 0)) { @wrong += 1; }
             if (@values < 4000) { @seen[@values++] = count(); }
         }"#;
     let ran = run(
@@ -450,6 +454,7 @@ fn steps_on_two_cpus_are_all_counted() {
     {
         skip!("atomic operations with a result", "needs Linux 5.12");
     }
+    assert_eq!(value("@wrong"), 0);
     // No two steps give the same value.
     let seen = ran.out.lines().filter(|line| line.starts_with("@seen["));
     let twice: Vec<_> = seen.filter(|line| !line.ends_with(": 1")).collect();

@@ -192,13 +192,16 @@ pub enum StmtKind {
         /// The value.
         value: Expr,
     },
-    /// `@m += value`, `@m[key] += value` of numbers, `-=` by what is added being negated.
-    AddMap {
+    /// `@m += value`, `@m[key] |= value` and the like of numbers in place, `-=` by what is added
+    /// being negated.
+    ChangeMap {
+        /// An addition, or one of bits, which kernels before 5.12 do not have in place.
+        op: Arithmetic,
         /// The map.
         map: MapRef,
         /// The key of a keyed map.
         key: Option<Expr>,
-        /// What is added, of the type of the map's values.
+        /// What is added, or the other operand, of the type of the map's values.
         value: Expr,
     },
     /// `@m[key] = count()` and the like.

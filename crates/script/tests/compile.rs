@@ -254,6 +254,9 @@ fn steps_are_atomic() {
     check(&new, "@ = (int8)1; print(@++);", &[fetch]);
     // What nobody looks at is not fetched.
     check(&new, "$a = @++; print(@x++);", &[add, fetch]);
+    let bits = "@ |= pid; @a[1] &= 3; @b = (uint8)1; @b ^= 2; @ <<= 1;";
+    check(&new, bits, &["atomicor8", "atomicand8", "atomicxor8"]);
+    check(&old, bits, &[]);
 }
 
 #[test]

@@ -1,16 +1,41 @@
 //! Arithmetic and comparisons without the instructions of set v4, and without branches: a branch
 //! here would make the verifier walk the rest of the program once per outcome.
 
-use kscope_spec::insn::AluOp;
+use kscope_spec::insn::{self, AluOp, Size};
 
 use super::EmitError;
 use super::lir::{Ins, Operand, Source, V};
 use super::select::Select;
-use crate::ir::{BinOp, Cond, Op, Value};
+use crate::ir::{AtomicOp, BinOp, Cond, Op, Value};
 
 const ALL_ONES: Operand = Operand::Imm(-1);
 
 impl Select<'_> {
+    /// Changes memory atomically.
+    pub(super) fn atomic(
+        &mut self,
+        op: AtomicOp,
+        bytes: u8,
+        (base, offset): (Value, i32),
+        value: Value,
+    ) -> Result<(), EmitError> {
+        let place = self.place(base, offset)?;
+        let src = self.reg(value)?;
+        let size = match bytes {
+            4 => Size::W,
+            8 => Size::DW,
+            _ => return Err(EmitError::Malformed("bytes of an atomic change")),
+        };
+        self.put(Ins::Atomic {
+            op,
+            size,
+            base: place.base,
+            offset: place.offset,
+            src,
+        });
+        Ok(())
+    }
+
     pub(super) fn binary(
         &mut self,
         op: BinOp,
@@ -391,4 +416,14 @@ fn with_layout(op: BinOp) -> Option<AluOp> {
         BinOp::Shl | BinOp::LShr | BinOp::AShr => shift(op),
         _ => return None,
     })
+}
+
+/// Gives the instruction's own name of an atomic change.
+pub(super) fn atomic(op: AtomicOp) -> insn::AtomicOp {
+    match op {
+        AtomicOp::Add => insn::AtomicOp::Add,
+        AtomicOp::And => insn::AtomicOp::And,
+        AtomicOp::Or => insn::AtomicOp::Or,
+        AtomicOp::Xor => insn::AtomicOp::Xor,
+    }
 }

@@ -4,7 +4,7 @@ use kscope_spec::insn::{AluOp, Cond, Size, Width};
 use kscope_spec::{LateId, MapId};
 
 use crate::diagnostic::Span;
-use crate::ir::Layout;
+use crate::ir::{AtomicOp, Layout};
 
 /// A virtual register; unlike a value of the IR it may be written more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,8 +109,9 @@ pub(super) enum Ins {
         offset: i16,
         src: Operand,
     },
-    /// Atomic addition.
+    /// Atomic change.
     Atomic {
+        op: AtomicOp,
         size: Size,
         base: Base,
         offset: i16,

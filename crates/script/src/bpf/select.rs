@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use kscope_spec::insn::{AluOp, Cond as Test, Size, Width};
+use kscope_spec::insn::{AluOp, Cond as Test, Width};
 
 use super::facts::{self, Fact};
 use super::frame::Home;
@@ -221,29 +221,15 @@ impl<'a> Select<'a> {
                 None,
             ) => self.store(*bytes, *base, *offset, *value),
             (
-                Op::AtomicAdd {
+                Op::Atomic {
+                    op,
                     bytes,
                     base,
                     offset,
                     value,
                 },
                 None,
-            ) => {
-                let place = self.place(*base, *offset)?;
-                let src = self.reg(*value)?;
-                let size = match bytes {
-                    4 => Size::W,
-                    8 => Size::DW,
-                    _ => return Err(EmitError::Malformed("bytes of an atomic addition")),
-                };
-                self.put(Ins::Atomic {
-                    size,
-                    base: place.base,
-                    offset: place.offset,
-                    src,
-                });
-                Ok(())
-            }
+            ) => self.atomic(*op, *bytes, (*base, *offset), *value),
             (
                 Op::AtomicFetchAdd {
                     base,

@@ -8,7 +8,7 @@ impl Stmt {
     pub(crate) fn expressions<'a>(&'a self, f: &mut dyn FnMut(&'a Expr)) {
         match &self.kind {
             StmtKind::Expr(e) | StmtKind::SetVar(_, e) => f(e),
-            StmtKind::SetMap { key, value, .. } | StmtKind::AddMap { key, value, .. } => {
+            StmtKind::SetMap { key, value, .. } | StmtKind::ChangeMap { key, value, .. } => {
                 key.iter().for_each(&mut *f);
                 f(value);
             }

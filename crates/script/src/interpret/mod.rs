@@ -21,7 +21,7 @@ use std::fmt;
 use kscope_memory::{Gap, GapAt, Memory, VirtAddr};
 use kscope_spec::{MapId, MapKind, MapSpec};
 
-use crate::ir::{self, Function, Inst, Op, Target, Terminator, byte_swap, extend};
+use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, byte_swap, extend};
 use arena::{Arena, Astray};
 use map::MapState;
 
@@ -463,17 +463,24 @@ impl<'a> Interpreter<'a> {
                 self.arena.set_number(address, *bytes, frame.get(*value)?)?;
                 0
             }
-            Op::AtomicAdd {
+            Op::Atomic {
+                op,
                 bytes,
                 base,
                 offset,
                 value,
-            } => self.add(at(frame.get(*base)?, *offset), *bytes, frame.get(*value)?)?,
+            } => {
+                let address = at(frame.get(*base)?, *offset);
+                self.change(*op, address, *bytes, frame.get(*value)?)?
+            }
             Op::AtomicFetchAdd {
                 base,
                 offset,
                 value,
-            } => self.add(at(frame.get(*base)?, *offset), 8, frame.get(*value)?)?,
+            } => {
+                let address = at(frame.get(*base)?, *offset);
+                self.change(AtomicOp::Add, address, 8, frame.get(*value)?)?
+            }
             Op::Zero { base, offset, len } => {
                 let address = at(frame.get(*base)?, *offset);
                 self.arena.get_mut(address, u64::from(*len))?.fill(0);
@@ -506,10 +513,10 @@ impl<'a> Interpreter<'a> {
     }
 
     /// Adds to a number in memory and gives what was there.
-    fn add(&mut self, address: u64, bytes: u8, value: u64) -> Result<u64, Fault> {
+    fn change(&mut self, op: AtomicOp, address: u64, bytes: u8, value: u64) -> Result<u64, Fault> {
         let before = self.arena.number(address, bytes)?;
         self.arena
-            .set_number(address, bytes, before.wrapping_add(value))?;
+            .set_number(address, bytes, op.apply(before, value))?;
         Ok(before)
     }
 

@@ -258,15 +258,20 @@ pub enum Op {
         /// callbacks are given.
         value: Value,
     },
-    /// Adds to memory atomically.
-    AtomicAdd {
+    /// Changes memory atomically.
+    ///
+    /// # Minimum kernel version
+    /// 5.12 for all but additions
+    Atomic {
+        /// How.
+        op: AtomicOp,
         /// 4 or 8.
         bytes: u8,
         /// Map value or record.
         base: Value,
         /// Offset in bytes.
         offset: i32,
-        /// What is added.
+        /// What is added, or the other operand.
         value: Value,
     },
     /// Adds to eight bytes of memory atomically and gives what was there before.
@@ -332,6 +337,43 @@ pub enum BinOp {
     LShr,
     /// The sign comes in; the count is taken modulo 64.
     AShr,
+}
+
+/// What is done to memory atomically.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[allow(missing_docs, reason = "the names say it")]
+pub enum AtomicOp {
+    Add,
+    And,
+    Or,
+    Xor,
+}
+
+impl AtomicOp {
+    /// All of them.
+    pub const ALL: [AtomicOp; 4] = [AtomicOp::Add, AtomicOp::And, AtomicOp::Or, AtomicOp::Xor];
+
+    /// Gives the name in texts.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            AtomicOp::Add => "add",
+            AtomicOp::And => "and",
+            AtomicOp::Or => "or",
+            AtomicOp::Xor => "xor",
+        }
+    }
+
+    /// Gives what is in memory afterwards.
+    #[must_use]
+    pub fn apply(self, before: u64, operand: u64) -> u64 {
+        match self {
+            AtomicOp::Add => before.wrapping_add(operand),
+            AtomicOp::And => before & operand,
+            AtomicOp::Or => before | operand,
+            AtomicOp::Xor => before ^ operand,
+        }
+    }
 }
 
 /// Conditions.

@@ -27,7 +27,7 @@ impl Op {
             }
             Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(*base),
             Op::Store { base, value, .. }
-            | Op::AtomicAdd { base, value, .. }
+            | Op::Atomic { base, value, .. }
             | Op::AtomicFetchAdd { base, value, .. } => {
                 f(*base);
                 f(*value);
@@ -64,7 +64,7 @@ impl Op {
             }
             Op::Load { base, .. } | Op::LoadAt { base, .. } | Op::Zero { base, .. } => f(base),
             Op::Store { base, value, .. }
-            | Op::AtomicAdd { base, value, .. }
+            | Op::Atomic { base, value, .. }
             | Op::AtomicFetchAdd { base, value, .. } => {
                 f(base);
                 f(value);
@@ -84,7 +84,7 @@ impl Op {
     pub fn is_pure(&self) -> bool {
         match self {
             Op::Store { .. }
-            | Op::AtomicAdd { .. }
+            | Op::Atomic { .. }
             | Op::AtomicFetchAdd { .. }
             | Op::Zero { .. }
             | Op::Copy { .. } => false,

@@ -36,9 +36,12 @@ impl Lower<'_> {
             StmtKind::SetMap { map, key, value } => {
                 self.set_map(*map, key.as_ref(), value, statement.span)
             }
-            StmtKind::AddMap { map, key, value } => {
-                self.add_map(*map, key.as_ref(), value, statement.span)
-            }
+            StmtKind::ChangeMap {
+                op,
+                map,
+                key,
+                value,
+            } => self.change_map(*op, (*map, key.as_ref()), value, statement.span),
             StmtKind::Update {
                 map,
                 key,

@@ -1,33 +1,40 @@
-//! Additions to numbers in maps, in place.
+//! Changes of numbers in maps, in place.
 
 use super::function::{Lower, Result, unsupported};
 use super::is_aggregation;
 use crate::diagnostic::Span;
-use crate::hir::{Expr, MapRef};
-use crate::ir::{BinOp, Value};
+use crate::hir::{Arithmetic, Expr, MapRef};
+use crate::ir::{AtomicOp, BinOp, Value};
 
 impl Lower<'_> {
-    /// `@m += value`, `@m[key] += value`; no update is lost. All eight bytes that the value has
-    /// are added to, as by [`Lower::step_map`].
-    pub(super) fn add_map(
+    /// `@m += value`, `@m[key] |= value`; no update is lost. All eight bytes that the value has
+    /// are changed, as by [`Lower::step_map`].
+    pub(super) fn change_map(
         &mut self,
-        map: MapRef,
-        key: Option<&Expr>,
+        op: Arithmetic,
+        (map, key): (MapRef, Option<&Expr>),
         value: &Expr,
         span: Span,
     ) -> Result<()> {
+        let op = match op {
+            Arithmetic::Add => AtomicOp::Add,
+            Arithmetic::And => AtomicOp::And,
+            Arithmetic::Or => AtomicOp::Or,
+            Arithmetic::Xor => AtomicOp::Xor,
+            _ => return Err(unsupported(span, "this assignment to a map")),
+        };
         let key = key.map(|key| self.key(map, key)).transpose()?;
         let value = self.scalar(value)?;
         let (info, id) = self.map_info(map);
         let kind = info.value.clone();
         let Some(key) = key else {
             let place = self.scalar_map_place(id);
-            self.b.atomic_add(8, place.base, place.offset, value);
+            self.b.atomic(op, place.base, place.offset, value);
             self.mark_set(place, &kind);
             return Ok(());
         };
         let (place, full) = self.find_or_insert(map, key, span);
-        self.b.atomic_add(8, place.base, place.offset, value);
+        self.b.atomic(op, place.base, place.offset, value);
         self.join(full);
         Ok(())
     }
@@ -69,7 +76,7 @@ impl Lower<'_> {
             self.b.atomic_fetch_add(place.base, place.offset, by)
         } else {
             let old = self.load(place, int);
-            self.b.atomic_add(8, place.base, place.offset, by);
+            self.b.atomic(AtomicOp::Add, place.base, place.offset, by);
             old
         };
         let result_of = |lower: &mut Self, value| match int.bytes {

@@ -3,7 +3,7 @@
 use super::infer::{MapContents, Shape};
 use super::{Checker, make};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, ExprKind, MapRef, Stmt, StmtKind, Type};
+use crate::hir::{Arithmetic, Expr, ExprKind, MapRef, Stmt, StmtKind, Type};
 use crate::syntax::tree::{self, BinaryOp};
 
 impl Checker<'_> {
@@ -141,10 +141,11 @@ impl Checker<'_> {
                         return None;
                     }
                     MapContents::Plain(shape) => {
-                        if let (BinaryOp::Add | BinaryOp::Sub, Type::Int(_), Type::Int(_)) =
-                            (op, &shape.ty, &value.ty)
-                        {
-                            return self.add_to_map(map, key, op, value, (at, span));
+                        let numbers =
+                            matches!((&shape.ty, &value.ty), (Type::Int(_), Type::Int(_)));
+                        if let Some(change) = self.in_place(op).filter(|_| numbers) {
+                            let op = (op, change);
+                            return self.change_map(map, key, op, value, (at, span));
                         }
                     }
                 }
@@ -168,12 +169,24 @@ impl Checker<'_> {
         Some(Stmt { kind, span })
     }
 
-    /// `@m += value`, `@m -= value` of numbers: in place, so that no other CPU's is lost.
-    fn add_to_map(
+    /// Gives what programs can do in place of this to a number in memory, losing nothing that
+    /// other CPUs do.
+    fn in_place(&self, op: BinaryOp) -> Option<Arithmetic> {
+        match op {
+            BinaryOp::Add | BinaryOp::Sub => Some(Arithmetic::Add),
+            BinaryOp::BitAnd if self.fetches() => Some(Arithmetic::And),
+            BinaryOp::BitOr if self.fetches() => Some(Arithmetic::Or),
+            BinaryOp::BitXor if self.fetches() => Some(Arithmetic::Xor),
+            _ => None,
+        }
+    }
+
+    /// `@m += value`, `@m |= value` of numbers: in place, so that no other CPU's is lost.
+    fn change_map(
         &mut self,
         map: MapRef,
         key: Option<Expr>,
-        op: BinaryOp,
+        (op, change): (BinaryOp, Arithmetic),
         value: Expr,
         (at, span): (Span, Span),
     ) -> Option<Stmt> {
@@ -194,7 +207,12 @@ impl Checker<'_> {
             BinaryOp::Sub => make(ExprKind::Neg(Box::new(value)), shape.ty, span),
             _ => value,
         };
-        let kind = StmtKind::AddMap { map, key, value };
+        let kind = StmtKind::ChangeMap {
+            op: change,
+            map,
+            key,
+            value,
+        };
         Some(Stmt { kind, span })
     }
 

@@ -2,7 +2,9 @@
 
 use std::fmt::{self, Write};
 
-use crate::hir::{Expr, ExprKind, MapRef, Probe, Program, Space, Stmt, StmtKind, VarId};
+use crate::hir::{
+    Arithmetic, Expr, ExprKind, MapRef, Probe, Program, Space, Stmt, StmtKind, VarId,
+};
 use kscope_rows::Bits;
 
 /// Prints a checked program: maps, options, late values, sites, then probes with their bodies.
@@ -101,9 +103,20 @@ impl Dump<'_> {
                 let place = self.map(*map, key.as_ref());
                 writeln!(out, "{place} = {}", self.e(value))
             }
-            StmtKind::AddMap { map, key, value } => {
+            StmtKind::ChangeMap {
+                op,
+                map,
+                key,
+                value,
+            } => {
                 let place = self.map(*map, key.as_ref());
-                writeln!(out, "{place} += {}", self.e(value))
+                let sign = match op {
+                    Arithmetic::And => "&",
+                    Arithmetic::Or => "|",
+                    Arithmetic::Xor => "^",
+                    _ => "+",
+                };
+                writeln!(out, "{place} {sign}= {}", self.e(value))
             }
             StmtKind::Update {
                 map, key, value, ..

@@ -292,8 +292,7 @@ impl<'a> Checker<'a> {
                 probes.push(probe);
             }
         }
-        // An old kernel refuses the instruction wherever it stands, run or not.
-        let btf = self.inputs.btf.filter(|_| !self.inputs.portable);
+        let btf = self.target_types();
         Program {
             config: self.config.clone(),
             reads_checked: self.inputs.reads_checked,
@@ -303,10 +302,21 @@ impl<'a> Checker<'a> {
             late: self.late.clone(),
             probes,
             task: self.task.flatten(),
-            fetches: self.used_steps > 0 && btf.is_some_and(task::fetches),
+            fetches: self.used_steps > 0 && self.fetches(),
             loops: self.inputs.interpreted || btf.is_some_and(task::loops),
             layouts: self.layouts.clone(),
         }
+    }
+
+    /// Gives the types of the kernel that the code is for, unless it is for many.
+    fn target_types(&self) -> Option<&Btf> {
+        self.inputs.btf.filter(|_| !self.inputs.portable)
+    }
+
+    /// Says whether code may have atomic changes other than additions without a result. An old
+    /// kernel refuses the instruction wherever it stands, run or not.
+    fn fetches(&self) -> bool {
+        self.target_types().is_some_and(task::fetches)
     }
 
     fn maps(&self) -> Vec<Map> {

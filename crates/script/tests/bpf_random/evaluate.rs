@@ -252,14 +252,15 @@ impl State<'_> {
                 self.store(*base, *offset, &value[..*bytes as usize]);
                 0
             }
-            Op::AtomicAdd {
+            Op::Atomic {
+                op,
                 bytes,
                 base,
                 offset,
                 value,
             } => {
                 let old = self.load_number(*base, *offset, *bytes);
-                let new = old.wrapping_add(self.number(*value)).to_le_bytes();
+                let new = op.apply(old, self.number(*value)).to_le_bytes();
                 self.store(*base, *offset, &new[..*bytes as usize]);
                 0
             }

@@ -1,6 +1,8 @@
 //! Random functions that are well typed and end.
 
-use kscope_script::ir::{BinOp, Builder, Cond, Function, Pointer, SlotId, Value, Variable};
+use kscope_script::ir::{
+    AtomicOp, BinOp, Builder, Cond, Function, Pointer, SlotId, Value, Variable,
+};
 use kscope_spec::{LateId, MapId};
 
 use super::{CTX_SIZE, ENTRIES, MAP, VALUE_SIZE};
@@ -204,7 +206,8 @@ impl Generator {
                 let value = if self.r.below(2) == 0 {
                     self.b.atomic_fetch_add(base, 8, value)
                 } else {
-                    self.b.atomic_add(8, base, 8, value);
+                    let op = AtomicOp::ALL[self.r.below(4) as usize];
+                    self.b.atomic(op, base, 8, value);
                     self.b.load(8, false, base, 8)
                 };
                 self.keep(value);

@@ -3,7 +3,7 @@
 use kscope_spec::{HelperId, LateId, MapId};
 
 use super::Builder;
-use crate::ir::{BinOp, Cond, Function, Layout, Op, Pointer, SlotId, Ty, Value};
+use crate::ir::{AtomicOp, BinOp, Cond, Function, Layout, Op, Pointer, SlotId, Ty, Value};
 
 impl Builder {
     /// Defines a constant.
@@ -186,11 +186,12 @@ impl Builder {
         );
     }
 
-    /// Adds atomically.
-    pub fn atomic_add(&mut self, bytes: u8, base: Value, offset: i32, value: Value) {
+    /// Changes eight bytes atomically.
+    pub fn atomic(&mut self, op: AtomicOp, base: Value, offset: i32, value: Value) {
         self.push(
-            Op::AtomicAdd {
-                bytes,
+            Op::Atomic {
+                op,
+                bytes: 8,
                 base,
                 offset,
                 value,

@@ -152,7 +152,7 @@ fn is_shared(op: &Op, types: &[Ty]) -> bool {
         ),
         Op::Call { helper, args } => args.is_empty() && effect::is_same_during_run(*helper),
         Op::Store { .. }
-        | Op::AtomicAdd { .. }
+        | Op::Atomic { .. }
         | Op::AtomicFetchAdd { .. }
         | Op::Zero { .. }
         | Op::Copy { .. } => false,

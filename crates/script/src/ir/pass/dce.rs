@@ -1,14 +1,14 @@
 //! Dead code: results nobody uses, parameters nobody reads, memory nobody looks at.
 
 use super::copy::remove_params;
-use crate::ir::{Function, Inst, Op, Pointer, Ty, Value};
+use crate::ir::{AtomicOp, Function, Inst, Op, Pointer, Ty, Value};
 
 /// Removes what has no effect.
 pub(super) fn run(function: &mut Function) -> bool {
     let slots = dead_slots(function);
     let writes_dead = |function: &Function, op: &Op| {
         let base = match op {
-            Op::Store { base, .. } | Op::AtomicAdd { base, .. } | Op::Zero { base, .. } => *base,
+            Op::Store { base, .. } | Op::Atomic { base, .. } | Op::Zero { base, .. } => *base,
             Op::Copy { to, .. } => *to,
             _ => return false,
         };
@@ -58,7 +58,8 @@ fn forget_sum(inst: &mut Inst, live: &[bool]) -> bool {
         return false;
     }
     inst.result = None;
-    inst.op = Op::AtomicAdd {
+    inst.op = Op::Atomic {
+        op: AtomicOp::Add,
         bytes: 8,
         base,
         offset,
@@ -110,7 +111,7 @@ fn dead_slots(function: &Function) -> Vec<bool> {
     for block in &function.blocks {
         for inst in &block.insts {
             match &inst.op {
-                Op::Store { value, .. } | Op::AtomicAdd { value, .. } => seen(*value),
+                Op::Store { value, .. } | Op::Atomic { value, .. } => seen(*value),
                 Op::PtrAdd { offset, .. } => seen(*offset),
                 Op::Copy { from, .. } => seen(*from),
                 Op::Zero { .. } => {}

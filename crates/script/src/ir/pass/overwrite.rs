@@ -31,7 +31,7 @@ pub(super) fn run(function: &mut Function) -> bool {
             };
             match &inst.op {
                 Op::Load { base, .. }
-                | Op::AtomicAdd { base, .. }
+                | Op::Atomic { base, .. }
                 | Op::AtomicFetchAdd { base, .. } => read(*base),
                 Op::Copy { from, .. } => read(*from),
                 // A helper may read by an address it was given as a number.

@@ -123,13 +123,14 @@ impl fmt::Display for Op {
             } => {
                 write!(f, "store{bytes} {base} + {offset}, {value}")
             }
-            Op::AtomicAdd {
+            Op::Atomic {
+                op,
                 bytes,
                 base,
                 offset,
                 value,
             } => {
-                write!(f, "atomicadd{bytes} {base} + {offset}, {value}")
+                write!(f, "atomic{}{bytes} {base} + {offset}, {value}", op.name())
             }
             Op::AtomicFetchAdd {
                 base,

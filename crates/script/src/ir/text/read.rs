@@ -6,8 +6,8 @@ use kscope_spec::{LateId, MapId};
 
 use crate::diagnostic::Span;
 use crate::ir::{
-    BinOp, Block, BlockData, Cond, Function, Inst, Layout, LayoutId, Op, Pointer, Slot, SlotId,
-    Target, Terminator, Ty, Value,
+    AtomicOp, BinOp, Block, BlockData, Cond, Function, Inst, Layout, LayoutId, Op, Pointer, Slot,
+    SlotId, Target, Terminator, Ty, Value,
 };
 
 /// Values, blocks and slots above this number are refused, so that a typing error costs no memory.
@@ -479,10 +479,14 @@ impl<'a> Reader<'a> {
                     value: self.value()?,
                 }
             }
-            ("atomicadd", 4 | 8) => {
+            ("atomicadd" | "atomicand" | "atomicor" | "atomicxor", 4 | 8) => {
+                let op = AtomicOp::ALL
+                    .into_iter()
+                    .find(|op| name.strip_prefix("atomic") == Some(op.name()));
                 let (base, offset) = self.place()?;
                 self.expect(",")?;
-                Op::AtomicAdd {
+                Op::Atomic {
+                    op: op.unwrap_or(AtomicOp::Add),
                     bytes,
                     base,
                     offset,

@@ -34,7 +34,8 @@ impl Verifier<'_> {
                 self.within(base, offset, u32::from(bytes));
                 None
             }
-            Op::AtomicAdd {
+            Op::Atomic {
+                op: _,
                 bytes,
                 base,
                 offset,

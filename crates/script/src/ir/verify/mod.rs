@@ -290,7 +290,7 @@ impl<'a> Verifier<'a> {
             Op::Load { .. }
             | Op::LoadAt { .. }
             | Op::Store { .. }
-            | Op::AtomicAdd { .. }
+            | Op::Atomic { .. }
             | Op::AtomicFetchAdd { .. }
             | Op::Zero { .. }
             | Op::Copy { .. } => self.memory(op),
