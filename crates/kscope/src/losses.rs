@@ -34,6 +34,11 @@ pub(crate) fn losses(summary: &Summary) -> Vec<String> {
             "WARNING: {count} events were missed: they came while the program of their probe ran on the same CPU"
         )
     });
+    add(summary.missed_calls, &|count| {
+        format!(
+            "WARNING: {count} events of kernel functions were missed: more calls were under way than the kernel follows to their return, or they came while another probe was handled"
+        )
+    });
     // What has been told one by one is not told again.
     let maps = summary.full_maps.iter();
     for map in maps.filter(|map| map.told < map.refused) {
@@ -65,12 +70,14 @@ mod tests {
                 lost_events: 2,
                 lost_stacks: 3,
                 missed_runs: 6,
+                missed_calls: 7,
                 ..none()
             },
             &[
                 "WARNING: Total lost event count: 2",
                 "WARNING: 3 stacks could not be stored",
                 "WARNING: 6 events were missed: they came while the program of their probe ran on the same CPU",
+                "WARNING: 7 events of kernel functions were missed: more calls were under way than the kernel follows to their return, or they came while another probe was handled",
             ],
         );
         check(

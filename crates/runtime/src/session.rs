@@ -138,6 +138,9 @@ pub struct Summary {
     /// Runs of programs that the kernel left out, because the program was running on the CPU already
     /// (Linux 5.12).
     pub missed_runs: u64,
+    /// Calls of kernel functions, and returns from them, that the kernel could not tell of
+    /// (Linux 6.7).
+    pub missed_calls: u64,
     /// Maps that were full, in the plan's order.
     pub full_maps: Vec<FullMap>,
 }
@@ -337,6 +340,7 @@ impl Session {
     /// As [`Session::run`].
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
         let asked = self.asked_to_end.get().is_some();
+        let missed_calls = self.missed_calls();
         self.links.clear();
         self.watchpoints.clear();
         self.drain_all(sink, &|| asked)?;
@@ -350,7 +354,7 @@ impl Session {
         if self.plan.config.print_maps_on_exit {
             self.print_maps(sink)?;
         }
-        self.summary()
+        self.summary(missed_calls)
     }
 
     /// Runs the programs of `begin`, `end` or a signal, in order, and gives their number.

@@ -22,6 +22,13 @@ pub struct LinkDetails {
     pub program: u32,
     /// What it is attached to.
     pub kind: LinkKind,
+    /// Calls of kernel functions at which the program could not run, for kinds of links that count
+    /// them: more calls were under way than the kernel follows to their return, or they came while
+    /// another probe was handled.
+    ///
+    /// # Minimum kernel version
+    /// 6.7; 0 before
+    pub missed: u64,
 }
 
 /// Kinds of BPF links, with what the kernel tells of each.
@@ -117,6 +124,15 @@ pub enum PerfDetails {
     Tracepoint { name: String },
     /// Another event, by type and `config`.
     Event { kind: u32, config: u64 },
+}
+
+fn missed(info: &LinkInfo) -> u64 {
+    match (info.kind, info.u32(16)) {
+        // A function or its return, by a perf event.
+        (7, 3 | 4) => info.u64(48),
+        (8, _) => info.u64(32),
+        _ => 0,
+    }
 }
 
 impl LinkKind {
@@ -429,6 +445,7 @@ impl Link {
             id: info.id,
             program: info.program,
             kind: LinkKind::of(&info),
+            missed: missed(&info),
         })
     }
 }

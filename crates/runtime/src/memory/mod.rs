@@ -366,6 +366,7 @@ impl Run<'_> {
                 cut_strings: self.cuts.strings.get(),
                 cut_arguments: self.cuts.arguments.get(),
                 missed_runs: 0,
+                missed_calls: 0,
                 full_maps: self.refusals.maps(self.plan),
             },
             reads: self.interpreter.reads(),

@@ -26,13 +26,14 @@ impl Session {
         looked
     }
 
-    pub(super) fn summary(&self) -> Result<Summary, Error> {
+    pub(super) fn summary(&self, missed_calls: u64) -> Result<Summary, Error> {
         Ok(Summary {
             lost_events: self.counter(Counter::LostEvents)?,
             lost_stacks: self.counter(Counter::LostStacks)? + self.unread_stacks.get(),
             cut_strings: self.cuts.strings.get(),
             cut_arguments: self.cuts.arguments.get(),
             missed_runs: self.missed_runs(),
+            missed_calls,
             full_maps: self.refusals.maps(&self.plan),
         })
     }
@@ -42,6 +43,12 @@ impl Session {
         let programs = self.object.programs();
         let missed = programs.filter_map(|program| Some(program.info().ok()?.recursion_misses));
         missed.sum()
+    }
+
+    /// Adds up what the kernel counts in links; it does so as long as they are attached.
+    pub(super) fn missed_calls(&self) -> u64 {
+        let missed = self.links.iter().filter_map(|link| link.details().ok());
+        missed.map(|details| details.missed).sum()
     }
 
     fn counter(&self, counter: Counter) -> Result<u64, Error> {
