@@ -74,6 +74,7 @@ const ATTACHED: &[(&str, &[&str])] = &[
         &["uprobe:libc:malloc", "uretprobe:libc:malloc"],
     ),
     ("oomkill", &[]),
+    ("ps", &[]),
     ("runqlat", &[]),
     ("sslsnoop", &[]),
     ("tcpretrans", &[]),

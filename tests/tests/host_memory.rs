@@ -85,6 +85,25 @@ fn processes_are_those_of_proc() {
 }
 
 #[test]
+fn the_tool_ps_shows_a_process() {
+    kernel_or_skip!();
+    let sleeper = Sleeper::start();
+    let pid = sleeper.0.id().to_string();
+    let (code, out, err) = run(&kscope(), &["ps", "--json", "--pid", &pid]);
+    assert_eq!(code, Some(0), "{err}");
+    let row: serde_json::Value = serde_json::from_str(&out).expect("one row");
+    assert_eq!(row["comm"], "sleep", "{row}");
+    assert_eq!(row["ppid"], std::process::id(), "{row}");
+    let status = fs::read_to_string(format!("/proc/{pid}/statm")).expect("readable");
+    let pages: u64 = status
+        .split(' ')
+        .next()
+        .and_then(|n| n.parse().ok())
+        .expect("a number");
+    assert_eq!(row["mapped"], pages * 4, "{row}");
+}
+
+#[test]
 fn both_engines_give_the_same() {
     kernel_or_skip!();
     let sleeper = Sleeper::start();

@@ -6,6 +6,7 @@ use std::time::Duration;
 use clap::builder::PossibleValuesParser;
 use clap::{Arg, ArgAction, ArgMatches, Command, ValueHint, value_parser};
 use kscope_script::catalogue::TextCatalogue;
+use kscope_script::interpret;
 use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning};
 use kscope_script::syntax::{self, Positional};
 use kscope_script::types::{self, Inputs};
@@ -33,6 +34,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
     ("oomkill", include_str!("../../../tools/oomkill.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
+    ("ps", include_str!("../../../tools/ps.bt")),
     ("runqlat", include_str!("../../../tools/runqlat.bt")),
     ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
     ("statsnoop", include_str!("../../../tools/statsnoop.bt")),
@@ -45,11 +47,12 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("vfsstat", include_str!("../../../tools/vfsstat.bt")),
 ];
 
-/// Flags that every tool has, which its script may therefore not declare.
-pub(crate) const RESERVED: [&str; 10] = [
+/// Flags that every tool has, `dump` those that wait for no events, which its script may therefore not declare.
+pub(crate) const RESERVED: [&str; 11] = [
     "btf",
     "buffer",
     "count",
+    "dump",
     "duration",
     "help",
     "json",
@@ -120,6 +123,12 @@ impl Tool {
         program.options
     }
 
+    /// Tells whether it runs over a crash dump as well: it waits for no events.
+    fn reads_dumps(self) -> bool {
+        let (script, _) = syntax::parse(self.text, &Positional::default());
+        interpret::waits_for_nothing(&script)
+    }
+
     /// Makes the command line of the tool: its options, and those of every tool.
     pub(crate) fn command(self) -> Command {
         let notes = self.notes();
@@ -145,6 +154,10 @@ impl Tool {
         let command = options
             .iter()
             .fold(command, |command, option| command.arg(argument(option)));
+        let command = match self.reads_dumps() {
+            true => command.arg(dump()),
+            false => command,
+        };
         command
             .next_help_heading("Options of every tool")
             .arg(
@@ -242,6 +255,16 @@ pub(crate) fn given(options: &[OptionDecl], matches: &ArgMatches) -> Vec<(String
         .collect()
 }
 
+fn dump() -> Arg {
+    Arg::new("dump")
+        .long("dump")
+        .value_name("FILE")
+        .help("Look into a crash dump, not the running kernel (each file of a split one)")
+        .action(ArgAction::Append)
+        .conflicts_with_all(["btf", "buffer", "duration"])
+        .value_parser(value_parser!(PathBuf))
+}
+
 fn flag(name: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
@@ -311,7 +334,9 @@ mod tests {
                 .collect();
             flags.retain(|flag| declared.iter().all(|option| option.name != *flag));
             flags.sort_unstable();
-            assert_eq!(flags, RESERVED, "{}", tool.name);
+            let mut expected = RESERVED.to_vec();
+            expected.retain(|flag| tool.reads_dumps() || *flag != "dump");
+            assert_eq!(flags, expected, "{}", tool.name);
             command.debug_assert();
         }
     }

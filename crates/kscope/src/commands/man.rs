@@ -30,6 +30,21 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope doctor",
     ),
     (
+        "kscope-crash",
+        "What happened to a kernel that died:",
+        "kscope crash vmcore",
+    ),
+    (
+        "kscope-crash",
+        "Which tasks are blocked, and where:",
+        "kscope crash vmcore bt --blocked",
+    ),
+    (
+        "kscope-run",
+        "The tasks of a dead kernel that have programs:",
+        "kscope run --dump vmcore -e 'iter:task /ctx.task.mm != 0/ { print(ctx.task.comm); }'",
+    ),
+    (
         "kscope-run",
         "A script of a file, whose $1 is 287:",
         "kscope run reads.bt 287",

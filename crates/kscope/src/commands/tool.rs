@@ -12,6 +12,7 @@ use kscope_script::plan::{Attach, OptionDecl, OptionKind, OptionMeaning, Plan, S
 
 use super::run::BufferKind;
 use crate::console::say;
+use crate::dump::{self, DumpRun};
 use crate::error::Failure;
 use crate::place::Place;
 use crate::sink::{Buffering, Form, Sink};
@@ -51,18 +52,33 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         to_run: !matches.get_flag("json-schema"),
         ..Setup::default()
     };
-    let (compiled, program) = setup.compile_program(&place, &source)?;
-    if matches.get_flag("json-schema") {
-        return print_schema(tool.name, &compiled.plan);
-    }
     let form = if matches.get_flag("json") {
         Form::RowJson
     } else {
         Form::Table
     };
-    let file = matches.get_one::<PathBuf>("output");
+    let file = matches.get_one::<PathBuf>("output").map(PathBuf::as_path);
+    let is_schema = matches.get_flag("json-schema");
+    if let (Some(files), false) = (dumps(&matches), is_schema) {
+        let kernel = dump::open(&files)?;
+        let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let mut sink = Sink::new(form, file, &inputs, Buffering::Line)?;
+        if let Some(count) = matches.get_one::<u64>("count") {
+            sink.limit_rows(*count);
+        }
+        let run = DumpRun {
+            name: tool.name,
+            options: &given(&tool.options(), &matches),
+            quiet: true,
+        };
+        return dump::run(&kernel, &setup, &source, &run, &mut sink);
+    }
+    let (compiled, program) = setup.compile_program(&place, &source)?;
+    if is_schema {
+        return print_schema(tool.name, &compiled.plan);
+    }
     let inputs: Vec<&Path> = btf.into_iter().collect();
-    let mut sink = Sink::new(form, file.map(PathBuf::as_path), &inputs, Buffering::Line)?;
+    let mut sink = Sink::new(form, file, &inputs, Buffering::Line)?;
     if let Some(count) = matches.get_one::<u64>("count") {
         sink.limit_rows(*count);
     }
@@ -79,6 +95,12 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// Gives the files of `--dump`, which only some tools have.
+fn dumps(matches: &ArgMatches) -> Option<Vec<PathBuf>> {
+    let files = matches.try_get_many::<PathBuf>("dump").ok()??;
+    Some(files.cloned().collect())
 }
 
 /// Gives the process that `--pid` names, where there is one.

@@ -164,6 +164,41 @@ fn ps_is_what_crash_shows() {
 }
 
 #[test]
+fn the_tool_ps_shows_what_crash_does() {
+    let Some(folder) = folder("the_tool_ps_shows_what_crash_does") else {
+        return;
+    };
+    let reference = folder.join("6.1.192-reference/crash-9.0.2-ps.txt");
+    let reference = std::fs::read_to_string(reference).expect("the reference");
+    // PID PPID CPU TASK ST %MEM VSZ RSS COMM, without the idle tasks.
+    let expected: BTreeSet<(i64, i64, i64, String)> = reference
+        .lines()
+        .skip(1)
+        .map(|line| {
+            let words: Vec<&str> = line.trim_start_matches('>').split_whitespace().collect();
+            let number = |at: usize| words[at].parse().expect("a number");
+            let comm = words[8..].join(" ");
+            let comm = comm.trim_matches(['[', ']']).to_owned();
+            (number(0), number(1), number(6), comm)
+        })
+        .filter(|(pid, ..)| *pid > 0)
+        .collect();
+    let file = path(&folder, KDUMP);
+    let out = kscope(&["ps", "--threads", "--json", "--dump", &file]);
+    let out = out.code(0).out;
+    let found: BTreeSet<(i64, i64, i64, String)> = out
+        .lines()
+        .map(|line| {
+            let row: Value = serde_json::from_str(line).expect("a row");
+            let number = |name: &str| row[name].as_i64().expect("a number");
+            let comm = row["comm"].as_str().expect("a name").to_owned();
+            (number("tid"), number("ppid"), number("mapped"), comm)
+        })
+        .collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
 fn what_is_no_dump_is_refused() {
     let folder = scratch("no-dump");
     let file = folder.join("text");

@@ -72,6 +72,13 @@ fn refusal(number: u32, span: Span) -> Diagnostic {
     Diagnostic::error("needs-running-kernel", span, message).hint(format!("instead: {hint}"))
 }
 
+/// Tells whether all that a script does can be done over memory that is only read: none of its
+/// probes waits for an event.
+#[must_use]
+pub fn waits_for_nothing(script: &Script) -> bool {
+    !script.probes.is_empty() && attach_points(script).is_empty()
+}
+
 /// Refuses the attach points where nothing ever happens in memory that is only read.
 pub(super) fn attach_points(script: &Script) -> Vec<Diagnostic> {
     const RUN: [&str; 5] = ["begin", "end", "BEGIN", "END", "self"];

@@ -31,7 +31,7 @@ impl fmt::Display for Engine {
 pub fn engine_of(source: &str, inputs: &Inputs<'_>) -> (Engine, &'static str) {
     let positional = Positional::new(inputs.positional.clone());
     let (script, _) = syntax::parse_with_imports(source, &positional, inputs.imported_from);
-    if script.probes.is_empty() || !check::attach_points(&script).is_empty() {
+    if !check::waits_for_nothing(&script) {
         return (Engine::Bpf, "it has probes that run in the kernel");
     }
     match script.walks.is_empty() {

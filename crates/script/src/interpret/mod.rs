@@ -25,7 +25,7 @@ use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, byte_swa
 use arena::{Arena, Astray};
 use map::MapState;
 
-pub use check::refusals;
+pub use check::{refusals, waits_for_nothing};
 pub use compile::{Code, compile};
 pub use engine::{Engine, engine_of};
 
