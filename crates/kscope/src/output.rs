@@ -31,7 +31,7 @@ pub(crate) fn write(output: &Path, bytes: &[u8], inputs: &[&Path]) -> Result<(),
 ///
 /// # Errors
 ///
-/// As [`write`].
+/// As [`write()`].
 pub(crate) fn create(output: &Path, inputs: &[&Path]) -> Result<File, Failure> {
     keep(output, inputs)?;
     File::create(output)

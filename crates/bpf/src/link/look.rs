@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::executable::{self, Executable};
 use crate::features::{Features, Support};
 use crate::program::Program;
+use crate::search::function_of;
 use crate::tracefs::Tracefs;
 
 impl Program {
@@ -155,13 +156,6 @@ impl Program {
         let near = nearest(wanted, functions(), 3);
         Err(Error::not_found_near("kernel function", wanted, near))
     }
-}
-
-/// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
-pub(super) fn function_of(line: &str) -> Option<&str> {
-    let mut words = line.split_ascii_whitespace();
-    let kind = words.nth(1)?;
-    matches!(kind, "t" | "T" | "w" | "W").then(|| words.next())?
 }
 
 #[cfg(test)]

@@ -12,6 +12,7 @@ use super::Link;
 use super::extension::no_trampolines;
 use crate::error::Error;
 use crate::program::Program;
+use crate::search::function_of;
 
 /// The kernel's symbols.
 const SYMBOLS: &str = "/proc/kallsyms";
@@ -19,8 +20,7 @@ const SYMBOLS: &str = "/proc/kallsyms";
 /// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
 /// attached (Linux 5.10).
 fn raw_tracepoints(symbols: &str) -> impl Iterator<Item = &str> {
-    let function = |line| -> Option<&str> { super::look::function_of(line) };
-    let functions = symbols.lines().filter_map(function);
+    let functions = symbols.lines().filter_map(function_of);
     functions.filter_map(|function| function.strip_prefix("__traceiter_"))
 }
 
@@ -72,6 +72,7 @@ impl Program {
 
     /// Looks for a tracepoint by its bare name among the kernel's symbols; where those do not tell, it
     /// is not known.
+    #[cfg(feature = "uprobe")]
     pub(super) fn look_for_raw_tracepoint(&self, name: &str) -> Result<(), Error> {
         let symbols = self
             .kernel
