@@ -19,7 +19,7 @@ pub struct OptionDecl {
     pub late: LateId,
     /// Where a string stands in the options map.
     pub offset: u32,
-    /// Where the masks of [`search_masks`] stand in the options map, where the script searches
+    /// Where the masks of [`search_masks`](super::search_masks) stand in the options map, where the script searches
     /// for the string. Set by lowering.
     pub masks: Option<u32>,
     /// Where it is declared.
