@@ -117,7 +117,7 @@ fn what_is_missing_is_told() {
     assert!(text.contains("nothing"), "{text}");
     let told = format!(
         "the offset of struct task_struct.no_such_member (0:0) ({}:{}, instruction {}): no type of \
-         the target fits: struct task_struct (vmlinux type {task}) has no member `no_such_member`",
+         the target fits: struct task_struct (given BTF type {task}) has no member `no_such_member`",
         line.file, line.line, failure.insn
     );
     assert_eq!(failure.to_string(), told);
