@@ -12,6 +12,7 @@ mod value;
 
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use kscope_bpf::sys::Errno;
@@ -154,6 +155,29 @@ fn try_scripts(first: u64, time: Duration) {
 fn generated_scripts_load() {
     let _kernel = kernel_or_skip!();
     try_scripts(1, Duration::from_secs(50));
+}
+
+/// Generated scripts that a verifier refused once.
+#[test]
+fn what_failed_once_loads() {
+    let _kernel = kernel_or_skip!();
+    let target = Target::live();
+    let btf = target.btf().ok();
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/generated");
+    let entries = std::fs::read_dir(&folder).expect("readable");
+    let files: Vec<_> = entries
+        .map(|entry| entry.expect("readable").path())
+        .collect();
+    assert!(!files.is_empty(), "{} is empty", folder.display());
+    for file in files {
+        let source = std::fs::read_to_string(&file).expect("readable");
+        let why = match try_script(&target, btf.as_ref(), &source) {
+            Fate::Loaded => continue,
+            Fate::TooLarge => "too large".to_owned(),
+            Fate::IllTyped(why) | Fate::Failed(why) => why,
+        };
+        panic!("{}: {why}", file.display());
+    }
 }
 
 #[test]

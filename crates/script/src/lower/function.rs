@@ -223,6 +223,11 @@ impl Lower<'_> {
         slot
     }
 
+    /// Makes a slot that a helper hands on to a callback. It lies in the frame, and is nothing else before or behind.
+    pub(super) fn slot_of_callback(&mut self, size: u32) -> SlotId {
+        self.b.slot(size.next_multiple_of(8), 8)
+    }
+
     /// Gives a slot as a place.
     pub(super) fn slot_place(&mut self, slot: SlotId) -> Place {
         Place {

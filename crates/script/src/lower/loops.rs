@@ -122,7 +122,7 @@ impl Lower<'_> {
             return;
         }
         let words = children + shared.len() as u32;
-        let slot = self.slot(FIRST + 8 * words);
+        let slot = self.slot_of_callback(FIRST + 8 * words);
         self.scope.captured = Some(slot);
         let base = self.b.slot_addr(slot);
         let link = match self.scope.links.last() {
@@ -301,7 +301,7 @@ impl Lower<'_> {
     /// `len(@m)`: the helper tells how often it called back.
     pub(super) fn map_len(&mut self, map: MapRef) -> Value {
         let id = self.tables.script_map(map);
-        let slot = self.slot(8);
+        let slot = self.slot_of_callback(8);
         let given = self.slot_place(slot);
         self.zero(given, 8);
         let mut arguments: Vec<Ty> = [Pointer::Map(id), Pointer::MapKey(id), Pointer::MapValue(id)]
