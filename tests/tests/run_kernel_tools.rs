@@ -100,6 +100,8 @@ fn syscount_counts_each_call_once() {
         let words = [&["syscount", "--comm", name], more].concat();
         let left = trace(&kscope, &words, || {
             let mut forks = Command::new(&shell);
+            // What busybox is to be it reads here.
+            forks.arg0("sh");
             let ended = forks.args(["-c", "(exit 0); (exit 0); exit 0"]).status();
             assert!(ended.expect("a shell").success());
         });

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use kscope_tests::kscope_or_skip;
 use kscope_tests::program::Tracer;
+use rustix::event::{PollFd, PollFlags};
 use serde_json::{Value, json};
 
 const V4: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -202,7 +203,11 @@ fn tcpretrans_shows_a_syn_that_nobody_answers() {
         let waiting: Vec<TcpStream> = [&four, &six]
             .map(|listener| {
                 rustix::net::listen(listener, 0).expect("it listens");
-                TcpStream::connect(address(listener)).expect("the first")
+                let first = TcpStream::connect(address(listener)).expect("the first");
+                // The room is taken when the listener knows of it.
+                let mut waits = [PollFd::new(listener, PollFlags::IN)];
+                assert_eq!(rustix::event::poll(&mut waits, None), Ok(1));
+                first
             })
             .into();
         let second = address(&six);
