@@ -114,17 +114,19 @@ pub(crate) fn measure(settings: &Settings) -> Result<(), String> {
         crates,
         Aim::None,
     );
-    // As it is built here: the profile leaves the code to the program's link.
     let (name, unit) = ("clean release build without features", Unit::Seconds);
-    let own = [Some(clean_build(KSCOPE, &none, false)?), None, None];
-    table.add(name, unit, own, Aim::Within(15.0));
     let mut builds = [None; 3];
     for (value, (_, package)) in builds.iter_mut().zip(LIBRARIES) {
-        *value = Some(clean_build(package, &none, true)?);
+        *value = Some(clean_build(package, &none)?);
     }
-    table.add("the same in Cargo's own profile", unit, builds, Aim::None);
-    builds[0] = Some(clean_build(KSCOPE, &[], true)?);
-    table.add("and with its default features", unit, builds, Aim::None);
+    table.add(name, unit, builds, Aim::Within(15.0));
+    builds[0] = Some(clean_build(KSCOPE, &[])?);
+    table.add(
+        "the same with its default features",
+        unit,
+        builds,
+        Aim::None,
+    );
     table.finish();
     Ok(())
 }
@@ -266,8 +268,8 @@ fn third_party(package: &str, features: &[&str]) -> Result<f64, String> {
 }
 
 /// Gives the CPU seconds of a release build of a package and all below it, from nothing; the features are those of
-/// kscope-bpf, and `usual` gives it the profile that Cargo has for everybody, not that of this workspace's binary.
-fn clean_build(package: &str, features: &[&str], usual: bool) -> Result<f64, String> {
+/// kscope-bpf.
+fn clean_build(package: &str, features: &[&str]) -> Result<f64, String> {
     let folder = super::scratch()?.join(format!("clean-{package}"));
     let clear = || match std::fs::remove_dir_all(&folder) {
         Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
@@ -285,9 +287,8 @@ fn clean_build(package: &str, features: &[&str], usual: bool) -> Result<f64, Str
         .arg("--manifest-path")
         .arg(cargo::root().join(manifest));
     if package == KSCOPE {
+        // With the profile that Cargo has for everybody, not that of this workspace's binary.
         command.args(features);
-    }
-    if package == KSCOPE && usual {
         command.env("CARGO_PROFILE_RELEASE_LTO", "false");
         command.env("CARGO_PROFILE_RELEASE_CODEGEN_UNITS", "16");
         command.env("CARGO_PROFILE_RELEASE_PANIC", "unwind");
