@@ -98,17 +98,7 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
         }
         _ => attempt(plain),
     };
-    outcome.map_err(|errno| {
-        let shared = MapCreate {
-            exclusive: None,
-            ..plain
-        };
-        // EINVAL or E2BIG is what kernels say that do not know of it: then it is made without.
-        match extras.exclusive.is_some() && kernel.map_create(shared).is_ok() {
-            true => Error::unsupported("maps of one program alone", "Linux 6.18"),
-            false => refusal(kernel, spec, errno),
-        }
-    })
+    outcome.map_err(|errno| refusal(kernel, spec, errno))
 }
 
 /// Gives the number of entries as the kernel demands it.

@@ -201,19 +201,21 @@ impl<'a> Executable<'a> {
 
     /// Gives the offset in the file of what lies at an address when it is executed.
     pub fn offset_of(&self, address: u64) -> Option<u64> {
-        self.segments.iter().find_map(|segment| {
-            let inside = address.checked_sub(segment.address)?;
-            (inside < segment.size)
-                .then(|| segment.offset.checked_add(inside))
-                .flatten()
-        })
+        let mut segments = self.segments_at(address);
+        segments.find_map(|(segment, inside)| segment.offset.checked_add(inside))
     }
 
     /// Says whether what lies at an address is executed.
     pub fn is_code(&self, address: u64) -> bool {
-        self.segments.iter().any(|segment| {
-            let inside = address.checked_sub(segment.address);
-            segment.executed && inside.is_some_and(|inside| inside < segment.size)
+        let mut segments = self.segments_at(address);
+        segments.any(|(segment, _)| segment.executed)
+    }
+
+    /// Gives what an address is in, with how far inside it is.
+    fn segments_at(&self, address: u64) -> impl Iterator<Item = (&Segment, u64)> {
+        self.segments.iter().filter_map(move |segment| {
+            let inside = address.checked_sub(segment.address)?;
+            (inside < segment.size).then_some((segment, inside))
         })
     }
 

@@ -40,7 +40,6 @@
 mod asynchronous;
 mod create;
 mod denial;
-mod digest;
 mod error;
 mod event;
 #[cfg(feature = "uprobe")]
@@ -49,6 +48,7 @@ mod executable;
 mod features;
 #[cfg(feature = "inspect")]
 pub mod inspect;
+mod kallsyms;
 mod late;
 mod link;
 mod loader;

@@ -9,7 +9,7 @@ mod auto;
 #[cfg(feature = "network")]
 mod cgroup;
 mod extension;
-mod functions;
+pub(crate) mod functions;
 mod iter;
 mod kernel_probe;
 mod legacy;

@@ -10,10 +10,3 @@ pub(crate) fn around<'t>(text: &'t str, word: &str) -> Option<(&'t str, &'t str)
 pub(crate) fn has(text: &str, word: &str) -> bool {
     around(text, word).is_some()
 }
-
-/// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
-pub(crate) fn function_of(line: &str) -> Option<&str> {
-    let mut words = line.split_ascii_whitespace();
-    let kind = words.nth(1)?;
-    matches!(kind, "t" | "T" | "w" | "W").then(|| words.next())?
-}

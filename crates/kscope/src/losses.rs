@@ -14,15 +14,12 @@ pub(crate) fn losses(summary: &Summary) -> Vec<String> {
         format!("WARNING: Total lost event count: {count}")
     });
     add(summary.lost_stacks, &|count| {
-        format!("WARNING: {count} stacks could not be stored")
+        let stacks = counted(count, "stack", "stacks");
+        format!("WARNING: {stacks} could not be stored")
     });
     add(summary.cut_strings, &|count| {
-        let were = if count == 1 {
-            "string was"
-        } else {
-            "strings were"
-        };
-        format!("WARNING: {count} {were} cut: raise max_strlen (BPFTRACE_MAX_STRLEN)")
+        let were = counted(count, "string was", "strings were");
+        format!("WARNING: {were} cut: raise max_strlen (BPFTRACE_MAX_STRLEN)")
     });
     add(summary.cut_arguments, &|count| {
         format!(
@@ -30,13 +27,21 @@ pub(crate) fn losses(summary: &Summary) -> Vec<String> {
         )
     });
     add(summary.missed_runs, &|count| {
-        format!(
-            "WARNING: {count} events were missed: they came while the program of their probe ran on the same CPU"
-        )
+        let came = counted(
+            count,
+            "event was missed: it came while the program of its probe",
+            "events were missed: they came while the program of their probe",
+        );
+        format!("WARNING: {came} ran on the same CPU")
     });
     add(summary.missed_calls, &|count| {
+        let missed = counted(
+            count,
+            "event of a kernel function was missed",
+            "events of kernel functions were missed",
+        );
         format!(
-            "WARNING: {count} events of kernel functions were missed: more calls were under way than the kernel follows to their return, or they came while another probe was handled"
+            "WARNING: {missed}: more calls were under way than the kernel follows to their return, or another probe was being handled"
         )
     });
     // What has been told one by one is not told again.
@@ -47,11 +52,17 @@ pub(crate) fn losses(summary: &Summary) -> Vec<String> {
             told => format!(" ({told} of them are told above)"),
         };
         lines.push(format!(
-            "WARNING: map {} was full: {} updates were lost{above}; raise max_map_keys in the config block",
-            map.name, map.refused
+            "WARNING: map {} was full: {}{above}; raise max_map_keys in the config block",
+            map.name,
+            counted(map.refused, "update was lost", "updates were lost")
         ));
     }
     lines
+}
+
+/// Gives a number with the word for one or for many.
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 #[cfg(test)]
@@ -77,7 +88,7 @@ mod tests {
                 "WARNING: Total lost event count: 2",
                 "WARNING: 3 stacks could not be stored",
                 "WARNING: 6 events were missed: they came while the program of their probe ran on the same CPU",
-                "WARNING: 7 events of kernel functions were missed: more calls were under way than the kernel follows to their return, or they came while another probe was handled",
+                "WARNING: 7 events of kernel functions were missed: more calls were under way than the kernel follows to their return, or another probe was being handled",
             ],
         );
         check(
@@ -91,6 +102,21 @@ mod tests {
                 "WARNING: lists of arguments that were cut, being longer than what is read of them: 1",
             ],
         );
+        check(
+            Summary {
+                lost_stacks: 1,
+                cut_strings: 1,
+                missed_runs: 1,
+                missed_calls: 1,
+                ..none()
+            },
+            &[
+                "WARNING: 1 stack could not be stored",
+                "WARNING: 1 string was cut: raise max_strlen (BPFTRACE_MAX_STRLEN)",
+                "WARNING: 1 event was missed: it came while the program of its probe ran on the same CPU",
+                "WARNING: 1 event of a kernel function was missed: more calls were under way than the kernel follows to their return, or another probe was being handled",
+            ],
+        );
         let full = |refused, told| FullMap {
             name: "@a".to_owned(),
             refused,
@@ -98,10 +124,11 @@ mod tests {
         };
         check(
             Summary {
-                full_maps: vec![full(3, 3), full(9, 0), full(9, 3)],
+                full_maps: vec![full(3, 3), full(1, 0), full(9, 0), full(9, 3)],
                 ..none()
             },
             &[
+                "WARNING: map @a was full: 1 update was lost; raise max_map_keys in the config block",
                 "WARNING: map @a was full: 9 updates were lost; raise max_map_keys in the config block",
                 "WARNING: map @a was full: 9 updates were lost (3 of them are told above); raise max_map_keys in the config block",
             ],

@@ -113,7 +113,7 @@ impl Program {
         let needs = match bare.then(|| without_target(kind)).flatten() {
             Some(needs) => needs,
             // Its table is attached for it.
-            None if is_attached(kind) || self.kind() == ProgramType::StructOps => return None,
+            None if self.kind() == ProgramType::StructOps => return None,
             None => elsewhere(kind),
         };
         match needs {
@@ -121,34 +121,6 @@ impl Program {
             AttachOutcome::Attached(_) | AttachOutcome::Failed(_) => None,
         }
     }
-}
-
-/// Says whether a section's name is enough to attach its programs, where it names a target.
-fn is_attached(kind: &str) -> bool {
-    let head = kind.trim_end_matches('+');
-    let head = head.split('.').next().unwrap_or_default();
-    matches!(
-        head,
-        "kprobe"
-            | "kretprobe"
-            | "ksyscall"
-            | "kretsyscall"
-            | "uprobe"
-            | "uretprobe"
-            | "usdt"
-            | "tracepoint"
-            | "tp"
-            | "raw_tracepoint"
-            | "raw_tp"
-            | "tp_btf"
-            | "fentry"
-            | "fexit"
-            | "fmod_ret"
-            | "fsession"
-            | "lsm"
-            | "iter"
-            | "freplace"
-    )
 }
 
 /// Says by which method a program is attached whose section could name its target, and does not.

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use kscope_btf::{Btf, Kind, Type, TypeId};
-use kscope_spec::{AttachType, section};
+use kscope_spec::{AttachKind, AttachType, section};
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
@@ -95,13 +95,9 @@ impl Program {
     }
 
     fn must_trace_many(&self) -> Result<(), Error> {
-        match self.expected() {
-            Some(
-                AttachType::TraceFentryMulti
-                | AttachType::TraceFexitMulti
-                | AttachType::TraceFsessionMulti,
-            ) => Ok(()),
-            _ => Err(self.wrong_kind(PLACE)),
+        match traces_many(&self.attach) {
+            true => Ok(()),
+            false => Err(self.wrong_kind(PLACE)),
         }
     }
 
@@ -142,6 +138,18 @@ impl Program {
         })?;
         Ok(Link::of(&self.kernel, fd, target))
     }
+}
+
+/// Tells whether programs that are attached so trace many functions.
+pub(crate) fn traces_many(attach: &AttachKind) -> bool {
+    matches!(
+        attach,
+        AttachKind::Expected(
+            AttachType::TraceFentryMulti
+                | AttachType::TraceFexitMulti
+                | AttachType::TraceFsessionMulti
+        )
+    )
 }
 
 /// Finds a function; of a module's types not those of the kernel that they stand on.

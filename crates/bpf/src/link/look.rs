@@ -1,7 +1,5 @@
 //! Whether what a section names is there, without attaching to it.
 
-use std::path::Path;
-
 use kscope_btf::nearest;
 use kscope_spec::section;
 
@@ -12,8 +10,8 @@ use super::{KprobeAt, ProbeSource, Usdt};
 use crate::error::Error;
 use crate::executable::{self, Executable};
 use crate::features::{Features, Support};
+use crate::kallsyms::{self, function_of};
 use crate::program::Program;
-use crate::search::function_of;
 use crate::tracefs::Tracefs;
 
 impl Program {
@@ -143,9 +141,7 @@ impl Program {
     /// Looks for one of these functions among the kernel's symbols; where those cannot be read it is
     /// not known.
     fn look_for_function(&self, names: &[String]) -> Result<(), Error> {
-        let Ok(list) = self.kernel.read_file(Path::new("/proc/kallsyms")) else {
-            return Ok(());
-        };
+        let list = kallsyms::read(&*self.kernel);
         let list = String::from_utf8_lossy(&list);
         let functions = || list.lines().filter_map(function_of);
         let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
@@ -160,7 +156,6 @@ impl Program {
 
 #[cfg(test)]
 mod tests {
-
     use kscope_spec::{AttachKind, ProgramType};
     use kscope_sys::{Bpf, Call, Errno, FakeKernel, FileIdentity, Reply};
 

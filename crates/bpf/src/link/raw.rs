@@ -2,7 +2,6 @@
 
 use std::ffi::CString;
 use std::os::fd::AsFd;
-use std::path::Path;
 
 use kscope_btf::nearest;
 use kscope_spec::{AttachKind, ProgramType};
@@ -11,11 +10,8 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget};
 use super::Link;
 use super::extension::no_trampolines;
 use crate::error::Error;
+use crate::kallsyms::{self, function_of};
 use crate::program::Program;
-use crate::search::function_of;
-
-/// The kernel's symbols.
-const SYMBOLS: &str = "/proc/kallsyms";
 
 /// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
 /// attached (Linux 5.10).
@@ -57,7 +53,10 @@ impl Program {
             .kernel
             .raw_tracepoint_open(self.as_fd(), Some(&c_name), cookie);
         let fd = opened.map_err(|errno| match errno {
-            Errno::NOENT => self.no_raw_tracepoint(name),
+            Errno::NOENT => {
+                let symbols = kallsyms::read(&*self.kernel);
+                no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
+            }
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_raw_cookies(cookie) => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
@@ -74,24 +73,13 @@ impl Program {
     /// is not known.
     #[cfg(feature = "uprobe")]
     pub(super) fn look_for_raw_tracepoint(&self, name: &str) -> Result<(), Error> {
-        let symbols = self
-            .kernel
-            .read_file(Path::new(SYMBOLS))
-            .unwrap_or_default();
+        let symbols = kallsyms::read(&*self.kernel);
         let symbols = String::from_utf8_lossy(&symbols);
         let mut all = raw_tracepoints(&symbols).peekable();
         match all.peek().is_none() || all.any(|one| one == name) {
             true => Ok(()),
             false => Err(no_raw_tracepoint(&symbols, name)),
         }
-    }
-
-    fn no_raw_tracepoint(&self, name: &str) -> Error {
-        let symbols = self
-            .kernel
-            .read_file(Path::new(SYMBOLS))
-            .unwrap_or_default();
-        no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
     }
 
     /// Tells whether the kernel takes a cookie here: one that does looks for the tracepoint then.

@@ -7,6 +7,7 @@ use kscope_spec::{AttachKind, AttachType, ProgramSpec, section};
 use super::kernel_types::KernelTypes;
 use super::struct_ops;
 use crate::error::Error;
+use crate::link::functions::traces_many;
 use crate::program::Program;
 
 /// What `BPF_PROG_LOAD` is told of the attach point.
@@ -92,15 +93,11 @@ fn of_many<'a>(
     program: &ProgramSpec,
     point: AttachPoint<'a>,
 ) -> Result<AttachPoint<'a>, Error> {
-    let is_many = matches!(
-        program.attach,
-        AttachKind::Expected(
-            AttachType::TraceFentryMulti
-                | AttachType::TraceFexitMulti
-                | AttachType::TraceFsessionMulti
-        )
-    );
-    let Some(name) = section::module(&program.section).filter(|_| is_many) else {
+    let module = match traces_many(&program.attach) {
+        true => section::module(&program.section),
+        false => None,
+    };
+    let Some(name) = module else {
         return Ok(point);
     };
     let module = types.module_named(name);

@@ -1,5 +1,7 @@
 //! Maps that one program alone may use.
 
+pub(super) mod digest;
+
 use kscope_spec::{ExternId, LateId, MapId, Spec};
 
 use super::Loader;

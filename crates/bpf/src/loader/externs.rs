@@ -5,7 +5,6 @@ mod config;
 
 use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsRawFd, BorrowedFd};
-use std::path::Path;
 
 use kscope_btf::{Btf, Kind, Type, TypeId};
 use kscope_spec::{Extern, ExternId, ExternKind, MapId, Spec};
@@ -254,8 +253,7 @@ impl<'a> Externs<'a> {
             .collect();
         wanted.sort_unstable();
         let mut found: Vec<_> = wanted.into_iter().map(|name| (name, None)).collect();
-        let text = self.kernel.read_file(Path::new("/proc/kallsyms"));
-        let text = text.unwrap_or_default();
+        let text = crate::kallsyms::read(&*self.kernel);
         for line in text.split(|&byte| byte == b'\n') {
             // "ffffffff81000000 T _text", modules' with "\t[name]" behind
             let mut parts = line.split(|&byte| byte == b' ' || byte == b'\t');

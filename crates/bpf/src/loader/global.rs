@@ -170,6 +170,7 @@ impl Memory {
         self.0.get_or_init(make).as_ref()
     }
 }
+
 /// Says that there is no such variable.
 pub(crate) fn no_variable(variables: &[Variable], name: &str) -> Error {
     let names = variables.iter().map(|variable| &*variable.name);

@@ -12,12 +12,11 @@ use kscope_sys::{Errno, ProgramLoad};
 
 use super::Loader;
 use super::attach::attach_point;
-use super::exclusive::Unmade;
+use super::exclusive::{Unmade, digest};
 use super::externs::Externs;
 use super::kernel_types::KernelTypes;
 use super::object::MapState;
 use super::refusal::{Log, Refused, text};
-use crate::digest;
 use crate::error::{Absent, Error};
 use crate::late::LateSources;
 use crate::log::VerifierLog;
@@ -69,7 +68,8 @@ impl<'a> Filling<'a> {
             loader: self.loader,
             spec: self.spec,
         };
-        patch::instructions(program, insns, &unmade).map(|insns| digest::of_program(&insns))
+        let insns = patch::instructions(program, insns, &unmade)?;
+        digest::of_program(&self.loader.kernel, insns)
     }
 
     /// Loads a program; `info` are the object's types and what belongs to the program in them.

@@ -392,3 +392,38 @@ fn a_weak_build_option_that_cannot_be_known_is_zero() {
     check(true, true);
     check(false, false);
 }
+
+#[test]
+fn the_kernel_gives_the_digest_of_a_maps_one_program() {
+    let check = |hashed: Result<(), Errno>, expected: &str| {
+        let mut made = String::new();
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::MapCreate(map)) => {
+                made = format!(
+                    "{made} {}:{:?}",
+                    map.name,
+                    map.exclusive.map(|hash| hash[31])
+                );
+                // What was made is told by the failure of the last.
+                match map.exclusive {
+                    Some(_) if made == " digest:None m:Some(7)" => Err(Errno::NOSPC),
+                    _ => MapFd::fake(map.shape, 1).map(Reply::Map),
+                }
+            }
+            Call::Bpf(Bpf::MapHash { into, .. }) => {
+                into.fill(7);
+                hashed.map(|()| Reply::Done)
+            }
+            Call::Bpf(Bpf::ProgramLoad(_)) => Err(Errno::INVAL),
+            Call::ReadFile(_) => Err(Errno::NOENT),
+            _ => Ok(Reply::Done),
+        });
+        let loader = Loader::new(Arc::new(fake)).exclusive("m", "p");
+        let error = loader.load(&spec()).expect_err("no map").to_string();
+        assert!(error.contains(expected), "{error}");
+    };
+    check(Ok(()), "No space left");
+    let older = "this kernel has no maps of one program alone (it comes with Linux 6.18)";
+    check(Err(Errno::TOO_BIG), older);
+    check(Err(Errno::INVAL), older);
+}

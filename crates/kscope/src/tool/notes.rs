@@ -79,8 +79,11 @@ impl Notes {
                 (None, None) => description.push(line),
             }
         }
+        // Where lines end depends on who is shown them, and where paragraphs do on the script.
+        let paragraphs = description.split(|line| line.is_empty());
+        let paragraphs: Vec<String> = paragraphs.map(|lines| lines.join(" ")).collect();
         let mut found = Notes {
-            description: description.join("\n").trim_end().to_owned(),
+            description: paragraphs.join("\n\n").trim_end().to_owned(),
             ..Notes::default()
         };
         for (name, lines) in notes {
@@ -163,11 +166,11 @@ mod tests {
 
     #[test]
     fn notes_follow_the_description() {
-        let text = "#!/usr/bin/env kscope\n// Trace it\n//\n// Shows: much.\n//\n// Example: What\n//   is it:\n\
+        let text = "#!/usr/bin/env kscope\n// Trace it\n//\n// Shows: much,\n// and more.\n//\n// Example: What\n//   is it:\n\
                     //   kscope it\n// Kernel: Linux 5.10\n// Cost: some\n//   more\n// Probes: one kind is enough\n\
                     // Argument: F, a function: One of the kernel\n\n// Kernel: not here\nbegin { }\n";
         let expected = Notes {
-            description: "Trace it\n\nShows: much.".to_owned(),
+            description: "Trace it\n\nShows: much, and more.".to_owned(),
             examples: vec![("What is it:".to_owned(), "kscope it".to_owned())],
             kernel: "Linux 5.10".to_owned(),
             cost: "some more".to_owned(),
