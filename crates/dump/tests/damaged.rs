@@ -3,26 +3,13 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use kscope_dump::{Bytes, Dump, DumpOptions, Error, FileBytes, Kernel};
+use kscope_testkit::dumps::{KDUMP, QEMU, folder};
 
-const KDUMP: &str = "6.1.192-kdump-lzo-d31.vmcore";
-const QEMU: &str = "5.10.223-qemu-live.zlib.vmcore";
-
-fn fixture(test: &str, name: &str) -> Option<Arc<FileBytes>> {
-    let folder = std::env::var_os("KSCOPE_FIXTURES").map(|f| PathBuf::from(f).join("vmcore"));
-    let Some(path) = folder.map(|f| f.join(name)).filter(|f| f.is_file()) else {
-        let must = std::env::var("KSCOPE_MUST").unwrap_or_default();
-        assert!(
-            !must.split(',').any(|name| name == "fixtures"),
-            "{test} would be skipped, but KSCOPE_MUST names fixtures"
-        );
-        eprintln!("SKIP: {test}: KSCOPE_FIXTURES names no folder with {name}");
-        return None;
-    };
-    let file = File::open(path).expect("a file");
+fn fixture(name: &str) -> Option<Arc<FileBytes>> {
+    let file = File::open(folder()?.join(name)).expect("a file");
     Some(Arc::new(FileBytes::new(file).expect("a file")))
 }
 
@@ -64,7 +51,7 @@ fn cut(whole: &Arc<FileBytes>, len: u64) -> Damaged {
 
 #[test]
 fn of_a_dump_that_was_cut_the_rest_is_read() {
-    let Some(whole) = fixture("of_a_dump_that_was_cut_the_rest_is_read", KDUMP) else {
+    let Some(whole) = fixture(KDUMP) else {
         return;
     };
     let all = open(cut(&whole, whole.len())).expect("a kernel");
@@ -159,7 +146,7 @@ fn check_damage(whole: &Arc<FileBytes>, rounds: u64, places: u64) {
 #[test]
 fn damaged_dumps() {
     for name in [KDUMP, QEMU] {
-        if let Some(whole) = fixture("damaged_dumps", name) {
+        if let Some(whole) = fixture(name) {
             check_damage(&whole, 2, 30);
         }
     }
@@ -169,7 +156,7 @@ fn damaged_dumps() {
 #[ignore = "takes minutes"]
 fn dumps_damaged_often() {
     for name in [KDUMP, QEMU] {
-        if let Some(whole) = fixture("dumps_damaged_often", name) {
+        if let Some(whole) = fixture(name) {
             check_damage(&whole, 100, 10);
             check_damage(&whole, 100, 300);
         }

@@ -2,33 +2,14 @@
 //! the log against what the machine's own console showed, modules against crash.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kscope_btf::Kind;
 use kscope_dump::{
     Dump, Error, FrameFrom, Kernel, LogLine, OrcVersion, Registers, StackEnd, VmcoreinfoFrom,
 };
 use kscope_memory::{Memory, PhysAddr, PhysMemory};
-
-/// A kdump of Linux 6.1 without any page that makedumpfile can leave out.
-const KDUMP: &str = "6.1.192-kdump-lzo-d31.vmcore";
-/// A dump of Linux 5.10 that QEMU wrote of a running guest.
-const QEMU: &str = "5.10.223-qemu-live.zlib.vmcore";
-
-/// Gives the folder of dumps; where there is none, says so.
-fn folder(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("KSCOPE_FIXTURES").map(|f| PathBuf::from(f).join("vmcore"));
-    let found = folder.filter(|f| f.is_dir());
-    if found.is_none() {
-        let must = std::env::var("KSCOPE_MUST").unwrap_or_default();
-        assert!(
-            !must.split(',').any(|name| name == "fixtures"),
-            "{test} would be skipped, but KSCOPE_MUST names fixtures"
-        );
-        eprintln!("SKIP: {test}: KSCOPE_FIXTURES names no folder with dumps");
-    }
-    found
-}
+use kscope_testkit::dumps::{KDUMP, QEMU, folder};
 
 fn open(folder: &Path, name: &str) -> Kernel {
     let dump = Dump::open(&[folder.join(name)]).expect("a dump");
@@ -44,10 +25,7 @@ fn stacks(kernel: &Kernel) -> BTreeMap<(i32, String), Vec<String>> {
     let mut found = BTreeMap::new();
     for task in tasks.items {
         let running = on_cpu.iter().find(|c| c.task == Some(task.addr));
-        let stack = match running.and_then(|c| c.registers) {
-            Some(registers) => unwinder.running(&registers),
-            None => unwinder.sleeping(&task),
-        };
+        let stack = unwinder.stack(Some(&task), running).expect("of a task");
         assert!(
             stack.end.is_whole(),
             "{} {}: {stack:?}",
@@ -71,7 +49,7 @@ fn plain(name: &str) -> &str {
 
 #[test]
 fn stacks_are_those_of_drgn_with_debuginfo() {
-    let Some(folder) = folder("stacks_are_those_of_drgn_with_debuginfo") else {
+    let Some(folder) = folder() else {
         return;
     };
     let ours = stacks(&open(&folder, KDUMP));
@@ -107,7 +85,7 @@ fn stacks_are_those_of_drgn_with_debuginfo() {
 
 #[test]
 fn the_panic_is_found_behind_a_function_without_entries() {
-    let Some(folder) = folder("the_panic_is_found_behind_a_function_without_entries") else {
+    let Some(folder) = folder() else {
         return;
     };
     let kernel = open(&folder, KDUMP);
@@ -151,7 +129,7 @@ fn dmesg(line: &LogLine) -> String {
 
 #[test]
 fn the_log_is_the_one_of_dmesg() {
-    let Some(folder) = folder("the_log_is_the_one_of_dmesg") else {
+    let Some(folder) = folder() else {
         return;
     };
     let log = open(&folder, KDUMP).log().expect("a log");
@@ -173,7 +151,7 @@ fn the_log_is_the_one_of_dmesg() {
 
 #[test]
 fn modules_are_those_of_crash() {
-    let Some(folder) = folder("modules_are_those_of_crash") else {
+    let Some(folder) = folder() else {
         return;
     };
     let kernel = open(&folder, KDUMP);
@@ -217,7 +195,7 @@ fn modules_are_those_of_crash() {
 
 #[test]
 fn a_kernel_that_says_less_of_itself_is_read_all_the_same() {
-    let Some(folder) = folder("a_kernel_that_says_less_of_itself_is_read_all_the_same") else {
+    let Some(folder) = folder() else {
         return;
     };
     // Linux 5.10 does not say where its symbols are.
@@ -237,7 +215,7 @@ fn a_kernel_that_says_less_of_itself_is_read_all_the_same() {
 
 #[test]
 fn facts_of_the_dump_itself() {
-    let Some(folder) = folder("facts_of_the_dump_itself") else {
+    let Some(folder) = folder() else {
         return;
     };
     let kernel = open(&folder, KDUMP);
@@ -265,7 +243,7 @@ fn facts_of_the_dump_itself() {
 
 #[test]
 fn global_variables_have_the_types_that_are_written_here() {
-    let Some(folder) = folder("global_variables_have_the_types_that_are_written_here") else {
+    let Some(folder) = folder() else {
         return;
     };
     // Without types of modules before 5.11, there is no list of them.

@@ -6,7 +6,7 @@ use kscope_bpf::{Map, Snapshot, UpdateMode};
 use kscope_rows::{
     MapKind, MapOutput, MapValueType, Resolve, Value, align_series, decode, decode_map_value,
 };
-use kscope_script::plan::{MapPlan, SET_MARK};
+use kscope_script::plan::{MapPlan, Plan, SET_MARK};
 
 use crate::error::Error;
 
@@ -39,6 +39,13 @@ pub(crate) enum Then {
     Cleared,
     /// Values become zero.
     Zeroed,
+}
+
+/// Gives the maps in the order in which they are printed at the end.
+pub(crate) fn by_name(plan: &Plan) -> Vec<&MapPlan> {
+    let mut order: Vec<_> = plan.maps.iter().collect();
+    order.sort_by(|left, right| left.name.cmp(&right.name));
+    order
 }
 
 /// Reads what a map holds.

@@ -386,6 +386,10 @@ fn what_memory_does_not_have_is_refused_by_name() {
         "begin { print(kstack(1 + 1)); }",
         "a mode, or a struct task_struct *",
     );
+    check(
+        "begin { system(\"reboot\"); }",
+        "system() changes the system, and memory is only read",
+    );
 }
 
 #[test]

@@ -25,8 +25,8 @@ const BTF: u64 = 64 << 20;
 /// Most CPUs of a kernel (`NR_CPUS`).
 const CPUS: usize = 8192;
 
-/// A kernel in a dump, or one that runs. Facts are read when they are first asked for: the log needs neither symbols
-/// nor types.
+/// A kernel in a dump, or one that runs. Facts are read when they are first asked for: the log
+/// needs neither symbols nor types.
 pub struct Kernel {
     source: Source,
     running_info: OnceLock<Vmcoreinfo>,

@@ -1,6 +1,6 @@
 //! What time it was for the kernel when it stopped.
 
-use kscope_memory::{FieldAt, Memory, VirtAddr};
+use kscope_memory::{FieldAt, Memory};
 
 use super::kernel::Kernel;
 use crate::Error;
@@ -12,12 +12,20 @@ const SECOND: u64 = 1_000_000_000;
 const UNNAMED: u64 = 8;
 
 /// What the kernel's clocks showed at its last tick.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct KernelTime {
     /// Nanoseconds since it started, time asleep included.
     pub since_boot: u64,
     /// Nanoseconds since 1970.
     pub since_1970: u64,
+}
+
+impl KernelTime {
+    /// Gives when it started, in nanoseconds since 1970.
+    #[must_use]
+    pub fn boot(self) -> u64 {
+        self.since_1970.wrapping_sub(self.since_boot)
+    }
 }
 
 /// Reads the timekeeper.
@@ -52,6 +60,5 @@ pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
 
 /// Reads a number of the machine's width at a symbol.
 pub(crate) fn number(kernel: &Kernel, symbol: &str) -> Result<u64, Error> {
-    let at: VirtAddr = kernel.need(symbol)?;
-    Ok(kernel.read_u64(at)?)
+    Ok(kernel.read_u64(kernel.need(symbol)?)?)
 }

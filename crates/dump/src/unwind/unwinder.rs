@@ -11,7 +11,7 @@ use crate::bytes::u64_at;
 use crate::facts::kernel::Kernel;
 use crate::facts::module::OrcTable;
 use crate::facts::x86_64::{PT_REGS, Registers};
-use crate::{Error, Task};
+use crate::{Error, OnCpu, Task};
 
 /// Most frames of a stack.
 const FRAMES: usize = 512;
@@ -233,6 +233,16 @@ impl<'k> Unwinder<'k> {
             registers: Some(*registers),
         };
         self.follow(first, Known::of(registers))
+    }
+
+    /// Unwinds the stack of a task that may have run on a CPU: from the registers that it had there,
+    /// else from where it sleeps. There is none of a task that is not known and had no registers.
+    #[must_use]
+    pub fn stack(&self, task: Option<&Task>, on_cpu: Option<&OnCpu>) -> Option<Stack> {
+        match on_cpu.and_then(|on| on.registers) {
+            Some(registers) => Some(self.running(&registers)),
+            None => task.map(|task| self.sleeping(task)),
+        }
     }
 
     fn follow(&self, first: Frame, known: Known) -> Stack {

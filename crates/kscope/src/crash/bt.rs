@@ -59,23 +59,21 @@ pub(super) fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Fail
     let mut found = Vec::new();
     for on in cpus(kernel, args, &on_cpu.items)? {
         let task = tasks.iter().find(|task| on.task == Some(task.addr));
-        let stack = match (on.registers, task) {
-            (Some(registers), _) => unwinder.running(&registers),
-            (None, Some(task)) => unwinder.sleeping(task),
-            (None, None) => continue,
-        };
-        found.push(Found {
-            task,
-            cpu: Some(on.cpu),
-            stack,
-        });
+        if let Some(stack) = unwinder.stack(task, Some(on)) {
+            found.push(Found {
+                task,
+                cpu: Some(on.cpu),
+                stack,
+            });
+        }
     }
     for task in chosen(args, &tasks)? {
-        found.push(Found {
+        let on = ran_on(task);
+        found.extend(unwinder.stack(Some(task), on).map(|stack| Found {
             task: Some(task),
-            cpu: ran_on(task).map(|on| on.cpu),
-            stack: stack::of(&unwinder, task, &on_cpu.items),
-        });
+            cpu: on.map(|on| on.cpu),
+            stack,
+        }));
     }
     match (args.group, json) {
         (true, _) => grouped(kernel, &found, json)?,

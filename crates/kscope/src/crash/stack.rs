@@ -2,16 +2,7 @@
 
 use std::fmt::Write as _;
 
-use kscope_dump::{Frame, FrameFrom, Kernel, OnCpu, Registers, Stack, StackEnd, Task, Unwinder};
-
-/// Gives the stack of a task: from its CPU's registers where it ran, else from where it sleeps.
-pub(super) fn of(unwinder: &Unwinder<'_>, task: &Task, on_cpu: &[OnCpu]) -> Stack {
-    let running = on_cpu.iter().find(|found| found.task == Some(task.addr));
-    match running.and_then(|found| found.registers) {
-        Some(registers) => unwinder.running(&registers),
-        None => unwinder.sleeping(task),
-    }
-}
+use kscope_dump::{Frame, FrameFrom, Kernel, Registers, Stack, StackEnd};
 
 /// Gives the place of a frame: `schedule+0x5a`, with the module's name behind it.
 pub(super) fn place(kernel: &Kernel, frame: &Frame) -> String {

@@ -218,10 +218,14 @@ fn cpus(kernel: &Kernel) -> Result<String, DumpError> {
     Ok(said)
 }
 
+fn place(kernel: &Kernel, symbol: &str) -> Result<VirtAddr, DumpError> {
+    let found = kernel.global(symbol);
+    found.ok_or_else(|| DumpError::NoSymbol(symbol.to_owned()))
+}
+
 fn load(kernel: &Kernel) -> Result<String, DumpError> {
     // Three averages with 11 bits behind the point.
-    let start = kernel.global("avenrun");
-    let start = start.ok_or_else(|| DumpError::NoSymbol("avenrun".to_owned()))?;
+    let start = place(kernel, "avenrun")?;
     let mut said = Vec::new();
     for index in 0..3 {
         let at = VirtAddr(start.0.wrapping_add(8 * index));
@@ -235,8 +239,7 @@ fn load(kernel: &Kernel) -> Result<String, DumpError> {
 fn memory(kernel: &Kernel) -> Result<String, DumpError> {
     let total = kernel.number("_totalram_pages")?;
     let counter = |array: &str, item: &str| -> Result<u64, DumpError> {
-        let start = kernel.global(array);
-        let start = start.ok_or_else(|| DumpError::NoSymbol(array.to_owned()))?;
+        let start = place(kernel, array)?;
         let index = kernel.btf()?.enumerator(item);
         let index = index.ok_or(DumpError::Missing("number of a counter in the types"))?;
         let at = start.0.wrapping_add(8u64.wrapping_mul(index.value as u64));
@@ -329,11 +332,9 @@ fn panicked(
             Some(task) => format!("{} ({}) on CPU {cpu}", task.comm, task.pid),
             None => format!("CPU {cpu}"),
         };
-        match (kernel.unwinder(), on.registers, task) {
-            (Ok(unwinder), Some(registers), _) => *stack = Some(unwinder.running(&registers)),
-            (Ok(unwinder), None, Some(task)) => *stack = Some(unwinder.sleeping(task)),
-            (Ok(_), None, None) => {}
-            (Err(error), _, _) => {
+        match kernel.unwinder() {
+            Ok(unwinder) => *stack = unwinder.stack(task, Some(on)),
+            Err(error) => {
                 let _ = write!(said, "; the stack cannot be followed: {error}");
             }
         }

@@ -2,32 +2,14 @@
 //! same dumps. `BLESS=1` writes what the program prints now.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
+use kscope_testkit::dumps::{KDUMP, QEMU, folder};
 use serde_json::Value;
 
 use super::{kscope, scratch};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash");
-/// A kdump of Linux 6.1 without any page that makedumpfile can leave out.
-const KDUMP: &str = "6.1.192-kdump-lzo-d31.vmcore";
-/// A dump of Linux 5.10 that QEMU wrote of a running guest.
-const QEMU: &str = "5.10.223-qemu-live.zlib.vmcore";
-
-/// Gives the folder of dumps; where there is none, says so.
-fn folder(test: &str) -> Option<PathBuf> {
-    let folder = std::env::var_os("KSCOPE_FIXTURES").map(|f| PathBuf::from(f).join("vmcore"));
-    let found = folder.filter(|folder| folder.is_dir());
-    if found.is_none() {
-        let must = std::env::var("KSCOPE_MUST").unwrap_or_default();
-        assert!(
-            !must.split(',').any(|name| name == "fixtures"),
-            "{test} would be skipped, but KSCOPE_MUST names fixtures"
-        );
-        eprintln!("SKIP: {test}: KSCOPE_FIXTURES names no folder with dumps");
-    }
-    found
-}
 
 fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().expect("a name").to_owned()
@@ -35,7 +17,7 @@ fn path(folder: &Path, name: &str) -> String {
 
 #[test]
 fn reports_are_what_they_were() {
-    let Some(folder) = folder("reports_are_what_they_were") else {
+    let Some(folder) = folder() else {
         return;
     };
     let bless = std::env::var_os("BLESS").is_some();
@@ -71,7 +53,7 @@ fn reports_are_what_they_were() {
 
 #[test]
 fn the_log_is_what_dmesg_showed() {
-    let Some(folder) = folder("the_log_is_what_dmesg_showed") else {
+    let Some(folder) = folder() else {
         return;
     };
     let shown = std::fs::read(folder.join("6.1.192-kdump.dmesg.txt")).expect("the reference");
@@ -90,7 +72,7 @@ fn the_log_is_what_dmesg_showed() {
 
 #[test]
 fn tasks_are_those_that_drgn_saw() {
-    let Some(folder) = folder("tasks_are_those_that_drgn_saw") else {
+    let Some(folder) = folder() else {
         return;
     };
     let reference = folder.join("6.1.192-reference/drgn-0.3.0.json");
@@ -130,72 +112,45 @@ fn tasks_are_those_that_drgn_saw() {
 
 #[test]
 fn ps_is_what_crash_shows() {
-    let Some(folder) = folder("ps_is_what_crash_shows") else {
+    let Some(folder) = folder() else {
         return;
     };
     let reference = folder.join("6.1.192-reference/crash-9.0.2-ps.txt");
     let reference = std::fs::read_to_string(reference).expect("the reference");
-    // PID PPID CPU TASK ST %MEM VSZ RSS COMM, without the idle tasks.
-    let expected: BTreeSet<(i64, i64, i64, String)> = reference
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let words: Vec<&str> = line.trim_start_matches('>').split_whitespace().collect();
-            let number = |at: usize| words[at].parse().expect("a number");
-            let comm = words[8..].join(" ");
-            let comm = comm.trim_matches(['[', ']']).to_owned();
-            (number(0), number(1), number(2), comm)
-        })
-        .filter(|(pid, ..)| *pid > 0)
-        .collect();
-    let out = kscope(&["crash", &path(&folder, KDUMP), "ps", "--json"])
-        .code(0)
-        .out;
-    let found: BTreeSet<(i64, i64, i64, String)> = out
-        .lines()
-        .map(|line| {
-            let row: Value = serde_json::from_str(line).expect("a row");
-            let number = |name: &str| row[name].as_i64().expect("a number");
-            let comm = row["comm"].as_str().expect("a name").to_owned();
-            (number("pid"), number("ppid"), number("cpu"), comm)
-        })
-        .collect();
-    assert_eq!(found, expected);
-}
-
-#[test]
-fn the_tool_ps_shows_what_crash_does() {
-    let Some(folder) = folder("the_tool_ps_shows_what_crash_does") else {
-        return;
-    };
-    let reference = folder.join("6.1.192-reference/crash-9.0.2-ps.txt");
-    let reference = std::fs::read_to_string(reference).expect("the reference");
-    // PID PPID CPU TASK ST %MEM VSZ RSS COMM, without the idle tasks.
-    let expected: BTreeSet<(i64, i64, i64, String)> = reference
-        .lines()
-        .skip(1)
-        .map(|line| {
-            let words: Vec<&str> = line.trim_start_matches('>').split_whitespace().collect();
-            let number = |at: usize| words[at].parse().expect("a number");
-            let comm = words[8..].join(" ");
-            let comm = comm.trim_matches(['[', ']']).to_owned();
-            (number(0), number(1), number(6), comm)
-        })
-        .filter(|(pid, ..)| *pid > 0)
-        .collect();
     let file = path(&folder, KDUMP);
-    let out = kscope(&["ps", "--threads", "--json", "--dump", &file]);
-    let out = out.code(0).out;
-    let found: BTreeSet<(i64, i64, i64, String)> = out
-        .lines()
-        .map(|line| {
-            let row: Value = serde_json::from_str(line).expect("a row");
-            let number = |name: &str| row[name].as_i64().expect("a number");
-            let comm = row["comm"].as_str().expect("a name").to_owned();
-            (number("tid"), number("ppid"), number("mapped"), comm)
-        })
-        .collect();
-    assert_eq!(found, expected);
+    // Columns of the reference, and their names here: PID PPID CPU TASK ST %MEM VSZ RSS COMM.
+    let check = |words: &[&str], columns: [(usize, &str); 3]| {
+        let expected: BTreeSet<([i64; 3], String)> = reference
+            .lines()
+            .skip(1)
+            .map(|line| {
+                let words: Vec<&str> = line.trim_start_matches('>').split_whitespace().collect();
+                let numbers = columns.map(|(at, _)| words[at].parse().expect("a number"));
+                let comm = words[8..].join(" ");
+                (numbers, comm.trim_matches(['[', ']']).to_owned())
+            })
+            // Without the idle tasks.
+            .filter(|([pid, ..], _)| *pid > 0)
+            .collect();
+        let out = kscope(words).code(0).out;
+        let found: BTreeSet<([i64; 3], String)> = out
+            .lines()
+            .map(|line| {
+                let row: Value = serde_json::from_str(line).expect("a row");
+                let numbers = columns.map(|(_, name)| row[name].as_i64().expect("a number"));
+                (numbers, row["comm"].as_str().expect("a name").to_owned())
+            })
+            .collect();
+        assert_eq!(found, expected, "{words:?}");
+    };
+    check(
+        &["crash", &file, "ps", "--json"],
+        [(0, "pid"), (1, "ppid"), (2, "cpu")],
+    );
+    check(
+        &["ps", "--threads", "--json", "--dump", &file],
+        [(0, "tid"), (1, "ppid"), (6, "mapped")],
+    );
 }
 
 #[test]
@@ -219,7 +174,7 @@ fn what_is_no_dump_is_refused() {
 
 #[test]
 fn scripts_with_events_are_refused_by_name() {
-    let Some(folder) = folder("scripts_with_events_are_refused_by_name") else {
+    let Some(folder) = folder() else {
         return;
     };
     let kdump = path(&folder, KDUMP);

@@ -12,7 +12,8 @@ use kscope_bpf::{Features, Lockdown};
 use kscope_btf::Btf;
 use kscope_dump::{Kernel, RunningKernel};
 use kscope_memory::{Gap, GapAt, KernelSymbols, Memory, VirtAddr};
-use kscope_spec::{HelperId, helper};
+use kscope_spec::insn::{AluOp, Cond, Insn, Pseudo, Reg, Size};
+use kscope_spec::{MapKind, ProgramType, helper};
 use kscope_symbol::KernelSymbolizer;
 use kscope_sys::{
     Clock, Errno, MapCreate, MapShape, MapValues, ProgramLoad, SharedKernel, TestRun,
@@ -31,10 +32,7 @@ const ANSWERS: usize = BATCH * 8;
 const TASK: usize = ANSWERS * 2;
 /// Most pages that are kept: 64 MB.
 const KEPT: usize = 16 << 10;
-/// `BPF_PROG_TYPE_RAW_TRACEPOINT`, which Linux 5.10 runs without an event.
-const RAW_TRACEPOINT: u32 = 17;
-/// `BPF_MAP_TYPE_ARRAY` and `BPF_F_MMAPABLE`.
-const ARRAY: u32 = 2;
+/// `BPF_F_MMAPABLE`.
 const MMAPABLE: u32 = 1 << 10;
 
 /// Opens the running kernel, for scripts over its memory.
@@ -127,7 +125,7 @@ impl LiveMemory {
         };
         let map = MapCreate {
             shape: MapShape {
-                kind: ARRAY,
+                kind: MapKind::Array as u32,
                 key_size: 4,
                 value_size: (PAGE + BATCH * PAGE) as u32,
                 max_entries: 1,
@@ -144,7 +142,8 @@ impl LiveMemory {
         let values = values.map_err(|errno| failed("map memory", errno))?;
         let insns = program(map.as_fd().as_raw_fd());
         let load = ProgramLoad {
-            kind: RAW_TRACEPOINT,
+            // Linux 5.10 runs it without an event.
+            kind: ProgramType::RawTracepoint as u32,
             name: "kscope_memory",
             insns: &insns,
             license: "GPL",
@@ -177,7 +176,9 @@ impl LiveMemory {
     fn forget(&self, start: VirtAddr, len: u64) {
         let pages = start.0 / PAGE as u64..=start.0.saturating_add(len) / PAGE as u64;
         let mut kept = self.pages();
-        kept.kept.retain(|page, _| !pages.contains(page));
+        for page in pages {
+            kept.kept.remove(&page);
+        }
     }
 
     /// Reads pages, no more than one run takes; one that is not there is kept as such.
@@ -274,42 +275,37 @@ fn refusal(kernel: &SharedKernel, what: &str, errno: Errno) -> String {
 /// Gives the program: for each page of those that the map asks for, until one is 0, the page and
 /// what the read returned.
 fn program(map: i32) -> Vec<u8> {
-    let mut code = Vec::new();
-    let mut insn = |op: u8, dst: u8, src: u8, off: i16, imm: i32| {
-        code.extend([op, dst | src << 4]);
-        code.extend(off.to_le_bytes());
-        code.extend(imm.to_le_bytes());
-    };
-    let HelperId(read) = helper::PROBE_READ_KERNEL;
-    let HelperId(task) = helper::GET_CURRENT_TASK;
-    // r6 = the value of the map; r7 = 0
-    insn(0x18, 6, 2, 0, map);
-    insn(0, 0, 0, 0, 0);
-    insn(0xb7, 7, 0, 0, 0);
-    // the thread that runs this
-    insn(0x85, 0, 0, 0, task as i32);
-    insn(0x7b, 6, 0, TASK as i16, 0);
-    // again: if r7 >= BATCH goto done; r8 = r6 + 8 * r7
-    insn(0x35, 7, 0, 14, BATCH as i32);
-    insn(0xbf, 8, 7, 0, 0);
-    insn(0x67, 8, 0, 0, 3);
-    insn(0x0f, 8, 6, 0, 0);
-    // r3 = its address; if it is 0 goto done
-    insn(0x79, 3, 8, 0, 0);
-    insn(0x15, 3, 0, 9, 0);
-    // r1 = r6 + PAGE + PAGE * r7; r2 = PAGE; read
-    insn(0xbf, 1, 7, 0, 0);
-    insn(0x67, 1, 0, 0, 12);
-    insn(0x0f, 1, 6, 0, 0);
-    insn(0x07, 1, 0, 0, PAGE as i32);
-    insn(0xb7, 2, 0, 0, PAGE as i32);
-    insn(0x85, 0, 0, 0, read as i32);
-    // its answer; r7 += 1; goto again
-    insn(0x7b, 8, 0, ANSWERS as i16, 0);
-    insn(0x07, 7, 0, 0, 1);
-    insn(0x05, 0, 0, -15, 0);
-    // done: leave with 0
-    insn(0xb7, 0, 0, 0, 0);
-    insn(0x95, 0, 0, 0, 0);
-    code
+    let [value, second] = Insn::ld_pseudo(Reg::R6, Pseudo::MapValue, map, 0);
+    let insns = [
+        // r6 = the value of the map; r7 = 0
+        value,
+        second,
+        Insn::mov64_imm(Reg::R7, 0),
+        // the thread that runs this
+        Insn::call(helper::GET_CURRENT_TASK),
+        Insn::stx(Size::DW, Reg::R6, TASK as i16, Reg::R0),
+        // again: if r7 >= BATCH goto done; r8 = r6 + 8 * r7
+        Insn::jmp64_imm(Cond::Ge, Reg::R7, BATCH as i32, 14),
+        Insn::mov64(Reg::R8, Reg::R7),
+        Insn::alu64_imm(AluOp::Lsh, Reg::R8, 3),
+        Insn::alu64(AluOp::Add, Reg::R8, Reg::R6),
+        // r3 = its address; if it is 0 goto done
+        Insn::ldx(Size::DW, Reg::R3, Reg::R8, 0),
+        Insn::jmp64_imm(Cond::Eq, Reg::R3, 0, 9),
+        // r1 = r6 + PAGE + PAGE * r7; r2 = PAGE; read
+        Insn::mov64(Reg::R1, Reg::R7),
+        Insn::alu64_imm(AluOp::Lsh, Reg::R1, 12),
+        Insn::alu64(AluOp::Add, Reg::R1, Reg::R6),
+        Insn::alu64_imm(AluOp::Add, Reg::R1, PAGE as i32),
+        Insn::mov64_imm(Reg::R2, PAGE as i32),
+        Insn::call(helper::PROBE_READ_KERNEL),
+        // its answer; r7 += 1; goto again
+        Insn::stx(Size::DW, Reg::R8, ANSWERS as i16, Reg::R0),
+        Insn::alu64_imm(AluOp::Add, Reg::R7, 1),
+        Insn::ja(-15),
+        // done: leave with 0
+        Insn::mov64_imm(Reg::R0, 0),
+        Insn::exit(),
+    ];
+    insns.iter().flat_map(|insn| insn.encode()).collect()
 }

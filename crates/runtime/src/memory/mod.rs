@@ -133,18 +133,16 @@ pub fn run_on_dump(
         }
     }
     let live = kernel.is_running().then(real_kernel);
+    // A dump may not say it: all times are 0 then.
     let time = match &live {
-        Some(live) => Some(clocks(&**live)?),
-        None => kernel.time().ok(),
+        Some(live) => clocks(&**live)?,
+        None => kernel.time().unwrap_or_default(),
     };
     let late = late_values(kernel, &code, &options, time)?;
     let world = DumpWorld {
         kernel,
         live,
-        time: time.unwrap_or(KernelTime {
-            since_boot: 0,
-            since_1970: 0,
-        }),
+        time,
         tasks: OnceCell::new(),
         unwinder: OnceCell::new(),
         wishes,
@@ -159,7 +157,7 @@ pub fn run_on_dump(
     let mut run = Run {
         world: &world,
         interpreter: Interpreter::new(&functions, &maps, late, &world),
-        clock: WallClock::of_boot(time.map_or(0, |t| t.since_1970.wrapping_sub(t.since_boot))),
+        clock: WallClock::of_boot(time.boot()),
         refusals: Refusals::new(sites.updates(), true),
         sites,
         plan: &plan,
@@ -186,16 +184,14 @@ fn late_values(
     kernel: &Kernel,
     code: &Code,
     options: &Options,
-    time: Option<KernelTime>,
+    time: KernelTime,
 ) -> Result<Vec<u64>, Error> {
     let numbers: HashMap<&str, u64> = options.numbers_of(&code.plan, &code.late).collect();
     let value = |late: &kscope_spec::LateValue| -> Result<u64, Error> {
         Ok(match &late.kind {
             LateKind::Number => match late.name.as_str() {
-                START_TIME => time.map_or(0, |time| time.since_boot),
-                TAI_OFFSET | REALTIME_OFFSET => {
-                    time.map_or(0, |time| time.since_1970.wrapping_sub(time.since_boot))
-                }
+                START_TIME => time.since_boot,
+                TAI_OFFSET | REALTIME_OFFSET => time.boot(),
                 name => numbers.get(name).copied().unwrap_or(0),
             },
             LateKind::KernelSymbol(symbol) => address_of(kernel, symbol)?,
@@ -248,10 +244,7 @@ impl DumpWorld<'_> {
         });
         let unwinder = self.unwinder()?;
         let running = on_cpu.iter().find(|cpu| cpu.task == Some(task));
-        Some(match running.and_then(|cpu| cpu.registers) {
-            Some(registers) => unwinder.running(&registers),
-            None => unwinder.sleeping(tasks.get(&task)?),
-        })
+        unwinder.stack(tasks.get(&task), running)
     }
 
     fn unwinder(&self) -> Option<&Unwinder<'_>> {
@@ -493,7 +486,7 @@ impl Run<'_> {
                 }
                 None
             }
-            // Commands are not run for what a dead kernel says, and there is nothing to watch.
+            // No script over memory may run commands, and there is nothing to watch.
             Event::System(..) | Event::Unwatch(_) | Event::Unknown => None,
         };
         match output {
@@ -537,9 +530,7 @@ impl Run<'_> {
     }
 
     fn print_maps(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let mut order: Vec<_> = self.plan.maps.iter().collect();
-        order.sort_by(|left, right| left.name.cmp(&right.name));
-        for plan in order {
+        for plan in maps::by_name(self.plan) {
             if let Some(output) = self.show(plan, (0, 0), Moment::End) {
                 sink.output(Output::Map(output)).map_err(Error::Output)?;
             }

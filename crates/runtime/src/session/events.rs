@@ -237,9 +237,7 @@ impl Session {
 
     pub(super) fn print_maps(&self, sink: &mut dyn Sink) -> Result<(), Error> {
         let resolver = self.resolver();
-        let mut order: Vec<_> = self.plan.maps.iter().collect();
-        order.sort_by(|left, right| left.name.cmp(&right.name));
-        for plan in order {
+        for plan in maps::by_name(&self.plan) {
             let Some(map) = self.object.map(plan.map) else {
                 continue;
             };

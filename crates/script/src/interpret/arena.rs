@@ -61,10 +61,7 @@ impl Arena {
 
     /// Gives bytes.
     pub(super) fn get(&self, address: u64, len: u64) -> Result<&[u8], Astray> {
-        let (id, offset) = place(address).ok_or(Astray)?;
-        let region = self.regions.get(id as usize).ok_or(Astray)?;
-        let end = offset.checked_add(len).ok_or(Astray)?;
-        region.get(offset as usize..end as usize).ok_or(Astray)
+        self.rest(address)?.get(..len as usize).ok_or(Astray)
     }
 
     /// Gives bytes to change.

@@ -4,7 +4,7 @@ use kscope_memory::VirtAddr;
 use kscope_spec::helper as h;
 
 use super::arena::Arena;
-use super::map::NOT_THERE;
+use super::map::{FULL, NO_ROOM, NOT_THERE};
 use super::{EVENT_BYTES, Fault, Frame, Interpreter};
 use crate::ir::kfunc;
 
@@ -210,7 +210,7 @@ impl Interpreter<'_> {
         let function = function.ok_or(Fault::Malformed)?;
         let count = u64::from(count as u32);
         if count > ROUNDS {
-            return Ok(-7i64 as u64);
+            return Ok(FULL as u64);
         }
         let mut round = 0;
         while round < count {
@@ -260,7 +260,7 @@ impl Interpreter<'_> {
             return *id;
         }
         if self.stacks.len() >= STACKS {
-            return -12;
+            return NO_ROOM;
         }
         let id = self.stacks.len() as i64;
         self.stacks.push(stack.clone());

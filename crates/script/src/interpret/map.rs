@@ -12,8 +12,8 @@ const MUST_BE_THERE: u64 = 2;
 /// What updates return, as the kernel has it.
 pub(super) const NOT_THERE: i64 = -2;
 const THERE_ALREADY: i64 = -17;
-const FULL: i64 = -7;
-const NO_ROOM: i64 = -12;
+pub(super) const FULL: i64 = -7;
+pub(super) const NO_ROOM: i64 = -12;
 
 /// A map with its entries.
 #[derive(Debug)]

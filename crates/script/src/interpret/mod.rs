@@ -21,7 +21,7 @@ use std::fmt;
 use kscope_memory::{Gap, GapAt, Memory, VirtAddr};
 use kscope_spec::{MapId, MapKind, MapSpec};
 
-use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, byte_swap, extend};
+use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, extend};
 use arena::{Arena, Astray};
 use map::MapState;
 
@@ -179,6 +179,18 @@ impl Frame<'_> {
     fn get(&self, value: ir::Value) -> Result<u64, Fault> {
         let value = self.values.get(value.index());
         value.copied().ok_or(Fault::Malformed)
+    }
+
+    fn set(&mut self, value: ir::Value, to: u64) -> Result<(), Fault> {
+        let place = self.values.get_mut(value.index());
+        *place.ok_or(Fault::Malformed)? = to;
+        Ok(())
+    }
+
+    /// Gives the address that an instruction reads or writes.
+    fn address(&self, op: &Op) -> Result<u64, Fault> {
+        let (base, offset) = op.place().ok_or(Fault::Malformed)?;
+        Ok(self.get(base)?.wrapping_add_signed(offset))
     }
 }
 
@@ -344,8 +356,7 @@ impl<'a> Interpreter<'a> {
             for inst in &block.insts {
                 let result = self.instruction(frame, inst)?;
                 if let Some(value) = inst.result {
-                    let place = frame.values.get_mut(value.index());
-                    *place.ok_or(Fault::Malformed)? = result;
+                    frame.set(value, result)?;
                 }
             }
             let target = match &block.end {
@@ -423,67 +434,31 @@ impl<'a> Interpreter<'a> {
                 frame.get(*base)?.wrapping_add(offset)
             }
             Op::NonNull(value) | Op::PtrToInt(value) => frame.get(*value)?,
-            Op::Binary(op, left, right) => {
-                op.apply(frame.get(*left)? as i64, frame.get(*right)? as i64) as u64
+            op @ (Op::Binary(..) | Op::Compare(..) | Op::Extend { .. } | Op::ByteSwap { .. }) => {
+                let number = op.computed(|value| frame.get(value).ok().map(|found| found as i64));
+                number.ok_or(Fault::Malformed)? as u64
             }
-            Op::Compare(cond, left, right) => {
-                u64::from(cond.holds(frame.get(*left)? as i64, frame.get(*right)? as i64))
+            op @ (Op::Load { bytes, signed, .. } | Op::LoadAt { bytes, signed, .. }) => {
+                let number = self.load(frame.address(op)?, *bytes)?;
+                extend(*bytes, *signed, number as i64) as u64
             }
-            Op::Extend {
-                bytes,
-                signed,
-                value,
-            } => extend(*bytes, *signed, frame.get(*value)? as i64) as u64,
-            Op::ByteSwap { bytes, value } => byte_swap(*bytes, frame.get(*value)? as i64) as u64,
-            Op::Load {
-                bytes,
-                signed,
-                base,
-                offset,
-            } => {
-                let address = at(frame.get(*base)?, *offset);
-                extend(*bytes, *signed, self.load(address, *bytes)? as i64) as u64
-            }
-            Op::LoadAt {
-                bytes,
-                signed,
-                base,
-                offset,
-            } => {
-                let address = frame.get(*base)?.wrapping_add_signed(offset.value);
-                extend(*bytes, *signed, self.load(address, *bytes)? as i64) as u64
-            }
-            Op::Store {
-                bytes,
-                base,
-                offset,
-                value,
-            } => {
-                let address = at(frame.get(*base)?, *offset);
-                self.arena.set_number(address, *bytes, frame.get(*value)?)?;
+            op @ Op::Store { bytes, value, .. } => {
+                let (address, value) = (frame.address(op)?, frame.get(*value)?);
+                self.arena.set_number(address, *bytes, value)?;
                 0
             }
-            Op::Atomic {
-                op,
+            op @ Op::Atomic {
+                op: how,
                 bytes,
-                base,
-                offset,
                 value,
-            } => {
-                let address = at(frame.get(*base)?, *offset);
-                self.change(*op, address, *bytes, frame.get(*value)?)?
+                ..
+            } => self.change(*how, frame.address(op)?, *bytes, frame.get(*value)?)?,
+            op @ Op::AtomicFetchAdd { value, .. } => {
+                self.change(AtomicOp::Add, frame.address(op)?, 8, frame.get(*value)?)?
             }
-            Op::AtomicFetchAdd {
-                base,
-                offset,
-                value,
-            } => {
-                let address = at(frame.get(*base)?, *offset);
-                self.change(AtomicOp::Add, address, 8, frame.get(*value)?)?
-            }
-            Op::Zero { base, offset, len } => {
-                let address = at(frame.get(*base)?, *offset);
-                self.arena.get_mut(address, u64::from(*len))?.fill(0);
+            op @ Op::Zero { len, .. } => {
+                let place = self.arena.get_mut(frame.address(op)?, u64::from(*len))?;
+                place.fill(0);
                 0
             }
             Op::Copy {
@@ -512,7 +487,7 @@ impl<'a> Interpreter<'a> {
         })
     }
 
-    /// Adds to a number in memory and gives what was there.
+    /// Changes a number in memory and gives what was there.
     fn change(&mut self, op: AtomicOp, address: u64, bytes: u8, value: u64) -> Result<u64, Fault> {
         let before = self.arena.number(address, bytes)?;
         self.arena
@@ -547,8 +522,8 @@ impl<'a> Interpreter<'a> {
 
     /// Says whether a map is one of those that events go through.
     fn carries_events(&self, map: u64) -> bool {
-        let kind = usize::try_from(map).ok().and_then(|map| self.maps.get(map));
-        kind.is_some_and(|map| matches!(map.kind(), MapKind::RingBuf | MapKind::PerfEventArray))
+        let map = usize::try_from(map).ok().and_then(|map| self.maps.get(map));
+        map.is_some_and(|map| matches!(map.kind(), MapKind::RingBuf | MapKind::PerfEventArray))
     }
 }
 
@@ -561,10 +536,7 @@ fn enter<'f>(frame: &mut Frame<'f>, target: &Target) -> Result<&'f ir::BlockData
         ([], _) => {}
         ([param], [argument]) => {
             let value = frame.get(*argument)?;
-            *frame
-                .values
-                .get_mut(param.index())
-                .ok_or(Fault::Malformed)? = value;
+            frame.set(*param, value)?;
         }
         (params, arguments) => {
             let values: Vec<u64> = arguments
@@ -572,10 +544,7 @@ fn enter<'f>(frame: &mut Frame<'f>, target: &Target) -> Result<&'f ir::BlockData
                 .map(|argument| frame.get(*argument))
                 .collect::<Result<_, _>>()?;
             for (param, value) in params.iter().zip(values) {
-                *frame
-                    .values
-                    .get_mut(param.index())
-                    .ok_or(Fault::Malformed)? = value;
+                frame.set(*param, value)?;
             }
         }
     }

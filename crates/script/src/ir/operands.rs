@@ -1,6 +1,6 @@
-//! The values that instructions and terminators read.
+//! The values that instructions and terminators read, and what is asked of any instruction.
 
-use super::{Op, Terminator, Value};
+use super::{Op, Terminator, Value, byte_swap, extend};
 
 impl Op {
     /// Calls `f` with every value that is read, in order.
@@ -75,6 +75,38 @@ impl Op {
             }
             Op::Call { args, .. } => args.iter_mut().for_each(f),
         }
+    }
+
+    /// Gives the one place in memory that is read or written: where it begins, and how many bytes
+    /// behind.
+    #[must_use]
+    pub fn place(&self) -> Option<(Value, i64)> {
+        match self {
+            Op::Load { base, offset, .. }
+            | Op::Store { base, offset, .. }
+            | Op::Atomic { base, offset, .. }
+            | Op::AtomicFetchAdd { base, offset, .. }
+            | Op::Zero { base, offset, .. } => Some((*base, i64::from(*offset))),
+            Op::LoadAt { base, offset, .. } => Some((*base, offset.value)),
+            _ => None,
+        }
+    }
+
+    /// Computes what depends on numbers alone, where those are known.
+    pub fn computed(&self, number: impl Fn(Value) -> Option<i64>) -> Option<i64> {
+        Some(match self {
+            Op::Binary(op, left, right) => op.apply(number(*left)?, number(*right)?),
+            Op::Compare(cond, left, right) => {
+                i64::from(cond.holds(number(*left)?, number(*right)?))
+            }
+            Op::Extend {
+                bytes,
+                signed,
+                value,
+            } => extend(*bytes, *signed, number(*value)?),
+            Op::ByteSwap { bytes, value } => byte_swap(*bytes, number(*value)?),
+            _ => return None,
+        })
     }
 
     /// Says whether the instruction may be left out when its result is not used.

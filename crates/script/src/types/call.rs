@@ -183,7 +183,9 @@ impl Checker<'_> {
         if !self.inputs.interpreted {
             let message = "kstack(task) is for memory that is only read";
             let error = Diagnostic::error("needs-memory", span, message);
-            return self.report(error.hint("run the script on a dump: kscope run --dump FILE"));
+            let hint = "kscope run --engine memory interprets the script over the running kernel's \
+                        memory, kscope run --dump FILE over that of a dead one";
+            return self.report(error.hint(hint));
         }
         let kind = ExprKind::Helper {
             helper: kscope_spec::HelperId(crate::ir::kfunc::TASK_STACK),

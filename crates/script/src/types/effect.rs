@@ -30,13 +30,17 @@ const SIGNAL_NAMES: [&str; 31] = [
 impl Checker<'_> {
     /// Refuses a function that changes the system where the user did not allow that.
     pub(super) fn may_change_system(&mut self, call: Call<'_>) -> bool {
+        let name = &call.name.text;
+        if self.inputs.interpreted {
+            let message = format!("{name}() changes the system, and memory is only read");
+            let error = Diagnostic::error("needs-running-kernel", call.span, message);
+            self.report(error.hint("print what a change needs, and make it outside of the script"));
+            return false;
+        }
         if self.inputs.changes_allowed {
             return true;
         }
-        let message = format!(
-            "{}() is an unsafe function being used in safe mode",
-            call.name.text
-        );
+        let message = format!("{name}() is an unsafe function being used in safe mode");
         let error = Diagnostic::error("unsafe", call.span, message);
         self.report(error.hint("--unsafe allows functions that change the system"));
         false

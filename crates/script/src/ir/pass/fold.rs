@@ -1,9 +1,7 @@
 //! Constant folding and algebraic identities.
 
 use super::{Replacements, constants, uses};
-use crate::ir::{
-    BinOp, Cond, Function, Inst, Op, Terminator, Ty, Value, bounded, byte_swap, extend,
-};
+use crate::ir::{BinOp, Cond, Function, Inst, Op, Terminator, Ty, Value, bounded};
 
 /// What an operation becomes.
 enum Becomes {
@@ -97,6 +95,9 @@ impl Folder {
     }
 
     fn fold(&mut self, op: &Op) -> Option<Becomes> {
+        if let Some(c) = op.computed(|value| self.constant(value)) {
+            return Some(Becomes::Op(Op::Const(c)));
+        }
         match op {
             Op::Binary(op, a, b) => self.binary(*op, *a, *b),
             Op::Compare(cond, a, b) => self.compare(*cond, *a, *b),
@@ -105,9 +106,6 @@ impl Folder {
                 signed,
                 value,
             } => {
-                if let Some(c) = self.constant(*value) {
-                    return Some(Becomes::Op(Op::Const(extend(*bytes, *signed, c))));
-                }
                 // A misaligned load is put together from parts, whose bound no verifier sees.
                 if self.bounded.get(value.index()) == Some(&true) {
                     return None;
@@ -128,10 +126,6 @@ impl Folder {
                 };
                 same.then_some(Becomes::Value(*value))
             }
-            Op::ByteSwap { bytes, value } => {
-                let c = self.constant(*value)?;
-                Some(Becomes::Op(Op::Const(byte_swap(*bytes, c))))
-            }
             Op::PtrAdd { base, offset, .. } if self.constant(*offset) == Some(0) => {
                 Some(Becomes::Value(*base))
             }
@@ -141,9 +135,6 @@ impl Folder {
 
     fn binary(&mut self, op: BinOp, a: Value, b: Value) -> Option<Becomes> {
         let (ca, cb) = (self.constant(a), self.constant(b));
-        if let (Some(x), Some(y)) = (ca, cb) {
-            return Some(Becomes::Op(Op::Const(op.apply(x, y))));
-        }
         if ca.is_some() && op.is_commutative() {
             return Some(Becomes::Op(Op::Binary(op, b, a)));
         }
@@ -207,14 +198,10 @@ impl Folder {
     }
 
     fn compare(&mut self, cond: Cond, a: Value, b: Value) -> Option<Becomes> {
-        let (ca, cb) = (self.constant(a), self.constant(b));
-        if let (Some(x), Some(y)) = (ca, cb) {
-            return Some(Becomes::Op(Op::Const(i64::from(cond.holds(x, y)))));
-        }
         if a == b {
             return Some(Becomes::Op(Op::Const(i64::from(cond.holds(0, 0)))));
         }
-        if ca.is_some() {
+        if self.constant(a).is_some() {
             return Some(Becomes::Op(Op::Compare(cond.swapped(), b, a)));
         }
         let (cond, a, b) = self.through(cond, a, b)?;
