@@ -143,18 +143,11 @@ impl Sites {
                     Some(Value::Int(code)) => code as i32,
                     _ => 0,
                 };
-                let errno = Errno(code.saturating_neg());
-                let error = errno
-                    .text()
-                    .map_or_else(|| errno.to_string(), str::to_owned);
+                let failure = helper_failure(helper, Errno(code.saturating_neg()));
                 Event::Output(Output::Failure(RuntimeFailure {
                     place: place.clone(),
-                    message: error.clone(),
-                    helper: Some(HelperFailure {
-                        name: helper.to_string(),
-                        code,
-                        error,
-                    }),
+                    message: failure.error.clone(),
+                    helper: Some(failure),
                 }))
             }
             SiteKind::Print => match site.fields.first() {
@@ -247,6 +240,16 @@ fn print(
             row,
         },
         None => Output::Value(decode_field(field, bytes, resolve)),
+    }
+}
+
+/// Tells of a helper that gave an error.
+pub(crate) fn helper_failure(name: &str, errno: Errno) -> HelperFailure {
+    let text = errno.text();
+    HelperFailure {
+        name: name.to_owned(),
+        code: errno.0.saturating_neg(),
+        error: text.map_or_else(|| errno.to_string(), str::to_owned),
     }
 }
 

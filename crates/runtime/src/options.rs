@@ -2,7 +2,7 @@
 
 use kscope_script::near::near;
 use kscope_script::plan::{OptionDecl, OptionKind, OptionMeaning, Plan, ProbePlan, SEARCH_LIMIT};
-use kscope_spec::{LateValue, Spec};
+use kscope_spec::LateValue;
 
 use crate::error::Error;
 use crate::meaning;
@@ -71,15 +71,6 @@ impl Options {
     }
 
     /// Gives the numbers by the name of their late value; a string counts as its length.
-    pub(crate) fn numbers<'a>(
-        &'a self,
-        plan: &'a Plan,
-        spec: &'a Spec,
-    ) -> impl Iterator<Item = (&'a str, u64)> {
-        self.numbers_of(plan, &spec.late)
-    }
-
-    /// As [`Options::numbers`], of late values alone.
     pub(crate) fn numbers_of<'a>(
         &'a self,
         plan: &'a Plan,

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use kscope_rows::{HelperFailure, Output, Place, RuntimeFailure};
+use kscope_rows::{Output, Place, RuntimeFailure};
 use kscope_script::plan::{Counter, Plan};
 use kscope_sys::Errno;
 
 use crate::error::Error;
+use crate::event::helper_failure;
 use crate::session::Sink;
 
 /// Most refusals of one place that are told one by one at a time; the others are told as a number.
@@ -110,25 +111,18 @@ fn failure(place: &Arc<Place>, code: i32) -> Output {
         Some(errno) if errno > 0 => Errno(errno),
         _ => Errno::TOO_BIG,
     };
-    let error = match errno.text() {
-        Some(text) => text.to_owned(),
-        None => errno.to_string(),
-    };
+    let failure = helper_failure("map_update_elem", errno);
     let message = match errno {
         Errno::TOO_BIG => "Map full; can't update element. Try increasing max_map_keys config or \
                            manually setting the max entries in a map declaration e.g. \
                            `let @a = hash(5000)`"
             .to_owned(),
-        _ => error.clone(),
+        _ => failure.error.clone(),
     };
     Output::Failure(RuntimeFailure {
         place: place.clone(),
         message,
-        helper: Some(HelperFailure {
-            name: "map_update_elem".to_owned(),
-            code: -errno.0,
-            error,
-        }),
+        helper: Some(failure),
     })
 }
 

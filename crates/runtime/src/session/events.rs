@@ -176,12 +176,8 @@ impl Session {
                 return Ok(None);
             }
             Event::PrintMap { map, top, div } => {
-                let (plan, map) = self.map(map)?;
-                let content = maps::read(plan, map, Then::Stays)?;
-                let resolver = self.resolver();
-                let shown = maps::show(plan, &content, (top, div), Moment::Asked, &resolver);
-                match shown {
-                    Some(shown) => Output::Map(shown),
+                match self.map_now(map, (top, div), Then::Stays)? {
+                    Some(shown) => shown,
                     None => return Ok(None),
                 }
             }

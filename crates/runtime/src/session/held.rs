@@ -42,30 +42,29 @@ impl Session {
         event: Event,
         sink: &mut dyn Sink,
     ) -> Result<Option<Event>, Error> {
-        let (map, then) = match &event {
-            Event::PrintMap { map, .. } if self.sites.empties(*map) => {
-                if self.waiting.place(*map).is_some() || self.waiting.0.len() >= MOST {
+        let room = self.waiting.0.len() < MOST;
+        let (map, then) = match event {
+            Event::PrintMap { map, top, div } if self.sites.empties(map) => {
+                if self.waiting.place(map).is_some() || !room {
                     self.print_waiting(sink)?;
                 }
-                if let Event::PrintMap { map, top, div } = event {
-                    let arguments = (top, div);
-                    self.waiting.0.push(Item::Map { map, arguments });
-                }
+                let arguments = (top, div);
+                self.waiting.0.push(Item::Map { map, arguments });
                 return Ok(None);
             }
-            _ if self.waiting.is_empty() => return Ok(Some(event)),
-            Event::Output(_) | Event::Time(_) if self.waiting.0.len() < MOST => {
-                let output = match event {
-                    Event::Output(output) => output,
-                    Event::Time(format) => self.time(&format)?,
-                    _ => return Ok(Some(event)),
-                };
+            event if self.waiting.is_empty() => return Ok(Some(event)),
+            Event::Output(output) if room => {
                 self.waiting.0.push(Item::Ready(Some(output)));
                 return Ok(None);
             }
-            Event::Clear { map } => (*map, Then::Cleared),
-            Event::Zero { map } => (*map, Then::Zeroed),
-            _ => {
+            Event::Time(format) if room => {
+                let output = self.time(&format)?;
+                self.waiting.0.push(Item::Ready(Some(output)));
+                return Ok(None);
+            }
+            Event::Clear { map } => (map, Then::Cleared),
+            Event::Zero { map } => (map, Then::Zeroed),
+            event => {
                 self.print_waiting(sink)?;
                 return Ok(Some(event));
             }
@@ -97,11 +96,22 @@ impl Session {
         let Some(Item::Map { map, arguments }) = self.waiting.0.get(place) else {
             return Ok(());
         };
-        let (plan, map) = self.map(*map)?;
-        let content = maps::read(plan, map, then)?;
-        let shown = maps::show(plan, &content, *arguments, Moment::Asked, &self.resolver());
-        self.waiting.0[place] = Item::Ready(shown.map(Output::Map));
+        let shown = self.map_now(*map, *arguments, then)?;
+        self.waiting.0[place] = Item::Ready(shown);
         Ok(())
+    }
+
+    /// Gives what `print` of a map shows now: nothing, of a map that has nothing to show.
+    pub(super) fn map_now(
+        &self,
+        map: u32,
+        arguments: (u32, u64),
+        then: Then,
+    ) -> Result<Option<Output>, Error> {
+        let (plan, map) = self.map(map)?;
+        let content = maps::read(plan, map, then)?;
+        let shown = maps::show(plan, &content, arguments, Moment::Asked, &self.resolver());
+        Ok(shown.map(Output::Map))
     }
 }
 

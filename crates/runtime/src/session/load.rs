@@ -181,7 +181,7 @@ impl Session {
         if spec.late.iter().any(|late| late.name == CHILD) {
             loader = loader.late(CHILD, u64::from(child.unwrap_or(0)));
         }
-        for (name, value) in options.numbers(&plan, &spec) {
+        for (name, value) in options.numbers_of(&plan, &spec.late) {
             loader = loader.late(name, value);
         }
         let object = loader.load(&spec);

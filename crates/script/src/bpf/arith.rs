@@ -26,6 +26,12 @@ impl Select<'_> {
             8 => Size::DW,
             _ => return Err(EmitError::Malformed("bytes of an atomic change")),
         };
+        let op = match op {
+            AtomicOp::Add => insn::AtomicOp::Add,
+            AtomicOp::And => insn::AtomicOp::And,
+            AtomicOp::Or => insn::AtomicOp::Or,
+            AtomicOp::Xor => insn::AtomicOp::Xor,
+        };
         self.put(Ins::Atomic {
             op,
             size,
@@ -416,14 +422,4 @@ fn with_layout(op: BinOp) -> Option<AluOp> {
         BinOp::Shl | BinOp::LShr | BinOp::AShr => shift(op),
         _ => return None,
     })
-}
-
-/// Gives the instruction's own name of an atomic change.
-pub(super) fn atomic(op: AtomicOp) -> insn::AtomicOp {
-    match op {
-        AtomicOp::Add => insn::AtomicOp::Add,
-        AtomicOp::And => insn::AtomicOp::And,
-        AtomicOp::Or => insn::AtomicOp::Or,
-        AtomicOp::Xor => insn::AtomicOp::Xor,
-    }
 }

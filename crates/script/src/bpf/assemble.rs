@@ -4,7 +4,6 @@ use kscope_spec::insn::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg};
 use kscope_spec::insn::{Size, Width};
 use kscope_spec::{ExternId, HelperId, MapId, Reloc, RelocKind};
 
-use super::arith;
 use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
 use super::live;
 use super::moves::{From, Location};
@@ -362,7 +361,7 @@ impl Output<'_> {
             } => {
                 let (base, offset) = self.base(*base, *offset);
                 let src = self.reg(*src);
-                self.push(Insn::atomic(*size, arith::atomic(*op), base, offset, src));
+                self.push(Insn::atomic(*size, *op, base, offset, src));
             }
             Ins::FetchAdd { base, offset, dst } => {
                 let (base, offset) = self.base(*base, *offset);

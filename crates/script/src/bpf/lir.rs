@@ -1,10 +1,10 @@
 //! The low-level form: eBPF instructions over virtual registers, in blocks.
 
-use kscope_spec::insn::{AluOp, Cond, Size, Width};
+use kscope_spec::insn::{AluOp, AtomicOp, Cond, Size, Width};
 use kscope_spec::{LateId, MapId};
 
 use crate::diagnostic::Span;
-use crate::ir::{AtomicOp, Layout};
+use crate::ir::Layout;
 
 /// A virtual register; unlike a value of the IR it may be written more than once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

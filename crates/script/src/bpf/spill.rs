@@ -27,19 +27,32 @@ pub(super) struct Allocation {
     pub(super) live_out: Vec<Set>,
 }
 
+/// Refuses code of which no round could find places for all that is live at once.
+///
+/// Values that moves make equal may share a place: only what is far too much is told at once.
+fn refuse_far_too_many(code: &Code) -> Result<(), EmitError> {
+    const MOST: u32 = 2 * PLACES;
+    // No more are live than there are, which is quickly known.
+    if code.registers <= MOST {
+        return Ok(());
+    }
+    match live::pressure(code) {
+        0..=MOST => Ok(()),
+        most => Err(EmitError::Frame {
+            need: (most - 10) * 8,
+            room: FRAME_SIZE,
+        }),
+    }
+}
+
 /// Allocates registers; the code is rewritten where registers are spilled.
 pub(super) fn allocate(code: &mut Code) -> Result<Allocation, EmitError> {
     let mut spilled = vec![false; code.registers as usize];
     let mut temporary = vec![false; code.registers as usize];
     for round in 0..ROUNDS {
         live::sweep(code);
-        // Values that moves make equal may share a place: only what is far too much is told at once.
-        let most = if round == 0 { live::pressure(code) } else { 0 };
-        if most > 2 * PLACES {
-            return Err(EmitError::Frame {
-                need: (most - 10) * 8,
-                room: FRAME_SIZE,
-            });
+        if round == 0 {
+            refuse_far_too_many(code)?;
         }
         let graph = Graph::new(code, &spilled);
         let keep = |v: V| {

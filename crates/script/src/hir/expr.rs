@@ -1,5 +1,6 @@
 //! Expressions of the checked program.
 
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use kscope_rows::{Bits, NameTable};
@@ -435,4 +436,18 @@ pub enum Comparison {
     Le,
     Gt,
     Ge,
+}
+
+impl Comparison {
+    /// Says whether it holds of two values in this order.
+    pub(crate) fn holds(self, order: Ordering) -> bool {
+        match self {
+            Comparison::Eq => order.is_eq(),
+            Comparison::Ne => order.is_ne(),
+            Comparison::Lt => order.is_lt(),
+            Comparison::Le => order.is_le(),
+            Comparison::Gt => order.is_gt(),
+            Comparison::Ge => order.is_ge(),
+        }
+    }
 }

@@ -236,46 +236,42 @@ impl Tables {
 
     /// Finds or adds the site of a warning.
     pub(crate) fn message(&mut self, program: &Program, text: &str, span: Span) -> SiteId {
-        let same = |site: &Site| {
-            site.span == span
-                && matches!(&site.kind, SiteKind::RuntimeError { message } if **message == *text)
-        };
-        let index = self.messages.iter().position(same).unwrap_or_else(|| {
-            self.messages.push(Site {
-                kind: SiteKind::RuntimeError {
-                    message: text.into(),
-                },
-                fields: Vec::new(),
-                size: EVENT_HEADER,
-                span,
-            });
-            self.messages.len() - 1
-        });
-        SiteId((program.sites.len() + index) as u32)
+        let message = text.into();
+        let kind = SiteKind::RuntimeError { message };
+        self.message_site(program, kind, Vec::new(), span)
     }
 
     /// Finds or adds the site of a helper that fails.
     pub(crate) fn helper_failed(&mut self, program: &Program, name: &str, span: Span) -> SiteId {
-        let same = |site: &Site| {
-            site.span == span
-                && matches!(&site.kind, SiteKind::HelperFailed { helper } if **helper == *name)
-        };
-        let index = self.messages.iter().position(same).unwrap_or_else(|| {
-            let returned = DataType::Int {
+        let returned = Field {
+            name: "returned".to_owned(),
+            offset: EVENT_HEADER,
+            ty: DataType::Int {
                 bytes: 8,
                 signed: true,
-            };
+            },
+            bits: None,
+        };
+        let helper = name.into();
+        let kind = SiteKind::HelperFailed { helper };
+        self.message_site(program, kind, vec![returned], span)
+    }
+
+    /// Finds or adds a site of a message, whose fields have eight bytes each.
+    fn message_site(
+        &mut self,
+        program: &Program,
+        kind: SiteKind,
+        fields: Vec<Field>,
+        span: Span,
+    ) -> SiteId {
+        let mut known = self.messages.iter();
+        let known = known.position(|site| site.span == span && site.kind == kind);
+        let index = known.unwrap_or_else(|| {
             self.messages.push(Site {
-                kind: SiteKind::HelperFailed {
-                    helper: name.into(),
-                },
-                fields: vec![Field {
-                    name: "returned".to_owned(),
-                    offset: EVENT_HEADER,
-                    ty: returned,
-                    bits: None,
-                }],
-                size: EVENT_HEADER + 8,
+                kind,
+                size: EVENT_HEADER + 8 * fields.len() as u32,
+                fields,
                 span,
             });
             self.messages.len() - 1

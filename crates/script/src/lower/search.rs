@@ -5,12 +5,15 @@ use crate::hir::{Expr, ExprKind, Type};
 use crate::ir::{BinOp, Cond, Value, Variable};
 use crate::plan::SEARCH_LIMIT;
 
-/// Bytes that a search goes over between two branches, where the masks have room for as many bits behind those of the
-/// string, and else.
+/// Bytes that a search goes over between two branches, where the masks have as many bits from that of the last byte on.
 const ROUND: u32 = 16;
-/// Bytes from which on a string's masks have no such room.
-const LONG: usize = 64 - ROUND as usize + 2;
-const SHORT_ROUND: u32 = 64 - SEARCH_LIMIT as u32 + 1;
+/// As [`ROUND`], for strings of any length.
+const SHORT_ROUND: u32 = bits_left(SEARCH_LIMIT);
+
+/// Gives how many bits the masks of a string of `len` bytes have from that of its last byte on.
+const fn bits_left(len: usize) -> u32 {
+    64 - len as u32 + 1
+}
 
 /// Rounds that may as well be walked again.
 const FEW: u32 = 4;
@@ -50,32 +53,37 @@ impl Lower<'_> {
         needle: &Expr,
         answer: Answer,
     ) -> Result<Value> {
-        let (masks, last, round) = match &needle.kind {
-            ExprKind::Str(text) if text.is_empty() => return Ok(self.at_once(answer)),
-            ExprKind::Str(text) if text.len() <= SEARCH_LIMIT => self.literal_masks(text),
-            ExprKind::OptionStr(option) => {
-                let result = self.b.variable();
-                let empty = self.at_once(answer);
-                self.b.write(result, empty);
-                let length = self.program.options[*option as usize].late;
-                let length = self.b.late(length);
-                let zero = self.b.constant(0);
-                let (some, end) = (self.b.block(), self.b.block());
-                self.b.branch(Cond::Eq, length, zero, end, some);
-                self.enter(some);
-                let offset = self.tables.option_masks(*option);
-                let map = self.tables.options();
-                let one = self.b.constant(1);
-                let last = self.b.binary(BinOp::Sub, length, one);
-                let masks = self.value_place(map, offset);
-                let found = self.search_masks(haystack, (masks, last, SHORT_ROUND), answer)?;
-                self.b.write(result, found);
-                self.join(end);
-                return Ok(self.b.read(result));
+        match &needle.kind {
+            ExprKind::Str(text) if text.is_empty() => Ok(self.at_once(answer)),
+            ExprKind::Str(text) if text.len() <= SEARCH_LIMIT => {
+                let masks = self.literal_masks(text);
+                self.search_masks(haystack, masks, answer)
             }
-            _ => return self.look_for(haystack, needle, answer),
-        };
-        self.search_masks(haystack, (masks, last, round), answer)
+            ExprKind::OptionStr(option) => self.search_option(haystack, *option, answer),
+            _ => self.look_for(haystack, needle, answer),
+        }
+    }
+
+    /// Looks for the string of an option, which may be empty.
+    fn search_option(&mut self, haystack: &Expr, option: u32, answer: Answer) -> Result<Value> {
+        let result = self.b.variable();
+        let empty = self.at_once(answer);
+        self.b.write(result, empty);
+        let length = self.program.options[option as usize].late;
+        let length = self.b.late(length);
+        let zero = self.b.constant(0);
+        let (some, end) = (self.b.block(), self.b.block());
+        self.b.branch(Cond::Eq, length, zero, end, some);
+        self.enter(some);
+        let offset = self.tables.option_masks(option);
+        let map = self.tables.options();
+        let one = self.b.constant(1);
+        let last = self.b.binary(BinOp::Sub, length, one);
+        let masks = self.value_place(map, offset);
+        let found = self.search_masks(haystack, (masks, last, SHORT_ROUND), answer)?;
+        self.b.write(result, found);
+        self.join(end);
+        Ok(self.b.read(result))
     }
 
     /// Gives the answer for the empty string, which is in each.
@@ -103,8 +111,8 @@ impl Lower<'_> {
     fn literal_masks(&mut self, text: &[u8]) -> (Place, Value, u32) {
         let map = self.tables.needle(text);
         let last = self.b.constant(text.len() as i64 - 1);
-        let round = match text.len() {
-            0..LONG => ROUND,
+        let round = match bits_left(text.len()) {
+            ROUND.. => ROUND,
             _ => SHORT_ROUND,
         };
         (self.value_place(map, 0), last, round)

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use super::cursor::Parser;
 use super::lexer::{Punct, TokenKind};
 use super::literal::{self, Fault};
-use super::tree::{Block, Expr, ExprKind, IfExpr, Name};
+use super::tree::{Block, Expr, ExprKind, IfExpr, Name, task_of_stack};
 use crate::diagnostic::{Diagnostic, Span};
 
 /// Words that cannot be names where an expression stands.
@@ -110,9 +110,7 @@ impl Parser<'_> {
         self.bump();
         let args = self.args();
         let height = self.height;
-        // `kstack(perf)` and `kstack(3)` are of the thread that runs, `kstack(task)` is not.
-        let of_thread = |arg: &Expr| !matches!(arg.kind, ExprKind::Name(_) | ExprKind::Int(_));
-        if name.text == "kstack" && args.first().is_some_and(of_thread) {
+        if name.text == "kstack" && task_of_stack(&args).is_some() {
             self.walks.push(start);
         }
         self.node(ExprKind::Call { name, args }, start, height)

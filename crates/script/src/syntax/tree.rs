@@ -269,6 +269,13 @@ pub struct Expr {
     pub span: Span,
 }
 
+/// Gives the thread of `kstack(task, …)`, and what follows it; `kstack(perf)` and `kstack(3)` are of the thread that runs.
+pub(crate) fn task_of_stack(args: &[Expr]) -> Option<(&Expr, &[Expr])> {
+    let of_other = |kind: &ExprKind| !matches!(kind, ExprKind::Name(_) | ExprKind::Int(_));
+    args.split_first()
+        .filter(|(first, _)| of_other(&first.kind))
+}
+
 /// Kinds of expressions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum ExprKind {

@@ -143,9 +143,9 @@ impl Checker<'_> {
             format!("Unknown identifier: '{name}'"),
         );
         // Names near to one are looked for once.
-        let known = self.diagnostics.iter().rev().take(KNOWN);
-        let known = known.filter(|found| found.id == error.id);
-        error.hint = match known.clone().find(|found| found.message == error.message) {
+        let mut known = self.diagnostics.iter().rev().take(KNOWN);
+        let same = |found: &&Diagnostic| found.id == error.id && found.message == error.message;
+        error.hint = match known.find(same) {
             Some(found) => found.hint.clone(),
             None => {
                 let macros = self.script.macros.iter().map(|m| m.name.text.as_str());

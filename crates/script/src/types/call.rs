@@ -140,11 +140,7 @@ impl Checker<'_> {
     }
 
     pub(super) fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let task = match args.first().map(|first| &first.kind) {
-            None | Some(tree::ExprKind::Name(_) | tree::ExprKind::Int(_)) => None,
-            Some(_) => args.split_first(),
-        };
-        if let Some((task, rest)) = task {
+        if let Some((task, rest)) = tree::task_of_stack(args) {
             return self.stack_of_task(task, rest, span);
         }
         if args.len() > 2 {

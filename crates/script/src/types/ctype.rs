@@ -195,11 +195,11 @@ impl Checker<'_> {
                     _ => Vec::new(),
                 };
                 // What every script knows goes before what the kernel calls its own.
-                let names = btf.near_names(name, kind, 3).into_iter();
-                let names = names.map(|n| format!("{prefix}{n}"));
-                match own.is_empty() {
-                    true => names.collect(),
-                    false => own,
+                if own.is_empty() {
+                    let names = btf.near_names(name, kind, 3).into_iter();
+                    names.map(|n| format!("{prefix}{n}")).collect()
+                } else {
+                    own
                 }
             }
             None => nearest(&full, self.definitions.structs.keys(), 3),

@@ -2,7 +2,7 @@
 
 use super::{Checker, make};
 use crate::diagnostic::Span;
-use crate::hir::{Arithmetic, Comparison, Expr, ExprKind, Type};
+use crate::hir::{Arithmetic, Expr, ExprKind, Type};
 use crate::syntax::tree;
 
 /// Gives the number that an expression is sure to have.
@@ -38,14 +38,7 @@ pub(super) fn number(e: &Expr) -> Option<i64> {
                 true => left.cmp(&right),
                 false => (left as u64).cmp(&(right as u64)),
             };
-            Some(i64::from(match op {
-                Comparison::Eq => order.is_eq(),
-                Comparison::Ne => order.is_ne(),
-                Comparison::Lt => order.is_lt(),
-                Comparison::Le => order.is_le(),
-                Comparison::Gt => order.is_gt(),
-                Comparison::Ge => order.is_ge(),
-            }))
+            Some(i64::from(op.holds(order)))
         }
         ExprKind::CompareBytes {
             negated,

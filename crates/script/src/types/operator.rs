@@ -128,15 +128,7 @@ impl Checker<'_> {
         let right =
             super::convert::name_as_text(right, differ && matches!(left.ty, Type::Str { .. }));
         if let (ExprKind::Str(left), ExprKind::Str(right)) = (&left.kind, &right.kind) {
-            let order = left.cmp(right);
-            let holds = match comparison {
-                Comparison::Eq => order.is_eq(),
-                Comparison::Ne => order.is_ne(),
-                Comparison::Lt => order.is_lt(),
-                Comparison::Le => order.is_le(),
-                Comparison::Gt => order.is_gt(),
-                Comparison::Ge => order.is_ge(),
-            };
+            let holds = comparison.holds(left.cmp(right));
             return make(ExprKind::Int(i64::from(holds)), Type::Bool, span);
         }
         if !left.ty.is_scalar() || !right.ty.is_scalar() {

@@ -410,6 +410,18 @@ impl<'a> Reader<'a> {
             return Ok(Op::Compare(cond, left, right));
         }
         let (name, bytes, signed) = parts(word);
+        let is_it = |op: &AtomicOp| name.strip_prefix("atomic") == Some(op.name());
+        if let (Some(op), 4 | 8) = (AtomicOp::ALL.into_iter().find(is_it), bytes) {
+            let (base, offset) = self.place()?;
+            self.expect(",")?;
+            return Ok(Op::Atomic {
+                op,
+                bytes,
+                base,
+                offset,
+                value: self.value()?,
+            });
+        }
         Ok(match (name, bytes) {
             ("const", 0) => Op::Const(self.number()?),
             ("late", 0) => Op::Late(LateId(self.number()?)),
@@ -473,20 +485,6 @@ impl<'a> Reader<'a> {
                 let (base, offset) = self.place()?;
                 self.expect(",")?;
                 Op::Store {
-                    bytes,
-                    base,
-                    offset,
-                    value: self.value()?,
-                }
-            }
-            ("atomicadd" | "atomicand" | "atomicor" | "atomicxor", 4 | 8) => {
-                let op = AtomicOp::ALL
-                    .into_iter()
-                    .find(|op| name.strip_prefix("atomic") == Some(op.name()));
-                let (base, offset) = self.place()?;
-                self.expect(",")?;
-                Op::Atomic {
-                    op: op.unwrap_or(AtomicOp::Add),
                     bytes,
                     base,
                     offset,
