@@ -45,12 +45,21 @@ const TEST_LIMIT: Duration = Duration::from_secs(60);
 /// Time limit of a test marked `#[ignore]`, which is how long ones are marked.
 const LONG_TEST_LIMIT: Duration = Duration::from_secs(2400);
 
+/// How many tests a suite names that took longer than its budget.
+const SLOWEST: usize = 12;
+
 /// One line of the table.
 struct Line {
     name: String,
     budget: Duration,
     time: Duration,
     outcomes: Vec<Outcome>,
+}
+
+impl Line {
+    fn is_late(&self) -> bool {
+        self.time >= self.budget
+    }
 }
 
 struct Session {
@@ -349,7 +358,7 @@ impl Session {
     }
 }
 
-/// Says again what failed, and how often tests were skipped for which reason.
+/// Says again what failed, how often tests were skipped for which reason, and what takes the time of suites that are late.
 fn recap(lines: &[Line]) {
     println!();
     let mut skipped: BTreeMap<&str, usize> = BTreeMap::new();
@@ -363,35 +372,44 @@ fn recap(lines: &[Line]) {
     for (reason, count) in skipped {
         println!("skipped {count}: {reason}");
     }
+    for line in lines.iter().filter(|line| line.is_late()) {
+        let passed = |outcome: &&Outcome| outcome.verdict == Verdict::Passed;
+        let mut slowest: Vec<&Outcome> = line.outcomes.iter().filter(passed).collect();
+        slowest.sort_by_key(|outcome| std::cmp::Reverse(outcome.time));
+        println!("slowest of {}:", line.name);
+        for outcome in slowest.into_iter().take(SLOWEST) {
+            outcome.print(false);
+        }
+    }
 }
 
 /// Prints the seconds, budget and sum of each suite and gives the sum of all.
 fn table(lines: &[Line], whole: Duration) -> Sum {
-    let row = |name: &str, time: Duration, budget: u64, sum: Sum| {
+    let row = |name: &str, time: Duration, budget: Duration, sum: Sum| {
         let Sum {
             passed,
             failed,
             skipped,
         } = sum;
-        let late = if time.as_secs() >= budget {
+        let late = if time >= budget {
             "  over its budget"
         } else {
             ""
         };
-        let seconds = time.as_secs_f64();
+        let (seconds, budget) = (time.as_secs_f64(), budget.as_secs());
         println!("{name:12} {seconds:8.1} {budget:7} {passed:7} {failed:7} {skipped:8}{late}");
     };
     let mut all = Sum::default();
     println!("\nsuite         seconds  budget  passed  failed  skipped");
     for line in lines {
         let sum = Sum::of(&line.outcomes);
-        row(&line.name, line.time, line.budget.as_secs(), sum);
+        row(&line.name, line.time, line.budget, sum);
         all += sum;
     }
     row(
         "all",
         whole,
-        SUITES.iter().map(|(_, budget)| budget).sum(),
+        Duration::from_secs(SUITES.iter().map(|(_, budget)| budget).sum()),
         all,
     );
     all
