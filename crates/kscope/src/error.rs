@@ -203,12 +203,17 @@ impl Failure {
     }
 
     fn text(&self) -> String {
-        let mut text = format!("ERROR: {}\n", self.message);
+        format!("ERROR: {}\n", self.said())
+    }
+
+    /// Gives what is said of it, without what marks it as a failure and without a line's end.
+    pub(crate) fn said(&self) -> String {
+        let mut text = self.message.clone();
         for detail in &self.detail {
-            let _ = writeln!(text, "{detail}");
+            let _ = write!(text, "\n{detail}");
         }
         for hint in &self.hints {
-            let _ = writeln!(text, "HINT: {hint}");
+            let _ = write!(text, "\nHINT: {hint}");
         }
         text
     }

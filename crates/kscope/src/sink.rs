@@ -3,7 +3,6 @@
 use std::cell::Cell;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -12,6 +11,7 @@ use kscope_rows::{Output, Schema};
 use kscope_sys::Interrupts;
 use kscope_view::{JsonView, RowJsonView, TableView, TextView};
 
+use crate::console;
 use crate::error::Failure;
 use crate::output::{create, is_stream};
 
@@ -92,10 +92,7 @@ impl Sink {
         let interrupts = Interrupts::install()
             .map_err(|errno| Failure::new(format!("cannot catch signals: {errno}")))?;
         let file = match file.filter(|file| !is_stream(file)) {
-            None => {
-                let stdout = io::stdout().as_fd().try_clone_to_owned();
-                File::from(stdout.map_err(|error| Failure::of_output(&error))?)
-            }
+            None => console::output().map_err(|error| Failure::of_output(&error))?,
             Some(path) => create(path, inputs)?,
         };
         let view = match form {
@@ -190,7 +187,7 @@ impl kscope_runtime::Sink for Sink {
         if !self.may_write(&output) {
             return Ok(());
         }
-        let mut err = io::stderr().lock();
+        let mut err = console::Errors;
         self.view.write(&output, &mut self.out, &mut err)?;
         match self.buffering {
             Buffering::None => self.out.flush(),

@@ -178,6 +178,12 @@ impl<'a> Object<'a> {
         self.type_id
     }
 
+    /// Tells whether it is only some bits of its type.
+    #[must_use]
+    pub fn is_bitfield(&self) -> bool {
+        self.bits.is_some()
+    }
+
     /// Gives the size of its type in bytes.
     ///
     /// # Errors

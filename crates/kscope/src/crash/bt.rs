@@ -6,6 +6,7 @@ use clap::Args;
 use kscope_dump::{Kernel, OnCpu, Stack, Task};
 use kscope_rows::Value;
 
+use super::analysis::{Analysis, Ask, Need};
 use super::{failed, panic, plain, stack, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, number, numbers, text};
 use crate::console::say;
@@ -44,7 +45,21 @@ struct Found<'t> {
     stack: Stack,
 }
 
-pub(super) fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
+impl Analysis for BtArgs {
+    fn needs(&self) -> &'static [Need] {
+        &[
+            Need::UnwindTables,
+            Need::Symbol("runqueues"),
+            Need::Member("rq", "curr"),
+        ]
+    }
+
+    fn run(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        run(ask.kernel, self, ask.json)
+    }
+}
+
+fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
     let unwinder = kernel.unwinder();
     let unwinder = unwinder.map_err(|error| failed("cannot follow stacks", &error))?;
     let walked = kernel.tasks().unwrap_or_else(|error| {

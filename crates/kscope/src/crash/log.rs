@@ -6,6 +6,7 @@ use clap::Args;
 use kscope_dump::{Kernel, LogCaller, LogLine};
 use kscope_rows::Value;
 
+use super::analysis::{Analysis, Ask, Need};
 use super::{failed, plain, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::say;
@@ -25,7 +26,18 @@ pub(super) struct LogArgs {
     last: Option<usize>,
 }
 
-pub(super) fn run(kernel: &Kernel, args: &LogArgs, json: bool) -> Result<(), Failure> {
+impl Analysis for LogArgs {
+    fn needs(&self) -> &'static [Need] {
+        // The log is found without symbols and types where it can be.
+        &[]
+    }
+
+    fn run(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        run(ask.kernel, self, ask.json)
+    }
+}
+
+fn run(kernel: &Kernel, args: &LogArgs, json: bool) -> Result<(), Failure> {
     let log = kernel
         .log()
         .map_err(|error| failed("cannot read the log", &error))?;

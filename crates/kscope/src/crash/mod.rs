@@ -3,20 +3,25 @@
 //! Each analysis is a file. It says what it needs by failing with what is missing, alone: the others
 //! go on.
 
+mod analysis;
 mod bt;
 mod cause;
+mod line;
 mod log;
 mod panic;
 mod ps;
+mod raw;
+mod report;
 mod stack;
 mod summary;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kscope_dump::{Dump, Error as DumpError, Kernel};
+use kscope_dump::{Dump, Error as DumpError, Kernel, MissingReads};
 use kscope_memory::Gap;
 
+use self::analysis::{Analysis, Ask};
 use crate::console::tell;
 use crate::dump;
 use crate::error::Failure;
@@ -42,24 +47,75 @@ pub(crate) struct CrashArgs {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    Summary(summary::SummaryArgs),
     Log(log::LogArgs),
     Bt(bt::BtArgs),
     Ps(ps::PsArgs),
+    Struct(raw::StructArgs),
+    Sym(raw::SymArgs),
+    Read(raw::ReadArgs),
+    Report(report::ReportArgs),
+}
+
+impl Command {
+    /// Gives the analysis that it is; none where it is something else that is done with a kernel.
+    fn analysis(&self) -> Option<&dyn Analysis> {
+        Some(match self {
+            Command::Summary(args) => args,
+            Command::Log(args) => args,
+            Command::Bt(args) => args,
+            Command::Ps(args) => args,
+            Command::Struct(args) => args,
+            Command::Sym(args) => args,
+            Command::Read(args) => args,
+            Command::Report(_) => return None,
+        })
+    }
+}
+
+/// A kernel that is looked at, opened once for all that is asked.
+struct Session {
+    kernel: Kernel,
+    /// The first file of the dump.
+    file: PathBuf,
+}
+
+impl Session {
+    /// Runs a sub-command and gives the exit code.
+    fn run(&self, command: &Command, json: bool) -> Result<u8, Failure> {
+        match (command.analysis(), command) {
+            (Some(analysis), _) => self.look(analysis, json)?,
+            (None, Command::Report(args)) => report::run(self, args)?,
+            (None, _) => {}
+        }
+        Ok(0)
+    }
+
+    /// Runs an analysis, and tells what of the dump it could not read.
+    fn look(&self, analysis: &dyn Analysis, json: bool) -> Result<(), Failure> {
+        let before = missing(&self.kernel);
+        let done = analysis::check(&self.kernel, analysis.needs()).and_then(|()| {
+            analysis.run(&Ask {
+                kernel: &self.kernel,
+                file: &self.file,
+                json,
+            })
+        });
+        tell_missing(&self.kernel, before);
+        done
+    }
 }
 
 /// Runs the command.
 pub(crate) fn run(args: &CrashArgs) -> Result<u8, Failure> {
     let mut files = vec![args.file.clone()];
     files.extend(args.part.iter().cloned());
-    let kernel = dump::open(&files)?;
-    let done = match &args.command {
-        None => summary::run(&kernel, &args.file, args.json),
-        Some(Command::Log(own)) => log::run(&kernel, own, args.json),
-        Some(Command::Bt(own)) => bt::run(&kernel, own, args.json),
-        Some(Command::Ps(_)) => ps::run(&kernel, args.json),
+    let session = Session {
+        kernel: dump::open(&files)?,
+        file: args.file.clone(),
     };
-    tell_missing(&kernel);
-    done.map(|()| 0)
+    let summary = Command::Summary(summary::SummaryArgs {});
+    session.run(args.command.as_ref().unwrap_or(&summary), args.json)
 }
 
 /// Makes a failure of what a dump does not say.
@@ -74,12 +130,18 @@ fn tell_fault(what: &str, fault: Option<&DumpError>) {
     }
 }
 
-/// Tells which reads failed for what the dump does not have but should.
-fn tell_missing(kernel: &Kernel) {
-    let Some(missing) = kernel.dump().map(Dump::missing) else {
-        return;
-    };
-    let kinds = [(Gap::Lost, missing.lost), (Gap::Corrupt, missing.corrupt)];
+/// Counts the reads that failed for what the dump does not have but should.
+fn missing(kernel: &Kernel) -> MissingReads {
+    kernel.dump().map(Dump::missing).unwrap_or_default()
+}
+
+/// Tells which reads failed since.
+fn tell_missing(kernel: &Kernel, before: MissingReads) {
+    let now = missing(kernel);
+    let kinds = [
+        (Gap::Lost, now.lost.saturating_sub(before.lost)),
+        (Gap::Corrupt, now.corrupt.saturating_sub(before.corrupt)),
+    ];
     for (gap, count) in kinds.into_iter().filter(|(_, count)| *count > 0) {
         tell(format_args!(
             "WARNING: {count} reads failed: what they read is {gap}"

@@ -4,6 +4,7 @@ use clap::Args;
 use kscope_dump::Kernel;
 use kscope_memory::FieldAt;
 
+use super::analysis::{Analysis, Ask, Need};
 use super::failed;
 use crate::dump::{self, DumpRun};
 use crate::error::Failure;
@@ -17,7 +18,20 @@ pub(super) struct PsArgs {}
 /// The script; words in capitals stand for members.
 const SCRIPT: &str = include_str!("ps.bt");
 
-pub(super) fn run(kernel: &Kernel, json: bool) -> Result<(), Failure> {
+impl Analysis for PsArgs {
+    fn needs(&self) -> &'static [Need] {
+        &[
+            Need::Symbol("init_task"),
+            Need::OneOf("task_struct", &["__state", "state"]),
+        ]
+    }
+
+    fn run(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        run(ask.kernel, ask.json)
+    }
+}
+
+fn run(kernel: &Kernel, json: bool) -> Result<(), Failure> {
     let btf = kernel.btf();
     let btf = btf.map_err(|error| failed("there are no types to read tasks by", &error))?;
     let either = |new: &'static str, old: &'static str| {

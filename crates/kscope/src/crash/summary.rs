@@ -4,11 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::path::Path;
 
+use clap::Args;
 use kscope_dump::{DumpFormat, Error as DumpError, Kernel, Stack, Task};
 use kscope_memory::{Memory as _, VirtAddr};
 use kscope_rows::Value;
 use kscope_rows::time::{Dialect, WallTime, format_time};
 
+use super::analysis::{Analysis, Ask, Need};
 use super::{cause, panic, plain, stack, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, text};
 use crate::console::say;
@@ -23,7 +25,22 @@ const BLOCKED: usize = 8;
 /// A line of the summary: what it is of, and what it says or why it says nothing.
 type Line = (&'static str, Result<String, DumpError>);
 
-pub(super) fn run(kernel: &Kernel, file: &Path, json: bool) -> Result<(), Failure> {
+/// Print what happened on one screen, as without a command
+#[derive(Args, Debug)]
+pub(super) struct SummaryArgs {}
+
+impl Analysis for SummaryArgs {
+    fn needs(&self) -> &'static [Need] {
+        // Each line says for itself what it lacks.
+        &[]
+    }
+
+    fn run(&self, ask: &Ask<'_>) -> Result<(), Failure> {
+        run(ask.kernel, ask.file, ask.json)
+    }
+}
+
+fn run(kernel: &Kernel, file: &Path, json: bool) -> Result<(), Failure> {
     let tasks = kernel.tasks();
     let mut lines: Vec<Line> = vec![
         ("dump", Ok(dump(kernel, file))),

@@ -1,0 +1,478 @@
+//! What is at a place, by its type: read as far as it is there, and written as C or kept for JSON.
+
+use std::fmt::Write as _;
+use std::ops::Range;
+use std::sync::Arc;
+
+use kscope_btf::{Btf, Encoding, Type, TypeId};
+use kscope_dump::Kernel;
+use kscope_memory::{Gap, Memory, Object, VirtAddr};
+use kscope_rows::Value;
+
+use super::super::plain;
+
+/// Most bytes of one value.
+const BYTES: u64 = 16 << 20;
+/// Most numbers, pointers and texts of one value.
+const ELEMENTS: usize = 1 << 16;
+/// Deepest nesting.
+pub(super) const DEEPEST: usize = 32;
+/// Longest text that a pointer is followed to.
+const TEXT: usize = 64;
+/// Widest structure that stands on one line.
+const WIDTH: usize = 76;
+/// Numbers that are most likely addresses: those of the kernel's half but for the smallest negative ones.
+const ADDRESSES: Range<u64> = 0xffff_0000_0000_0000..0xffff_ffff_ff00_0000;
+/// Bytes of a page: what is missing from a dump is pages.
+const PAGE: u64 = 4096;
+
+/// How values are written.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Style {
+    /// How deep structures inside of each other are opened.
+    pub(super) depth: usize,
+    /// Whether numbers are written in hexadecimal.
+    pub(super) hex: bool,
+}
+
+/// What is at a place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Shown {
+    Number(Value),
+    Text(Vec<u8>),
+    /// A pointer with what it leads to, where that has a name or is text.
+    Pointer(u64, Option<String>),
+    Struct(Vec<(String, Shown)>),
+    Array(Vec<Shown>),
+    /// Memory that is not there.
+    Missing(Gap),
+    /// More of it, which is not opened.
+    Folded,
+    /// What the types do not say how to read.
+    Unknown,
+}
+
+/// Reads what is at a place.
+pub(super) fn read(kernel: &Kernel, btf: &Btf, at: &Object<'_>, style: Style) -> Shown {
+    // A bitfield is read by who knows its place.
+    if at.is_bitfield() {
+        return match at.value() {
+            Ok(value) => number(kernel, btf, at.type_id(), value.into(), style),
+            Err(kscope_memory::ObjectError::Gap(gap)) => Shown::Missing(gap.why),
+            Err(_) => Shown::Unknown,
+        };
+    }
+    let Some(size) = btf.size_of(at.type_id()).filter(|size| *size <= BYTES) else {
+        return Shown::Unknown;
+    };
+    let (bytes, gaps) = bytes(kernel, at.addr(), size);
+    let mut reader = Reader {
+        kernel,
+        btf,
+        bytes: &bytes,
+        gaps: &gaps,
+        style,
+        left: ELEMENTS,
+    };
+    reader.value(at.type_id(), 0, 0)
+}
+
+/// Bytes that are missing, and why.
+pub(super) type Gaps = Vec<(Range<u64>, Gap)>;
+
+/// Reads bytes page by page; those that are missing are zeros, and said.
+pub(super) fn bytes(memory: &dyn Memory, start: VirtAddr, size: u64) -> (Vec<u8>, Gaps) {
+    let mut bytes = vec![0; usize::try_from(size).unwrap_or(0)];
+    let mut gaps: Gaps = Vec::new();
+    let mut done = 0;
+    while done < size {
+        let at = VirtAddr(start.0.wrapping_add(done));
+        let len = (PAGE - at.0 % PAGE).min(size - done);
+        let piece = done as usize..(done + len) as usize;
+        if let Some(Err(gap)) = bytes.get_mut(piece).map(|piece| memory.read(at, piece)) {
+            match gaps.last_mut() {
+                Some((range, why)) if range.end == done && *why == gap.why => range.end += len,
+                _ => gaps.push((done..done + len, gap.why)),
+            }
+        }
+        done += len;
+    }
+    (bytes, gaps)
+}
+
+/// Gives why some of these bytes are missing.
+pub(super) fn gap_in(gaps: &Gaps, range: Range<u64>) -> Option<Gap> {
+    let hit = |(gap, _): &&(Range<u64>, Gap)| gap.start < range.end && range.start < gap.end;
+    gaps.iter().find(hit).map(|(_, why)| *why)
+}
+
+struct Reader<'a> {
+    kernel: &'a Kernel,
+    btf: &'a Btf,
+    bytes: &'a [u8],
+    gaps: &'a Gaps,
+    style: Style,
+    left: usize,
+}
+
+impl Reader<'_> {
+    fn value(&mut self, id: TypeId, at: u64, depth: usize) -> Shown {
+        let (Some(ty), Some(size)) = (self.btf.get_resolved(id), self.btf.size_of(id)) else {
+            return Shown::Unknown;
+        };
+        let Some(left) = self.left.checked_sub(1) else {
+            return Shown::Folded;
+        };
+        self.left = left;
+        let range = at..at.saturating_add(size);
+        match ty {
+            Type::Struct(_) | Type::Union(_) | Type::Array(_) if depth >= DEEPEST => Shown::Folded,
+            Type::Struct(_) | Type::Union(_) => {
+                if depth >= self.style.depth {
+                    return Shown::Folded;
+                }
+                let mut members = Vec::new();
+                for (name, field) in self.btf.fields(id) {
+                    let shown = match field.bitfield {
+                        Some(width) => self.bitfield(
+                            field.type_id,
+                            at.saturating_mul(8).saturating_add(field.bit_offset.into()),
+                            width,
+                        ),
+                        None => {
+                            let at = at.saturating_add(u64::from(field.bit_offset / 8));
+                            self.value(field.type_id, at, depth + 1)
+                        }
+                    };
+                    members.push((name.to_owned(), shown));
+                }
+                Shown::Struct(members)
+            }
+            Type::Array(array) => {
+                if is_char(self.btf, array.element) {
+                    return match gap_in(self.gaps, range.clone()) {
+                        Some(why) => Shown::Missing(why),
+                        None => {
+                            let text = self.raw(&range).split(|byte| *byte == 0).next();
+                            Shown::Text(text.unwrap_or_default().to_vec())
+                        }
+                    };
+                }
+                let size = self.btf.size_of(array.element).unwrap_or(0);
+                let mut elements = Vec::new();
+                for index in 0..u64::from(array.len) {
+                    if self.left == 0 {
+                        elements.push(Shown::Folded);
+                        break;
+                    }
+                    let at = at.saturating_add(size.saturating_mul(index));
+                    // Elements are no deeper than their array.
+                    elements.push(self.value(array.element, at, depth));
+                }
+                Shown::Array(elements)
+            }
+            _ => match gap_in(self.gaps, range.clone()) {
+                Some(why) => Shown::Missing(why),
+                None => {
+                    let raw = little(self.raw(&range));
+                    number(self.kernel, self.btf, id, raw, self.style)
+                }
+            },
+        }
+    }
+
+    fn bitfield(&mut self, id: TypeId, bit: u64, width: u32) -> Shown {
+        let range = bit / 8..bit.saturating_add(width.into()).div_ceil(8);
+        if let Some(why) = gap_in(self.gaps, range.clone()) {
+            return Shown::Missing(why);
+        }
+        let width = width.clamp(1, 64);
+        let raw = little(self.raw(&range)) >> (bit % 8);
+        let value = raw as u64 & (u64::MAX >> (64 - width));
+        let signed = self.btf.int_shape(id).is_some_and(|shape| shape.signed);
+        let unused = 64 - width;
+        let value = match signed {
+            true => (((value << unused) as i64) >> unused) as u64,
+            false => value,
+        };
+        number(self.kernel, self.btf, id, value.into(), self.style)
+    }
+
+    fn raw(&self, range: &Range<u64>) -> &[u8] {
+        let piece = range.start as usize..range.end as usize;
+        self.bytes.get(piece).unwrap_or_default()
+    }
+}
+
+/// Reads at most 16 bytes as a number.
+fn little(bytes: &[u8]) -> u128 {
+    let push = |value: u128, byte: &u8| value << 8 | u128::from(*byte);
+    bytes.iter().take(16).rev().fold(0, push)
+}
+
+fn is_char(btf: &Btf, id: TypeId) -> bool {
+    matches!(btf.get_resolved(id), Some(Type::Int(int)) if int.size == 1 && int.name == "char")
+}
+
+/// Says what a number is by its type.
+fn number(kernel: &Kernel, btf: &Btf, id: TypeId, raw: u128, style: Style) -> Shown {
+    let wide = raw as u64;
+    let value = match btf.get_resolved(id) {
+        Some(Type::Ptr(to)) => return pointer(kernel, btf, to, wide),
+        Some(Type::Enum(e)) => {
+            let unused = 64 - (e.size * 8).clamp(8, 64);
+            let value = match e.signed {
+                true => ((wide << unused) as i64) >> unused,
+                false => wide as i64,
+            };
+            let name = e.name_of(value).map(Arc::from);
+            Value::Enum { value, name }
+        }
+        Some(Type::Int(int)) => match int.encoding {
+            Encoding::Bool => Value::Bool(raw != 0),
+            _ if int.size > 8 => Value::Text(format!("{raw:#x}")),
+            _ if int.signed => {
+                let unused = 64 - (int.size * 8).clamp(8, 64);
+                Value::Int(((wide << unused) as i64) >> unused)
+            }
+            // Numbers in the kernel's half are addresses.
+            _ if (ADDRESSES.contains(&wide) && int.size == 8) || style.hex => {
+                let name = named(kernel, wide);
+                return match style.hex && name.is_none() {
+                    true => Shown::Number(Value::Pointer(wide)),
+                    false => Shown::Pointer(wide, name),
+                };
+            }
+            _ => Value::Uint(wide),
+        },
+        Some(Type::Float { size: 4, .. }) => Value::Text(f32::from_bits(raw as u32).to_string()),
+        Some(Type::Float { size: 8, .. }) => Value::Text(f64::from_bits(wide).to_string()),
+        _ => return Shown::Unknown,
+    };
+    match (style.hex, &value) {
+        (true, Value::Int(number)) => Shown::Number(Value::Pointer(*number as u64)),
+        _ => Shown::Number(value),
+    }
+}
+
+fn pointer(kernel: &Kernel, btf: &Btf, to: TypeId, value: u64) -> Shown {
+    let addr = VirtAddr(value);
+    if is_char(btf, to) && addr.is_kernel() {
+        let text = kernel.read_text(addr, TEXT).ok();
+        let text = text.and_then(|text| String::from_utf8(text).ok());
+        let text = text.filter(|text| !text.is_empty() && !text.contains(char::is_control));
+        if let Some(text) = text {
+            return Shown::Pointer(value, Some(format!("{text:?}")));
+        }
+    }
+    Shown::Pointer(value, named(kernel, value))
+}
+
+/// Gives the symbol that an address is of, as `<name+0x10>`.
+pub(super) fn named(kernel: &Kernel, address: u64) -> Option<String> {
+    if !VirtAddr(address).is_kernel() {
+        return None;
+    }
+    let found = kernel.symbolize(VirtAddr(address))?;
+    let name = plain(found.symbol.name);
+    let module = found.symbol.module.map(|module| format!(" [{module}]"));
+    let module = module.unwrap_or_default();
+    Some(match found.offset {
+        0 => format!("<{name}{module}>"),
+        offset => format!("<{name}+{offset:#x}{module}>"),
+    })
+}
+
+impl Shown {
+    /// Writes it as C does, with line breaks where one line is too long.
+    pub(super) fn text(&self, indent: usize) -> String {
+        let line = self.one_line();
+        if line.len() + indent <= WIDTH {
+            return line;
+        }
+        let pad = " ".repeat(indent + 2);
+        let mut out = String::new();
+        match self {
+            Shown::Struct(members) => {
+                out.push_str("{\n");
+                for (name, member) in members {
+                    let name = plain(name);
+                    let shown = member.text(indent + 2);
+                    let _ = writeln!(out, "{pad}{name} = {shown},");
+                }
+                let _ = write!(out, "{}}}", " ".repeat(indent));
+            }
+            Shown::Array(elements) => {
+                out.push_str("{\n");
+                for (element, times) in runs(elements) {
+                    let shown = element.text(indent + 2);
+                    let _ = writeln!(out, "{pad}{shown}{},", repeats(times));
+                }
+                let _ = write!(out, "{}}}", " ".repeat(indent));
+            }
+            _ => return line,
+        }
+        out
+    }
+
+    /// Writes it on one line.
+    pub(super) fn one_line(&self) -> String {
+        match self {
+            Shown::Number(Value::Enum {
+                name: Some(name), ..
+            }) => plain(name),
+            Shown::Number(Value::Pointer(value)) => format!("{value:#x}"),
+            Shown::Number(value) => {
+                String::from_utf8_lossy(&kscope_view::value_text(value)).into_owned()
+            }
+            Shown::Text(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+            Shown::Pointer(value, None) => format!("{value:#x}"),
+            Shown::Pointer(value, Some(name)) => format!("{value:#x} {name}"),
+            Shown::Struct(members) => {
+                let members = members.iter();
+                let members = members
+                    .map(|(name, member)| format!("{} = {}", plain(name), member.one_line()));
+                braced(&members.collect::<Vec<_>>())
+            }
+            Shown::Array(elements) => {
+                let elements = runs(elements).into_iter();
+                let elements = elements
+                    .map(|(element, times)| format!("{}{}", element.one_line(), repeats(times)));
+                braced(&elements.collect::<Vec<_>>())
+            }
+            Shown::Missing(gap) => missing(*gap).to_owned(),
+            Shown::Folded => "{...}".to_owned(),
+            Shown::Unknown => "?".to_owned(),
+        }
+    }
+
+    /// Gives it as JSON has it; what is missing is null.
+    pub(super) fn json(&self) -> Value {
+        match self {
+            Shown::Number(value) => value.clone(),
+            Shown::Text(bytes) => Value::Str(bytes.clone()),
+            Shown::Pointer(value, _) => Value::Pointer(*value),
+            Shown::Struct(members) => {
+                let members = members.iter();
+                let members = members.map(|(name, member)| (Arc::from(&**name), member.json()));
+                Value::Record(members.collect())
+            }
+            Shown::Array(elements) => Value::Array(elements.iter().map(Shown::json).collect()),
+            Shown::Missing(_) | Shown::Folded | Shown::Unknown => Value::None,
+        }
+    }
+
+    /// Gives the members that are missing, each with why: `mm.pgd: excluded`.
+    pub(super) fn gaps(&self, path: &str, found: &mut Vec<String>) {
+        /// Most that are named.
+        const MOST: usize = 64;
+        if found.len() >= MOST {
+            return;
+        }
+        match self {
+            Shown::Missing(gap) => {
+                let at = if path.is_empty() { "" } else { ": " };
+                found.push(format!("{path}{at}{gap}"));
+            }
+            Shown::Struct(members) => {
+                for (name, member) in members {
+                    let dot = if path.is_empty() { "" } else { "." };
+                    member.gaps(&format!("{path}{dot}{name}"), found);
+                }
+            }
+            Shown::Array(elements) => {
+                for (index, element) in elements.iter().enumerate() {
+                    element.gaps(&format!("{path}[{index}]"), found);
+                }
+            }
+            _ => {}
+        }
+    }
+}
+
+/// What stands in the place of bytes that are not there.
+pub(super) fn missing(gap: Gap) -> &'static str {
+    match gap {
+        Gap::Unmapped => "<unmapped>",
+        Gap::Excluded => "<excluded>",
+        Gap::Lost => "<lost>",
+        Gap::Corrupt => "<corrupt>",
+    }
+}
+
+fn braced(parts: &[String]) -> String {
+    match parts {
+        [] => "{}".to_owned(),
+        parts => format!("{{ {} }}", parts.join(", ")),
+    }
+}
+
+/// Puts the same elements that stand behind each other together.
+fn runs(elements: &[Shown]) -> Vec<(&Shown, usize)> {
+    let mut found: Vec<(&Shown, usize)> = Vec::new();
+    for element in elements {
+        match found.last_mut() {
+            Some((last, times)) if *last == element => *times += 1,
+            _ => found.push((element, 1)),
+        }
+    }
+    found
+}
+
+fn repeats(times: usize) -> String {
+    match times {
+        1 => String::new(),
+        times => format!(" <{times} times>"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Gap, Shown, Value, gap_in};
+
+    fn number(value: u64) -> Shown {
+        Shown::Number(Value::Uint(value))
+    }
+
+    #[test]
+    fn values_as_c() {
+        let check = |shown: &Shown, expected: &str| assert_eq!(shown.text(0), expected);
+        check(&number(5), "5");
+        check(&Shown::Text(b"a\"b\x01".to_vec()), r#""a\"b\x01""#);
+        check(&Shown::Pointer(0x10, None), "0x10");
+        check(
+            &Shown::Pointer(0x10, Some("<x+0x1>".into())),
+            "0x10 <x+0x1>",
+        );
+        check(&Shown::Array(Vec::new()), "{}");
+        let many = [number(0), number(0), number(0), number(7)];
+        check(&Shown::Array(many.to_vec()), "{ 0 <3 times>, 7 }");
+        let members = vec![
+            ("a".to_owned(), number(1)),
+            ("b".to_owned(), Shown::Missing(Gap::Excluded)),
+            ("c".to_owned(), Shown::Folded),
+        ];
+        let small = Shown::Struct(members.clone());
+        check(&small, "{ a = 1, b = <excluded>, c = {...} }");
+        let text = Shown::Text(vec![b'x'; 80]);
+        let wide = Shown::Struct(vec![("s".to_owned(), small), ("t".to_owned(), text)]);
+        let expected = format!(
+            "{{\n  s = {{ a = 1, b = <excluded>, c = {{...}} }},\n  t = \"{}\",\n}}",
+            "x".repeat(80)
+        );
+        check(&wide, &expected);
+        let mut gaps = Vec::new();
+        wide.gaps("", &mut gaps);
+        assert_eq!(gaps, ["s.b: excluded from the dump"]);
+    }
+
+    #[test]
+    fn what_is_missing_is_found_by_its_bytes() {
+        let gaps = vec![(4096..8192, Gap::Lost)];
+        let check = |range, expected| assert_eq!(gap_in(&gaps, range), expected);
+        check(0..4096, None);
+        check(4095..4097, Some(Gap::Lost));
+        check(8191..8200, Some(Gap::Lost));
+        check(8192..9000, None);
+    }
+}
