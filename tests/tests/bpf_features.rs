@@ -20,10 +20,18 @@ fn what_every_supported_kernel_has_is_found() {
         ("raw", features.program(ProgramType::RawTracepoint)),
         ("perf event", features.program(ProgramType::PerfEvent)),
         ("xdp", features.program(ProgramType::Xdp)),
+        ("addresses", features.program(ProgramType::CgroupSockAddr)),
+        ("options", features.program(ProgramType::CgroupSockopt)),
+        ("look-up", features.program(ProgramType::SkLookup)),
+        ("groups", features.program(ProgramType::SkReuseport)),
+        ("tables", features.program(ProgramType::StructOps)),
     ] {
         // Twice: the second answer is the one kept.
         assert_eq!(support, Support::Available, "{name}");
     }
+    // A kernel may refuse programs that hook functions to everybody, and has them all the same.
+    let freplace = features.program(ProgramType::Ext);
+    assert!(!matches!(freplace, Support::Missing { .. }), "{freplace}");
     if kernel_types().is_some() {
         assert_eq!(features.btf(), Support::Available);
         assert_eq!(features.typed_tracepoint(), Support::Available);
@@ -55,6 +63,10 @@ fn helpers_are_told_apart() {
     check(ProgramType::Xdp, 51, true);
     check(raw, 160, false);
     check(raw, 100_000, false);
+    // get_socket_cookie, sk_assign: of types that are loaded for one hook alone.
+    check(ProgramType::CgroupSockAddr, 46, true);
+    check(ProgramType::CgroupSockAddr, 51, false);
+    check(ProgramType::SkLookup, 124, true);
     if kernel_types().is_some() {
         check(ProgramType::Tracing, 113, true);
         check(ProgramType::Tracing, 160, false);

@@ -150,6 +150,11 @@ fn the_kernel_uses_a_table_by_a_link() {
     );
     drop(link);
     assert!(!ways().contains("kscope_linked"));
+    // A table that was attached before is attached again.
+    let again = object.attach_table(one).expect("it is ready");
+    assert!(ways().contains("kscope_linked"));
+    drop(again);
+    assert!(!ways().contains("kscope_linked"));
 }
 
 #[test]

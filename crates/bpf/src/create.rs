@@ -102,7 +102,7 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
 }
 
 /// Gives the number of entries as the kernel demands it.
-fn max_entries(kernel: &dyn Kernel, spec: &MapSpec) -> Result<u32, Error> {
+pub(crate) fn max_entries(kernel: &dyn Kernel, spec: &MapSpec) -> Result<u32, Error> {
     match spec.kind {
         MapKind::PerfEventArray if spec.max_entries == 0 => {
             let cpus = kernel.cpus(CpuSet::Possible);

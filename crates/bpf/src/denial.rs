@@ -196,10 +196,10 @@ impl Needs {
             | ProgramType::Ext => Needs::Tracing,
             ProgramType::Unspec
             | ProgramType::Syscall
+            | ProgramType::SocketFilter
             | ProgramType::CgroupSkb
             | ProgramType::SkReuseport => Needs::Bpf,
-            ProgramType::SocketFilter
-            | ProgramType::SchedCls
+            ProgramType::SchedCls
             | ProgramType::SchedAct
             | ProgramType::Xdp
             | ProgramType::CgroupSock

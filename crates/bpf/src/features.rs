@@ -120,7 +120,8 @@ impl Features {
         support
     }
 
-    /// Asks whether programs of a type may call a helper.
+    /// Asks whether programs of a type may call a helper. Of programs that take the place of functions,
+    /// and of those of tables of functions, that depends on the function: these may call none here.
     pub fn helper(&self, program: ProgramType, helper: HelperId) -> Support {
         let question = Question::Helper(program, helper.0);
         self.answer(question, || {
@@ -136,13 +137,7 @@ impl Features {
     /// Asks for a type of program.
     pub fn program(&self, kind: ProgramType) -> Support {
         self.answer(Question::Program(kind), || {
-            let attach = match kind {
-                // The only tracing program that needs no function to attach to.
-                ProgramType::Tracing => AttachKind::RawTracepointBtf("sched_switch".to_owned()),
-                _ => AttachKind::None,
-            };
-            let loaded = probe::load(&self.kernel, self.btf.as_ref(), kind, attach);
-            Support::of(loaded, &format!("program type {kind:?}"), None)
+            probe::program(&self.kernel, self.btf.as_ref(), kind)
         })
     }
 

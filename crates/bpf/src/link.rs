@@ -61,8 +61,6 @@ pub use manage::{LinkDetails, LinkKind, PerfDetails};
 pub use netfilter::NetfilterHook;
 #[cfg(feature = "network")]
 pub use network::{Interface, NetkitSide, XdpMode};
-#[cfg(feature = "explain")]
-pub(crate) use perf::PERF_EVENT;
 pub(crate) use pin::{open_pin, pin};
 #[cfg(feature = "network")]
 pub use route::Route;
@@ -176,25 +174,28 @@ impl Link {
 
     /// Detaches now, and says whether that went well; a pinned link stays, without its target.
     ///
+    /// Links on perf events and those of tracing programs the kernel detaches only when nobody holds
+    /// them: such a link is closed, and the program runs on where it is pinned or open elsewhere.
+    ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for kinds of links that the kernel detaches only when nobody holds
-    /// them; the link is closed nevertheless.
+    /// What the kernel says; the link is closed nevertheless.
     pub fn detach(mut self) -> Result<(), Error> {
         match std::mem::replace(&mut self.hold, Hold::Detached) {
             Hold::Undo(undo) => undo.run(&self.kernel),
             Hold::Links(fds) => {
+                let mut outcome = Ok(());
                 for fd in fds {
                     match self.kernel.link_detach(fd.as_fd()) {
-                        Ok(()) => {}
-                        // Closing it, which follows, does the same unless it is pinned.
-                        Err(Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
+                        // Closing it, which follows, does the same unless somebody else holds it.
+                        Ok(()) | Err(Errno::OPNOTSUPP | Errno::NOTSUPP) => {}
                         Err(errno) => {
-                            return Err(Error::os("BPF_LINK_DETACH", errno, &self.target));
+                            let failed = Error::os("BPF_LINK_DETACH", errno, &self.target);
+                            outcome = outcome.and(Err(failed));
                         }
                     }
                 }
-                Ok(())
+                outcome
             }
             Hold::Events(_) | Hold::Detached => Ok(()),
         }

@@ -134,8 +134,9 @@ impl Map {
             count: 0,
         };
         let hash = self.is_hash();
-        let batched = (hash || (!delete && self.kind() != MapKind::StackTrace))
-            && self.read_batches(&mut snapshot, delete && hash)?;
+        // Where a key of a trie goes away, the kernel's walk starts over or ends.
+        let by_keys = delete || matches!(self.kind(), MapKind::StackTrace | MapKind::LpmTrie);
+        let batched = (hash || !by_keys) && self.read_batches(&mut snapshot, delete && hash)?;
         if !batched {
             self.read_by_keys(&mut snapshot, delete && hash)?;
         }
@@ -170,8 +171,8 @@ impl Map {
             };
             let (count, ended) = match self.kernel().map_batch(batch) {
                 Ok(answer) => answer,
-                // One bucket of the hash holds more than there is room for.
-                Err(Errno::NOSPC) => {
+                // One bucket of the hash holds more than there is room for; none more than the map.
+                Err(Errno::NOSPC) if room <= self.max_entries() as usize => {
                     room = room.saturating_mul(2);
                     continue;
                 }
@@ -227,5 +228,60 @@ impl Map {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::Mutex;
+
+    use kscope_sys::{Bpf, Call, FakeKernel, MapFd, MapShape};
+
+    use super::*;
+
+    /// Reads a map of 100 entries, of keys and values of 4 bytes, by a kernel that plays `answer` to
+    /// batches and has no keys; gives what came of it, and for how many entries there was room.
+    fn read(kind: MapKind, answer: Errno) -> (Result<usize, Error>, Vec<u32>) {
+        let rooms = Arc::new(Mutex::new(Vec::new()));
+        let seen = rooms.clone();
+        let fake = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::MapBatch(batch)) => {
+                seen.lock().expect("no panic").push(batch.room);
+                Err(answer)
+            }
+            _ => Err(Errno::NOENT),
+        });
+        let shape = MapShape {
+            kind: kind as u32,
+            key_size: 4,
+            value_size: 4,
+            max_entries: 100,
+        };
+        let fd = MapFd::fake(shape, 1).expect("a descriptor");
+        let map = Map::made(&(Arc::new(fake) as _), fd, "m", kind);
+        let outcome = map.snapshot().map(|all| all.len());
+        let rooms = rooms.lock().expect("no panic").clone();
+        (outcome, rooms)
+    }
+
+    #[test]
+    fn a_kernel_that_never_has_enough_room_is_an_error() {
+        let (outcome, rooms) = read(MapKind::Hash, Errno::NOSPC);
+        let error = outcome.expect_err("no end").to_string();
+        let expected = "BPF_MAP_LOOKUP_BATCH of map m: ENOSPC (No space left on device)";
+        assert_eq!(error, expected);
+        assert_eq!(rooms, [100, 200]);
+    }
+
+    #[test]
+    fn tries_are_read_key_by_key() {
+        let check = |kind, asked: &[u32]| {
+            let (outcome, rooms) = read(kind, Errno::NOTSUPP);
+            assert_eq!(outcome, Ok(0));
+            assert_eq!(rooms, asked, "{kind:?}");
+        };
+        check(MapKind::Hash, &[100]);
+        check(MapKind::LpmTrie, &[]);
     }
 }

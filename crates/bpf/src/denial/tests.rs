@@ -69,6 +69,7 @@ fn missing_capabilities_are_named() {
     lacks(0, Needs::Bpf, &["CAP_BPF"]);
     lacks(BPF, Needs::Perf, &["CAP_PERFMON"]);
     lacks(BPF, Needs::Network, &["CAP_NET_ADMIN"]);
+    lacks(0, Needs::of(ProgramType::SocketFilter), &["CAP_BPF"]);
     lacks(BPF | PERFMON, Needs::Admin, &["CAP_SYS_ADMIN"]);
 }
 

@@ -1,24 +1,22 @@
 //! The attempts by which features are found out.
 
-use std::os::fd::AsFd;
 #[cfg(feature = "uprobe")]
 use std::path::Path;
 
-use kscope_btf::{Btf, Kind};
+use kscope_btf::Btf;
 use kscope_spec::{
-    AttachKind, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType, Spec,
+    AttachKind, AttachType, HelperId, Insn, MapKind, MapSpec, ProgramId, ProgramSpec, ProgramType,
+    Spec,
 };
-use kscope_sys::{
-    Errno, LinkCreate, LinkTarget, PerfEvent, PerfKind, PerfTarget, ProgramLoad, SharedKernel,
-};
+use kscope_sys::{Errno, PerfEvent, PerfKind, PerfTarget, ProgramLoad, SharedKernel};
 
 use super::Support;
 use crate::create::{since, surely_right};
 use crate::denial::{Needs, cause, explain};
 use crate::error::Error;
+use crate::link::ProbeSource;
 #[cfg(feature = "uprobe")]
 use crate::link::UprobePlace;
-use crate::link::{PERF_EVENT, ProbeSource};
 use crate::loader::Loader;
 use crate::map::Map;
 use crate::patch::encoded;
@@ -98,6 +96,64 @@ pub(super) fn map(kernel: &SharedKernel, kind: MapKind) -> Support {
     )
 }
 
+/// Gives what a program of a type is loaded to attach to where the kernel takes none without; a hook or
+/// tracepoint that every kernel has.
+fn usual_attach(kind: ProgramType) -> AttachKind {
+    let expected = match kind {
+        // The only tracing program that needs no function to attach to.
+        ProgramType::Tracing => return AttachKind::RawTracepointBtf("sched_switch".to_owned()),
+        ProgramType::Lsm => return AttachKind::Lsm("file_open".to_owned()),
+        ProgramType::CgroupSockAddr => AttachType::CgroupInet4Connect,
+        ProgramType::CgroupSockopt => AttachType::CgroupGetsockopt,
+        ProgramType::CgroupSock => AttachType::CgroupInetSockCreate,
+        ProgramType::SkLookup => AttachType::SkLookup,
+        ProgramType::SkReuseport => AttachType::SkReuseportSelect,
+        ProgramType::LircMode2 => AttachType::LircMode2,
+        ProgramType::Netfilter => AttachType::Netfilter,
+        _ => return AttachKind::None,
+    };
+    AttachKind::Expected(expected)
+}
+
+/// Loads a program of a type. Those that take the place of functions, and those of tables of functions,
+/// cannot be loaded by themselves: a kernel that has them complains of that alone.
+pub(super) fn program(kernel: &SharedKernel, btf: Option<&Btf>, kind: ProgramType) -> Support {
+    let feature = format!("program type {kind:?}");
+    if !matches!(kind, ProgramType::Ext | ProgramType::StructOps) {
+        let loaded = load(kernel, btf, kind, usual_attach(kind));
+        return Support::of(loaded, &feature, since_program(kind));
+    }
+    match bare(&**kernel, kind) {
+        (Err(Errno::INVAL), log) if log.is_empty() => Support::missing(feature, None),
+        (Err(Errno::PERM), _) => Support::Refused {
+            why: cause(&**kernel, Needs::of(kind)),
+        },
+        _ => Support::Available,
+    }
+}
+
+/// Loads a program of one instruction; gives what the verifier says of it.
+fn bare(kernel: &dyn kscope_sys::Kernel, kind: ProgramType) -> (Result<(), Errno>, String) {
+    let mut said = vec![0; 1 << 16];
+    let load = ProgramLoad {
+        kind: kind as u32,
+        name: "kscope_probe",
+        insns: &[0x95, 0, 0, 0, 0, 0, 0, 0],
+        license: "GPL",
+        flags: flags(kind),
+        log_level: 1,
+        log: Some(&mut said),
+        ..ProgramLoad::default()
+    };
+    let outcome = kernel.program_load(load).map(drop);
+    let end = said
+        .iter()
+        .position(|&byte| byte == 0)
+        .unwrap_or(said.len());
+    said.truncate(end);
+    (outcome, String::from_utf8_lossy(&said).into_owned())
+}
+
 /// Loads a program that calls the helper without arguments: a kernel that has it complains about
 /// the arguments, or about nothing; one that has not about the helper.
 pub(super) fn helper(
@@ -124,14 +180,12 @@ pub(super) fn helper(
     ];
     let insns = encoded(&insns);
     let mut log = vec![0; 1 << 16];
-    let tracepoint = btf.and_then(|btf| btf.find("btf_trace_sched_switch", Kind::Typedef));
-    let (attach_type, attach_btf_id) = match kind {
-        ProgramType::Tracing => (
-            AttachKind::RawTracepointBtf(String::new()).attach_type(),
-            tracepoint.map_or(0, |id| id.0),
-        ),
-        _ => (0, 0),
-    };
+    let attach = usual_attach(kind);
+    let target = attach.target().zip(btf).and_then(|(target, btf)| {
+        let name = format!("{}{}", target.prefix, target.name);
+        btf.find(&name, target.kind)
+    });
+    let (attach_type, attach_btf_id) = (attach.attach_type(), target.map_or(0, |id| id.0));
     let load = ProgramLoad {
         kind: kind as u32,
         attach_type,
@@ -158,7 +212,7 @@ pub(super) fn helper(
             missing()
         }
         Err(Errno::PERM) => Support::Refused {
-            why: cause(&**kernel, Needs::Tracing),
+            why: cause(&**kernel, Needs::of(kind)),
         },
         // The verifier came to the helper's arguments.
         Err(_) if text.starts_with("0: ") || has(&text, "\n0: ") || has(&text, "R1 ") => {
@@ -213,7 +267,7 @@ pub(super) fn kprobe_multi(
 /// Attaches to a folder: a kernel that knows such links says that it is no file.
 #[cfg(feature = "uprobe")]
 pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
-    let attach = AttachKind::Expected(kscope_spec::AttachType::TraceUprobeMulti);
+    let attach = AttachKind::Expected(AttachType::TraceUprobeMulti);
     let loaded = load(kernel, None, ProgramType::Kprobe, attach);
     let places = [UprobePlace::at(0)];
     let attached = loaded
@@ -226,25 +280,14 @@ pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
     }
 }
 
-/// Gives a link a descriptor that is no perf event: `EBADF` means that a link was wanted.
+/// Asks for links on perf events, which bring the cookies.
 pub(crate) fn perf_cookie(kernel: &SharedKernel) -> Support {
     const SINCE: Option<&str> = Some("Linux 5.15");
     const FEATURE: &str = "attach cookies";
-    let program = match load(kernel, None, ProgramType::Tracepoint, AttachKind::None) {
-        Ok(program) => program,
-        Err(error) => return Support::of::<()>(Err(error), FEATURE, SINCE),
-    };
-    let created = kernel.link_create(LinkCreate {
-        program: program.as_fd(),
-        attach_type: PERF_EVENT,
-        target: LinkTarget::PerfEvent {
-            event: program.as_fd(),
-            cookie: 1,
-        },
-    });
-    match created {
-        Err(Errno::BADF) => Support::Available,
-        _ => Support::missing(FEATURE, SINCE),
+    match load(kernel, None, ProgramType::Tracepoint, AttachKind::None) {
+        Ok(program) if program.takes_cookies() => Support::Available,
+        Ok(_) => Support::missing(FEATURE, SINCE),
+        Err(error) => Support::of::<()>(Err(error), FEATURE, SINCE),
     }
 }
 
@@ -252,19 +295,8 @@ pub(crate) fn perf_cookie(kernel: &SharedKernel) -> Support {
 pub(crate) fn knows_program(kernel: &dyn kscope_sys::Kernel, kind: ProgramType) -> bool {
     // A kind that is not built in is refused before anything is looked at; of one that is, the
     // verifier says that r0 has no value.
-    let mut said = vec![0; 1 << 16];
-    let load = ProgramLoad {
-        kind: kind as u32,
-        name: "kscope_probe",
-        insns: &[0x95, 0, 0, 0, 0, 0, 0, 0],
-        license: "GPL",
-        flags: flags(kind),
-        log_level: 1,
-        log: Some(&mut said),
-        ..ProgramLoad::default()
-    };
-    match kernel.program_load(load) {
-        Err(Errno::INVAL) => said.first().is_some_and(|&byte| byte != 0) || needs_target(kind),
+    match bare(kernel, kind) {
+        (Err(Errno::INVAL), log) => !log.is_empty() || needs_target(kind),
         _ => true,
     }
 }

@@ -3,13 +3,16 @@
 use std::os::fd::{AsFd, BorrowedFd};
 
 use kscope_spec::{AttachKind, AttachType, ProgramType};
-use kscope_sys::{AttachTarget, Errno, LinkCreate, LinkTarget, Order, ProgramAttach};
+use kscope_sys::{AttachTarget, Errno, LinkCreate, LinkTarget, Order, ProgramAttach, ProgramQuery};
 
 use super::legacy::Undo;
 use super::socket::own;
 use super::{Hold, Link};
 use crate::error::Error;
 use crate::program::Program;
+
+/// `BPF_F_QUERY_EFFECTIVE`: what runs at a hook, inherited programs included.
+const EFFECTIVE: u32 = 1;
 
 /// Whom a program that is attached without a link leaves room for.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
@@ -96,7 +99,7 @@ impl Program {
             Errno::INVAL | Errno::TOO_BIG if ordered && !knows_order() => {
                 Error::unsupported("order among a cgroup's programs", "Linux 6.17")
             }
-            errno => self.cgroup_failed("BPF_LINK_CREATE", errno),
+            errno => self.cgroup_failed("BPF_LINK_CREATE", errno, cgroup, attach_type),
         })?;
         Ok(Link::of(&self.kernel, fd, self.cgroup_target(attach_type)))
     }
@@ -125,7 +128,8 @@ impl Program {
             replace: replace.map(AsFd::as_fd),
             order,
         });
-        attached.map_err(|errno| self.cgroup_failed("BPF_PROG_ATTACH", errno))?;
+        attached
+            .map_err(|errno| self.cgroup_failed("BPF_PROG_ATTACH", errno, cgroup, attach_type))?;
         let undo = Undo::Program {
             target: held,
             program: self.fd.clone(),
@@ -145,10 +149,35 @@ impl Program {
         }
     }
 
-    fn cgroup_failed(&self, call: &'static str, errno: Errno) -> Error {
+    fn cgroup_failed(
+        &self,
+        call: &'static str,
+        errno: Errno,
+        cgroup: BorrowedFd<'_>,
+        attach_type: u32,
+    ) -> Error {
+        let (name, kernel) = (&self.name, &self.kernel);
+        // Whether a program stands at this hook already, here or above.
+        let is_taken = || {
+            let query = ProgramQuery {
+                target: AttachTarget::Descriptor(cgroup),
+                attach_type,
+                flags: EFFECTIVE,
+                ids: &mut [],
+            };
+            kernel.program_query(query).is_ok_and(|held| held.count > 0)
+        };
         match errno {
             Errno::BADF => Error::invalid("the descriptor is no directory of cgroup2"),
-            errno => self.failed(call, errno, &format!("program {}", self.name)),
+            Errno::PERM if is_taken() => Error::os(
+                call,
+                errno,
+                format!(
+                    "program {name} (one that is at this hook, here or in a cgroup above, may have left no \
+                     room for others or been attached in another mode)"
+                ),
+            ),
+            errno => self.failed(call, errno, &format!("program {name}")),
         }
     }
 }

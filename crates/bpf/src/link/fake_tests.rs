@@ -4,7 +4,7 @@ use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex};
 
 use kscope_spec::{AttachKind, AttachType, ProgramType};
-use kscope_sys::{Bpf, Call, Errno, FakeKernel, LinkTarget, Order, Reply};
+use kscope_sys::{Bpf, Call, Errno, FakeKernel, LinkTarget, Order, ProgramQueryOutcome, Reply};
 
 use super::{CgroupMode, Direction, Interface, Link, NetfilterHook, NetkitSide, TcFilter, XdpMode};
 use crate::error::Error;
@@ -39,6 +39,10 @@ fn world(kind: ProgramType, attach: AttachKind, refuse: &'static [(&'static str,
             (None, Call::Netlink(request)) => Ok(Reply::Bytes(answer(request))),
             (None, Call::Bpf(Bpf::ProgramAttach(_) | Bpf::ProgramDetach(_)))
             | (None, Call::SocketProgram { .. }) => Ok(Reply::Done),
+            (None, Call::Bpf(Bpf::ProgramQuery(_))) => Ok(Reply::Query(ProgramQueryOutcome {
+                count: 1,
+                ..ProgramQueryOutcome::default()
+            })),
             (None, Call::Capabilities) => Ok(Reply::Number(u64::MAX)),
             (None, Call::ReadFile(_)) => Err(Errno::NOENT),
             (None, _) => FakeKernel::object(),
@@ -260,6 +264,23 @@ fn refusals_name_what_brings_the_feature() {
         "there is no network interface with number 1",
     );
     let egress = || AttachKind::Expected(AttachType::CgroupInetEgress);
+    // A cgroup above lets no other program in; and one where nothing is.
+    refused(
+        ProgramType::CgroupSkb,
+        egress(),
+        &[("link", Errno::PERM)],
+        cgroup,
+        "BPF_LINK_CREATE of program p (one that is at this hook, here or in a cgroup above, may have left \
+         no room for others or been attached in another mode): EPERM (Operation not permitted)",
+    );
+    refused(
+        ProgramType::CgroupSkb,
+        egress(),
+        &[("link", Errno::PERM), ("BPF_PROG_QUERY", Errno::INVAL)],
+        cgroup,
+        "BPF_LINK_CREATE is not permitted: the process has the capabilities and may load other programs, \
+         but the kernel, or a security module of it, refuses this to everyone, root included",
+    );
     refused(
         ProgramType::CgroupSkb,
         egress(),

@@ -3,7 +3,7 @@
 //! There is no fall-back to tracefs' `kprobe_events`: since 4.17 the same build option
 //! (CONFIG_KPROBE_EVENTS) brings both, and a probe defined there would outlive a killed process.
 
-use std::ffi::CString;
+use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 use std::path::Path;
 
@@ -15,6 +15,9 @@ use crate::denial::Denial;
 use crate::error::Error;
 use crate::program::Program;
 use crate::tracefs::Tracefs;
+
+/// Name of a function that no kernel has.
+const NOWHERE: &CStr = c"kscope_no_such_function";
 
 /// Where a kprobe sits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,7 +160,8 @@ impl Program {
     /// # Errors
     ///
     /// [`Error::Unsupported`] for a kernel without it, [`Error::NotFound`] if one name is
-    /// unknown, [`Error::Invalid`] for no names.
+    /// unknown, [`Error::Invalid`] for no names, [`Error::Os`] with `EINVAL` where one place is no
+    /// function's entry that can be probed.
     ///
     /// # Minimum kernel version
     ///
@@ -203,7 +207,7 @@ impl Program {
     ) -> Result<Link, Error> {
         let list = self.traceable_functions().map_err(|error| {
             // Which function is to be probed matters only where many can be.
-            match self.attach_many(&[c"kscope_no_such_function".to_owned()], &[], false, &[]) {
+            match self.attach_many(&[NOWHERE.to_owned()], &[], false, &[]) {
                 Err(unsupported @ Error::Unsupported { .. }) => unsupported,
                 _ => error,
             }
@@ -250,17 +254,24 @@ impl Program {
             ));
         }
         let target = format!("kprobe_multi of {count} functions");
-        let created = self.kernel.link_create(LinkCreate {
-            program: self.as_fd(),
-            attach_type: self.attach.attach_type(),
-            target: LinkTarget::KprobeMulti {
-                names,
-                addresses,
-                cookies,
-                returns: on_return,
-            },
-        });
-        let fd = created.map_err(|errno| match errno {
+        let create = |names: &[CString], addresses: &[u64], cookies: &[u64], returns| {
+            self.kernel.link_create(LinkCreate {
+                program: self.as_fd(),
+                attach_type: self.attach.attach_type(),
+                target: LinkTarget::KprobeMulti {
+                    names,
+                    addresses,
+                    cookies,
+                    returns,
+                },
+            })
+        };
+        // A kernel that knows such links looks for the function.
+        let knows = || {
+            let nowhere = [NOWHERE.to_owned()];
+            create(&nowhere, &[], &[], false).err() == Some(Errno::SRCH)
+        };
+        let fd = create(names, addresses, cookies, on_return).map_err(|errno| match errno {
             Errno::SRCH => match names {
                 [one] => Error::not_found("kernel function", one.to_string_lossy()),
                 _ => Error::not_found("kernel function", "of those to probe"),
@@ -268,10 +279,12 @@ impl Program {
             Errno::OPNOTSUPP | Errno::NOTSUPP => {
                 Error::unsupported("kprobe_multi", "CONFIG_FPROBE")
             }
-            Errno::INVAL if session => {
+            Errno::INVAL if session && !knows() => {
                 Error::unsupported("kprobe_session", "Linux 6.10 with CONFIG_FPROBE")
             }
-            Errno::INVAL => Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE"),
+            Errno::INVAL if !knows() => {
+                Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE")
+            }
             errno => self.failed("BPF_LINK_CREATE", errno, &target),
         })?;
         Ok(Link::of(&self.kernel, fd, target))
@@ -294,13 +307,18 @@ pub(super) fn syscall_functions(name: &str) -> [String; 3] {
     ]
 }
 
+/// How tracefs calls what is left of weak functions that were replaced (Linux 6.0): the kernel finds no
+/// function of this name.
+const REPLACED: &[u8] = b"__ftrace_invalid_address___";
+
 /// Gives the names of tracefs' list that one function alone has, of those that are wanted by name and
 /// module; the kernel's own functions have an empty module.
 pub(super) fn once(list: &[u8], wanted: impl Fn(&[u8], &[u8]) -> bool) -> Vec<&[u8]> {
     // `name`, or `name [module]`; a line each, in the order of addresses.
     let named = |line| {
         let mut words = <[u8]>::split(line, |&byte| byte == b' ');
-        let name = words.next()?;
+        let named = |name: &&[u8]| !name.is_empty() && !name.starts_with(REPLACED);
+        let name = words.next().filter(named)?;
         let module = words.next().and_then(|word| word.strip_prefix(b"["));
         let module = module.and_then(|word| word.strip_suffix(b"]"));
         wanted(name, module.unwrap_or_default()).then_some(name)

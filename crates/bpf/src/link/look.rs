@@ -66,7 +66,10 @@ impl Program {
                 }
             }
             "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+"
-            | "raw_tracepoint.w+" | "raw_tp.w+" => self.look_for_raw_tracepoint(target),
+            | "raw_tracepoint.w+" | "raw_tp.w+" => {
+                self.look_for_raw_tracepoint(target)?;
+                self.fits_arguments(target)
+            }
             "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
                 let features = Features::new(self.kernel.clone(), None);
                 let support = match kind {
@@ -109,25 +112,49 @@ impl Program {
     /// kernel compares when it is attached.
     #[cfg(all(feature = "check", feature = "inspect"))]
     fn fits_record(&self, tracefs: &Tracefs, category: &str, name: &str) -> Result<(), Error> {
-        use kscope_spec::{Insn, check};
-        use std::os::fd::AsFd as _;
-        let Some(size) = tracefs.record_size(&*self.kernel, category, name) else {
-            return Ok(());
-        };
-        let Ok(image) = self.kernel.program_image(self.as_fd()) else {
-            return Ok(());
-        };
-        let slots = image.translated.chunks_exact(8);
-        let insns = slots.filter_map(|slot| Some(Insn::decode(*slot.first_chunk()?)));
-        match check::read_of_context(&insns.collect::<Vec<_>>()) > size {
+        let size = tracefs.record_size(&*self.kernel, category, name);
+        match size.is_some_and(|size| self.read_of_context() > size) {
             true => Err(self.reads_too_far("", &format!("tracepoint:{category}:{name}"))),
             false => Ok(()),
         }
     }
 
+    /// Looks whether the program reads no more arguments than a raw tracepoint has, as the kernel's
+    /// types say; it compares when it is attached.
+    #[cfg(all(feature = "check", feature = "inspect"))]
+    fn fits_arguments(&self, name: &str) -> Result<(), Error> {
+        use kscope_btf::{Kind, TypeId};
+        let types = crate::loader::KernelTypes::new(self.kernel.clone(), None);
+        let found = types.find(&format!("btf_trace_{name}"), Kind::Typedef);
+        let prototype = found.and_then(|found| types.of(found)?.prototype(TypeId(found.id)));
+        // The first is what the tracepoint was registered with, and not for programs.
+        let bytes = prototype.map(|prototype| (prototype.len() as u64).saturating_sub(1) * 8);
+        match bytes.is_some_and(|bytes| self.read_of_context() > bytes) {
+            true => Err(self.too_much(name)),
+            false => Ok(()),
+        }
+    }
+
+    /// Gives how many bytes of its context the program surely reads; 0 where its code is not to be seen.
+    #[cfg(all(feature = "check", feature = "inspect"))]
+    fn read_of_context(&self) -> u64 {
+        use kscope_spec::{Insn, check};
+        use std::os::fd::AsFd as _;
+        let image = self.kernel.program_image(self.as_fd()).unwrap_or_default();
+        let slots = image.translated.chunks_exact(8);
+        let insns = slots.filter_map(|slot| Some(Insn::decode(*slot.first_chunk()?)));
+        check::read_of_context(&insns.collect::<Vec<_>>())
+    }
+
     /// Says nothing of the program, which this build does not read.
     #[cfg(not(all(feature = "check", feature = "inspect")))]
     fn fits_record(&self, _: &Tracefs, _: &str, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// Says nothing of the program, which this build does not read.
+    #[cfg(not(all(feature = "check", feature = "inspect")))]
+    fn fits_arguments(&self, _: &str) -> Result<(), Error> {
         Ok(())
     }
 
@@ -187,6 +214,7 @@ mod tests {
             })),
             Call::Bpf(Bpf::LinkCreate(_)) => Err(Errno::INVAL),
             Call::Bpf(_) => FakeKernel::object(),
+            Call::MapFile(_) => Err(Errno::NODEV),
             other => panic!("{other:?}"),
         });
         let program = Program::fake(fake, ProgramType::Kprobe, AttachKind::None, section);
@@ -257,6 +285,52 @@ mod tests {
         );
         check("kprobe", true, "there");
         check("xdp", true, "there");
+    }
+
+    #[test]
+    #[cfg(all(feature = "check", feature = "inspect"))]
+    fn a_raw_tracepoint_has_the_arguments_that_its_type_says() {
+        use kscope_btf::{Encoding, write::Builder};
+        /// `typedef void (*btf_trace_sched_switch)(void *, int)`
+        fn types() -> Vec<u8> {
+            let mut b = Builder::new();
+            let int = b.add_int("int", 4, Encoding::Signed);
+            let data = b.add_ptr(kscope_btf::TypeId::VOID);
+            let void = kscope_btf::TypeId::VOID;
+            let proto = b.add_func_proto(void, &[("__data", data), ("x", int)]);
+            let pointer = b.add_ptr(proto);
+            b.add_typedef("btf_trace_sched_switch", pointer);
+            b.finish()
+        }
+        let check = |offset: i16, expected: &str| {
+            let fake = FakeKernel::new(move |call| match call {
+                Call::ReadFile(path) => match path.to_str().unwrap_or_default() {
+                    "/proc/kallsyms" => Ok(Reply::Bytes(SYMBOLS.into())),
+                    "/sys/kernel/btf/vmlinux" => Ok(Reply::Bytes(types())),
+                    _ => Err(Errno::NOENT),
+                },
+                Call::Bpf(Bpf::ProgramImage { into, .. }) => {
+                    let read = kscope_spec::Insn {
+                        code: 0x79,
+                        dst: 2,
+                        src: 1,
+                        off: offset,
+                        ..kscope_spec::Insn::default()
+                    };
+                    into.translated = read.encode().to_vec();
+                    Ok(Reply::Done)
+                }
+                _ => Err(Errno::NODEV),
+            });
+            let kind = ProgramType::RawTracepoint;
+            let program = Program::fake(fake, kind, AttachKind::None, "raw_tp/sched_switch");
+            let found = program.look_for_target();
+            let told = found.map_or_else(|error| error.to_string(), |()| "there".to_owned());
+            assert_eq!(told, expected, "{offset}");
+        };
+        check(0, "there");
+        let more = "the program reads more arguments than raw tracepoint sched_switch has";
+        check(8, more);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::error::Error;
 use crate::program::Program;
 
 /// `BPF_PERF_EVENT`.
-pub(crate) const PERF_EVENT: u32 = 41;
+const PERF_EVENT: u32 = 41;
 /// Where the kernel has the highest rate of samples.
 const MAX_RATE: &str = "/proc/sys/kernel/perf_event_max_sample_rate";
 /// `PERF_COUNT_SW_CPU_CLOCK`.
@@ -242,7 +242,7 @@ impl Program {
         let held = match created {
             Ok(link) => Ok(link),
             Err(Errno::INVAL | Errno::TOO_BIG) if cookie == 0 => Err(()),
-            Err(Errno::INVAL | Errno::TOO_BIG) => {
+            Err(Errno::INVAL | Errno::TOO_BIG) if !self.takes_cookies() => {
                 return Err(Error::unsupported("cookie of perf events", "Linux 5.15"));
             }
             Err(Errno::ACCES) => return Err(self.reads_too_far("BPF_LINK_CREATE", target)),
@@ -264,6 +264,20 @@ impl Program {
             Ok(link) => Held::Link(link),
             Err(()) => Held::Event(event),
         })
+    }
+
+    /// Tells whether the kernel has links on perf events, and with them cookies: it is given one on what
+    /// is no event, and `EBADF` means that an event was wanted.
+    pub(crate) fn takes_cookies(&self) -> bool {
+        let created = self.kernel.link_create(LinkCreate {
+            program: self.as_fd(),
+            attach_type: PERF_EVENT,
+            target: LinkTarget::PerfEvent {
+                event: self.as_fd(),
+                cookie: 1,
+            },
+        });
+        created.err() == Some(Errno::BADF)
     }
 
     /// Explains an `EACCES`, which is not a matter of permission: the kernel compares the largest

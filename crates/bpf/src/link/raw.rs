@@ -12,6 +12,7 @@ use super::extension::no_trampolines;
 use crate::error::Error;
 use crate::kallsyms::{self, function_of};
 use crate::program::Program;
+use crate::search::has;
 
 /// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
 /// attached (Linux 5.10).
@@ -60,13 +61,23 @@ impl Program {
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_raw_cookies(cookie) => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
-            // bpf_probe_register (kernel/trace/bpf_trace.c) compares what the verifier saw.
-            Errno::INVAL => Error::invalid(format!(
-                "the program reads more arguments than raw tracepoint {name} has"
-            )),
+            Errno::INVAL => self.too_much(name),
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, name),
         })?;
         Ok(Link::of(&self.kernel, fd, format!("rawtracepoint:{name}")))
+    }
+
+    /// Says why a raw tracepoint that is there does not take the program: bpf_probe_register
+    /// (kernel/trace/bpf_trace.c) compares what the verifier saw.
+    pub(super) fn too_much(&self, name: &str) -> Error {
+        let mut why = format!("the program reads more arguments than raw tracepoint {name} has");
+        if self.kind == ProgramType::RawTracepointWritable {
+            why.push_str(", or writes more of the last one than programs may");
+        }
+        if has(&self.section, ".s/") {
+            why.push_str(", or may not sleep there");
+        }
+        Error::invalid(why)
     }
 
     /// Looks for a tracepoint by its bare name among the kernel's symbols; where those do not tell, it

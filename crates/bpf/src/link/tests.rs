@@ -9,7 +9,8 @@ use kscope_sys::{
 };
 
 use crate::error::Error;
-use crate::link::{KprobeAt, Uprobe, UprobePlace};
+use crate::link::kernel_probe::once;
+use crate::link::{KprobeAt, Link, Uprobe, UprobePlace};
 use crate::program::Program;
 
 /// Calls as text, and the error that one of them gets.
@@ -81,6 +82,7 @@ fn describe(call: &Call<'_>) -> String {
             };
             format!("open {kind} on {target}")
         }
+        Call::Bpf(Bpf::LinkDetach { .. }) => "detach".to_owned(),
         Call::PerfIoctl(_, PerfIoctl::SetBpf(_)) => "set".to_owned(),
         Call::PerfIoctl(_, PerfIoctl::Enable) => "enable".to_owned(),
         Call::Bpf(Bpf::LinkCreate(link)) => match link.target {
@@ -240,6 +242,23 @@ fn the_clock_runs_on_every_online_cpu_or_one() {
         |program| program.attach_clock(rate, None),
         &all,
     );
+}
+
+#[test]
+fn all_links_are_detached_whatever_the_first_says() {
+    let check = |errno, expected: Result<(), &str>| {
+        let world = world(ProgramType::PerfEvent, AttachKind::None, ("detach", errno));
+        let link = world.program.attach_clock(Sampling::Frequency(9), None);
+        let outcome = link.expect("attached").detach();
+        let told = outcome.map_err(|error| error.to_string());
+        assert_eq!(told, expected.map_err(str::to_owned));
+        let log = world.log.lock().expect("no panic");
+        assert_eq!(log.iter().filter(|call| *call == "detach").count(), 3);
+    };
+    // What the kernel does not detach is closed.
+    check(Errno::OPNOTSUPP, Ok(()));
+    let busy = "BPF_LINK_DETACH of Software(0) on 3 CPUs: EBUSY (Device or resource busy)";
+    check(Errno::BUSY, Err(busy));
 }
 
 #[test]
@@ -437,6 +456,59 @@ fn a_cookie_is_told_from_arguments_by_a_tracepoint_that_is_nowhere() {
         Errno::NOENT,
         "the program reads more arguments than raw tracepoint x has",
     );
+}
+
+#[test]
+fn what_a_kernel_knows_and_refuses_is_not_missing() {
+    let check =
+        |kind, attach, nowhere, call: fn(&Program) -> Result<Link, Error>, expected: &str| {
+            let fake = FakeKernel::new(move |call| match call {
+                Call::Bpf(Bpf::LinkCreate(link)) => Err(match link.target {
+                    LinkTarget::KprobeMulti { names: [name], .. }
+                        if name.to_bytes().starts_with(b"kscope") =>
+                    {
+                        nowhere
+                    }
+                    // No event, but the program itself.
+                    LinkTarget::PerfEvent { cookie: 1, .. } => nowhere,
+                    _ => Errno::INVAL,
+                }),
+                Call::ReadFile(path) => file(path),
+                Call::Identity(_) => Ok(Reply::Identity(kscope_sys::FileIdentity {
+                    major: 0,
+                    minor: 1,
+                    inode: 2,
+                })),
+                _ => FakeKernel::object(),
+            });
+            let program = Program::fake(fake, kind, attach, "");
+            let error = call(&program).expect_err("refused");
+            assert_eq!(error.to_string(), expected);
+        };
+    let many = |session| {
+        AttachKind::Expected(match session {
+            true => AttachType::TraceKprobeSession,
+            false => AttachType::TraceKprobeMulti,
+        })
+    };
+    let at: fn(&Program) -> _ = |program| program.attach_kprobe_multi_at(&[1, 2], false, &[]);
+    let refused = "BPF_LINK_CREATE of kprobe_multi of 2 functions: EINVAL (Invalid argument)";
+    for session in [false, true] {
+        check(ProgramType::Kprobe, many(session), Errno::SRCH, at, refused);
+    }
+    let lacks = "this kernel has no kprobe_session (it comes with Linux 6.10 with CONFIG_FPROBE)";
+    check(ProgramType::Kprobe, many(true), Errno::INVAL, at, lacks);
+    let cookie: fn(&Program) -> _ = |program| program.attach_tracepoint("sched", "sched_switch", 5);
+    let refused = "BPF_LINK_CREATE of tracepoint:sched:sched_switch: EINVAL (Invalid argument)";
+    let none = AttachKind::None;
+    check(ProgramType::Tracepoint, none, Errno::BADF, cookie, refused);
+}
+
+#[test]
+fn names_of_functions_that_are_gone_are_not_probed() {
+    let list = b"vfs_read\n__ftrace_invalid_address___12\nvfs_write [m]\ntwo\ntwo\n";
+    let names = once(list, |_, _| true);
+    assert_eq!(names, [&b"vfs_read"[..], b"vfs_write"]);
 }
 
 #[test]

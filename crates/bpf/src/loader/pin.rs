@@ -10,6 +10,7 @@ use kscope_sys::Errno;
 
 use super::Loader;
 use super::maps::fits;
+use crate::create::max_entries;
 use crate::error::Error;
 use crate::map::Map;
 
@@ -30,17 +31,21 @@ impl Loader<'_> {
             match self.kernel.pinned(&name) {
                 Ok(fd) => {
                     let fd = self.kernel.map_adopt(fd);
-                    let fd = fd.map_err(|_| Error::invalid(format!("{shown} is no map")))?;
+                    let fd = fd.map_err(|errno| match errno {
+                        Errno::INVAL => Error::invalid(format!("{shown} is no map")),
+                        errno => Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, &shown),
+                    })?;
                     let info = self.kernel.map_info(fd.as_fd());
                     let info = info.map_err(|e| Error::os("BPF_OBJ_GET_INFO_BY_FD", e, &shown))?;
                     let kind = kscope_spec::MapKind::from_number(fd.shape().kind);
                     let given = Map::made(&self.kernel, fd, &map.name, kind.unwrap_or_default());
                     fits(map, &given).map_err(|error| at(&shown, &error))?;
                     let entries = given.max_entries();
-                    if map.max_entries != 0 && entries != map.max_entries {
+                    let wanted = max_entries(&*self.kernel, map)?;
+                    if map.max_entries != 0 && entries != wanted {
                         return Err(at(
                             &shown,
-                            &format!("it has room for {entries} entries, not {}", map.max_entries),
+                            &format!("it has room for {entries} entries, not {wanted}"),
                         ));
                     }
                     // The kernel adds flags of its own to those that it was given.

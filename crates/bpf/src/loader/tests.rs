@@ -427,3 +427,52 @@ fn the_kernel_gives_the_digest_of_a_maps_one_program() {
     check(Err(Errno::TOO_BIG), older);
     check(Err(Errno::INVAL), older);
 }
+
+#[test]
+fn a_pinned_map_is_taken_as_it_was_made() {
+    // The kind, the entries that the object says, and those that the pinned map has.
+    let check = |kind: MapKind, said: u32, has: u32, expected: Option<&str>| {
+        let size = if kind == MapKind::RingBuf { 0 } else { 4 };
+        let fake = Arc::new(FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::Pinned { .. } | Bpf::BtfLoad(_)) => FakeKernel::object(),
+            Call::Bpf(Bpf::MapAdopt { .. }) => match has {
+                0 => Err(Errno::MFILE),
+                max_entries => {
+                    let shape = kscope_sys::MapShape {
+                        kind: kind as u32,
+                        key_size: size,
+                        value_size: size,
+                        max_entries,
+                    };
+                    MapFd::fake(shape, 1).map(Reply::Map)
+                }
+            },
+            Call::Bpf(Bpf::MapInfo { .. }) => Ok(Reply::Done),
+            _ => Err(Errno::NOENT),
+        }));
+        let map = MapSpec {
+            name: "m".to_owned(),
+            kind,
+            key_size: size,
+            value_size: size,
+            max_entries: said,
+            pinning: kscope_spec::Pinning::ByName,
+            ..MapSpec::default()
+        };
+        let spec = Spec {
+            maps: vec![map],
+            ..Spec::default()
+        };
+        let loaded = Loader::new(fake).pin_folder("/pins").load(&spec);
+        let told = loaded.err().map(|error| error.to_string());
+        assert_eq!(told.as_deref(), expected, "{kind:?} {said} {has}");
+    };
+    check(MapKind::Hash, 100, 100, None);
+    // A ring is made of whole pages.
+    check(MapKind::RingBuf, 100, 4096, None);
+    check(MapKind::RingBuf, 5000, 8192, None);
+    let other = "the map pinned at /pins/m cannot be used: it has room for 100 entries, not 200";
+    check(MapKind::Hash, 200, 100, Some(other));
+    let full = "BPF_OBJ_GET_INFO_BY_FD of /pins/m: EMFILE (Too many open files)";
+    check(MapKind::Hash, 100, 0, Some(full));
+}

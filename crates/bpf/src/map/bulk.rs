@@ -29,15 +29,16 @@ impl Map {
         Ok(())
     }
 
-    /// Writes many entries; `keys` and `values` are one after another. Gives how many were
-    /// written: all, or what came before an error.
+    /// Writes many entries; `keys` and `values` are one after another. Gives how many were written,
+    /// which is all of them.
     ///
-    /// In one call where the kernel can (5.6; per-CPU arrays 5.13), else one by one.
+    /// In one call where the kernel can (5.6; per-CPU arrays 5.13) and `mode` is [`UpdateMode::Any`],
+    /// else one by one.
     ///
     /// # Errors
     ///
     /// [`Error::Invalid`] for sizes that do not match; [`Error::Os`] with `E2BIG` where the map is
-    /// full.
+    /// full. Entries that come before the one at fault are written then.
     pub fn update_many(
         &self,
         keys: &[u8],
