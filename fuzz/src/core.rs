@@ -77,7 +77,7 @@ pub fn core(bytes: &[u8]) -> bool {
         }
         // The last has no instruction.
         far |= done.failures.len() < program.core.len();
-        match minimize(&[&spec], types) {
+        match minimize(&[&spec], types, "vmlinux") {
             Ok(small) => {
                 let small = Btf::parse(small.types).expect("types");
                 let again = relocate(&spec, &program, &local, &Target::new(&small));

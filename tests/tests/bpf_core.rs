@@ -82,7 +82,8 @@ fn every_question_is_answered() {
     assert_eq!(element, letter);
 
     // As little of the types as the object needs gives the same answers, but for the id.
-    let small = Btf::parse(minimize(&[&spec], types).expect("fits").types).expect("types");
+    let small =
+        Btf::parse(minimize(&[&spec], types, "vmlinux").expect("fits").types).expect("types");
     assert!(small.type_count() < 40, "{small:?}");
     let task = small.find("task_struct", Kind::Struct).expect("kept");
     let (found, element) = asked(&load(&kernel, &spec, &small), &spec);

@@ -179,7 +179,7 @@ fn check(selftests: &Selftests, kernel: &SharedKernel, pair: &Pair<'_>) -> Resul
         (_, Err(wrong)) => return Err(wrong.text()),
     }
     // As little of the types as is needed gives the same instructions.
-    let small = minimize(&[&spec], &types).map_err(|error| error.to_string())?;
+    let small = minimize(&[&spec], &types, "given").map_err(|error| error.to_string())?;
     let small = Btf::parse(small.types).map_err(|error| error.to_string())?;
     let asks_ids = |program: &spec::ProgramSpec| {
         let mut core = program.core.iter();

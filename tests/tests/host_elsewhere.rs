@@ -30,6 +30,10 @@ const PROGRAMS: &[(&str, &str)] = &[
     ),
     ("function_not_guarded", "cannot do without the offset of"),
     ("helper_not_guarded", "helper"),
+    (
+        "too_many_arguments",
+        "reads more arguments than raw tracepoint sched_switch has",
+    ),
     ("tracepoint", ""),
     (
         "tracepoint_misspelt",
@@ -106,7 +110,10 @@ fn types_alone_say_what_the_kernel_says() {
         assert_eq!(told["fits"], here["loads"], "{told} {here}");
         let reason = told["reason"].as_str().unwrap_or_default();
         assert!(reason.contains(part), "{name}: {reason}");
-        assert_eq!(told["fits"] == "yes", part.is_empty(), "{told}");
+        let attaches = [told, here].map(|row| row["attaches"] != "no");
+        assert_eq!(attaches[0], attaches[1], "{told} {here}");
+        let runs = told["fits"] == "yes" && attaches[0];
+        assert_eq!(runs, part.is_empty(), "{told}");
     }
 }
 
@@ -160,6 +167,9 @@ fn a_kernel_has_its_types_in_a_section() {
     // What its programs ask for in vain is told.
     let part = "program not_guarded does not find the offset of";
     assert!(told.contains(part), "{told}");
+    // By the name of the file.
+    assert!(told.contains(" (kernel type "), "{told}");
+    assert!(!told.contains("(vmlinux type"), "{told}");
     fails(&["btf", "dump", text(&plain)], &["has no section .BTF"]);
 }
 

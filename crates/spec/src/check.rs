@@ -14,7 +14,7 @@ mod reached;
 mod shape;
 mod state;
 
-pub use context::read_of_context;
+pub use context::{context_of_raw_tracepoint, read_of_context};
 pub use reached::reached;
 
 use crate::helper::HelperId;

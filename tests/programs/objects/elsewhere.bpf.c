@@ -102,6 +102,12 @@ int helper_not_guarded(void *ctx)
 	return no_such_helper();
 }
 
+SEC("raw_tp/sched_switch")
+int too_many_arguments(unsigned long long *ctx)
+{
+	return ctx[11] != 0;
+}
+
 #define EMPTY(name)                                                            \
 	int name(void *ctx)                                                    \
 	{                                                                      \

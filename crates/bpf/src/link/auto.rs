@@ -83,18 +83,18 @@ impl Object {
     pub fn attach_program(&self, program: &Program) -> AttachOutcome {
         let name = program.section();
         let target = section::target(name);
-        let kind = section::lookup(name).map_or("", |known| known.pattern);
+        let pattern = section::lookup(name).map_or("", |known| known.pattern);
+        let Some(named) = Named::of(pattern) else {
+            return elsewhere(pattern);
+        };
         if target.is_empty() {
-            if let Some(needs) = without_target(kind) {
+            if let Some(needs) = named.without_target() {
                 return needs;
             }
         }
-        let linked = match kind {
-            "usdt+" | "usdt.s+" => self.attach_marked_place(program, target),
-            _ => match program.attach_by_section(kind, target) {
-                Some(linked) => linked,
-                None => return elsewhere(kind),
-            },
+        let linked = match named {
+            Named::Usdt => self.attach_marked_place(program, target),
+            _ => program.attach_named(named, target, has(pattern, "ret")),
         };
         match linked {
             Ok(link) => AttachOutcome::Attached(link),
@@ -108,13 +108,14 @@ impl Program {
     /// name it: what [`AttachOutcome::NeedsTarget`] says. None for what [`Object::attach`] attaches.
     #[must_use]
     pub fn needs_target(&self) -> Option<(&'static str, &'static str)> {
-        let kind = section::lookup(self.section()).map_or("", |known| known.pattern);
+        let pattern = section::lookup(self.section()).map_or("", |known| known.pattern);
         let bare = section::target(self.section()).is_empty();
-        let needs = match bare.then(|| without_target(kind)).flatten() {
-            Some(needs) => needs,
+        let needs = match Named::of(pattern) {
+            Some(named) if bare => named.without_target()?,
+            Some(_) => return None,
             // Its table is attached for it.
             None if self.kind() == ProgramType::StructOps => return None,
-            None => elsewhere(kind),
+            None => elsewhere(pattern),
         };
         match needs {
             AttachOutcome::NeedsTarget { to, method } => Some((to, method)),
@@ -123,40 +124,65 @@ impl Program {
     }
 }
 
-/// Says by which method a program is attached whose section could name its target, and does not.
-fn without_target(kind: &str) -> Option<AttachOutcome> {
-    Some(match kind {
-        "kprobe+" | "kretprobe+" => {
-            AttachOutcome::needs("a kernel function", "Program::attach_kprobe")
-        }
-        "ksyscall+" | "kretsyscall+" => {
-            AttachOutcome::needs("a system call", "Program::attach_ksyscall")
-        }
-        "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
-            AttachOutcome::needs("kernel functions", "Program::attach_kprobe_multi")
-        }
-        "fentry.multi+" | "fentry.multi.s+" | "fexit.multi+" | "fexit.multi.s+"
-        | "fsession.multi+" | "fsession.multi.s+" => {
-            AttachOutcome::needs("functions", "Program::attach_functions")
-        }
-        "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
-            AttachOutcome::needs("a place in a file", "Program::attach_uprobe")
-        }
-        "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
-        | "uprobe.session+" | "uprobe.session.s+" => {
-            AttachOutcome::needs("places in a file", "Program::attach_uprobe_multi")
-        }
-        "usdt+" | "usdt.s+" => AttachOutcome::NeedsTarget {
-            to: "a USDT probe",
-            method: "Object::attach_usdt",
-        },
-        "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => {
-            AttachOutcome::needs("a tracepoint", "Program::attach_tracepoint")
-        }
-        "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+" | "raw_tracepoint.w+"
-        | "raw_tp.w+" => AttachOutcome::needs("a raw tracepoint", "Program::attach_raw_tracepoint"),
-        _ => return None,
-    })
+/// How programs are attached whose section may name their target.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Named {
+    Kprobe,
+    Ksyscall,
+    KprobeMulti,
+    /// Many functions by their types.
+    Functions,
+    Uprobe,
+    UprobeMulti,
+    Usdt,
+    Tracepoint,
+    RawTracepoint,
+    /// By what was looked up when the program was loaded.
+    Typed,
+    Iterator,
+    Extension,
+}
+
+impl Named {
+    /// Reads the pattern of a section; none where it takes no target that can be attached to.
+    pub(super) fn of(pattern: &str) -> Option<Named> {
+        let head = pattern.strip_suffix('+')?;
+        // Programs that may sleep, or write.
+        let plain = head.strip_suffix(".s").or_else(|| head.strip_suffix(".w"));
+        Some(match plain.unwrap_or(head) {
+            "kprobe" | "kretprobe" => Named::Kprobe,
+            "ksyscall" | "kretsyscall" => Named::Ksyscall,
+            "kprobe.multi" | "kretprobe.multi" | "kprobe.session" => Named::KprobeMulti,
+            "fentry.multi" | "fexit.multi" | "fsession.multi" => Named::Functions,
+            "uprobe" | "uretprobe" => Named::Uprobe,
+            "uprobe.multi" | "uretprobe.multi" | "uprobe.session" => Named::UprobeMulti,
+            "usdt" => Named::Usdt,
+            "tracepoint" | "tp" => Named::Tracepoint,
+            "raw_tracepoint" | "raw_tp" => Named::RawTracepoint,
+            "tp_btf" | "fentry" | "fexit" | "fmod_ret" | "fsession" | "lsm" => Named::Typed,
+            "iter" => Named::Iterator,
+            "freplace" => Named::Extension,
+            _ => return None,
+        })
+    }
+
+    /// Says what a section without a target leaves open, and which method attaches to it; none where
+    /// the program was loaded for its target.
+    fn without_target(self) -> Option<AttachOutcome> {
+        let (to, method) = match self {
+            Named::Kprobe => ("a kernel function", "Program::attach_kprobe"),
+            Named::Ksyscall => ("a system call", "Program::attach_ksyscall"),
+            Named::KprobeMulti => ("kernel functions", "Program::attach_kprobe_multi"),
+            Named::Functions => ("functions", "Program::attach_functions"),
+            Named::Uprobe => ("a place in a file", "Program::attach_uprobe"),
+            Named::UprobeMulti => ("places in a file", "Program::attach_uprobe_multi"),
+            Named::Usdt => ("a USDT probe", "Object::attach_usdt"),
+            Named::Tracepoint => ("a tracepoint", "Program::attach_tracepoint"),
+            Named::RawTracepoint => ("a raw tracepoint", "Program::attach_raw_tracepoint"),
+            Named::Typed | Named::Iterator | Named::Extension => return None,
+        };
+        Some(AttachOutcome::needs(to, method))
+    }
 }
 
 /// Says by which method a program is attached whose section cannot name its target.
@@ -215,40 +241,28 @@ impl Program {
 }
 
 impl Program {
-    /// Attaches to what the section names; none where it cannot name it.
-    fn attach_by_section(&self, kind: &str, target: &str) -> Option<Result<Link, Error>> {
-        let on_return = has(kind, "ret");
-        Some(match kind {
-            "kprobe+" | "kretprobe+" => self
+    /// Attaches to what the section names.
+    fn attach_named(&self, named: Named, target: &str, on_return: bool) -> Result<Link, Error> {
+        match named {
+            Named::Kprobe => self
                 .function_and_offset(target)
                 .and_then(|at| self.attach_kprobe(&at, on_return, 0)),
-            "ksyscall+" | "kretsyscall+" => self.attach_ksyscall(target, on_return, 0),
-            "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
-                self.attach_kprobe_multi_matching(target, on_return)
-            }
-            "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
-                self.attach_user_function(target, on_return)
-            }
-            "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
-            | "uprobe.session+" | "uprobe.session.s+" => {
-                self.attach_user_functions(target, on_return)
-            }
-            "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => match target.split_once('/') {
+            Named::Ksyscall => self.attach_ksyscall(target, on_return, 0),
+            Named::KprobeMulti => self.attach_kprobe_multi_matching(target, on_return),
+            Named::Functions => self.attach_functions_matching(target),
+            Named::Uprobe => self.attach_user_function(target, on_return),
+            Named::UprobeMulti => self.attach_user_functions(target, on_return),
+            // These may have to write to maps of their object.
+            Named::Usdt => Err(self.wrong_kind("a USDT probe by itself")),
+            Named::Tracepoint => match target.split_once('/') {
                 Some((category, name)) => self.attach_tracepoint(category, name, 0),
                 None => Err(self.bad_target("tracepoint/category/name")),
             },
-            "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+"
-            | "raw_tracepoint.w+" | "raw_tp.w+" => self.attach_raw_tracepoint(target, 0),
-            "tp_btf+" | "tp_btf.s+" | "fentry+" | "fentry.s+" | "fexit+" | "fexit.s+"
-            | "fmod_ret+" | "fmod_ret.s+" | "fsession+" | "fsession.s+" | "lsm+" | "lsm.s+" => {
-                self.attach_typed(0)
-            }
-            "fentry.multi+" | "fentry.multi.s+" | "fexit.multi+" | "fexit.multi.s+"
-            | "fsession.multi+" | "fsession.multi.s+" => self.attach_functions_matching(target),
-            "iter+" | "iter.s+" => self.attach_iterator_over(kscope_sys::IterOver::All),
-            "freplace+" => self.attach_extension(),
-            _ => return None,
-        })
+            Named::RawTracepoint => self.attach_raw_tracepoint(target, 0),
+            Named::Typed => self.attach_typed(0),
+            Named::Iterator => self.attach_iterator_over(kscope_sys::IterOver::All),
+            Named::Extension => self.attach_extension(),
+        }
     }
 
     pub(super) fn bad_target(&self, wanted: &str) -> Error {

@@ -3,6 +3,7 @@
 use kscope_btf::nearest;
 use kscope_spec::section;
 
+use super::auto::Named;
 use super::kernel_probe::syscall_functions;
 use super::static_probe::absent;
 use super::user_section::usdt_target;
@@ -25,33 +26,32 @@ impl Program {
     /// [`Error::Invalid`] for a section that does not say it well.
     pub fn look_for_target(&self) -> Result<(), Error> {
         let target = section::target(self.section());
-        let kind = section::lookup(self.section()).map_or("", |known| known.pattern);
-        if target.is_empty() {
+        let pattern = section::lookup(self.section()).map_or("", |known| known.pattern);
+        let Some(named) = Named::of(pattern).filter(|_| !target.is_empty()) else {
             return Ok(());
-        }
-        match kind {
-            "kprobe+" | "kretprobe+" => {
+        };
+        match named {
+            Named::Kprobe => {
                 ProbeSource::find(&*self.kernel, "kprobe")?;
                 match self.function_and_offset(target)? {
                     KprobeAt::Function { name, .. } => self.look_for_function(&[name]),
                     KprobeAt::Address(_) => Ok(()),
                 }
             }
-            "ksyscall+" | "kretsyscall+" => {
+            Named::Ksyscall => {
                 ProbeSource::find(&*self.kernel, "kprobe")?;
                 let found = self.look_for_function(&syscall_functions(target));
                 found.map_err(|_| Error::not_found("system call", target))
             }
-            "uprobe+" | "uprobe.s+" | "uretprobe+" | "uretprobe.s+" => {
+            Named::Uprobe => {
                 let (path, _) = self.user_function(target)?;
                 // The file of an offset was not read.
                 let there = self.kernel.identity(&path);
                 let absent = |_| Error::not_found("file", path.display().to_string());
                 there.map(drop).map_err(absent)
             }
-            "uprobe.multi+" | "uprobe.multi.s+" | "uretprobe.multi+" | "uretprobe.multi.s+"
-            | "uprobe.session+" | "uprobe.session.s+" => self.user_functions(target).map(drop),
-            "tracepoint+" | "tp+" | "tracepoint.s+" | "tp.s+" => {
+            Named::UprobeMulti => self.user_functions(target).map(drop),
+            Named::Tracepoint => {
                 let (category, name) = target
                     .split_once('/')
                     .ok_or_else(|| self.bad_target("tracepoint/category/name"))?;
@@ -65,14 +65,13 @@ impl Program {
                     Err(error) => Err(error),
                 }
             }
-            "raw_tracepoint+" | "raw_tp+" | "raw_tracepoint.s+" | "raw_tp.s+"
-            | "raw_tracepoint.w+" | "raw_tp.w+" => {
+            Named::RawTracepoint => {
                 self.look_for_raw_tracepoint(target)?;
                 self.fits_arguments(target)
             }
-            "kprobe.multi+" | "kretprobe.multi+" | "kprobe.session+" => {
+            Named::KprobeMulti => {
                 let features = Features::new(self.kernel.clone(), None);
-                let support = match kind {
+                let support = match pattern {
                     "kprobe.session+" => features.kprobe_session(),
                     _ => features.kprobe_multi(),
                 };
@@ -87,7 +86,7 @@ impl Program {
                     Support::Available => Ok(()),
                 }
             }
-            "usdt+" | "usdt.s+" => {
+            Named::Usdt => {
                 let (path, provider, name) = usdt_target(self, target)?;
                 let path = executable::find(&*self.kernel, path)?;
                 let bytes = executable::read(&*self.kernel, &path)?;
@@ -104,7 +103,7 @@ impl Program {
                     false => Ok(()),
                 }
             }
-            _ => Ok(()),
+            Named::Functions | Named::Typed | Named::Iterator | Named::Extension => Ok(()),
         }
     }
 
@@ -124,12 +123,12 @@ impl Program {
     #[cfg(all(feature = "check", feature = "inspect"))]
     fn fits_arguments(&self, name: &str) -> Result<(), Error> {
         use kscope_btf::{Kind, TypeId};
+        use kscope_spec::check;
         let types = crate::loader::KernelTypes::new(self.kernel.clone(), None);
         let found = types.find(&format!("btf_trace_{name}"), Kind::Typedef);
-        let prototype = found.and_then(|found| types.of(found)?.prototype(TypeId(found.id)));
-        // The first is what the tracepoint was registered with, and not for programs.
-        let bytes = prototype.map(|prototype| (prototype.len() as u64).saturating_sub(1) * 8);
-        match bytes.is_some_and(|bytes| self.read_of_context() > bytes) {
+        let given = found
+            .and_then(|found| check::context_of_raw_tracepoint(types.of(found)?, TypeId(found.id)));
+        match given.is_some_and(|given| self.read_of_context() > given) {
             true => Err(self.too_much(name)),
             false => Ok(()),
         }

@@ -372,7 +372,8 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         let path = args.objects.get(object);
         path.map_or_else(String::new, |path| path.display().to_string())
     };
-    let minimal = minimize(&all, types).map_err(|error| match error {
+    let name = args.btf.as_deref().map_or("vmlinux", shown);
+    let minimal = minimize(&all, types, name).map_err(|error| match error {
         MinimizeError::Types { object, error } => {
             let file = file(object);
             Failure::new(format!("the types of {file} cannot be read: {error}")).hint(DAMAGED)
@@ -380,14 +381,9 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         MinimizeError::Refused {
             object,
             program,
-            mut failure,
+            failure,
         } => {
             let file = file(object);
-            if let Some(btf) = &args.btf {
-                let shown = btf.file_name().unwrap_or_default().to_string_lossy();
-                let candidates = failure.candidates.iter_mut();
-                candidates.for_each(|one| one.owner = shown.clone().into_owned());
-            }
             Failure::new(format!(
                 "{file}: program {program} cannot be fitted to these types: {failure}"
             ))
@@ -413,6 +409,12 @@ fn make_minimal(args: &MinimizeArgs) -> Result<(), Failure> {
         types.bytes().len()
     ));
     Ok(())
+}
+
+/// Gives the last part of a path, by which errors call the types of a file.
+pub(crate) fn shown(path: &Path) -> &str {
+    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
+    name.unwrap_or("given BTF")
 }
 
 /// Tells which relocations find nothing, each once.

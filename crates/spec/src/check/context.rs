@@ -1,5 +1,7 @@
 //! How far a program reads its context, which the kernel compares with an event's record.
 
+use kscope_btf::{Btf, TypeId};
+
 use crate::insn::{AluOp, Insn, Op, Operand, Reg, Size, Special, Width};
 
 /// What surely holds the context: registers, and slots of eight bytes of the stack from its top.
@@ -47,6 +49,15 @@ fn slot(off: i16) -> u64 {
         true => 1 << ((off.unsigned_abs() - 1) / 8),
         false => 0,
     }
+}
+
+/// Gives how many bytes of context programs are given at a raw tracepoint, 8 for each argument, by the
+/// type that the kernel has for it (`btf_trace_<name>`, a typedef); none where that is no function's.
+#[must_use]
+pub fn context_of_raw_tracepoint(types: &Btf, id: TypeId) -> Option<u64> {
+    // The first is what the tracepoint was registered with, and not for programs.
+    let arguments = types.prototype(id)?.len().checked_sub(1)?;
+    u64::try_from(arguments).ok()?.checked_mul(8)
 }
 
 /// Gives how many bytes of its context a program surely reads: the end of what lies furthest, of the

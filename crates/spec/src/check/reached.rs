@@ -3,8 +3,9 @@
 //! Constants are those of the program itself (what CO-RE made of existence questions among them) and
 //! of data that nobody can change any more. Ways are joined where they meet, so an instruction that is
 //! not reached here is not reached by the verifier either; the verifier, which walks each way apart, may
-//! leave out more. Before Linux 6.3 it forgets numbers that one instruction stores on the stack, and may
-//! reach more.
+//! leave out more. Of the stack is known what every verifier since Linux 5.10 keeps: whole registers that
+//! were stored there, and zeros. Those of Linux 5.16 keep parts of registers too, those of 6.3 the numbers
+//! that one instruction stores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -131,16 +132,22 @@ impl State {
             .retain(|&(at, size), _| at + i64::from(size) <= from || at >= to);
     }
 
-    /// Something is stored at an address; none for what is not known.
-    fn store(&mut self, at: Value, off: i16, size: Size, value: Option<Value>) {
+    /// Something is stored at an address: a register, a number, or what is not known.
+    fn store(&mut self, at: Value, off: i16, size: Size, src: Option<Operand>) {
+        let value = src.map(|src| match self.operand(src) {
+            Value::Const(number) => Value::Const(low(number, size)),
+            value if size == Size::DW => value,
+            _ => Value::Any,
+        });
         let bytes = size.bytes() as u8;
         self.leaked |= value.is_some_and(Value::is_frame);
         match at {
             Value::Frame(base) => {
                 let at = base.saturating_add(off.into());
                 self.forget(at, at.saturating_add(bytes.into()));
-                // Verifiers keep what begins where a register would, and zeros.
-                let keeps = at.rem_euclid(8) == 0 || value == Some(Value::Const(0));
+                let whole = size == Size::DW && at.rem_euclid(8) == 0;
+                let is_register = matches!(src, Some(Operand::Reg(_)));
+                let keeps = whole && is_register || value == Some(Value::Const(0));
                 match value {
                     Some(Value::Any) | None => {}
                     Some(value) if keeps && self.stack.len() < PLACES => {
@@ -388,14 +395,7 @@ impl<'a> Walk<'a> {
                 base,
                 off,
                 src,
-            } => {
-                let value = match state.operand(src) {
-                    Value::Const(number) => Value::Const(low(number, size)),
-                    value if size == Size::DW => value,
-                    _ => Value::Any,
-                };
-                state.store(state.get(base), off, size, Some(value));
-            }
+            } => state.store(state.get(base), off, size, Some(src)),
             Op::LoadImm64 { kind, dst, low } => {
                 if let Some(&to) = self.addresses.get(&slot) {
                     self.go(to, &State::entry());

@@ -75,11 +75,12 @@ pub struct Absent {
 /// Makes BTF of the types and members that the objects' relocations come to, as `bpftool gen
 /// min_core_btf` does. Relocating against it gives the same instructions as against `target`, but
 /// for ids of types ([`CoreKind::TypeIdTarget`]), which are numbered anew. What finds nothing there
-/// is told, and finds nothing in what is made.
+/// is told, and finds nothing in what is made. `name` is what errors call `target`, for example
+/// `vmlinux`.
 ///
 /// # Errors
 /// Where an object cannot be fitted to the whole of `target`.
-pub fn minimize(specs: &[&Spec], target: &Btf) -> Result<Minimal, MinimizeError> {
+pub fn minimize(specs: &[&Spec], target: &Btf, name: &str) -> Result<Minimal, MinimizeError> {
     let mut marks = Marks {
         btf: target,
         kept: BTreeMap::new(),
@@ -93,7 +94,7 @@ pub fn minimize(specs: &[&Spec], target: &Btf) -> Result<Minimal, MinimizeError>
         }
         let local = Btf::parse(spec.types.clone());
         let local = local.map_err(|error| MinimizeError::Types { object, error })?;
-        let whole = Target::new(target);
+        let whole = Target::new(target).called(name);
         for program in &spec.programs {
             for (index, relocation) in program.core.iter().enumerate() {
                 match resolve(relocation, &local, &whole, spec.byte_order) {

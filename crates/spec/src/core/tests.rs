@@ -206,7 +206,7 @@ fn check_minimal(
         programs: vec![program.clone()],
         ..Spec::default()
     };
-    let small = match minimize(&[&spec], target) {
+    let small = match minimize(&[&spec], target, "vmlinux") {
         Ok(small) => {
             let absent: Vec<&Failure> = small.absent.iter().map(|one| &one.failure).collect();
             // What is found and then does not fit the instruction is no matter of types.

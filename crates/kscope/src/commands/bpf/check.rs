@@ -2,7 +2,7 @@
 
 mod elsewhere;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::Args;
 use kscope_bpf::btf::Btf;
@@ -14,7 +14,7 @@ use kscope_spec::{ProgramSpec, Spec};
 
 use super::listing::{Holds, Listing, kind, text};
 use super::object::{no_program, no_programs, read_file, read_spec};
-use crate::commands::btf::of_file;
+use crate::commands::btf::{of_file, shown};
 use crate::console::{say, tell};
 use crate::error::Failure;
 use crate::object::unreadable_plan;
@@ -219,12 +219,6 @@ const FIGURES: [&str; 6] = [
     "stack_bytes",
     "duration_us",
 ];
-
-/// Gives the last part of a path, by which errors call the types of a file.
-fn shown(path: &Path) -> &str {
-    let name = path.file_name().and_then(std::ffi::OsStr::to_str);
-    name.unwrap_or("given BTF")
-}
 
 fn yes(yes: bool) -> &'static str {
     if yes { "yes" } else { "no" }

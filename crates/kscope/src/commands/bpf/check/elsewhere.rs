@@ -2,7 +2,7 @@
 
 use kscope_bpf::btf::{Btf, Endian, Kind, Type};
 use kscope_bpf::{Absent, Error};
-use kscope_spec::check::reached;
+use kscope_spec::check::{context_of_raw_tracepoint, reached, read_of_context};
 use kscope_spec::core::{self, Target};
 use kscope_spec::insn::{Callee, Op};
 use kscope_spec::{
@@ -62,15 +62,24 @@ impl Elsewhere<'_> {
             _ if program.attach.target().is_some() => return fits(Attaches::Yes),
             _ => return fits(Attaches::Unknown),
         };
-        let is_there = |name: &str| {
-            self.btf
-                .find(&format!("{TYPED}{name}"), Kind::Typedef)
-                .is_some()
-        };
+        let there = |name: &str| self.btf.find(&format!("{TYPED}{name}"), Kind::Typedef);
         if name.is_empty() {
             return fits(Attaches::ByHand);
         }
-        if is_there(name) {
+        if let Some(id) = there(name) {
+            let given = match program.kind {
+                ProgramType::Tracepoint => None,
+                _ => context_of_raw_tracepoint(self.btf, id),
+            };
+            if given.is_some_and(|given| read_of_context(&program.insns) > given) {
+                return Verdict {
+                    reason: format!(
+                        "it fits, and cannot be attached: the program reads more arguments than raw \
+                         tracepoint {name} has"
+                    ),
+                    ..fits(Attaches::No)
+                };
+            }
             // Nothing in the types has the name of a tracepoint's category.
             let is_raw = program.kind != ProgramType::Tracepoint;
             return fits(if is_raw {
