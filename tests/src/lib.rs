@@ -10,6 +10,7 @@ pub mod caller;
 pub mod cgroup;
 pub mod compatibility;
 pub mod disk;
+pub mod dumps;
 pub mod language;
 pub mod libbpf;
 pub mod libbpf_tools;

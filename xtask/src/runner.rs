@@ -69,7 +69,8 @@ impl Case {
         format!("{}::{}", self.suite, self.test)
     }
 
-    fn run(&self, rules: &Rules, output: &std::path::Path) -> Outcome {
+    /// Runs the test; what it prints goes to a file on the way.
+    pub(crate) fn run(&self, rules: &Rules, output: &std::path::Path) -> Outcome {
         let started = Instant::now();
         let Some(left) = rules.until.checked_duration_since(started) else {
             return Outcome::new(

@@ -21,6 +21,9 @@ const OBJECTS: &[(&str, &str)] = &[
     ("/usr/sbin/opensnoop", "libbpf-tools"),
 ];
 
+/// What makes other forms of the dumps of guests.
+const DUMPS: &[(&str, &str)] = &[("makedumpfile", "makedumpfile")];
+
 /// The kernel's own tests of eBPF; not every release of Debian has this one.
 const SOURCES: &[(&str, &str)] = &[("/usr/src/linux-source-6.1.tar.xz", "linux-source-6.1")];
 
@@ -29,7 +32,7 @@ const LIMIT: Duration = Duration::from_secs(240);
 
 /// Installs what is missing when this is root on a machine with apt; what cannot be installed is skipped for later on.
 pub(crate) fn install() {
-    for needed in [GUESTS, OBJECTS, SOURCES] {
+    for needed in [GUESTS, OBJECTS, DUMPS, SOURCES] {
         install_all(needed);
     }
 }

@@ -13,11 +13,11 @@ use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case, Rules};
 use crate::{check, deadline, features, kernels, portability, setup, vm};
 
-/// Starts of the names of the files in tests/tests that need a kernel and root.
-const ON_KERNEL: [&str; 4] = ["bpf_", "run_", "host_", "guest_"];
+/// Starts of the names of the files in tests/tests that need a kernel and root, or what a guest left.
+const ON_KERNEL: [&str; 5] = ["bpf_", "run_", "host_", "guest_", "dump_"];
 
-/// Those of them that run in guests only.
-const IN_GUESTS_ONLY: &str = "guest_";
+/// Those of them that run in guests only, or after them.
+const WITH_GUESTS: [&str; 2] = ["guest_", "dump_"];
 
 /// Suites and their budgets in seconds, 25 minutes in all; the guests' budget counts once for all kernels.
 const SUITES: [(&str, u64); 7] = [
@@ -189,7 +189,7 @@ impl Session {
             let starts = |start: &&str| executable.target.starts_with(*start);
             executable.package == "kscope-tests"
                 && ON_KERNEL.iter().any(starts)
-                && !executable.target.starts_with(IN_GUESTS_ONLY)
+                && !WITH_GUESTS.iter().any(starts)
         };
         // Tests of one kernel count events, so they run one at a time. Those that need a kscope that does not build fail.
         let kscope = self.kscope().unwrap_or_default();

@@ -2,11 +2,13 @@
 
 mod apt;
 mod boot;
+mod dump;
 mod guest;
 mod initramfs;
 mod kernel;
 mod modules;
 mod objects;
+mod qmp;
 mod report;
 mod shipped;
 
@@ -83,6 +85,8 @@ impl Default for Options {
 /// Everything a guest gets that does not depend on its kernel.
 pub(crate) struct Payload {
     cases: Vec<Case>,
+    /// Tests on this machine that compare dumps of guests.
+    comparisons: Vec<Case>,
     /// Absent when it does not build: most kernel-facing tests of libraries do without.
     kscope: Option<PathBuf>,
     busybox: PathBuf,
@@ -199,6 +203,7 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
                 .iter()
                 .any(|filter| match filter.split_once("::") {
                     Some((suite, _)) => name.ends_with(suite),
+                    None if filter.starts_with(dump::ON_HOST) => name == dump::IN_GUEST,
                     None => {
                         !IN_GUESTS.iter().any(|start| filter.starts_with(start))
                             || name.contains(filter.as_str())
@@ -207,29 +212,44 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     };
     let suites: Vec<String> = suites.into_iter().filter(wanted).collect();
     let mut words = vec!["-p", "kscope-tests"];
-    words.extend(suites.iter().flat_map(|name| ["--test", name.as_str()]));
+    let comparing: Vec<String> = match suites.iter().any(|name| name == dump::IN_GUEST) {
+        true => suite_names()?,
+        false => Vec::new(),
+    };
+    let comparing = comparing
+        .iter()
+        .filter(|name| name.starts_with(dump::ON_HOST));
+    let built = suites.iter().chain(comparing);
+    words.extend(built.flat_map(|name| ["--test", name.as_str()]));
     let executables = if suites.is_empty() {
         Vec::new()
     } else {
         cargo::static_tests(&words)?
     };
-    let mut cases = Vec::new();
+    let (mut cases, mut comparisons) = (Vec::new(), Vec::new());
     for executable in &executables {
-        cases.extend(runner::list(executable, &executable.target)?);
+        let listed = runner::list(executable, &executable.target)?;
+        match executable.target.starts_with(dump::ON_HOST) {
+            true => comparisons.extend(listed),
+            false => cases.extend(listed),
+        }
     }
     cases.retain(|case| options.ignored || !case.ignored);
+    let named = |case: &Case, filter: &String| case.name().contains(filter.as_str());
+    // A filter that names what compares dumps has one made.
+    let mut of_dumps = options.filters.iter();
+    let of_dumps = of_dumps.any(|filter| filter.starts_with(dump::ON_HOST));
     let matches = |case: &Case| {
-        options
-            .filters
-            .iter()
-            .any(|filter| case.name().contains(filter.as_str()))
+        let mut filters = options.filters.iter();
+        (of_dumps && case.suite == dump::IN_GUEST) || filters.any(|filter| named(case, filter))
     };
+    comparisons.retain(|case| !of_dumps || matches(case));
     cases.retain(|case| options.filters.is_empty() || matches(case));
     if cases.is_empty() {
         return Err(format!("no test matches {}", options.filters.join(" ")));
     }
     let mut modules = options.modules.clone();
-    let mut last = Vec::new();
+    let (mut first, mut last) = (Vec::new(), Vec::new());
     let mut scripts = Vec::new();
     let mut shipped = false;
     for suite in &suites {
@@ -237,6 +257,9 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
         modules.extend(modules::named_in(&source));
         scripts.extend(objects::named_in(&source));
         shipped |= asks(&source, "bpftrace");
+        if asks(&source, "first") {
+            first.push(suite.as_str());
+        }
         if asks(&source, "last") {
             last.push(suite.as_str());
         }
@@ -244,7 +267,10 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
             strip(&mut cases, suite)?;
         }
     }
-    cases.sort_by_key(|case| last.contains(&case.suite.as_str()));
+    cases.sort_by_key(|case| {
+        let suite = case.suite.as_str();
+        (!first.contains(&suite), last.contains(&suite))
+    });
     let kscope = match &options.kscope {
         Kscope::File(file) => Some(file.clone()),
         Kscope::Build(profile) => cargo::kscope(*profile)
@@ -266,6 +292,7 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
     Ok(Payload {
         files,
         cases,
+        comparisons,
         kscope,
         busybox: kernel::busybox()?,
         modules,
@@ -387,8 +414,8 @@ pub(crate) fn suite_names() -> Result<Vec<String>, String> {
     Ok(names)
 }
 
-/// Tells whether a test's source has a line `//@ WORD`: with `last` it runs after all others, for what it does to the
-/// kernel; with `symbols` its program keeps its symbols in the guest.
+/// Tells whether a test's source has a line `//@ WORD`: with `first` it runs before all others, with `last` after
+/// them, for what it does to the kernel; with `symbols` its program keeps its symbols in the guest.
 fn asks(source: &str, word: &str) -> bool {
     source
         .lines()

@@ -5,6 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
+use super::dump::{Dump, PORT};
+use super::qmp::Monitor;
 use crate::deadline;
 
 /// How long a guest that reported its end may take to power down.
@@ -19,6 +21,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) limit: Duration,
     /// Start of the names of the files with what the guest printed.
     pub(crate) logs: &'a Path,
+    /// Where its memory goes when it says that it is ready.
+    pub(crate) dump: Option<&'a Dump>,
 }
 
 /// What a guest left behind.
@@ -29,6 +33,8 @@ pub(crate) struct Ended {
     pub(crate) console: PathBuf,
     /// Why it did not end by itself.
     pub(crate) killed: Option<String>,
+    /// What its dump is, or why there is none; nothing where it did not come to that.
+    pub(crate) dump: Option<Result<String, String>>,
 }
 
 /// Whether the emulator is installed.
@@ -60,7 +66,8 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
     // corrupts guests of 6.12; and with a thread per CPU, one may run an instruction that another has just replaced, which
     // ends a guest that patches its code (a breakpoint that nobody owns). So the CPU is one without that instruction, and
     // the CPUs take turns in one thread.
-    let mut child = Command::new(EMULATOR)
+    let mut command = Command::new(EMULATOR);
+    command
         .args([
             "-accel",
             "tcg,thread=single",
@@ -91,16 +98,36 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         ])
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
+        .arg("-chardev")
+        .arg(format!("file,id={PORT},path={}", report.display()))
         .arg("-serial")
-        .arg(format!("file:{}", report.display()))
-        .stdin(Stdio::null())
-        .stdout(words.try_clone().map_err(|error| error.to_string())?)
+        .arg(format!("chardev:{PORT}"));
+    if machine.dump.is_some() {
+        // The device tells the guest's dump where its kernel keeps what it is.
+        command
+            .args(["-device", "vmcoreinfo", "-qmp", "stdio"])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+    } else {
+        command
+            .stdin(Stdio::null())
+            .stdout(words.try_clone().map_err(|error| error.to_string())?);
+    }
+    let mut child = command
         .stderr(words)
         .spawn()
         .map_err(|error| format!("{EMULATOR}: {error}"))?;
+    // An emulator without a monitor has said why, and ends.
+    let mut monitor = machine.dump.and_then(|_| Monitor::of(&mut child).ok());
+    let mut dump = None;
     let mut killed = None;
     loop {
-        let look = (Instant::now() + Duration::from_millis(500)).min(until);
+        // A guest that is ready to be dumped waits.
+        let pause = match (&monitor, &dump) {
+            (Some(_), None) => Duration::from_millis(50),
+            _ => Duration::from_millis(500),
+        };
+        let look = (Instant::now() + pause).min(until);
         if deadline::wait(&mut child, look)
             .map_err(|error| error.to_string())?
             .is_some()
@@ -118,6 +145,10 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
                 break;
             }
             killed = Some("did not power down".to_string());
+        } else if let (Some(monitor), Some(to), None) = (&mut monitor, machine.dump, &dump) {
+            if is_ready(&report) {
+                dump = Some(to.take(monitor));
+            }
         }
         if killed.is_some() {
             child
@@ -140,6 +171,15 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         report,
         console,
         killed,
+        dump,
+    })
+}
+
+/// Whether a guest waits for its dump.
+fn is_ready(report: &Path) -> bool {
+    std::fs::read(report).is_ok_and(|bytes| {
+        let mut lines = bytes.split(|byte| *byte == b'\n');
+        lines.any(|line| line.trim_ascii_end() == b"@@ ready")
     })
 }
 

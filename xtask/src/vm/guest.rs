@@ -6,6 +6,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::boot::{self, Machine};
+use super::dump::Dump;
 use super::initramfs::Initramfs;
 use super::kernel::Kernel;
 use super::report::{self, Report};
@@ -47,16 +48,24 @@ pub(super) fn run(
     let mut left = payload.cases.clone();
     let mut died = false;
     let mut release = "did not boot".to_string();
+    let dump = Dump::wanted(&kernel.name, payload, options)?;
+    let mut dump = dump.as_ref();
     for boots in 1..=BOOTS {
         let logs = scratch.join(format!("{base}-boot{boots}.log"));
         let limit = options.limit.saturating_sub(started.elapsed());
-        let ended = pack(kernel, payload, options, &left, limit, &initramfs).and_then(|()| {
+        let packed = Packed {
+            cases: &left,
+            limit,
+            is_dumped: dump.is_some(),
+        };
+        let ended = pack(kernel, payload, options, &packed, &initramfs).and_then(|()| {
             boot::boot(&Machine {
                 image: &kernel.image,
                 initramfs: &initramfs,
                 memory: options.memory,
                 limit,
                 logs: &logs,
+                dump,
             })
         });
         let _ = std::fs::remove_file(&initramfs);
@@ -67,6 +76,24 @@ pub(super) fn run(
         }
         let in_vain = report.release.is_none() || ended.killed.is_some() || boots == BOOTS;
         let done = report.done;
+        // Of the first boot, in which it is asked for.
+        if let Some(dump) = dump.take() {
+            outcomes.extend(match &ended.dump {
+                Some(Ok(what)) => {
+                    println!("    {} dumped: {what}", kernel.name);
+                    dump.compare(&kernel.name, &report.said, payload, options)
+                }
+                Some(Err(why)) => {
+                    dump.remove();
+                    vec![Outcome::new("dump", Verdict::Failed(why.clone()))]
+                }
+                None => {
+                    dump.remove();
+                    let why = "the guest did not ask for it".to_string();
+                    vec![Outcome::new("dump", Verdict::Failed(why))]
+                }
+            });
+        }
         if done {
             for kind in ["console", "report", "emulator"] {
                 let _ = std::fs::remove_file(logs.with_extension(kind));
@@ -133,15 +160,22 @@ fn judge(report: Report, killed: Option<&str>, console: &Path) -> Vec<Outcome> {
     outcomes
 }
 
+/// What a boot is for.
+struct Packed<'a> {
+    cases: &'a [Case],
+    limit: Duration,
+    is_dumped: bool,
+}
+
 /// Writes the initramfs of a kernel.
 fn pack(
     kernel: &Kernel,
     payload: &Payload,
     options: &Options,
-    cases: &[Case],
-    limit: Duration,
+    packed: &Packed<'_>,
     path: &Path,
 ) -> Result<(), String> {
+    let Packed { cases, limit, .. } = *packed;
     let modules = match &kernel.modules {
         Some(folder) => modules::in_order(folder, &payload.modules)?,
         None => Vec::new(),
@@ -161,10 +195,10 @@ fn pack(
     for (name, file) in &payload.files {
         programs.push((name.clone(), read(file)?));
     }
-    let mut packed: Vec<&str> = Vec::new();
+    let mut suites: Vec<&str> = Vec::new();
     for case in cases {
-        if !packed.contains(&case.suite.as_str()) {
-            packed.push(&case.suite);
+        if !suites.contains(&case.suite.as_str()) {
+            suites.push(&case.suite);
             programs.push((format!("tests/{}", case.suite), read(&case.path)?));
         }
     }
@@ -187,9 +221,12 @@ fn pack(
         limit.as_secs() + 10,
         options.test_limit.as_secs()
     );
-    let environment = format!(
+    let mut environment = format!(
         "KSCOPE_BIN=/bin/kscope\nKSCOPE_MUST={MUST}\nKSCOPE_GUEST=1\nKSCOPE_BPFTRACE=/bpftrace\nRUST_BACKTRACE=0\n"
     );
+    if packed.is_dumped {
+        environment.push_str("KSCOPE_DUMP_PORT=/dev/ttyS1\n");
+    }
 
     let file = File::create(path).map_err(|error| format!("{}: {error}", path.display()))?;
     let write = || -> std::io::Result<()> {

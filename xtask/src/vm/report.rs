@@ -14,6 +14,8 @@ pub(crate) struct Report {
     pub(crate) unfinished: Option<(String, String)>,
     /// Modules that did not load.
     pub(crate) unloaded: Vec<String>,
+    /// What the guest says of itself, packed.
+    pub(crate) said: String,
     pub(crate) done: bool,
 }
 
@@ -25,6 +27,11 @@ pub(crate) fn read(text: &str, limit: Duration) -> Report {
         if let Some(printed) = line.strip_prefix("| ") {
             output.push_str(printed);
             output.push('\n');
+            continue;
+        }
+        if let Some(packed) = line.strip_prefix("> ") {
+            report.said.push_str(packed);
+            report.said.push('\n');
             continue;
         }
         let Some(line) = line.strip_prefix("@@ ") else {
@@ -75,12 +82,13 @@ mod tests {
     #[test]
     fn a_whole_report() {
         let text = "@@ release 6.1.0-1 9.50\n@@ module x.ko\n@@ begin s a\n| running 1 test\n| fine\n\n@@ end s a 0 20\n\
-                    @@ begin s b\n| SKIP: b: no BTF\n@@ end s b 0 10\n@@ begin s c\n@@ end s c 101 10\n\
+                    @@ begin s b\n@@ ready\n> aa\n> bb\n| SKIP: b: no BTF\n@@ end s b 0 10\n@@ begin s c\n@@ end s c 101 10\n\
                     @@ begin s d\n@@ end s d 137 5000\n@@ done\n";
         let report = read(text, Duration::from_secs(5));
         assert!(report.done && report.unfinished.is_none());
         assert_eq!(report.release, Some(("6.1.0-1".into(), "9.50".into())));
         assert_eq!(report.unloaded, ["x.ko"]);
+        assert_eq!(report.said, "aa\nbb\n");
         assert_eq!(report.outcomes[0].output, "running 1 test\nfine\n");
         assert_eq!(report.outcomes[0].time, Duration::from_millis(20));
         let verdicts: Vec<_> = report

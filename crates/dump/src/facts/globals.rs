@@ -70,6 +70,7 @@ pub(crate) const PLACES: &[&str] = &[
     "tainted_mask",
     "jiffies_64",
     "tk_core",
+    "timekeeper_data",
     "__start_BTF",
     "__stop_BTF",
     "__start_orc_unwind_ip",

@@ -35,7 +35,10 @@ pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
         Ok(field) => field.offset,
         Err(_) => UNNAMED,
     };
-    let start = kernel.need("tk_core")?.checked_add(inside);
+    // Since 6.17 that of the system is the first of several.
+    let first = kernel.global("timekeeper_data");
+    let data = first.map_or_else(|| kernel.need("tk_core"), Ok)?;
+    let start = data.checked_add(inside);
     let keeper = kernel.object("timekeeper", start.unwrap_or_default())?;
     let number = |path: &str| keeper.member(path)?.value();
     let shift = number("tkr_mono.shift")?.min(63);

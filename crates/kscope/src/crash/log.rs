@@ -63,8 +63,9 @@ fn written(lines: &[&LogLine], with_caller: bool) -> String {
             let caller = line.caller.map(caller).unwrap_or_default();
             let _ = write!(stamp, "[{caller:>7}] ");
         }
-        out.push_str(&stamp);
+        // Each line of a text of several, as the kernel itself has it.
         for part in line.text.split('\n') {
+            out.push_str(&stamp);
             out.push_str(&plain(part));
             out.push('\n');
         }

@@ -1,0 +1,102 @@
+//! A guest says what it is, and waits for the host to dump its memory: dump_guests.rs compares them.
+//!
+//! It comes first: what other tests leave behind, and that a kernel is locked down, cannot be undone.
+//@ first
+//@ modules: qemu_fw_cfg, nbd
+
+use std::fs::{File, OpenOptions};
+use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use kscope_tests::program::{Folder, PATIENCE, c_program};
+use kscope_tests::{dumps, skip};
+use rustix::fs::OFlags;
+
+/// A process that holds what a dump is to show.
+struct Stuck(Child);
+
+impl Stuck {
+    /// Starts it and gives what it made; none where the machine that built the tests had no C compiler.
+    fn start(folder: &Folder) -> Option<(Stuck, String)> {
+        let mut child = Command::new(c_program("stuck", folder)?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it starts");
+        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let made: Vec<String> = lines
+            .map(|line| line.expect("text"))
+            .take_while(|line| line != "ready")
+            .collect();
+        Some((Stuck(child), made.join("\n")))
+    }
+
+    /// Has it let everything go.
+    fn end(mut self) {
+        drop(self.0.stdin.take());
+        let until = Instant::now() + PATIENCE;
+        while Instant::now() < until {
+            if let Some(status) = self.0.try_wait().expect("its status") {
+                assert!(status.success(), "{status}");
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        let _ = self.0.kill();
+        panic!("what was stuck was not let go");
+    }
+}
+
+/// Says that all is ready, and waits until the host has dumped this machine: it sends a break then.
+fn be_dumped(port: &Path) {
+    let mut options = OpenOptions::new();
+    options.read(true).write(true);
+    let mut port: File = options
+        .custom_flags(OFlags::NOCTTY.bits() as i32)
+        .open(port)
+        .expect("the port");
+    port.write_all(b"@@ ready\n").expect("said");
+    let mut byte = [1];
+    port.read_exact(&mut byte).expect("the host answers");
+}
+
+/// Sends a folder to the host, packed.
+fn send(folder: &Path, port: &Path) {
+    let packs = "tar cz -C \"$0\" . | base64 | sed 's/^/> /' > \"$1\"";
+    let status = Command::new("sh")
+        .args(["-c", packs])
+        .args([folder, port])
+        .status()
+        .expect("a shell");
+    assert!(status.success(), "{status}");
+}
+
+#[test]
+fn it_says_what_it_is_and_is_dumped() {
+    let Some(port) = std::env::var_os("KSCOPE_DUMP_PORT") else {
+        skip!("dump", "nobody dumps this machine");
+    };
+    let port = Path::new(&port);
+    let programs = Folder::new("stuck");
+    let said = Folder::new("said");
+    let stuck = Stuck::start(&programs);
+    let made = stuck
+        .as_ref()
+        .map_or("lacks a C compiler", |(_, made)| made);
+    println!("{made}");
+    std::fs::write(said.path().join("stuck"), made).expect("written");
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let address = listener.local_addr().expect("its own");
+    let stream = TcpStream::connect(address).expect("connected");
+    dumps::say_all(said.path());
+    be_dumped(port);
+    drop((stream, listener));
+    if let Some((stuck, _)) = stuck {
+        stuck.end();
+    }
+    send(said.path(), port);
+}

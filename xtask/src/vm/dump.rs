@@ -1,0 +1,160 @@
+//! The dump of a guest's memory, and the tests that compare it with what the guest said of itself before.
+//!
+//! The suite `guest_dump` says "@@ ready" in the guest; the emulator then writes the guest's memory. What the guest said
+//! comes packed with its report. Suites that begin with `dump_` run on this machine, after the guest has ended, with the
+//! folder of both in `KSCOPE_DUMP`.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use super::qmp::Monitor;
+use super::{Options, Payload};
+use crate::cargo;
+use crate::outcome::{Outcome, Verdict};
+use crate::runner::{Case, Rules};
+
+/// The suite under which a guest is dumped.
+pub(super) const IN_GUEST: &str = "guest_dump";
+
+/// Start of the names of the suites that compare.
+pub(super) const ON_HOST: &str = "dump_";
+
+/// The suite that makes other forms of a dump, and the kernel for which it is run; the others have their turn with the
+/// long tests.
+const FORMS: &str = "dump_forms";
+const KERNEL_OF_FORMS: &str = "6.1";
+
+/// How long the emulator may take to write the memory.
+const LIMIT: Duration = Duration::from_secs(180);
+
+/// The guest's port over which it reports.
+pub(super) const PORT: &str = "report";
+
+/// Where the dump of a guest goes.
+pub(super) struct Dump {
+    folder: PathBuf,
+    /// Whether there is to be an ELF file too.
+    elf: bool,
+}
+
+impl Dump {
+    /// Makes a folder for the dump of a kernel; none where its guest is not asked for one.
+    pub(super) fn wanted(
+        name: &str,
+        payload: &Payload,
+        options: &Options,
+    ) -> Result<Option<Dump>, String> {
+        if !payload.cases.iter().any(|case| case.suite == IN_GUEST) {
+            return Ok(None);
+        }
+        let folder = format!("dump-{}-{}", std::process::id(), name.replace('/', "_"));
+        let folder = cargo::scratch_dir()?.join(folder);
+        std::fs::create_dir_all(folder.join("said"))
+            .map_err(|error| format!("{}: {error}", folder.display()))?;
+        Ok(Some(Dump {
+            folder,
+            elf: options.ignored,
+        }))
+    }
+
+    /// Writes the memory of a guest that is ready, and lets it go on; says how long that took.
+    pub(super) fn take(&self, monitor: &mut Monitor) -> Result<String, String> {
+        let taken = monitor.stop().and_then(|()| self.write(monitor));
+        // The guest waits, whatever became of the dump.
+        let gone_on = monitor.go_on().and_then(|()| monitor.send_break(PORT));
+        gone_on.and(taken)
+    }
+
+    fn write(&self, monitor: &mut Monitor) -> Result<String, String> {
+        let mut formats = vec![("vmcore", "kdump-zlib")];
+        if self.elf {
+            formats.push(("vmcore.elf", "elf"));
+        }
+        let mut written = Vec::new();
+        for (name, format) in formats {
+            let started = Instant::now();
+            let file = self.folder.join(name);
+            monitor.dump(&file.display().to_string(), format, LIMIT)?;
+            let size = std::fs::metadata(&file).map_or(0, |file| file.len());
+            let seconds = started.elapsed().as_secs_f64();
+            written.push(format!(
+                "{format} of {:.0} MB in {seconds:.1} s",
+                size as f64 / 1e6
+            ));
+        }
+        Ok(written.join(", "))
+    }
+
+    /// Unpacks what the guest said, runs the suites that compare, and removes the dump when all agree.
+    pub(super) fn compare(
+        &self,
+        kernel: &str,
+        said: &str,
+        payload: &Payload,
+        options: &Options,
+    ) -> Vec<Outcome> {
+        if let Err(why) = unpack(said, &self.folder.join("said")) {
+            let why = format!("what the guest said cannot be unpacked: {why}");
+            return vec![Outcome::new("dump", Verdict::Failed(why))];
+        }
+        let mut environment = vec![("KSCOPE_DUMP".to_string(), self.folder.display().to_string())];
+        // Tests have a folder of their own.
+        if let Some(kscope) = payload
+            .kscope
+            .as_ref()
+            .and_then(|file| file.canonicalize().ok())
+        {
+            environment.push(("KSCOPE_BIN".to_string(), kscope.display().to_string()));
+        }
+        let rules = Rules {
+            jobs: 1,
+            limit: options.test_limit,
+            until: Instant::now() + options.limit,
+            environment,
+        };
+        let wanted = |case: &&Case| {
+            options.ignored || (!case.ignored && (case.suite != FORMS || kernel == KERNEL_OF_FORMS))
+        };
+        let output = self.folder.join("output");
+        let cases = payload.comparisons.iter().filter(wanted);
+        let outcomes: Vec<Outcome> = cases.map(|case| case.run(&rules, &output)).collect();
+        for line in outcomes.iter().flat_map(|outcome| outcome.output.lines()) {
+            if let Some(at) = line.find("compared: ") {
+                println!("    {kernel} {}", &line[at..]);
+            }
+        }
+        let failed = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Failed(_));
+        if outcomes.iter().any(failed) {
+            println!("    the dump is kept in {}", self.folder.display());
+        } else {
+            self.remove();
+        }
+        outcomes
+    }
+
+    /// Removes the dump.
+    pub(super) fn remove(&self) {
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Unpacks what a guest sent: lines of base64 of a packed archive.
+fn unpack(said: &str, folder: &Path) -> Result<(), String> {
+    let mut child = Command::new("sh")
+        .args(["-c", "base64 -d | tar xz -C \"$0\""])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .spawn()
+        .map_err(|error| format!("sh: {error}"))?;
+    let mut input = child.stdin.take().ok_or("sh has no input")?;
+    let written = input.write_all(said.as_bytes());
+    drop(input);
+    let status = child.wait().map_err(|error| error.to_string())?;
+    written.map_err(|error| error.to_string())?;
+    match status.success() {
+        true => Ok(()),
+        false => Err(status.to_string()),
+    }
+}
