@@ -112,7 +112,9 @@ pub(crate) fn run(
     };
     let interrupts = sink.interrupts();
     let full = sink.is_full();
-    let stop = move || full.get() || interrupts.count() > 0;
+    // At a prompt earlier runs may have been interrupted.
+    let before = interrupts.count();
+    let stop = move || full.get() || interrupts.count() > before;
     let summary = run_on_dump(kernel, request, sink, &stop).map_err(failed)?;
     sink.finish()?;
     losses(&summary.summary).iter().for_each(tell);

@@ -196,10 +196,20 @@ impl Failure {
 
     /// Prints the failure and gives the exit code.
     pub(crate) fn report(&self) -> ExitCode {
+        self.tell();
+        ExitCode::from(self.code)
+    }
+
+    /// Prints the failure.
+    pub(crate) fn tell(&self) {
         if !self.quiet {
             tell(self.text().trim_end());
         }
-        ExitCode::from(self.code)
+    }
+
+    /// Gives the exit code.
+    pub(crate) fn code(&self) -> u8 {
+        self.code
     }
 
     fn text(&self) -> String {

@@ -50,6 +50,13 @@ impl Interrupts {
         })
     }
 
+    /// Lets signals end the process again, until they are caught anew.
+    pub fn release() {
+        for signal in [libc::SIGINT, libc::SIGTERM, libc::SIGHUP] {
+            release(signal);
+        }
+    }
+
     /// Gives how many signals came; 2 means that the user is impatient.
     pub fn count(&self) -> u32 {
         COUNT.load(Ordering::Acquire)
@@ -100,6 +107,24 @@ fn catch(signal: i32, handler: extern "C" fn(i32)) -> Result<(), Errno> {
     if failed { Err(Errno::last()) } else { Ok(()) }
 }
 
+/// Gives a signal that is caught back what it does by itself; one that is ignored stays so.
+fn release(signal: i32) {
+    let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: the first call asks only and writes one sigaction; the second is given the one that it
+    // wrote, with the default in the handler's place.
+    unsafe {
+        if libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) < 0 {
+            return;
+        }
+        let action = action.assume_init_mut();
+        let own: extern "C" fn(i32) = on_signal;
+        if action.sa_sigaction == own as *const () as usize {
+            action.sa_sigaction = libc::SIG_DFL;
+            libc::sigaction(signal, action, std::ptr::null_mut());
+        }
+    }
+}
+
 extern "C" fn on_question(_signal: i32) {
     ASKED.fetch_add(1, Ordering::AcqRel);
 }
@@ -137,6 +162,17 @@ mod tests {
         assert_eq!(interrupts.count(), 1);
         assert_eq!(interrupts.last_signal(), Some(libc::SIGTERM));
         assert!(is_interrupted());
+        let caught = || {
+            let mut action = MaybeUninit::<libc::sigaction>::zeroed();
+            // SAFETY: asks only; the kernel writes one sigaction, which starts zeroed.
+            unsafe {
+                libc::sigaction(libc::SIGTERM, std::ptr::null(), action.as_mut_ptr());
+                action.assume_init().sa_sigaction != libc::SIG_DFL
+            }
+        };
+        assert!(caught());
+        Interrupts::release();
+        assert!(!caught());
         let kernel: &dyn Kernel = &RealKernel;
         let epoll = kernel.epoll_create().expect("epoll");
         kernel

@@ -12,6 +12,8 @@ mod panic;
 mod ps;
 mod raw;
 mod report;
+mod script;
+mod shell;
 mod stack;
 mod summary;
 
@@ -54,7 +56,12 @@ enum Command {
     Struct(raw::StructArgs),
     Sym(raw::SymArgs),
     Read(raw::ReadArgs),
+    Dis(raw::DisArgs),
+    List(raw::ListArgs),
+    Tree(raw::TreeArgs),
+    Run(script::ScriptArgs),
     Report(report::ReportArgs),
+    Shell(shell::ShellArgs),
 }
 
 impl Command {
@@ -68,7 +75,10 @@ impl Command {
             Command::Struct(args) => args,
             Command::Sym(args) => args,
             Command::Read(args) => args,
-            Command::Report(_) => return None,
+            Command::Dis(args) => args,
+            Command::List(args) => args,
+            Command::Tree(args) => args,
+            Command::Run(_) | Command::Report(_) | Command::Shell(_) => return None,
         })
     }
 }
@@ -85,8 +95,9 @@ impl Session {
     fn run(&self, command: &Command, json: bool) -> Result<u8, Failure> {
         match (command.analysis(), command) {
             (Some(analysis), _) => self.look(analysis, json)?,
+            (None, Command::Run(args)) => return script::run(self, args, json),
             (None, Command::Report(args)) => report::run(self, args)?,
-            (None, _) => {}
+            (None, _) => return shell::run(self, json),
         }
         Ok(0)
     }

@@ -4,6 +4,7 @@ mod assemble;
 mod build;
 mod check;
 mod crash;
+mod crash_shell;
 mod failures;
 mod outputs;
 mod reference;

@@ -1,15 +1,19 @@
 //! Places of kernel memory as they are written: in hexadecimal, as `SYMBOL`, `SYMBOL+0x10`,
-//! `MODULE:SYMBOL`, a CPU's own as `SYMBOL@CPU`, a task as `pid:PID`.
+//! `MODULE:SYMBOL`, a CPU's own as `SYMBOL@CPU`, a task as `pid:PID`; members of those whose type is
+//! known as `init_task.tasks`; where a pointer leads to as `*init_net.loopback_dev`.
 
 use kscope_btf::nearest;
 use kscope_dump::Kernel;
-use kscope_memory::{KernelSymbol, VirtAddr};
+use kscope_memory::{KernelSymbol, Memory as _, Object, VirtAddr};
 
 use super::super::failed;
+use super::types::{Path, not_followed};
 use crate::error::Failure;
 
 /// Fewest digits of an address without `0x` in front.
 const DIGITS: usize = 8;
+/// Most pointers that are followed from a place.
+const STARS: usize = 8;
 /// Most names that are said to be near.
 const NEAR: usize = 3;
 
@@ -19,12 +23,63 @@ const NEAR: usize = 3;
 ///
 /// Where there is no such symbol, CPU or task.
 pub(in crate::crash) fn parse(kernel: &Kernel, word: &str) -> Result<VirtAddr, Failure> {
+    let place = word.trim_start_matches('*');
+    let stars = word.len() - place.len();
+    if stars > STARS {
+        return Err(Failure::usage(format!(
+            "no more than {STARS} pointers are followed"
+        )));
+    }
+    let mut at = place_of(kernel, place)?;
+    for _ in 0..stars {
+        let to = kernel.read_u64(at).map(VirtAddr);
+        at = to.map_err(|gap| failed(&format!("cannot follow {word}"), &gap.into()))?;
+    }
+    Ok(at)
+}
+
+fn place_of(kernel: &Kernel, word: &str) -> Result<VirtAddr, Failure> {
     let (base, offset) = split(word)?;
-    let start = match base.split_once('@') {
-        Some((name, cpu)) => of_cpu(kernel, name, cpu)?,
-        None => plainly(kernel, base)?,
+    let start = match base.split_once('.') {
+        // Names of symbols may have points as well.
+        Some((of, way)) if symbols(kernel, base).is_ok_and(|found| found.is_empty()) => {
+            member(kernel, of, way)?
+        }
+        _ => whole(kernel, base)?,
     };
     Ok(VirtAddr(start.0.wrapping_add(offset)))
+}
+
+fn whole(kernel: &Kernel, word: &str) -> Result<VirtAddr, Failure> {
+    match word.split_once('@') {
+        Some((name, cpu)) => of_cpu(kernel, name, cpu),
+        None => plainly(kernel, word),
+    }
+}
+
+/// Finds a member of a variable whose type is known, or of a task.
+fn member(kernel: &Kernel, of: &str, way: &str) -> Result<VirtAddr, Failure> {
+    let at = whole(kernel, of)?;
+    let name = of.split('@').next().unwrap_or_default();
+    let object = match of.starts_with("pid:") {
+        true => kernel.object("task_struct", at),
+        false => {
+            let known = kernel.variable(name);
+            known.and_then(|known| Ok(Object::new(kernel, kernel.btf()?, known.type_id(), at)))
+        }
+    };
+    let object = object.map_err(|_| {
+        let failure = Failure::new(format!("of what type {name} is is not known"));
+        failure.hint(format!(
+            "`{name}+OFFSET` is a place in it; `struct TYPE.MEMBER` says the offset"
+        ))
+    })?;
+    let btf = kernel.btf();
+    let btf = btf.map_err(|error| failed("there are no types", &error))?;
+    let path = Path::parse(way)?;
+    let found = path.follow(btf, object);
+    let found = found.map_err(|error| not_followed(&path, error))?;
+    Ok(found.addr())
 }
 
 /// Reads a number: in hexadecimal behind `0x`, else in decimal.

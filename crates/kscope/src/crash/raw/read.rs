@@ -24,7 +24,7 @@ const TEXT: u64 = 1 << 16;
 /// Print memory as numbers, symbols or text
 ///
 /// An address is hexadecimal, SYMBOL, SYMBOL+0x10, MODULE:SYMBOL, of what each CPU has its own
-/// SYMBOL@CPU, of a task pid:PID. What the dump does not have is said in its place.
+/// SYMBOL@CPU, of a task pid:PID, of a member init_task.tasks; behind a pointer *SYMBOL. What the dump does not have is said in its place.
 #[derive(Args, Debug)]
 pub(in crate::crash) struct ReadArgs {
     /// Where

@@ -18,7 +18,7 @@ use crate::error::Failure;
 ///
 /// `struct task_struct.mm.pgd pid:1` follows pointers; several members are separated by commas.
 /// An address is hexadecimal, SYMBOL, SYMBOL+0x10, MODULE:SYMBOL, of what each CPU has its own
-/// SYMBOL@CPU, of a task pid:PID.
+/// SYMBOL@CPU, of a task pid:PID, of a member init_task.tasks; behind a pointer *SYMBOL.
 #[derive(Args, Debug)]
 pub(in crate::crash) struct StructArgs {
     /// A structure, union, enumeration or typedef, with members of it behind a point
@@ -183,7 +183,7 @@ impl StructArgs {
             let shown = match path.follow(&named.btf, object) {
                 Ok(found) => read(&found),
                 // A pointer on the way is not there: the others may be.
-                Err((kscope_memory::ObjectError::Gap(gap), _)) => Shown::Missing(gap.why),
+                Err((kscope_memory::ObjectError::Gap(gap), _)) => value::lost_way(gap),
                 Err(error) => return Err(not_followed(path, error)),
             };
             members.push((path.text.clone(), shown));

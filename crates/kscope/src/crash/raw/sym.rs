@@ -63,7 +63,10 @@ fn find<'k>(
     word: &'k str,
 ) -> Result<Vec<(KernelSymbol<'k>, Option<u64>)>, Failure> {
     if word.contains('*') {
-        let all = kernel.symbols().into_iter().flat_map(|all| all.iter());
+        let all = kernel
+            .symbols()
+            .into_iter()
+            .flat_map(kscope_memory::KernelSymbols::iter);
         let all = all.chain(kernel.module_symbols().iter());
         let found: Vec<_> = all
             .filter(|symbol| matches(word, symbol.name))

@@ -75,6 +75,29 @@ fn names<'b>(btf: &'b Btf, kinds: &'b [Kind]) -> impl Iterator<Item = &'b str> {
     names.filter(|name| !name.is_empty())
 }
 
+/// Gives the names of all types that can be looked at.
+pub(in crate::crash) fn all_names(btf: &Btf) -> impl Iterator<Item = &str> {
+    names(btf, &KINDS)
+}
+
+/// Gives the names of the members of a type, or of what a way from it leads to.
+pub(in crate::crash) fn members(kernel: &Kernel, of: &str, path: Option<&str>) -> Vec<String> {
+    let Ok(named) = find(kernel, of) else {
+        return Vec::new();
+    };
+    let to = match path.map(|path| Path::parse(path)?.walk(&named.btf, named.id)) {
+        None => named.id,
+        Some(Ok(reached)) => reached.id,
+        Some(Err(_)) => return Vec::new(),
+    };
+    let to = named.btf.pointee(to).unwrap_or(to);
+    let fields = named.btf.fields(to);
+    fields
+        .into_iter()
+        .map(|(name, _)| name.to_owned())
+        .collect()
+}
+
 /// A step from a place to one in it, or behind a pointer in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Step {

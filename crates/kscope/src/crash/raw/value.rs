@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use kscope_btf::{Btf, Encoding, Type, TypeId};
 use kscope_dump::Kernel;
-use kscope_memory::{Gap, Memory, Object, VirtAddr};
+use kscope_memory::{Gap, GapAt, Memory, Object, VirtAddr};
 use kscope_rows::Value;
 
 use super::super::plain;
@@ -17,12 +17,14 @@ const BYTES: u64 = 16 << 20;
 const ELEMENTS: usize = 1 << 16;
 /// Deepest nesting.
 pub(super) const DEEPEST: usize = 32;
+/// Farthest that data reaches from its symbol.
+const REACH: u64 = 64 << 10;
 /// Longest text that a pointer is followed to.
 const TEXT: usize = 64;
 /// Widest structure that stands on one line.
 const WIDTH: usize = 76;
 /// Numbers that are most likely addresses: those of the kernel's half but for the smallest negative ones.
-const ADDRESSES: Range<u64> = 0xffff_0000_0000_0000..0xffff_ffff_ff00_0000;
+const ADDRESSES: Range<u64> = 0xff00_0000_0000_0000..0xffff_ffff_ff00_0000;
 /// Bytes of a page: what is missing from a dump is pages.
 const PAGE: u64 = 4096;
 
@@ -33,6 +35,14 @@ pub(super) struct Style {
     pub(super) depth: usize,
     /// Whether numbers are written in hexadecimal.
     pub(super) hex: bool,
+}
+
+/// Gives what stands for a place that a pointer does not lead to.
+pub(super) fn lost_way(gap: GapAt) -> Shown {
+    match gap.addr.0 {
+        0..PAGE => Shown::Null,
+        _ => Shown::Missing(gap.why),
+    }
 }
 
 /// What is at a place.
@@ -46,6 +56,8 @@ pub(super) enum Shown {
     Array(Vec<Shown>),
     /// Memory that is not there.
     Missing(Gap),
+    /// A pointer on the way to it is null.
+    Null,
     /// More of it, which is not opened.
     Folded,
     /// What the types do not say how to read.
@@ -54,6 +66,10 @@ pub(super) enum Shown {
 
 /// Reads what is at a place.
 pub(super) fn read(kernel: &Kernel, btf: &Btf, at: &Object<'_>, style: Style) -> Shown {
+    // Behind a null pointer.
+    if at.addr().0 < PAGE {
+        return Shown::Null;
+    }
     // A bitfield is read by who knows its place.
     if at.is_bitfield() {
         return match at.value() {
@@ -149,14 +165,8 @@ impl Reader<'_> {
                 Shown::Struct(members)
             }
             Type::Array(array) => {
-                if is_char(self.btf, array.element) {
-                    return match gap_in(self.gaps, range.clone()) {
-                        Some(why) => Shown::Missing(why),
-                        None => {
-                            let text = self.raw(&range).split(|byte| *byte == 0).next();
-                            Shown::Text(text.unwrap_or_default().to_vec())
-                        }
-                    };
+                if let Some(text) = self.text(array.element, &range) {
+                    return text;
                 }
                 let size = self.btf.size_of(array.element).unwrap_or(0);
                 let mut elements = Vec::new();
@@ -196,6 +206,23 @@ impl Reader<'_> {
             false => value,
         };
         number(self.kernel, self.btf, id, value.into(), self.style)
+    }
+
+    /// Gives an array of characters as text; where they are unsigned, one that looks like it.
+    fn text(&self, element: TypeId, range: &Range<u64>) -> Option<Shown> {
+        let is_char = is_char(self.btf, element);
+        let of = self.btf.get(element);
+        let is_unsigned = matches!(of, Some(Type::Int(int)) if int.name == "unsigned char");
+        if !is_char && !is_unsigned {
+            return None;
+        }
+        if let Some(why) = gap_in(self.gaps, range.clone()) {
+            return Some(Shown::Missing(why));
+        }
+        let text = self.raw(range).split(|byte| *byte == 0).next();
+        let text = text.unwrap_or_default();
+        let is_text = !text.is_empty() && text.iter().all(|byte| matches!(byte, b' '..=b'~'));
+        (is_char || is_text).then(|| Shown::Text(text.to_vec()))
     }
 
     fn raw(&self, range: &Range<u64>) -> &[u8] {
@@ -257,15 +284,19 @@ fn number(kernel: &Kernel, btf: &Btf, id: TypeId, raw: u128, style: Style) -> Sh
 
 fn pointer(kernel: &Kernel, btf: &Btf, to: TypeId, value: u64) -> Shown {
     let addr = VirtAddr(value);
-    if is_char(btf, to) && addr.is_kernel() {
-        let text = kernel.read_text(addr, TEXT).ok();
-        let text = text.and_then(|text| String::from_utf8(text).ok());
-        let text = text.filter(|text| !text.is_empty() && !text.contains(char::is_control));
-        if let Some(text) = text {
-            return Shown::Pointer(value, Some(format!("{text:?}")));
-        }
+    let text = is_char(btf, to).then(|| text_at(kernel, addr)).flatten();
+    Shown::Pointer(value, text.or_else(|| named(kernel, value)))
+}
+
+/// Gives the text at an address between quotation marks, if it is one.
+pub(super) fn text_at(kernel: &Kernel, addr: VirtAddr) -> Option<String> {
+    if !addr.is_kernel() {
+        return None;
     }
-    Shown::Pointer(value, named(kernel, value))
+    let bytes = kernel.read_text(addr, TEXT).ok()?;
+    let is_text = |byte: &u8| matches!(byte, b' '..=b'~' | b'\n' | b'\t' | 1);
+    let is_text = !bytes.is_empty() && bytes.iter().all(is_text);
+    is_text.then(|| format!("\"{}\"", bytes.escape_ascii()))
 }
 
 /// Gives the symbol that an address is of, as `<name+0x10>`.
@@ -274,6 +305,10 @@ pub(super) fn named(kernel: &Kernel, address: u64) -> Option<String> {
         return None;
     }
     let found = kernel.symbolize(VirtAddr(address))?;
+    // Behind the last table of read-only data are the texts of the whole kernel.
+    if !found.symbol.is_code() && found.offset >= REACH {
+        return None;
+    }
     let name = plain(found.symbol.name);
     let module = found.symbol.module.map(|module| format!(" [{module}]"));
     let module = module.unwrap_or_default();
@@ -341,6 +376,7 @@ impl Shown {
                 braced(&elements.collect::<Vec<_>>())
             }
             Shown::Missing(gap) => missing(*gap).to_owned(),
+            Shown::Null => "(null)".to_owned(),
             Shown::Folded => "{...}".to_owned(),
             Shown::Unknown => "?".to_owned(),
         }
@@ -358,7 +394,7 @@ impl Shown {
                 Value::Record(members.collect())
             }
             Shown::Array(elements) => Value::Array(elements.iter().map(Shown::json).collect()),
-            Shown::Missing(_) | Shown::Folded | Shown::Unknown => Value::None,
+            Shown::Missing(_) | Shown::Null | Shown::Folded | Shown::Unknown => Value::None,
         }
     }
 

@@ -1,0 +1,387 @@
+//! What looks at a dump by hand, the prompt and the report: golden files, what other programs said of
+//! the same dump, and dumps that were cut or damaged.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::os::unix::fs::FileExt as _;
+use std::path::{Path, PathBuf};
+
+use kscope_testkit::dumps::{KDUMP, QEMU, folder};
+use serde_json::Value;
+
+use super::{kscope, kscope_with_input, scratch};
+
+fn path(folder: &Path, name: &str) -> String {
+    folder.join(name).to_str().expect("a name").to_owned()
+}
+
+/// Rows that were printed as JSON.
+fn rows(out: &str) -> Vec<Value> {
+    let row = |line: &str| serde_json::from_str(line).unwrap_or_else(|e| panic!("{e}: {line}"));
+    out.lines().map(row).collect()
+}
+
+/// What is looked at, each with what is printed of it in the golden file.
+const LOOKS: &[&str] = &[
+    "struct list_head",
+    "struct task_struct.mm.pgd,comm,se",
+    "struct kernfs_node",
+    "struct hrtimer_restart",
+    "struct --json tcp_sock.inet_conn.icsk_ca_ops",
+    "struct list_head modules",
+    "struct --json list_head modules",
+    "struct task_struct.comm,pid,mm.owner.comm,cred.uid.val,files.fdt.fd[1].f_path.dentry.d_iname pid:1",
+    "struct task_struct.mm,mm.pgd pid:2",
+    "struct rq.nr_running,curr.comm,cpu runqueues@1",
+    "struct new_utsname.release init_uts_ns.name",
+    "struct --depth 1 file_operations proc_reg_file_ops",
+    "struct --hex --count 2 thread_info init_task",
+    "struct net_device.name,ifindex *init_net.loopback_dev",
+    "sym vfs_read 'vfs_rea*' ffffffffa376475a tls:tls_init",
+    "sym --json schedule+0x12",
+    "read linux_banner --text",
+    "read linux_banner --count 3",
+    "read linux_banner --count 5 --unit 1",
+    "read --json linux_banner --count 2 --unit 4",
+    "read sys_call_table --symbols --count 3",
+    "read --json sys_call_table --symbols --count 2",
+    "read --physical 0x0 --count 2",
+    "dis sysrq_handle_crash",
+    "dis __crash_kexec+0x11a --count 3",
+    "dis schedule --count 6",
+    "dis --json sysrq_handle_crash+0x11 --count 1",
+    "list modules module list --print name,core_layout.size --most 3",
+    "list file_systems file_system_type next --print name --most 3",
+    "list --json init_task.tasks task_struct tasks --print pid,mm.pgd --most 2",
+    "tree runqueues@0.cfs.tasks_timeline sched_entity run_node",
+    "tree vmap_area_root vmap_area rb_node --print va_start,va_end --most 3",
+    "tree irq_desc_tree irq_desc --print irq_data.irq,action.name --most 3",
+];
+
+#[test]
+fn what_is_looked_at_by_hand() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let mut input = String::new();
+    for look in LOOKS {
+        let quoted = look.replace('"', "\\\"");
+        input.push_str(&format!("begin {{ printf(\"$ {quoted}\\n\"); }}\n{look}\n"));
+    }
+    let kdump = path(&folder, KDUMP);
+    let out = kscope_with_input(&["crash", &kdump, "shell"], &input)
+        .code(0)
+        .out;
+    // Scripts print empty lines at their end.
+    let lines = out.lines().filter(|line| !line.is_empty());
+    let out: String = lines.map(|line| format!("{line}\n")).collect();
+    let golden = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/looks.txt");
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(golden, &out).expect("written");
+    }
+    let expected = std::fs::read_to_string(golden).unwrap_or_default();
+    for (at, (now, then)) in out.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(now, then, "looks.txt:{} (BLESS=1 accepts it)", at + 1);
+    }
+    assert_eq!(out.len(), expected.len(), "looks.txt: BLESS=1 accepts it");
+}
+
+#[test]
+fn lists_and_trees_are_those_that_crash_and_drgn_saw() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let kdump = path(&folder, KDUMP);
+    let reference = |name: &str| {
+        let file = folder.join("6.1.192-reference").join(name);
+        std::fs::read_to_string(file).expect("the reference")
+    };
+    let text = |row: &Value, name: &str| row[name].as_str().expect("a text").to_owned();
+    let look = |words: &[&str]| {
+        let all = ["crash", &kdump, "--json"];
+        rows(&kscope(&[&all[..], words].concat()).code(0).out)
+    };
+
+    let drgn: Value = serde_json::from_str(&reference("drgn-0.3.0.json")).expect("JSON");
+    let tasks = drgn["tasks"].as_array().expect("tasks").iter();
+    let leaders = tasks.filter(|task| task["pid"] == task["tgid"] && task["pid"] != 0);
+    let expected: BTreeMap<i64, (String, String)> = leaders
+        .map(|task| {
+            let pid = task["pid"].as_i64().expect("a number");
+            (pid, (text(task, "address"), text(task, "comm")))
+        })
+        .collect();
+    let words = ["init_task.tasks", "task_struct", "tasks"];
+    let found = look(&[&["list"], &words[..], &["--print", "pid,comm"]].concat());
+    let found: BTreeMap<i64, (String, String)> = found
+        .iter()
+        .map(|row| {
+            let pid = row["pid"].as_i64().expect("a number");
+            (pid, (text(row, "address"), text(row, "comm")))
+        })
+        .collect();
+    assert!(found.len() > 90, "{found:?}");
+    assert_eq!(found, expected);
+
+    // MODULE NAME BASE SIZE: the address of the structure is the first.
+    let columns =
+        |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
+    let modules = reference("crash-9.0.2-mod.txt");
+    let modules = modules.lines().map(columns);
+    let expected: BTreeSet<(String, String)> = modules
+        .filter(|words| words.len() > 3 && words[0].starts_with("ff"))
+        .map(|words| (format!("0x{}", words[0]), words[1].clone()))
+        .collect();
+    let found = look(&["list", "modules", "module", "list", "--print", "name"]);
+    let found: BTreeSet<(String, String)> = found
+        .iter()
+        .map(|row| (text(row, "address"), text(row, "name")))
+        .collect();
+    assert!(found.len() > 20, "{found:?}");
+    assert_eq!(found, expected);
+
+    // IRQ IRQ_DESC/_DATA IRQACTION NAME
+    let lines = reference("crash-9.0.2-irq.txt");
+    let descriptors: BTreeMap<u64, String> = lines
+        .lines()
+        .map(columns)
+        .filter(|words| words.len() >= 3 && words[1].starts_with("ff"))
+        .filter_map(|words| Some((words[0].parse().ok()?, format!("0x{}", words[1]))))
+        .collect();
+    let found = look(&["tree", "irq_desc_tree", "irq_desc"]);
+    let found: BTreeMap<u64, String> = found
+        .iter()
+        .map(|row| {
+            (
+                row["index"].as_u64().expect("a number"),
+                text(row, "address"),
+            )
+        })
+        .collect();
+    assert!(found.len() > 15, "{found:?}");
+    assert_eq!(found, descriptors);
+}
+
+#[test]
+fn what_is_not_there_is_refused_by_name() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let kdump = path(&folder, KDUMP);
+    let check = |line: &str, code: i32, parts: &[&str]| {
+        let input = format!("{line}\n");
+        let done = kscope_with_input(&["crash", &kdump, "shell"], &input).code(code);
+        let told = format!("line 1 failed: {line}");
+        done.says(parts).says(&[&told]);
+    };
+    check(
+        "struct task_strct",
+        1,
+        &["no type `task_strct`", "`task_struct`"],
+    );
+    check(
+        "struct task_struct.pdi pid:1",
+        1,
+        &["no member pdi", "`pid`"],
+    );
+    check(
+        "struct task_struct.mm.pgdd",
+        1,
+        &["no member pgdd", "`pgd`"],
+    );
+    check(
+        "struct rq runqueues",
+        1,
+        &["each CPU has its own", "`runqueues@0`"],
+    );
+    check("struct rq runqueues@9", 1, &["no CPU `9`", "0 to 1"]);
+    check(
+        "struct rq init_task@0",
+        1,
+        &["CPUs have no init_task of their own"],
+    );
+    check("struct task_struct pid:77777", 1, &["no task `77777`"]);
+    check(
+        "struct task_struct init_taks",
+        1,
+        &["no symbol `init_taks`", "`init_task`"],
+    );
+    check(
+        "struct page jiffies+x",
+        2,
+        &["`x` in jiffies+x is no number"],
+    );
+    check("sym vfs_raed", 1, &["no symbol `vfs_raed`", "`vfs_read`"]);
+    check("sym 'no_such_*'", 1, &["no symbol is like"]);
+    check("dis vfs_raed", 1, &["no symbol `vfs_raed`"]);
+    check("read --physical init_task", 2, &["no physical address"]);
+    check("list modules module mkobj", 1, &["links no list"]);
+    check("tree modules module list", 1, &["no struct rb_node"]);
+    check(
+        "list linux_banner module list",
+        1,
+        &["cannot go to the first element"],
+    );
+    check("bt 'x", 2, &["without its other"]);
+    check("| wc", 2, &["no command before"]);
+    check("shell", 2, &["the prompt already"]);
+    check("nonsense", 2, &["unrecognized subcommand 'nonsense'"]);
+    check("log | exit 3", 1, &[]);
+    check("begin { nonsense }", 1, &["nonsense"]);
+}
+
+#[test]
+fn lines_are_run_one_after_the_other() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let kdump = path(&folder, KDUMP);
+    let input = "# what panicked\n\nsym vfs_read | wc -l\nbogus\nread linux_banner -n 5 --text\n\
+        iter:task /ctx.task.pid == 1/ { printf(\"%s|%d\\n\", ctx.task.comm, ctx.task.pid); }\n\
+        run -e 'begin { printf(\"a|b\\n\"); }' | tr a c\nexit\nbogus\n";
+    let done = kscope_with_input(&["crash", &kdump, "shell"], input).code(2);
+    let lines: Vec<&str> = done.out.lines().filter(|line| !line.is_empty()).collect();
+    assert_eq!(
+        lines,
+        ["2", "ffffffffa471ffe0:  \"Linux\"", "init|1", "c|b"]
+    );
+    assert_eq!(done.err.matches("failed: bogus").count(), 1, "{}", done.err);
+    done.says(&["line 4 failed: bogus"]);
+}
+
+/// Names of the sub-commands in the help.
+fn commands() -> BTreeSet<String> {
+    let help = kscope(&["crash", "--help"]).code(0).out;
+    let (_, rest) = help.split_once("Commands:\n").expect("a list");
+    let lines = rest.lines().take_while(|line| line.starts_with("  "));
+    let names = lines.filter(|line| !line.starts_with("   "));
+    let names = names.filter_map(|line| line.split_whitespace().next());
+    names.map(str::to_owned).collect()
+}
+
+#[test]
+fn a_report_has_every_analysis() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let to = scratch("report").join("6.1");
+    let _ = std::fs::remove_dir_all(&to);
+    let target = to.to_str().expect("a name");
+    let kdump = path(&folder, KDUMP);
+    kscope(&["crash", &kdump, "report", target]).code(0);
+    let read = |name: &str| std::fs::read_to_string(to.join(name)).expect(name);
+    let index = rows(&read("index.json"));
+    let mut files = BTreeSet::from(["index.txt".to_owned(), "index.json".to_owned()]);
+    let mut done = BTreeSet::new();
+    for row in &index {
+        let name = row["name"].as_str().expect("a name");
+        assert_eq!(row["failure"], Value::Null, "{name}");
+        rows(&read(&format!("{name}.json")));
+        files.extend([format!("{name}.txt"), format!("{name}.json")]);
+        done.insert(name.to_owned());
+    }
+    let there = std::fs::read_dir(&to).expect("the folder");
+    let there = there.map(|file| file.expect("a file").file_name().into_string());
+    let there: BTreeSet<String> = there.map(|name| name.expect("a name")).collect();
+    assert_eq!(there, files);
+    // All but those that are given something to look at, and those that are no analyses.
+    let given = [
+        "struct", "sym", "read", "dis", "list", "tree", "run", "report", "shell", "help",
+    ];
+    let mut expected = commands();
+    expected.retain(|name| !given.contains(&&**name));
+    assert!(
+        done.is_superset(&expected),
+        "{done:?} lacks of {expected:?}"
+    );
+    assert_eq!(
+        read("log.txt"),
+        kscope(&["crash", &kdump, "log"]).code(0).out
+    );
+    let text = read("index.txt");
+    assert!(
+        text.contains("6.1.0-56-cloud-amd64") && !text.contains("FAILED"),
+        "{text}"
+    );
+    kscope(&["crash", &kdump, "report", target])
+        .code(1)
+        .says(&["cannot make", "over nothing that is there"]);
+}
+
+/// Asks everything of a file, and demands an answer or a reason.
+fn ask_everything(file: &Path, what: &str) {
+    let to = scratch("damaged").join(format!("report-{what}"));
+    let _ = std::fs::remove_dir_all(&to);
+    let mut lines = vec![format!("report {}", to.display())];
+    lines.extend(LOOKS.iter().map(|look| (*look).to_owned()));
+    let file = file.to_str().expect("a name");
+    let done = kscope_with_input(&["crash", file, "shell"], &(lines.join("\n") + "\n"));
+    let said = format!("{what}: {:?}\n{}", done.code, done.err);
+    assert!(matches!(done.code, Some(0 | 1)), "{said}");
+    assert!(!done.err.contains("bug"), "{said}");
+    assert!(
+        done.code == Some(0) || done.err.contains("ERROR: "),
+        "{said}"
+    );
+    // Each line that failed says so, and of what is damaged something is told.
+    let lines = done.err.lines();
+    let failed = lines.filter(|line| line.starts_with("line ")).count();
+    assert!(failed <= done.err.matches("ERROR: ").count(), "{said}");
+    assert!(!done.err.is_empty(), "nothing is told of {what}");
+    if let Ok(index) = std::fs::read_to_string(to.join("index.json")) {
+        for row in rows(&index) {
+            let name = row["name"].as_str().expect("a name");
+            let is_there = to.join(format!("{name}.txt")).exists();
+            let why = row["failure"].as_str();
+            assert!(
+                is_there || why.is_some_and(|why| !why.is_empty()),
+                "{what}: {row}"
+            );
+        }
+        std::fs::remove_dir_all(&to).expect("removed");
+    }
+}
+
+/// Copies a dump up to a length and changes bytes of it.
+fn damaged(from: &Path, len: u64, seed: u64, places: u64) -> PathBuf {
+    let to = scratch("damaged").join(format!("{len}-{seed}"));
+    std::fs::copy(from, &to).expect("copied");
+    let mut permissions = std::fs::metadata(&to).expect("a file").permissions();
+    std::os::unix::fs::PermissionsExt::set_mode(&mut permissions, 0o600);
+    std::fs::set_permissions(&to, permissions).expect("writable");
+    let file = File::options().write(true).open(&to).expect("a file");
+    file.set_len(len).expect("cut");
+    let mut state = seed | 1;
+    for _ in 0..places {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        // The first page must be good for the rest to be looked at.
+        let at = 4096 + state % (len - 4096);
+        file.write_all_at(&[(state >> 32) as u8], at)
+            .expect("changed");
+    }
+    to
+}
+
+#[test]
+fn of_damaged_dumps_everything_is_asked() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    // Share of the file that is kept, and places that are changed.
+    let check = |name: &str, percent: u64, places: u64| {
+        let whole = folder.join(name);
+        let len = std::fs::metadata(&whole).expect("a file").len();
+        let seed = 0x9e37_79b9_7f4a_7c15 ^ percent;
+        let file = damaged(&whole, len * percent / 100, seed, places);
+        ask_everything(&file, &format!("{name}-{percent}-{places}"));
+        std::fs::remove_file(&file).expect("removed");
+    };
+    check(KDUMP, 94, 0);
+    check(KDUMP, 60, 0);
+    check(KDUMP, 100, 300);
+    check(KDUMP, 100, 30_000);
+    check(QEMU, 70, 0);
+    check(QEMU, 100, 3_000);
+}
