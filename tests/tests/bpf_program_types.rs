@@ -467,6 +467,20 @@ fn records_of_tracepoints_are_written() {
 }
 
 #[test]
+fn a_packet_may_grow_in_a_trial_run() {
+    let kernel = kernel_or_skip!();
+    let text = "r2 = 1000\ncall xdp_adjust_tail\nr0 = 2\nexit";
+    let object = load(&kernel, ProgramType::Xdp, AttachKind::None, text).expect("Linux 5.8");
+    let input = TestInput {
+        data: &[7; 64],
+        ..TestInput::default()
+    };
+    let output = program(&object).test_run(&input).expect("runs");
+    assert_eq!((output.result, output.data.len()), (2, 1064));
+    assert_eq!(output.data[..64], [7; 64]);
+}
+
+#[test]
 fn only_receivers_have_infrared_decoders() {
     let kernel = kernel_or_skip!();
     let attach = expected(AttachType::LircMode2);

@@ -154,6 +154,10 @@ impl Program {
     }
 }
 
+/// Bytes by which a packet may grow in a trial run: more than what bpf_xdp_adjust_head, bpf_xdp_adjust_tail
+/// and the like allow.
+const GROWTH: usize = 8192;
+
 impl Program {
     /// Gives the name of the spec.
     pub fn name(&self) -> &str {
@@ -189,17 +193,14 @@ impl Program {
     ///
     /// # Errors
     ///
-    /// [`Error::Unsupported`] for types that cannot be run so (kprobe, tracepoint, perf event).
+    /// [`Error::Unsupported`] for types that cannot be run so (kprobe, tracepoint, perf event);
+    /// [`Error::Os`] with `ENOSPC` for a packet that grows by more than 8 KiB.
     pub fn test_run(&self, input: &TestInput<'_>) -> Result<TestOutput, Error> {
-        // A packet may grow by what bpf_xdp_adjust_head and the like allow.
-        let mut data = vec![
-            0;
-            if input.data.is_empty() {
-                0
-            } else {
-                input.data.len() + 256
-            }
-        ];
+        let room = match input.data.len() {
+            0 => 0,
+            size => size.saturating_add(GROWTH),
+        };
+        let mut data = vec![0; room];
         let run = TestRun {
             program: Some(self.fd.as_fd()),
             data_in: input.data,

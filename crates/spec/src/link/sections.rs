@@ -18,6 +18,8 @@ const PLAN: &str = ".kscope";
 const JUMP_TABLES: &str = ".jumptables";
 /// Largest alignment of a section, in bytes.
 const ALIGNMENT: u64 = 1 << 20;
+/// Most bytes that all alignments together may add.
+const PADDING: u64 = 16 << 20;
 
 /// The sections of the result.
 #[derive(Default)]
@@ -26,6 +28,8 @@ pub(super) struct Layout<'a> {
     by_name: HashMap<&'a str, usize>,
     /// Where the sections of each object begin in those of the result.
     places: HashMap<(usize, SectionIndex), Place>,
+    /// What alignments have added so far, in bytes.
+    padding: u64,
 }
 
 /// A section of the result.
@@ -133,7 +137,11 @@ impl<'a> Layout<'a> {
             return Err(refused(file, section, "is too large"));
         };
         if section.kind == SHT_PROGBITS {
-            // No more than the alignment is added to what the file holds.
+            self.padding = self.padding.saturating_add(offset - into.size);
+            if self.padding > PADDING {
+                let why = "is one of many with alignments that add more than 16 MiB";
+                return Err(refused(file, section, why));
+            }
             into.data.resize(offset as usize, 0);
             into.data.extend_from_slice(section.data);
         }

@@ -505,3 +505,28 @@ fn what_is_refused() {
         "b.o: section '.jumptables' holds tables of jumps (Linux 6.19), which do not move with the code: compile with -fno-jump-tables",
     );
 }
+
+#[test]
+fn alignments_do_not_make_a_small_file_large() {
+    use kscope_spec::elf::{number, write::Writer};
+    let file = |count: usize| {
+        let mut writer = Writer::new(ByteOrder::Little);
+        for _ in 0..count {
+            let flags = number::SHF_ALLOC | number::SHF_WRITE;
+            writer.section(".data", number::SHT_PROGBITS, flags, vec![1]);
+        }
+        let mut bytes = writer.finish();
+        // Each begins at a multiple of 1 MiB once linked.
+        let table = u64::from_le_bytes(bytes[40..48].try_into().expect("8 bytes")) as usize;
+        for header in 1..=count {
+            let align = table + header * 64 + 48;
+            bytes[align..align + 8].copy_from_slice(&(1u64 << 20).to_le_bytes());
+        }
+        bytes
+    };
+    let linked = |count| link::objects(&[("a.o", &file(count))]).map(|bytes| bytes.len() >> 20);
+    assert_eq!(linked(3), Ok(2));
+    let error = linked(1000).expect_err("a gigabyte").to_string();
+    let why = "is one of many with alignments that add more than 16 MiB";
+    assert!(error.contains(why), "{error}");
+}
