@@ -6,7 +6,7 @@
 
 use kscope_btf::write::Builder;
 use kscope_btf::{Btf, DataSec, Encoding, Kind, Linkage, Type, TypeId};
-use kscope_spec::{MapId, MapKind, Spec};
+use kscope_spec::{MapId, MapKind, Spec, Variable};
 use kscope_sys::{BtfLoad, Kernel};
 
 /// Which younger kinds of types a kernel takes.
@@ -152,16 +152,18 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
         return placeholder(builder);
     };
     let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
+    let of_map = || spec.variables.iter().filter(|known| known.map == id);
+    // Both are in the order of the section, but for variables without symbols.
+    let mut rest = of_map();
     let vars: Vec<(TypeId, u32, u32)> = section
         .vars()
         .filter_map(|var| {
             let Some(Type::Var { name, .. }) = local.get(var.type_id) else {
                 return None;
             };
-            let known = spec
-                .variables
-                .iter()
-                .find(|known| known.map == id && known.name == name);
+            let is_it = |known: &&Variable| known.name == name;
+            let next = rest.next().filter(is_it);
+            let known = next.or_else(|| of_map().find(is_it));
             // A static variable may have no symbol; then the linker has said where it is, or none.
             let offset = match known {
                 Some(known) => known.offset,

@@ -169,6 +169,49 @@ fn from_a_compiler() -> (Btf, Spec) {
     (Btf::parse(b.finish()).expect("well formed"), spec)
 }
 
+#[test]
+fn many_variables_are_found_in_time_whatever_their_names() {
+    const COUNT: u32 = 60_000;
+    let mut b = Builder::new();
+    let int = b.add_int("int", 4, Encoding::Signed);
+    // Static ones of several functions may have one name.
+    let name = |index: u32| format!("v{}", index / 2);
+    let vars: Vec<(TypeId, u32, u32)> = (0..COUNT)
+        .map(|index| (b.add_var(&name(index), int, Linkage::Static), 0, 4))
+        .collect();
+    b.add_datasec(".bss", 0, &vars);
+    let variables = (0..COUNT).map(|index| kscope_spec::Variable {
+        name: name(index),
+        map: kscope_spec::MapId(0),
+        offset: index * 4,
+        size: 4,
+        type_id: int.0,
+    });
+    let map = kscope_spec::MapSpec {
+        kind: kscope_spec::MapKind::Array,
+        section: ".bss".to_owned(),
+        key_size: 4,
+        value_size: COUNT * 4,
+        ..kscope_spec::MapSpec::default()
+    };
+    let spec = Spec {
+        maps: vec![map],
+        variables: variables.collect(),
+        ..Spec::default()
+    };
+    let local = Btf::parse(b.finish()).expect("well formed");
+    let begin = std::time::Instant::now();
+    let built = ObjectBtf::build(&spec, Some(&local), &Takes::everything());
+    // Comparing each with each takes minutes.
+    assert!(begin.elapsed() < std::time::Duration::from_secs(10));
+    let btf = Btf::parse(built.blob).expect("well formed");
+    let section = btf.find(".bss", Kind::DataSec).and_then(|id| btf.get(id));
+    let Some(kscope_btf::Type::DataSec(section)) = section else {
+        panic!("{section:?}");
+    };
+    assert!((0..COUNT).eq(section.vars().map(|var| var.offset / 4)));
+}
+
 /// Lists what becomes of each type, as kind and name.
 fn fitted(takes: &Takes) -> Vec<String> {
     let (local, spec) = from_a_compiler();
