@@ -330,6 +330,23 @@ fn programs_read_what_a_process_tells_them() {
 }
 
 #[test]
+fn maps_that_are_closed_to_system_calls_say_so() {
+    let kernel = kernel_or_skip!();
+    let map = |flags| {
+        let spec = MapSpec {
+            flags,
+            ..spec(MapKind::Array, (4, 4), 1)
+        };
+        Map::create(&kernel, &spec).expect("Linux 4.15")
+    };
+    let told = |outcome: Result<(), Error>| outcome.expect_err("closed").to_string();
+    let written = told(map(1 << 3).update(&key(0), &[0; 4], UpdateMode::Any));
+    assert!(written.contains("(BPF_F_RDONLY): EPERM"), "{written}");
+    let read = told(map(1 << 4).lookup(&key(0)).map(drop));
+    assert!(read.contains("(BPF_F_WRONLY): EPERM"), "{read}");
+}
+
+#[test]
 fn arrays_and_arenas_are_mapped() {
     let kernel = kernel_or_skip!();
     let made = Map::create(

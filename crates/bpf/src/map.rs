@@ -157,6 +157,10 @@ impl Map {
     }
 
     pub(crate) fn failed(&self, call: &'static str, errno: Errno) -> Error {
+        let closed = (errno == Errno::PERM).then(|| self.closed_to(call));
+        if let Some(why) = closed.flatten() {
+            return Error::os(call, errno, format!("map {}, {why}", self.name));
+        }
         explain(
             &*self.kernel,
             Needs::Bpf,
@@ -212,7 +216,7 @@ impl Map {
     /// # Errors
     ///
     /// [`Error::Invalid`] for wrong sizes; [`Error::Os`] with `EEXIST` or `ENOENT` where the mode
-    /// forbids, `E2BIG` where the map is full.
+    /// forbids, `E2BIG` where the map is full, `EPERM` where it is frozen.
     pub fn update(&self, key: &[u8], value: &[u8], mode: UpdateMode) -> Result<(), Error> {
         self.check(key)?;
         let spread;

@@ -39,7 +39,9 @@ const BY_ADDRESS: &str = "__bpf_usdt_ip_to_spec_id";
 impl Object {
     /// Attaches a program of this object to all places of a USDT probe, with the semaphore that
     /// tells the probed program that somebody listens. An object made with libbpf's `usdt.bpf.h`
-    /// gets the arguments' places in the map that the header declares.
+    /// gets the arguments' places in the map that the header declares: one entry for each place that
+    /// differs (`BPF_USDT_MAX_SPEC_CNT`), which stays taken when the link is gone, as others may share
+    /// the map.
     ///
     /// # Errors
     ///

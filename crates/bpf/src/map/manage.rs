@@ -11,6 +11,7 @@ use super::Map;
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::link::{open_pin, pin};
+use crate::search::has;
 
 /// What the kernel knows of a map beside its sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -70,15 +71,7 @@ impl Map {
             .kernel
             .map_info(self.as_fd())
             .map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno))?;
-        // What the structure does not hold.
-        let path = format!("/proc/self/fdinfo/{}", self.as_fd().as_raw_fd());
-        let lines = self.kernel.read_file(Path::new(&path)).unwrap_or_default();
-        let lines = String::from_utf8_lossy(&lines).into_owned();
-        let line = |name: &str| {
-            let mut values = lines.lines().filter_map(|line| line.split_once(':'));
-            let value = values.find(|(key, _)| *key == name)?.1;
-            value.trim().parse::<u64>().ok()
-        };
+        let lines = self.descriptor_info();
         Ok(MapDetails {
             id: info.id,
             name: text(&info.name),
@@ -87,9 +80,33 @@ impl Map {
             btf: info.btf,
             key_type: info.key_type,
             value_type: info.value_type,
-            memory: line("memlock"),
-            frozen: line("frozen").map(|frozen| frozen != 0),
+            memory: number_of(&lines, "memlock"),
+            frozen: number_of(&lines, "frozen").map(|frozen| frozen != 0),
         })
+    }
+
+    /// Reads what the kernel tells of the map's descriptor, which the structure does not hold.
+    fn descriptor_info(&self) -> String {
+        let path = format!("/proc/self/fdinfo/{}", self.as_fd().as_raw_fd());
+        let lines = self.kernel.read_file(Path::new(&path)).unwrap_or_default();
+        String::from_utf8_lossy(&lines).into_owned()
+    }
+
+    /// Says why system calls may not read or write the map's entries, whoever makes them.
+    pub(super) fn closed_to(&self, call: &str) -> Option<&'static str> {
+        const READ_ONLY: u64 = 0;
+        const WRITE_ONLY: u64 = 1;
+        let writes = ["UPDATE", "DELETE"].iter().any(|word| has(call, word));
+        let reads = ["LOOKUP", "NEXT_KEY"].iter().any(|word| has(call, word));
+        let info = self.descriptor_info();
+        // How the descriptor was opened, in octal digits.
+        let mode = value_of(&info, "flags").and_then(|flags| u64::from_str_radix(flags, 8).ok());
+        match mode.map(|mode| mode & 3) {
+            Some(READ_ONLY) if writes => Some("which system calls can read alone (BPF_F_RDONLY)"),
+            Some(WRITE_ONLY) if reads => Some("which system calls can write alone (BPF_F_WRONLY)"),
+            _ if writes && number_of(&info, "frozen") == Some(1) => Some("which is frozen"),
+            _ => None,
+        }
     }
 
     /// Makes the map read-only for system calls, for good; programs still write to it unless it
@@ -209,6 +226,17 @@ impl Map {
     pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
         self.fd.clone()
     }
+}
+
+/// Reads a value of `/proc/self/fdinfo/FD`, `name:` and a tab before it.
+fn value_of<'l>(lines: &'l str, name: &str) -> Option<&'l str> {
+    let mut values = lines.lines().filter_map(|line| line.split_once(':'));
+    let value = values.find(|(key, _)| *key == name)?.1;
+    Some(value.trim())
+}
+
+fn number_of(lines: &str, name: &str) -> Option<u64> {
+    value_of(lines, name)?.parse().ok()
 }
 
 /// Gives a name that ends with NUL.
