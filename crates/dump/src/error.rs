@@ -31,6 +31,8 @@ pub enum Error {
     Missing(&'static str),
     /// The kernel has no symbol of this name.
     NoSymbol(String),
+    /// The kernel's types have no constant of this name.
+    NoConstant(&'static str),
     /// Files given together do not belong together.
     Mismatch(&'static str),
     /// Memory that is needed is missing.
@@ -68,6 +70,7 @@ impl fmt::Display for Error {
             Error::Unsupported(what) => write!(f, "dumps {what} are not supported"),
             Error::Missing(what) => write!(f, "the dump has no {what}"),
             Error::NoSymbol(name) => write!(f, "this kernel has no symbol {name}"),
+            Error::NoConstant(name) => write!(f, "this kernel has no constant {name}"),
             Error::Mismatch(what) => {
                 write!(f, "the files are not parts of one dump: {what} differs")
             }

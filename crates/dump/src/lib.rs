@@ -16,6 +16,7 @@ mod facts;
 mod format;
 mod interval;
 mod pages;
+mod state;
 mod unwind;
 mod walk;
 
@@ -31,5 +32,10 @@ pub use facts::task::{OnCpu, Task, TaskNow};
 pub use facts::time::KernelTime;
 pub use facts::vmcoreinfo::{Vmcoreinfo, VmcoreinfoFrom};
 pub use facts::x86_64::Registers;
+pub use state::{
+    BlockRequest, BlockState, DelayedWork, Disk, Lock, LockKind, LockOwner, LockState, LockWait,
+    MemoryFigure, MemoryUnit, MemoryZone, Partly, PendingWhy, PendingWork, ProcessMemory,
+    RequestState, RunningWork, SlabCache, Ticks, Unread, WorkPool, WorkState, Workqueue,
+};
 pub use unwind::{Frame, FrameFrom, OrcVersion, Stack, StackEnd, Unwinder};
 pub use walk::Walked;

@@ -1,6 +1,6 @@
 //! What time it was for the kernel when it stopped.
 
-use kscope_memory::{FieldAt, Memory};
+use kscope_memory::{FieldAt, Memory, Object};
 
 use super::kernel::Kernel;
 use crate::Error;
@@ -28,8 +28,8 @@ impl KernelTime {
     }
 }
 
-/// Reads the timekeeper.
-pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
+/// Finds the timekeeper.
+fn keeper(kernel: &Kernel) -> Result<Object<'_>, Error> {
     let btf = kernel.btf()?;
     let inside = match FieldAt::of(btf, "tk_data", "timekeeper") {
         Ok(field) => field.offset,
@@ -39,7 +39,21 @@ pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
     let first = kernel.global("timekeeper_data");
     let data = first.map_or_else(|| kernel.need("tk_core"), Ok)?;
     let start = data.checked_add(inside);
-    let keeper = kernel.object("timekeeper", start.unwrap_or_default())?;
+    kernel.object("timekeeper", start.unwrap_or_default())
+}
+
+/// Reads the clock that stands still while the machine sleeps.
+pub(crate) fn monotonic(kernel: &Kernel) -> Result<u64, Error> {
+    let keeper = keeper(kernel)?;
+    let number = |path: &str| keeper.member(path)?.value();
+    let shift = number("tkr_mono.shift")?.min(63);
+    let part = number("tkr_mono.xtime_nsec")? >> shift;
+    Ok(number("tkr_mono.base")?.wrapping_add(part))
+}
+
+/// Reads the timekeeper.
+pub(crate) fn read(kernel: &Kernel) -> Result<KernelTime, Error> {
+    let keeper = keeper(kernel)?;
     let number = |path: &str| keeper.member(path)?.value();
     let shift = number("tkr_mono.shift")?.min(63);
     let part = number("tkr_mono.xtime_nsec")? >> shift;

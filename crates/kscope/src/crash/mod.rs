@@ -4,24 +4,30 @@
 //! go on.
 
 mod analysis;
+mod block;
 mod bt;
 mod cause;
 mod line;
+mod locks;
 mod log;
+mod memory;
 mod panic;
 mod ps;
 mod raw;
 mod report;
 mod script;
 mod shell;
+mod slabs;
 mod stack;
 mod summary;
+mod table;
+mod workqueues;
 
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kscope_dump::{Dump, Error as DumpError, Kernel, MissingReads};
-use kscope_memory::Gap;
+use kscope_dump::{Dump, Error as DumpError, Kernel, MissingReads, Unread};
+use kscope_memory::{Gap, VirtAddr};
 
 use self::analysis::{Analysis, Ask};
 use crate::console::tell;
@@ -53,6 +59,11 @@ enum Command {
     Log(log::LogArgs),
     Bt(bt::BtArgs),
     Ps(ps::PsArgs),
+    Memory(memory::MemoryArgs),
+    Slabs(slabs::SlabsArgs),
+    Locks(locks::LocksArgs),
+    Workqueues(workqueues::WorkqueuesArgs),
+    Block(block::BlockArgs),
     Struct(raw::StructArgs),
     Sym(raw::SymArgs),
     Read(raw::ReadArgs),
@@ -72,6 +83,11 @@ impl Command {
             Command::Log(args) => args,
             Command::Bt(args) => args,
             Command::Ps(args) => args,
+            Command::Memory(args) => args,
+            Command::Slabs(args) => args,
+            Command::Locks(args) => args,
+            Command::Workqueues(args) => args,
+            Command::Block(args) => args,
             Command::Struct(args) => args,
             Command::Sym(args) => args,
             Command::Read(args) => args,
@@ -138,6 +154,48 @@ fn failed(what: &str, error: &DumpError) -> Failure {
 fn tell_fault(what: &str, fault: Option<&DumpError>) {
     if let Some(fault) = fault {
         tell(format_args!("WARNING: there may be more {what}: {fault}"));
+    }
+}
+
+/// Tells of what an analysis could not read.
+fn tell_unread(what: &str, unread: &Unread) {
+    if let Some(first) = &unread.first {
+        let count = unread.count;
+        tell(format_args!(
+            "WARNING: {count} {what} could not be read: {first}"
+        ));
+    }
+}
+
+/// Tells of a part of an analysis that cannot be there.
+fn tell_error(what: &str, error: &DumpError) {
+    tell(format_args!("WARNING: {what}: {error}"));
+}
+
+/// Names a function, with its module behind it.
+fn function(kernel: &Kernel, addr: VirtAddr) -> String {
+    let Some(found) = kernel.symbolize(addr) else {
+        return addr.to_string();
+    };
+    let mut name = found.symbol.name.to_owned();
+    if found.offset > 0 {
+        name.push_str(&format!("+{:#x}", found.offset));
+    }
+    if let Some(module) = found.symbol.module {
+        name.push_str(&format!(" [{module}]"));
+    }
+    name
+}
+
+/// Writes a time as people do: the two largest units.
+fn duration(nanoseconds: u64) -> String {
+    let seconds = nanoseconds / 1_000_000_000;
+    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
+    match (days, hours, minutes) {
+        (0, 0, 0) => format!("{seconds} s"),
+        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
+        (0, _, _) => format!("{hours} h {minutes} min"),
+        (_, _, _) => format!("{days} d {hours} h"),
     }
 }
 

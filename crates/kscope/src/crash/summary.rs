@@ -11,12 +11,11 @@ use kscope_rows::Value;
 use kscope_rows::time::{Dialect, WallTime, format_time};
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{cause, panic, plain, stack, tell_fault};
+use super::{cause, duration, panic, plain, stack, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, text};
 use crate::console::say;
 use crate::error::Failure;
 
-const SECOND: u64 = 1_000_000_000;
 /// Bytes of a page (x86_64).
 const PAGE: u64 = 4096;
 /// Most blocked tasks that are named.
@@ -173,18 +172,6 @@ fn time(kernel: &Kernel) -> Result<String, DumpError> {
     let utc = WallTime::utc(time.since_1970);
     let date = format_time("%Y-%m-%d %H:%M:%S UTC", &utc, Dialect::Strftime);
     Ok(format!("{date}, up {}", duration(time.since_boot)))
-}
-
-/// Writes a time as people do: the two largest units.
-fn duration(nanoseconds: u64) -> String {
-    let seconds = nanoseconds / SECOND;
-    let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
-    match (days, hours, minutes) {
-        (0, 0, 0) => format!("{seconds} s"),
-        (0, 0, _) => format!("{minutes} min {} s", seconds % 60),
-        (0, _, _) => format!("{hours} h {minutes} min"),
-        (_, _, _) => format!("{days} d {hours} h"),
-    }
 }
 
 /// Flags of a tainted kernel by their bits, as `/proc/sys/kernel/tainted` has them
@@ -362,7 +349,9 @@ fn panicked(
 
 #[cfg(test)]
 mod tests {
-    use super::{SECOND, duration, size};
+    use super::{duration, size};
+
+    const SECOND: u64 = 1_000_000_000;
 
     #[test]
     fn times_and_sizes_as_people_write_them() {
