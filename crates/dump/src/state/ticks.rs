@@ -2,9 +2,9 @@
 
 use kscope_memory::{Memory, Object, VirtAddr};
 
+use crate::Error;
 use crate::facts::kernel::Kernel;
 use crate::facts::time;
-use crate::{Error, Task};
 
 /// Nanoseconds of a second.
 const SECOND: u64 = 1_000_000_000;
@@ -80,12 +80,12 @@ impl Kernel {
     }
 
     /// Gives how long ago a task last came to a CPU, in nanoseconds: how long one has waited that is
-    /// on none.
+    /// on none. The address is that of its `struct task_struct`.
     ///
     /// # Errors
     /// Where the kernel does not keep it (CONFIG_SCHED_INFO) or it cannot be read.
-    pub fn off_cpu(&self, task: &Task) -> Result<u64, Error> {
-        let object = self.object("task_struct", task.addr)?;
+    pub fn off_cpu(&self, task: VirtAddr) -> Result<u64, Error> {
+        let object = self.object("task_struct", task)?;
         let came = object.member("sched_info.last_arrival")?.value()?;
         let queues = self.need("runqueues")?;
         let mut now = 0;

@@ -1,6 +1,6 @@
 //! Workqueues: what runs, what waits, and pools that make no progress.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use kscope_memory::{FieldAt, Memory, Object, VirtAddr, XarrayLayout, hlist};
 
@@ -55,7 +55,9 @@ pub struct RunningWork {
     pub pid: i32,
     /// Whether the worker is one that is kept for when there is no memory for others.
     pub rescuer: bool,
-    /// Nanoseconds for which it has run at least; none where that is not known.
+    /// Nanoseconds for which it has run; none where that is not known. Before 7.1, which notes when
+    /// each began: since the pool took its last work, or since the worker was last on a CPU if that
+    /// is longer.
     pub runs: Option<u64>,
 }
 
@@ -142,10 +144,12 @@ impl Kernel {
     /// # Errors
     /// Where neither pools nor workqueues are found, or the kernel keeps them otherwise.
     pub fn workqueues(&self) -> Result<WorkState, Error> {
+        let on_cpu = self.on_cpu().unwrap_or_default();
         let mut reader = Reader {
             layout: Layout::of(self)?,
             kernel: self,
             ticks: self.ticks().ok(),
+            on_cpu: on_cpu.items.iter().filter_map(|on| on.task).collect(),
             ids: HashMap::new(),
             state: WorkState::default(),
         };
@@ -217,6 +221,8 @@ struct Reader<'k> {
     layout: Layout,
     kernel: &'k Kernel,
     ticks: Option<Ticks>,
+    /// The tasks that are on CPUs.
+    on_cpu: HashSet<VirtAddr>,
     /// The numbers of pools.
     ids: HashMap<VirtAddr, u32>,
     state: WorkState,
@@ -265,8 +271,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads a worker; tells whether it has a work. What runs in a pool began no later than the pool
-    /// took the last one.
+    /// Reads a worker; tells whether it has a work.
     fn worker(&mut self, addr: VirtAddr, pool: u32, since: Option<u64>) -> Result<bool, Error> {
         let worker = self.kernel.object("worker", addr)?;
         let work = worker.member("current_work")?.pointer()?;
@@ -280,7 +285,12 @@ impl Reader<'_> {
             .and_then(|began| began.value());
         let runs = match began {
             Ok(began) => self.ticks.map(|ticks| ticks.since(began)),
-            Err(_) => since,
+            // What runs in a pool began no later than the pool took the last one.
+            Err(_) => {
+                let sleeps = !self.on_cpu.contains(&task.addr());
+                let sleeps = sleeps.then(|| self.kernel.off_cpu(task.addr()).ok());
+                since.max(sleeps.flatten())
+            }
         };
         let scheduled = worker.member("scheduled")?.addr();
         let running = RunningWork {

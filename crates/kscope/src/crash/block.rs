@@ -1,7 +1,7 @@
 //! `kscope crash VMCORE block`
 
 use clap::Args;
-use kscope_dump::{Kernel, RequestState};
+use kscope_dump::RequestState;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};

@@ -105,7 +105,7 @@ fn write_wait(kernel: &Kernel, wait: &LockWait, out: &mut String) {
     if wait.kind == LockKind::RwsemWrite {
         out.push_str(" to write");
     }
-    if let Ok(age) = kernel.off_cpu(task) {
+    if let Ok(age) = kernel.off_cpu(task.addr) {
         let _ = write!(out, " for {}", duration(age));
     }
     if let Some(caller) = caller(kernel, wait) {
@@ -265,7 +265,7 @@ fn listed(
             comm.map_or(Value::None, |task| text(task.comm.clone())),
             readers.map_or(Value::None, number),
             pid(last),
-            kernel.off_cpu(&wait.task).map_or(Value::None, number),
+            kernel.off_cpu(wait.task.addr).map_or(Value::None, number),
             Value::Array(cycle.collect()),
             Value::Array(places.collect()),
         ]);

@@ -1,7 +1,6 @@
 //! `kscope crash VMCORE slabs`
 
 use clap::Args;
-use kscope_dump::Kernel;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
