@@ -11,7 +11,21 @@ use super::{kscope, scratch};
 
 const FOLDER: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash");
 
-fn path(folder: &Path, name: &str) -> String {
+/// Compares what the program prints with a file.
+pub(super) fn golden(file: &str, words: &[&str]) {
+    let out = kscope(words).code(0).out;
+    let golden = Path::new(FOLDER).join(file);
+    if std::env::var_os("BLESS").is_some() {
+        std::fs::write(&golden, &out).expect("written");
+    }
+    let expected = std::fs::read_to_string(&golden).unwrap_or_default();
+    for (at, (now, then)) in out.lines().zip(expected.lines()).enumerate() {
+        assert_eq!(now, then, "{file}:{} (BLESS=1 accepts it)", at + 1);
+    }
+    assert_eq!(out.len(), expected.len(), "{file}: BLESS=1 accepts it");
+}
+
+pub(super) fn path(folder: &Path, name: &str) -> String {
     folder.join(name).to_str().expect("a name").to_owned()
 }
 
@@ -20,19 +34,7 @@ fn reports_are_what_they_were() {
     let Some(folder) = folder() else {
         return;
     };
-    let bless = std::env::var_os("BLESS").is_some();
-    let check = |file: &str, words: &[&str]| {
-        let out = kscope(words).code(0).out;
-        let golden = Path::new(FOLDER).join(file);
-        if bless {
-            std::fs::write(&golden, &out).expect("written");
-        }
-        let expected = std::fs::read_to_string(&golden).unwrap_or_default();
-        for (at, (now, then)) in out.lines().zip(expected.lines()).enumerate() {
-            assert_eq!(now, then, "{file}:{} (BLESS=1 accepts it)", at + 1);
-        }
-        assert_eq!(out.len(), expected.len(), "{file}: BLESS=1 accepts it");
-    };
+    let check = golden;
     let (kdump, qemu) = (&*path(&folder, KDUMP), &*path(&folder, QEMU));
     check("summary.txt", &["crash", kdump]);
     check("summary.json", &["crash", kdump, "--json"]);

@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod crash;
 mod crash_shell;
+mod crash_state;
 mod failures;
 mod outputs;
 mod reference;
