@@ -312,7 +312,7 @@ impl<'k> Finder<'k> {
             LockKind::Semaphore => &self.semaphore,
             LockKind::RtMutex => return Ok(None),
         };
-        let queue = queue.as_ref().map_err(|error| error.clone())?;
+        let queue = queue.as_ref().map_err(Clone::clone)?;
         let Some(start) = stack.frames.get(frame).map(|frame| frame.sp) else {
             return Ok(None);
         };

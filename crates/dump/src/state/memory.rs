@@ -89,6 +89,10 @@ use Origin::{Calculated, Direct, Huge, Node, NodeKilobytes, NodeOfHuge, NodeOrZo
 const ALWAYS: usize = 31;
 
 /// The lines, in the order of the kernel.
+#[allow(
+    clippy::redundant_closure_for_method_calls,
+    reason = "a method of a type with a lifetime is no pointer to a function of every lifetime"
+)]
 const FIGURES: [(&str, Origin); 46] = [
     ("MemTotal", Pages("_totalram_pages")),
     ("MemFree", Zone(&["NR_FREE_PAGES"])),
