@@ -40,6 +40,21 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope crash vmcore bt --blocked",
     ),
     (
+        "kscope-crash",
+        "What a task's memory begins with, and what is where it was:",
+        "kscope crash vmcore struct task_struct.comm,mm.pgd pid:1; kscope crash vmcore dis schedule",
+    ),
+    (
+        "kscope-crash",
+        "Everything, for somebody else to read:",
+        "kscope crash vmcore report findings",
+    ),
+    (
+        "kscope-crash",
+        "One question after the other:",
+        "kscope crash vmcore shell",
+    ),
+    (
         "kscope-run",
         "The tasks of a dead kernel that have programs:",
         "kscope run --dump vmcore -e 'iter:task /ctx.task.mm != 0/ { print(ctx.task.comm); }'",

@@ -97,23 +97,52 @@ fn lists_and_trees_are_those_that_crash_and_drgn_saw() {
         std::fs::read_to_string(file).expect("the reference")
     };
     let text = |row: &Value, name: &str| row[name].as_str().expect("a text").to_owned();
-    let look = |words: &[&str]| {
-        let all = ["crash", &kdump, "--json"];
-        rows(&kscope(&[&all[..], words].concat()).code(0).out)
+    let places = reference("crash-9.0.2-bt_a.txt");
+    // `#1 [stack] function at address`
+    let place = |line: &str| {
+        let (name, at) = line.split_once("] ")?.1.split_once(" at ")?;
+        Some((name.to_owned(), at.to_owned()))
     };
+    let places: Vec<(String, String)> = places.lines().filter_map(place).collect();
+    assert!(places.len() > 12, "{places:?}");
+    let addresses: Vec<&str> = places.iter().map(|(_, at)| at.as_str()).collect();
+    let tasks = "list init_task.tasks task_struct tasks --print";
+    let members = "pid,real_parent.tgid,thread_info.cpu";
+    let asked = [
+        format!("{tasks} pid,comm"),
+        format!("{tasks} {members}"),
+        format!("sym {}", addresses.join(" ")),
+        "list modules module list --print name".to_owned(),
+        "tree irq_desc_tree irq_desc".to_owned(),
+    ];
+    // What stands between the answers.
+    let input = asked.join("\nread --text linux_banner\n") + "\n";
+    let out = kscope_with_input(&["crash", &kdump, "--json", "shell"], &input)
+        .code(0)
+        .out;
+    let mut answers: Vec<Vec<Value>> = vec![Vec::new()];
+    for row in rows(&out) {
+        match row.get("text") {
+            Some(_) => answers.push(Vec::new()),
+            None => answers.last_mut().expect("one").push(row),
+        }
+    }
+    let [leaders, parents, symbols, modules, descriptors]: [Vec<Value>; 5] =
+        answers.try_into().expect("as many answers as questions");
+
+    let columns =
+        |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
 
     let drgn: Value = serde_json::from_str(&reference("drgn-0.3.0.json")).expect("JSON");
     let tasks = drgn["tasks"].as_array().expect("tasks").iter();
-    let leaders = tasks.filter(|task| task["pid"] == task["tgid"] && task["pid"] != 0);
-    let expected: BTreeMap<i64, (String, String)> = leaders
+    let processes = tasks.filter(|task| task["pid"] == task["tgid"] && task["pid"] != 0);
+    let expected: BTreeMap<i64, (String, String)> = processes
         .map(|task| {
             let pid = task["pid"].as_i64().expect("a number");
             (pid, (text(task, "address"), text(task, "comm")))
         })
         .collect();
-    let words = ["init_task.tasks", "task_struct", "tasks"];
-    let found = look(&[&["list"], &words[..], &["--print", "pid,comm"]].concat());
-    let found: BTreeMap<i64, (String, String)> = found
+    let found: BTreeMap<i64, (String, String)> = leaders
         .iter()
         .map(|row| {
             let pid = row["pid"].as_i64().expect("a number");
@@ -123,17 +152,40 @@ fn lists_and_trees_are_those_that_crash_and_drgn_saw() {
     assert!(found.len() > 90, "{found:?}");
     assert_eq!(found, expected);
 
+    // PID PPID CPU TASK: of the processes.
+    let lines = reference("crash-9.0.2-ps.txt");
+    let expected: BTreeSet<(String, [i64; 3])> = lines
+        .lines()
+        .skip(1)
+        .map(|line| columns(line.trim_start_matches('>')))
+        .map(|words| {
+            let number = |at: usize| words[at].parse().expect("a number");
+            (format!("0x{}", words[3]), [number(0), number(1), number(2)])
+        })
+        .filter(|(at, [pid, ..])| *pid > 0 && found.values().any(|(address, _)| address == at))
+        .collect();
+    let of_each: BTreeSet<(String, [i64; 3])> = parents
+        .iter()
+        .map(|row| {
+            let number = |name: &str| row[name].as_i64().expect("a number");
+            let names = members.split(',').map(number).collect::<Vec<_>>();
+            (text(row, "address"), names.try_into().expect("three"))
+        })
+        .collect();
+    assert_eq!(of_each, expected);
+
+    let names: Vec<String> = symbols.iter().map(|row| text(row, "name")).collect();
+    let expected: Vec<&str> = places.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, expected);
+
     // MODULE NAME BASE SIZE: the address of the structure is the first.
-    let columns =
-        |line: &str| -> Vec<String> { line.split_whitespace().map(str::to_owned).collect() };
-    let modules = reference("crash-9.0.2-mod.txt");
-    let modules = modules.lines().map(columns);
-    let expected: BTreeSet<(String, String)> = modules
+    let lines = reference("crash-9.0.2-mod.txt");
+    let words = lines.lines().map(columns);
+    let expected: BTreeSet<(String, String)> = words
         .filter(|words| words.len() > 3 && words[0].starts_with("ff"))
         .map(|words| (format!("0x{}", words[0]), words[1].clone()))
         .collect();
-    let found = look(&["list", "modules", "module", "list", "--print", "name"]);
-    let found: BTreeSet<(String, String)> = found
+    let found: BTreeSet<(String, String)> = modules
         .iter()
         .map(|row| (text(row, "address"), text(row, "name")))
         .collect();
@@ -142,14 +194,13 @@ fn lists_and_trees_are_those_that_crash_and_drgn_saw() {
 
     // IRQ IRQ_DESC/_DATA IRQACTION NAME
     let lines = reference("crash-9.0.2-irq.txt");
-    let descriptors: BTreeMap<u64, String> = lines
+    let expected: BTreeMap<u64, String> = lines
         .lines()
         .map(columns)
         .filter(|words| words.len() >= 3 && words[1].starts_with("ff"))
         .filter_map(|words| Some((words[0].parse().ok()?, format!("0x{}", words[1]))))
         .collect();
-    let found = look(&["tree", "irq_desc_tree", "irq_desc"]);
-    let found: BTreeMap<u64, String> = found
+    let found: BTreeMap<u64, String> = descriptors
         .iter()
         .map(|row| {
             (
@@ -159,7 +210,7 @@ fn lists_and_trees_are_those_that_crash_and_drgn_saw() {
         })
         .collect();
     assert!(found.len() > 15, "{found:?}");
-    assert_eq!(found, descriptors);
+    assert_eq!(found, expected);
 }
 
 #[test]
@@ -167,67 +218,63 @@ fn what_is_not_there_is_refused_by_name() {
     let Some(folder) = folder() else {
         return;
     };
+    let refused: &[(&str, &[&str])] = &[
+        (
+            "struct task_strct",
+            &["no type `task_strct`", "`task_struct`"],
+        ),
+        ("struct task_struct.pdi pid:1", &["no member pdi", "`pid`"]),
+        ("struct task_struct.mm.pgdd", &["no member pgdd", "`pgd`"]),
+        (
+            "struct rq runqueues",
+            &["each CPU has its own", "`runqueues@0`"],
+        ),
+        ("struct rq runqueues@9", &["no CPU `9`", "0 to 1"]),
+        (
+            "struct rq init_task@0",
+            &["CPUs have no init_task of their own"],
+        ),
+        ("struct task_struct pid:77777", &["no task `77777`"]),
+        (
+            "struct task_struct init_taks",
+            &["no symbol `init_taks`", "`init_task`"],
+        ),
+        ("struct page jiffies+x", &["`x` in jiffies+x is no number"]),
+        ("sym vfs_raed", &["no symbol `vfs_raed`", "`vfs_read`"]),
+        ("sym 'no_such_*'", &["no symbol is like"]),
+        ("dis vfs_raed", &["no symbol `vfs_raed`"]),
+        ("read --physical init_task", &["no physical address"]),
+        ("list modules module mkobj", &["links no list"]),
+        ("tree modules module list", &["no struct rb_node"]),
+        (
+            "list linux_banner module list",
+            &["cannot go to the first element"],
+        ),
+        ("bt 'x", &["without its other"]),
+        ("| wc", &["no command before"]),
+        ("shell", &["the prompt already"]),
+        ("nonsense", &["unrecognized subcommand 'nonsense'"]),
+        ("log | exit 3", &[]),
+        ("begin { nonsense }", &["nonsense"]),
+    ];
+    let input: String = refused
+        .iter()
+        .map(|(line, _)| format!("{line}\n"))
+        .collect();
     let kdump = path(&folder, KDUMP);
-    let check = |line: &str, code: i32, parts: &[&str]| {
-        let input = format!("{line}\n");
-        let done = kscope_with_input(&["crash", &kdump, "shell"], &input).code(code);
-        let told = format!("line 1 failed: {line}");
-        done.says(parts).says(&[&told]);
-    };
-    check(
-        "struct task_strct",
-        1,
-        &["no type `task_strct`", "`task_struct`"],
-    );
-    check(
-        "struct task_struct.pdi pid:1",
-        1,
-        &["no member pdi", "`pid`"],
-    );
-    check(
-        "struct task_struct.mm.pgdd",
-        1,
-        &["no member pgdd", "`pgd`"],
-    );
-    check(
-        "struct rq runqueues",
-        1,
-        &["each CPU has its own", "`runqueues@0`"],
-    );
-    check("struct rq runqueues@9", 1, &["no CPU `9`", "0 to 1"]);
-    check(
-        "struct rq init_task@0",
-        1,
-        &["CPUs have no init_task of their own"],
-    );
-    check("struct task_struct pid:77777", 1, &["no task `77777`"]);
-    check(
-        "struct task_struct init_taks",
-        1,
-        &["no symbol `init_taks`", "`init_task`"],
-    );
-    check(
-        "struct page jiffies+x",
-        2,
-        &["`x` in jiffies+x is no number"],
-    );
-    check("sym vfs_raed", 1, &["no symbol `vfs_raed`", "`vfs_read`"]);
-    check("sym 'no_such_*'", 1, &["no symbol is like"]);
-    check("dis vfs_raed", 1, &["no symbol `vfs_raed`"]);
-    check("read --physical init_task", 2, &["no physical address"]);
-    check("list modules module mkobj", 1, &["links no list"]);
-    check("tree modules module list", 1, &["no struct rb_node"]);
-    check(
-        "list linux_banner module list",
-        1,
-        &["cannot go to the first element"],
-    );
-    check("bt 'x", 2, &["without its other"]);
-    check("| wc", 2, &["no command before"]);
-    check("shell", 2, &["the prompt already"]);
-    check("nonsense", 2, &["unrecognized subcommand 'nonsense'"]);
-    check("log | exit 3", 1, &[]);
-    check("begin { nonsense }", 1, &["nonsense"]);
+    let done = kscope_with_input(&["crash", &kdump, "shell"], &input).code(1);
+    let mut told = done.err.as_str();
+    for (at, (line, parts)) in refused.iter().enumerate() {
+        let end = format!("line {} failed: {line}\n", at + 1);
+        let (own, rest) = told
+            .split_once(&end)
+            .unwrap_or_else(|| panic!("{line}: {told}"));
+        for part in *parts {
+            assert!(own.contains(part), "{line}: no `{part}` in {own}");
+        }
+        told = rest;
+    }
+    assert_eq!(told, "");
 }
 
 #[test]
@@ -384,4 +431,49 @@ fn of_damaged_dumps_everything_is_asked() {
     check(KDUMP, 100, 30_000);
     check(QEMU, 70, 0);
     check(QEMU, 100, 3_000);
+}
+
+#[test]
+fn lines_of_noise_are_refused() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    // Nothing with which a line could reach a shell.
+    const LETTERS: &[u8] = b"a0_.,*[]@+-:'\"\\ xf/{}\t\x7f~";
+    let mut state = 0x2545_f491_4f6c_dd1du64;
+    let mut next = |most: usize| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        (state >> 16) as usize % most
+    };
+    let mut input = String::new();
+    let mut lines = 0;
+    for look in LOOKS.iter().cycle().take(2 * LOOKS.len()) {
+        let mut line = look.as_bytes().to_vec();
+        for _ in 0..=next(3) {
+            let at = next(line.len());
+            let letter = LETTERS[next(LETTERS.len())];
+            match next(3) {
+                0 => line[at] = letter,
+                1 => line.insert(at, letter),
+                _ => drop(line.remove(at)),
+            }
+        }
+        input.push_str(&String::from_utf8_lossy(&line));
+        input.push('\n');
+        lines += 1;
+    }
+    let kdump = path(&folder, KDUMP);
+    let done = kscope_with_input(&["crash", &kdump, "shell"], &input);
+    assert!(
+        matches!(done.code, Some(1 | 2)),
+        "{:?}\n{}",
+        done.code,
+        done.err
+    );
+    assert!(!done.err.contains("bug"), "{}", done.err);
+    let said = done.err.lines();
+    let failed = said.filter(|line| line.starts_with("line ")).count();
+    assert!(failed > lines / 3 && failed < lines, "{failed} of {lines}");
 }

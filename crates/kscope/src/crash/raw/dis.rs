@@ -12,8 +12,9 @@ use kscope_rows::Value;
 use super::code_none as code;
 #[cfg(all(feature = "jited", target_arch = "x86_64"))]
 use super::code_x86 as code;
+use super::shown::missing;
 use super::sym::size;
-use super::value::{bytes, missing, named, text_at};
+use super::value::{bytes, named, text_at};
 use super::{address, address::is_per_cpu};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::{say, tell};

@@ -4,8 +4,9 @@ use clap::Args;
 use kscope_memory::{ObjectError, VirtAddr, WalkError};
 use kscope_rows::Value;
 
+use super::shown::Shown;
 use super::types::{Named, Path, not_followed};
-use super::value::{self, DEEPEST, Shown, Style};
+use super::value::{self, DEEPEST, Style};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::crash::analysis::Ask;
 use crate::crash::{failed, tell_fault};

@@ -103,8 +103,8 @@ impl Writer<'_> {
     fn hole(&mut self, bits: u64, indent: usize) {
         let pad = "    ".repeat(indent);
         let _ = match bits % 8 {
-            0 => writeln!(self.out, "{pad}/* {} bytes of nothing */", bits / 8),
-            _ => writeln!(self.out, "{pad}/* {bits} bits of nothing */"),
+            0 => writeln!(self.out, "{pad}/* hole of {} bytes */", bits / 8),
+            _ => writeln!(self.out, "{pad}/* hole of {bits} bits */"),
         };
     }
 

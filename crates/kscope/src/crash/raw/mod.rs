@@ -10,6 +10,7 @@ mod elements;
 mod layout;
 mod list;
 mod read;
+mod shown;
 mod structure;
 mod sym;
 mod tree;

@@ -8,7 +8,7 @@ use kscope_memory::{GapAt, Memory, PhysAddr, PhysMemory as _, VirtAddr};
 use kscope_rows::Value;
 
 use super::value::{self, Gaps, bytes, gap_in};
-use super::{address, value::missing};
+use super::{address, shown::missing};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::say;
 use crate::crash::analysis::{Analysis, Ask, Need};

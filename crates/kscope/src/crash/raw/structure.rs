@@ -6,8 +6,9 @@ use clap::Args;
 use kscope_memory::{Object, VirtAddr};
 use kscope_rows::Value;
 
+use super::shown::Shown;
 use super::types::{self, Named, Path, not_followed};
-use super::value::{self, DEEPEST, Shown, Style};
+use super::value::{self, DEEPEST, Style};
 use super::{address, layout};
 use crate::commands::bpf::listing::{Holds, Listing, text};
 use crate::console::say;
