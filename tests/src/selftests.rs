@@ -28,6 +28,9 @@ pub struct Selftests {
 /// The header of the kernel's types.
 const HEADER: &str = "vmlinux.h";
 
+/// Held while files are made that all tests use: those of one process would make the same.
+static ONE: Mutex<()> = Mutex::new(());
+
 impl Selftests {
     /// Unpacks the source, if that was not done before.
     ///
@@ -51,9 +54,7 @@ impl Selftests {
         let objects = folder.join(format!("{top}-objects"));
         made(&objects)?;
         let unpacked = folder.join(&top);
-        // Tests of one process would unpack into the same folder.
-        static UNPACKING: Mutex<()> = Mutex::new(());
-        let _one = UNPACKING.lock().map_err(|error| error.to_string())?;
+        let _one = ONE.lock().map_err(|error| error.to_string())?;
         if !unpacked.is_dir() {
             // Another test may unpack at the same time; the first to finish wins.
             let own = folder.join(format!("unpacking-{}", std::process::id()));
@@ -87,6 +88,7 @@ impl Selftests {
         self.objects = PathBuf::from(folder);
         std::fs::create_dir_all(&self.objects).map_err(text)?;
         let header = self.objects.join(HEADER);
+        let _one = ONE.lock().map_err(|error| error.to_string())?;
         if header.is_file() {
             return Ok(self);
         }

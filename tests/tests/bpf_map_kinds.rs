@@ -451,6 +451,13 @@ fn maps_are_pinned_found_and_listed() {
     kernel.pin(&name, program.as_fd()).expect("pinned");
     let wrong = Map::open_pinned(&kernel, pins.path("program")).expect_err("a program");
     assert!(wrong.to_string().ends_with("is no map"), "{wrong}");
+    // Nor what is no link for one: the kernel tells of both in the same way.
+    opened.pin(&path).expect("pinned");
+    for name in ["map", "program"] {
+        let wrong = kscope_bpf::Link::open_pinned(&kernel, pins.path(name));
+        let wrong = wrong.expect_err(name).to_string();
+        assert!(wrong.ends_with("is no BPF link"), "{wrong}");
+    }
 }
 
 #[test]

@@ -520,7 +520,7 @@ fn links_are_pinned_found_and_listed() {
         .pin("/tmp/kscope-test-no-bpffs")
         .expect_err("no place for pins");
     assert!(
-        matches!(wrong, Error::NotMounted { .. } | Error::Permission { .. }),
+        matches!(wrong, Error::NotMounted { .. } | Error::Invalid { .. }),
         "{wrong}"
     );
     let pins = match Pins::mount(&kernel) {

@@ -159,7 +159,7 @@ pub enum Bpf<'a> {
     },
     /// `BPF_LINK_DETACH`: the link stays, without its target.
     LinkDetach { link: BorrowedFd<'a> },
-    /// `BPF_OBJ_GET_INFO_BY_FD` of a link, and the text that belongs to it.
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a link, and the text that belongs to it; `EINVAL` for what is no link.
     LinkInfo {
         link: BorrowedFd<'a>,
         into: &'a mut [u8; LinkInfo::SIZE],

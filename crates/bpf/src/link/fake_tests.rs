@@ -326,6 +326,17 @@ fn refusals_name_what_brings_the_feature() {
 }
 
 #[test]
+fn a_locked_filter_is_no_matter_of_permission() {
+    refused(
+        ProgramType::SocketFilter,
+        AttachKind::None,
+        &[("socket", Errno::PERM)],
+        |program| program.attach_socket(program.as_fd()),
+        "setsockopt of socket:Filter: EPERM (Operation not permitted)",
+    );
+}
+
+#[test]
 fn a_filter_that_is_not_echoed_is_looked_for() {
     let world = world(
         ProgramType::SchedCls,

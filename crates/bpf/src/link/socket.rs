@@ -56,7 +56,11 @@ impl Program {
         let set = self
             .kernel
             .socket_program(socket, place, Some(self.as_fd()));
-        set.map_err(|errno| self.failed("setsockopt", errno, &target))?;
+        set.map_err(|errno| match errno {
+            // No capability is asked for here: the socket's filter is locked (SO_LOCK_FILTER).
+            Errno::PERM => Error::os("setsockopt", errno, &target),
+            errno => self.failed("setsockopt", errno, &target),
+        })?;
         let undo = Undo::Socket {
             socket: held,
             place,

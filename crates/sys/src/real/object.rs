@@ -10,14 +10,20 @@ use crate::bpf::{ProgramImage, Question};
 use crate::errno::Errno;
 use crate::map_fd::MapFd;
 
-/// Binds a descriptor to the sizes that the kernel says its map has.
-pub(super) fn adopt(fd: OwnedFd) -> Result<MapFd, Errno> {
-    // The question below is answered for programs, links and BTF as well, with other fields.
+/// Refuses a descriptor of another kind: the question what an object is, is answered for maps, programs,
+/// links and BTF alike, with other fields.
+fn must_be(fd: BorrowedFd<'_>, names: &[&str]) -> Result<(), Errno> {
     let link = Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string());
     let is = std::fs::read_link(link).map_err(|error| Errno::from_io(&error))?;
-    if is.to_str() != Some("anon_inode:bpf-map") {
-        return Err(Errno::INVAL);
+    match is.to_str().is_some_and(|is| names.contains(&is)) {
+        true => Ok(()),
+        false => Err(Errno::INVAL),
     }
+}
+
+/// Binds a descriptor to the sizes that the kernel says its map has.
+pub(super) fn adopt(fd: OwnedFd) -> Result<MapFd, Errno> {
+    must_be(fd.as_fd(), &["anon_inode:bpf-map"])?;
     let mut into = [0; MapInfo::SIZE];
     let mut call = Bpf::MapInfo {
         map: fd.as_fd(),
@@ -40,6 +46,7 @@ pub(super) fn link_info(
     into: &mut [u8; LinkInfo::SIZE],
     text: &mut [u8],
 ) -> Result<(), Errno> {
+    must_be(link, &["anon_inode:bpf_link", "anon_inode:bpf-link"])?;
     let mut call = Bpf::LinkInfo {
         link,
         into,
