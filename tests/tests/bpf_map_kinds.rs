@@ -451,6 +451,11 @@ fn maps_are_pinned_found_and_listed() {
     kernel.pin(&name, program.as_fd()).expect("pinned");
     let wrong = Map::open_pinned(&kernel, pins.path("program")).expect_err("a program");
     assert!(wrong.to_string().ends_with("is no map"), "{wrong}");
+    // Where the kernel writes depends on what it is asked of.
+    let descriptor = opened.as_fd();
+    let types = kernel.btf_info(descriptor, &mut [0; 64], &mut []);
+    assert_eq!(types.err(), Some(Errno::INVAL));
+    assert_eq!(kernel.program_image(descriptor).err(), Some(Errno::INVAL));
     // Nor what is no link for one: the kernel tells of both in the same way.
     opened.pin(&path).expect("pinned");
     for name in ["map", "program"] {

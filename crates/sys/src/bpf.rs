@@ -119,7 +119,8 @@ pub enum Bpf<'a> {
         program: BorrowedFd<'a>,
         into: &'a mut [u8; ProgramInfo::SIZE],
     },
-    /// `BPF_OBJ_GET_INFO_BY_FD` of a program, its code and tables included.
+    /// `BPF_OBJ_GET_INFO_BY_FD` of a program, its code and tables included; `EINVAL` for what is no
+    /// program.
     #[cfg(feature = "inspect")]
     ProgramImage {
         program: BorrowedFd<'a>,
@@ -142,7 +143,7 @@ pub enum Bpf<'a> {
     /// `BPF_BTF_GET_FD_BY_ID`. Answer: `Reply::Fd`.
     BtfById { id: u32 },
     /// `BPF_OBJ_GET_INFO_BY_FD` of a BTF; its name goes to `name`, its bytes to `blob`, cut to the
-    /// room there is. Answer: `Reply::Btf`.
+    /// room there is. Answer: `Reply::Btf`; `EINVAL` for what is no BTF.
     BtfInfo {
         btf: BorrowedFd<'a>,
         name: &'a mut [u8],

@@ -217,6 +217,9 @@ fn run_bpf(mut call: Bpf<'_>) -> Result<Reply, Errno> {
         }
         other => other,
     };
+    if let Bpf::BtfInfo { btf, .. } = &call {
+        object::must_be(*btf, &["anon_inode:btf"])?;
+    }
     // Known before the map is made, so that a failure leaves none behind.
     let cpus = match &call {
         Bpf::MapCreate(map) if map.shape.is_per_cpu() => possible_cpus()?,

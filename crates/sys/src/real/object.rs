@@ -12,7 +12,7 @@ use crate::map_fd::MapFd;
 
 /// Refuses a descriptor of another kind: the question what an object is, is answered for maps, programs,
 /// links and BTF alike, with other fields.
-fn must_be(fd: BorrowedFd<'_>, names: &[&str]) -> Result<(), Errno> {
+pub(super) fn must_be(fd: BorrowedFd<'_>, names: &[&str]) -> Result<(), Errno> {
     let link = Path::new("/proc/self/fd").join(fd.as_raw_fd().to_string());
     let is = std::fs::read_link(link).map_err(|error| Errno::from_io(&error))?;
     match is.to_str().is_some_and(|is| names.contains(&is)) {
@@ -76,6 +76,7 @@ pub(super) fn link_info(
 /// Asks for a program: first how long its tables are, then for all of them.
 #[cfg(feature = "inspect")]
 pub(super) fn program_image(program: BorrowedFd<'_>, into: &mut ProgramImage) -> Result<(), Errno> {
+    must_be(program, &["anon_inode:bpf-prog"])?;
     let mut first = Question::first();
     bpf(&mut first.attr(program))?;
     let mut second = first.second()?;
