@@ -1,11 +1,17 @@
 //! Scripts over the memory of the running kernel give what the kernel says elsewhere.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::io::Write as _;
+use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::os::fd::AsRawFd as _;
+use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::net::{SocketAddr, UnixListener};
 use std::process::{Child, Command};
 
 use kscope_tests::program::{kscope, run};
 use kscope_tests::{kernel_or_skip, skip};
+use serde_json::json;
 
 /// Runs a script by an engine and gives its lines, without the number of its probes.
 fn lines(engine: &str, script: &str) -> Vec<String> {
@@ -101,6 +107,161 @@ fn the_tool_ps_shows_a_process() {
         .and_then(|n| n.parse().ok())
         .expect("a number");
     assert_eq!(row["mapped"], pages * 4, "{row}");
+}
+
+/// Gives the rows of a tool over the running kernel's memory.
+fn rows(words: &[&str]) -> Vec<serde_json::Value> {
+    let mut all = words.to_vec();
+    all.push("--json");
+    let (code, out, err) = run(&kscope(), &all);
+    assert_eq!(code, Some(0), "{words:?}: {err}");
+    let row = |line: &str| serde_json::from_str(line).expect("a row");
+    out.lines().map(row).collect()
+}
+
+#[test]
+fn mounts_are_those_of_mountinfo() {
+    kernel_or_skip!();
+    let pid = std::process::id().to_string();
+    let lines = fs::read_to_string("/proc/self/mountinfo").expect("readable");
+    let rows = rows(&["mounts", "--pid", &pid]);
+    let mut compared = 0;
+    for line in lines.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let dash = words.iter().position(|word| *word == "-").expect("a dash");
+        let row = rows.iter().find(|row| row["id"].to_string() == words[0]);
+        let row = row.unwrap_or_else(|| panic!("{line} is missing of {rows:?}"));
+        assert_eq!(row["parent"].to_string(), words[1], "{line}");
+        let device = format!("{}:{}", row["major"], row["minor"]);
+        assert_eq!(device, words[2], "{line}");
+        assert_eq!(row["path"], words[4], "{line}");
+        assert_eq!(row["flags"], words[5], "{line}");
+        // Its own name, without what a user file system calls itself.
+        let kind = words[dash + 1].split('.').next();
+        assert_eq!(row["type"].as_str(), kind, "{line}");
+        compared += 1;
+    }
+    assert!(compared > 2, "{lines}");
+}
+
+#[test]
+fn files_are_those_of_proc() {
+    kernel_or_skip!();
+    let name = format!("kscope-files-{}", std::process::id());
+    let path = std::env::temp_dir().join(&name);
+    let file = fs::File::create(&path).expect("made");
+    (&file).write_all(b"0123456789").expect("written");
+    let (socket, _other) = std::os::unix::net::UnixStream::pair().expect("sockets");
+    let pid = std::process::id();
+    let rows = rows(&["files", "--pid", &pid.to_string()]);
+    let check = |fd: i32, kind: &str| {
+        let row = rows.iter().find(|row| row["fd"] == fd);
+        let row = row.unwrap_or_else(|| panic!("{fd} is missing of {rows:?}"));
+        let link = fs::read_link(format!("/proc/self/fd/{fd}")).expect("a link");
+        assert_eq!(row["path"].as_str(), link.to_str(), "{row}");
+        assert_eq!(row["kind"], kind, "{row}");
+        row.clone()
+    };
+    let row = check(file.as_raw_fd(), "file");
+    assert_eq!(row["pos"], 10, "{row}");
+    check(socket.as_raw_fd(), "socket");
+    fs::remove_file(&path).expect("removed");
+    let row = &self::rows(&["files", "--pid", &pid.to_string(), "--path", &name])[0];
+    assert_eq!(
+        row["path"].as_str(),
+        Some(&*format!("{} (deleted)", path.display()))
+    );
+}
+
+#[test]
+fn sockets_are_those_that_are_open() {
+    kernel_or_skip!();
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a socket");
+    let port = listener.local_addr().expect("an address").port();
+    let client = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    let udp = UdpSocket::bind("[::1]:0").or_else(|_| UdpSocket::bind("127.0.0.1:0"));
+    let udp = udp.expect("a socket");
+    let name = format!("kscope-sockets-{}", std::process::id());
+    let address = SocketAddr::from_abstract_name(&name).expect("a name");
+    let unix = UnixListener::bind_addr(&address).expect("a socket");
+    let pid = std::process::id().to_string();
+    let rows = rows(&["sockets", "--pid", &pid]);
+    let check = |fd: i32, expected: serde_json::Value| {
+        let link = fs::read_link(format!("/proc/self/fd/{fd}")).expect("a link");
+        let inode = link
+            .to_str()
+            .expect("text")
+            .trim_matches(|c: char| !c.is_ascii_digit());
+        let row = rows.iter().find(|row| row["inode"].to_string() == inode);
+        let row = row.unwrap_or_else(|| panic!("{inode} is missing of {rows:?}"));
+        for (name, value) in expected.as_object().expect("an object") {
+            assert_eq!(&row[name], value, "{name} of {row}");
+        }
+    };
+    check(
+        listener.as_raw_fd(),
+        json!({"proto": "tcp", "state": "LISTEN", "laddr": "127.0.0.1", "lport": port}),
+    );
+    let own = client.local_addr().expect("an address").port();
+    check(
+        client.as_raw_fd(),
+        json!({"proto": "tcp", "state": "ESTABLISHED", "lport": own, "raddr": "127.0.0.1", "rport": port}),
+    );
+    let at = udp.local_addr().expect("an address");
+    check(
+        udp.as_raw_fd(),
+        json!({"proto": "udp", "laddr": at.ip().to_string(), "lport": at.port()}),
+    );
+    check(
+        unix.as_raw_fd(),
+        json!({"proto": "unix", "state": "LISTEN", "laddr": format!("@{name}")}),
+    );
+}
+
+#[test]
+fn interfaces_are_those_of_sysfs() {
+    kernel_or_skip!();
+    let pid = std::process::id().to_string();
+    let rows = rows(&["interfaces", "--pid", &pid]);
+    let text = fs::read_to_string("/proc/self/net/dev").expect("readable");
+    let names: BTreeSet<&str> = text
+        .lines()
+        .filter_map(|line| line.split_once(':'))
+        .map(|(name, _)| name.trim())
+        .collect();
+    let found: BTreeSet<&str> = rows.iter().filter_map(|row| row["name"].as_str()).collect();
+    assert_eq!(found, names);
+    // Addresses of IPv6, of one interface each: address, index, length of the prefix, …
+    let lines = fs::read_to_string("/proc/self/net/if_inet6").unwrap_or_default();
+    for line in lines.lines() {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let address = u128::from_str_radix(words[0], 16).expect("an address");
+        let address = std::net::Ipv6Addr::from(address).to_string();
+        let found = rows
+            .iter()
+            .find(|row| row["addr"] == *address && row["name"] == words[5]);
+        assert!(found.is_some(), "{line} is missing of {rows:?}");
+    }
+}
+
+#[test]
+fn modules_are_those_of_proc() {
+    kernel_or_skip!();
+    let Ok(text) = fs::read_to_string("/proc/modules") else {
+        skip!("modules", "the kernel has none");
+    };
+    let symbols = fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    if !symbols.lines().any(|line| line.ends_with(" modules")) {
+        skip!("CONFIG_KALLSYMS_ALL", "the kernel tells no names of data");
+    }
+    let rows = rows(&["modules"]);
+    for line in text.lines() {
+        let words: Vec<&str> = line.split(' ').collect();
+        let row = rows.iter().find(|row| row["name"] == words[0]);
+        let row = row.unwrap_or_else(|| panic!("{line} is missing of {rows:?}"));
+        assert_eq!(row["size"].to_string(), words[1], "{line}");
+    }
+    assert_eq!(rows.len(), text.lines().count());
 }
 
 #[test]

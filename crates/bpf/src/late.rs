@@ -48,6 +48,10 @@ impl LateSources<'_> {
                         near: near.unwrap_or_default(),
                     }
                 }),
+            LateKind::KernelSymbolOrZero(symbol) => {
+                let found = self.symbols.and_then(|resolve| resolve(symbol));
+                Ok(found.unwrap_or(0))
+            }
             LateKind::CpuCount => {
                 let cpus = self.kernel.cpus(CpuSet::Possible);
                 let cpus = cpus.map_err(|e| Error::os("read", e, "the list of possible CPUs"))?;

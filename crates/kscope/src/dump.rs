@@ -6,7 +6,8 @@ use std::time::Duration;
 use kscope_dump::{Dump, Error as DumpError, Kernel};
 use kscope_memory::Gap;
 use kscope_runtime::{
-    DumpRequest, DumpSummary, Options, Stop, compile_for_dump, live_kernel, run_on_dump,
+    DumpRequest, DumpSummary, Error as RunError, Options, Stop, compile_for_dump, live_kernel,
+    run_on_dump,
 };
 
 use crate::console::tell;
@@ -115,7 +116,17 @@ pub(crate) fn run(
     // At a prompt earlier runs may have been interrupted.
     let before = interrupts.count();
     let stop = move || full.get() || interrupts.count() > before;
-    let summary = run_on_dump(kernel, request, sink, &stop).map_err(failed)?;
+    let summary = run_on_dump(kernel, request, sink, &stop).map_err(|error| {
+        let no_symbol = matches!(error, RunError::Dump(DumpError::NoSymbol(_)));
+        let failure = failed(error);
+        match no_symbol && kernel.is_running() {
+            true => failure.hint(
+                "/proc/kallsyms has the names of variables only of kernels built with \
+                 CONFIG_KALLSYMS_ALL",
+            ),
+            false => failure,
+        }
+    })?;
     sink.finish()?;
     losses(&summary.summary).iter().for_each(tell);
     tell_missing(&summary);

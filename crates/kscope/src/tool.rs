@@ -30,12 +30,19 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("cpudist", include_str!("../../../tools/cpudist.bt")),
     ("execsnoop", include_str!("../../../tools/execsnoop.bt")),
     ("exitsnoop", include_str!("../../../tools/exitsnoop.bt")),
+    ("files", include_str!("../../../tools/files.bt")),
     ("funclatency", include_str!("../../../tools/funclatency.bt")),
+    ("interfaces", include_str!("../../../tools/interfaces.bt")),
+    ("irq", include_str!("../../../tools/irq.bt")),
     ("killsnoop", include_str!("../../../tools/killsnoop.bt")),
+    ("modules", include_str!("../../../tools/modules.bt")),
+    ("mounts", include_str!("../../../tools/mounts.bt")),
     ("oomkill", include_str!("../../../tools/oomkill.bt")),
     ("opensnoop", include_str!("../../../tools/opensnoop.bt")),
     ("ps", include_str!("../../../tools/ps.bt")),
+    ("runq", include_str!("../../../tools/runq.bt")),
     ("runqlat", include_str!("../../../tools/runqlat.bt")),
+    ("sockets", include_str!("../../../tools/sockets.bt")),
     ("sslsnoop", include_str!("../../../tools/sslsnoop.bt")),
     ("statsnoop", include_str!("../../../tools/statsnoop.bt")),
     ("syscount", include_str!("../../../tools/syscount.bt")),
@@ -44,6 +51,7 @@ pub(crate) const TOOLS: &[(&str, &str)] = &[
     ("tcpdrop", include_str!("../../../tools/tcpdrop.bt")),
     ("tcplife", include_str!("../../../tools/tcplife.bt")),
     ("tcpretrans", include_str!("../../../tools/tcpretrans.bt")),
+    ("timers", include_str!("../../../tools/timers.bt")),
     ("vfsstat", include_str!("../../../tools/vfsstat.bt")),
 ];
 
@@ -124,9 +132,21 @@ impl Tool {
     }
 
     /// Tells whether it runs over a crash dump as well: it waits for no events.
-    fn reads_dumps(self) -> bool {
+    pub(crate) fn reads_dumps(self) -> bool {
         let (script, _) = syntax::parse(self.text, &Positional::default());
         interpret::waits_for_nothing(&script)
+    }
+
+    /// Makes the command line of the tool as a command over a dump: its options, and how many rows.
+    pub(crate) fn command_over_dump(self) -> Command {
+        let command = Command::new(self.name)
+            .about(self.summary())
+            .long_about(self.notes().description);
+        let options = self.options();
+        let command = options
+            .iter()
+            .fold(command, |command, option| command.arg(argument(option)));
+        command.arg(count())
     }
 
     /// Makes the command line of the tool: its options, and those of every tool.
@@ -160,13 +180,7 @@ impl Tool {
         };
         command
             .next_help_heading("Options of every tool")
-            .arg(
-                Arg::new("count")
-                    .long("count")
-                    .value_name("N")
-                    .help("Stop after so many rows")
-                    .value_parser(value_parser!(u64).range(1..)),
-            )
+            .arg(count())
             .arg(
                 Arg::new("duration")
                     .long("duration")
@@ -263,6 +277,14 @@ fn dump() -> Arg {
         .action(ArgAction::Append)
         .conflicts_with_all(["btf", "buffer", "duration"])
         .value_parser(value_parser!(PathBuf))
+}
+
+fn count() -> Arg {
+    Arg::new("count")
+        .long("count")
+        .value_name("N")
+        .help("Stop after so many rows")
+        .value_parser(value_parser!(u64).range(1..))
 }
 
 fn flag(name: &'static str, help: &'static str) -> Arg {

@@ -6,6 +6,7 @@
 
 mod address;
 mod kallsyms;
+mod maple;
 mod object;
 mod per_cpu;
 mod symbols;
@@ -14,6 +15,7 @@ mod xarray;
 
 pub use address::{Gap, GapAt, Memory, Pfn, PhysAddr, PhysMemory, VirtAddr};
 pub use kallsyms::{KallsymsError, KernelSymbolsBuilder};
+pub use maple::MapleLayout;
 pub use object::{FieldAt, Object, ObjectError};
 pub use per_cpu::PerCpu;
 pub use symbols::{Found, KernelSymbol, KernelSymbols};

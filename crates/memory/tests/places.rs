@@ -4,8 +4,8 @@ use std::collections::BTreeMap;
 
 use kscope_btf::{Btf, Encoding, NewMember, write::Builder};
 use kscope_memory::{
-    FieldAt, Gap, GapAt, Memory, Object, ObjectError, PerCpu, VirtAddr, WalkError, XarrayLayout,
-    hlist, list, rbtree,
+    FieldAt, Gap, GapAt, MapleLayout, Memory, Object, ObjectError, PerCpu, VirtAddr, WalkError,
+    XarrayLayout, hlist, list, rbtree,
 };
 
 /// Where the memory of the tests begins.
@@ -326,6 +326,79 @@ fn arrays_by_index() {
     ];
     let (found, fault) = build(tag(2), &full);
     assert_eq!((found.len(), fault), (5, Some(WalkError::Bound(5))));
+}
+
+#[test]
+fn maple_trees() {
+    let mut b = Builder::new();
+    let unsigned = b.add_int("unsigned int", 4, Encoding::Unsigned);
+    let long = b.add_int("unsigned long", 8, Encoding::Unsigned);
+    let void = b.add_int("char", 1, Encoding::Signed);
+    let pointer = b.add_ptr(void);
+    let mut array = |of, len| b.add_array(of, unsigned, len);
+    let (three, four, all) = (array(long, 3), array(pointer, 4), array(pointer, 7));
+    b.add_struct("maple_tree", 16, &[NewMember::new("ma_root", pointer, 64)]);
+    b.add_struct("maple_node", 64, &[NewMember::new("slot", all, 64)]);
+    for name in ["maple_range_64", "maple_arange_64"] {
+        let members = [
+            NewMember::new("pivot", three, 64),
+            NewMember::new("slot", four, 256),
+        ];
+        b.add_struct(name, 64, &members);
+    }
+    let layout = MapleLayout::of(&Btf::parse(b.finish()).expect("types")).expect("a layout");
+    let node = |number: u64| AT + 256 * number;
+    // A pointer to a node has its kind in it, that at the root one more bit.
+    let (leaf, range) = (|n: u64| node(n) | 1 << 3 | 4, |n: u64| node(n) | 2 << 3 | 4);
+    let arange = |n: u64| node(n) | 3 << 3 | 4;
+    let build = |root: u64, nodes: &[(u64, [u64; 7])]| {
+        let mut memory = Bytes::default();
+        memory.words(node(1), &[0, root]);
+        for (number, words) in nodes {
+            memory.words(node(*number) + 8, words);
+        }
+        layout.entries(&memory, VirtAddr(node(1)), 5)
+    };
+    assert_eq!(build(0, &[]), (vec![], None));
+    assert_eq!(build(0x1000, &[]), (vec![(0, 0x1000)], None));
+    // Three pivots, four entries: from 10 on is one, from 20 on nothing, and the rest.
+    let one = [(2, [9, 19, 29, 0, 0x20, 0, 0x40])];
+    let expected = (vec![(10, 0x20), (30, 0x40)], None);
+    assert_eq!(build(leaf(2) | 2, &one), expected);
+    // Unused pivots are 0: what stands behind them is no entry.
+    let short = [(2, [9, 0, 0, 0x10, 0x20, 0x30, 0x40])];
+    let expected = (vec![(0, 0x10), (10, 0x20)], None);
+    assert_eq!(build(leaf(2) | 2, &short), expected);
+    let two = [
+        (2, [9, 0, 0, leaf(3), leaf(4), 0, 0]),
+        (3, [4, 9, 0, 0, 0x10, 0, 0]),
+        (4, [19, 0, 0, 0x20, 0, 0, 0]),
+    ];
+    let expected = (vec![(5, 0x10), (10, 0x20)], None);
+    assert_eq!(build(range(2) | 2, &two), expected);
+    assert_eq!(build(arange(2) | 2, &two), expected);
+    let circle = [(2, [9, 0, 0, range(2), 0, 0, 0])];
+    let gone = Some(WalkError::Cycle(VirtAddr(node(2))));
+    assert_eq!(build(range(2) | 2, &circle).1, gone);
+    let missing = build(range(2) | 2, &[(2, [9, 0, 0, leaf(3), leaf(9), 0, 0])]);
+    assert!(matches!(missing, (found, Some(WalkError::Gap(_))) if found.is_empty()));
+    // Nodes of plain entries have one for each index.
+    let dense = [(2, [0x10, 0, 0x30, 0, 0, 0, 0])];
+    assert_eq!(
+        build(node(2) | 6, &dense),
+        (vec![(0, 0x10), (2, 0x30)], None)
+    );
+    let full = [
+        (2, [9, 0, 0, leaf(3), leaf(4), 0, 0]),
+        (3, [1, 2, 9, 1, 1, 1, 0]),
+        (4, [10, 11, 12, 1, 1, 1, 0]),
+    ];
+    let (found, fault) = build(range(2) | 2, &full);
+    assert_eq!((found.len(), fault), (5, Some(WalkError::Bound(5))));
+    assert_eq!(
+        build(0x1000_0000_0000 | 2 << 3 | 6, &[]).1,
+        Some(WalkError::Astray(VirtAddr(0x1000_0000_0000)))
+    );
 }
 
 #[test]

@@ -11,7 +11,7 @@ use fixture::Setup;
 use kscope_memory::{Gap, GapAt, Memory, VirtAddr};
 use kscope_rows::{Unresolved, Value, decode, decode_field, decode_map_value};
 use kscope_script::compile::Options;
-use kscope_script::interpret::{Code, Fault, Interpreter, Reads, World, compile};
+use kscope_script::interpret::{Code, Fault, Interpreter, Reads, WalkKind, World, compile};
 use kscope_script::plan::{Attach, SiteKind};
 use kscope_script::types::Inputs;
 
@@ -71,6 +71,22 @@ impl World for Still {
 
     fn task_stack(&self, task: VirtAddr) -> Option<Vec<u64>> {
         (task.0 == START).then(|| vec![START + 8, START + 16])
+    }
+
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64> {
+        let count = match kind {
+            WalkKind::Hlist | WalkKind::Rbtree => root.0 - START,
+            WalkKind::Xarray | WalkKind::Maple => 1,
+        };
+        (0..count).map(|place| START + 8 * place).collect()
+    }
+
+    fn path(&self, path: VirtAddr) -> Option<Vec<u8>> {
+        (path.0 == START).then(|| b"/of/path".to_vec())
+    }
+
+    fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Option<Vec<u8>> {
+        (dentry.0 == START).then(|| format!("/of/dentry {:?}", mount.is_some()).into_bytes())
     }
 
     fn stop(&self) -> bool {
@@ -281,6 +297,81 @@ fn scripts_give_what_they_give_in_the_kernel() {
     );
 }
 
+#[test]
+fn walks_give_what_was_found() {
+    let check = |body: &str, expected: &str| {
+        let script = format!(
+            "begin {{ {} }}",
+            body.replace("START", &format!("{START:#x}"))
+        );
+        let ran = ran(&script, &still());
+        assert_eq!((ran.fault, ran.text.as_str()), (None, expected), "{body}");
+    };
+    let links = "print((int64)$t - (int64)START)";
+    let walk = |what: &str| format!("for ($t : {what}) {{ {links} }}");
+    let threads = "struct task_struct, real_parent";
+    check(&walk(&format!("hlist(START + 2, {threads})")), "-16\n-8\n");
+    check(&walk(&format!("llist(START + 1, {threads})")), "-16\n");
+    check(
+        &walk(&format!("rbtree(START + 3, {threads})")),
+        "-16\n-8\n0\n",
+    );
+    check(&walk("xarray(START, struct task_struct)"), "0\n");
+    check(
+        "for ($t : maple(START, struct task_struct)) { print($t.comm) }",
+        "init\n",
+    );
+    // Below nothing is nothing.
+    check(&walk(&format!("rbtree(0, {threads})")), "");
+    let body = "for ($a : rbtree(START + 3, struct task_struct, real_parent)) {
+        if ((uint64)$a == START - 8) { continue; }
+        for ($b : hlist(START + 9, struct task_struct, real_parent)) {
+            @n++;
+            if ((uint64)$b == START) { break; }
+        }
+    }";
+    check(body, "@n: 6\n");
+}
+
+#[test]
+fn what_memory_tells_of_places() {
+    let check = |body: &str, expected: &str| {
+        let script = format!(
+            "begin {{ {} }}",
+            body.replace("START", &format!("{START:#x}"))
+        );
+        let ran = ran(&script, &still());
+        assert_eq!((ran.fault, ran.text.as_str()), (None, expected), "{body}");
+    };
+    let task = "$t = (struct task_struct *)START;";
+    check(
+        &format!("{task} print((uint64)&$t.real_parent - START)"),
+        "16\n",
+    );
+    check(&format!("{task} print(*&$t.pid)"), "1\n");
+    check(
+        &format!("{task} $name = &$t.comm; print((uint64)$name - START)"),
+        "24\n",
+    );
+    check("print(field_exists(struct task_struct, pid))", "1\n");
+    check(
+        "print(field_exists(struct task_struct, real_parent.x))",
+        "0\n",
+    );
+    check("print(field_exists(struct task_struct, nothing))", "0\n");
+    check("print(field_exists(struct nothing, pid))", "0\n");
+    check(&format!("{task} print(field_exists(*$t, comm))"), "1\n");
+    check(
+        "if comptime (field_exists(struct nothing, x)) { print(((struct nothing *)0).x) }
+         else { print(2) }",
+        "2\n",
+    );
+    check(
+        "let $s : string[4] = \"\"; $s = (string[4])\"abcdef\"; print($s)",
+        "abc\n",
+    );
+}
+
 /// Makes a list of the threads at these places, linked by their parents: each refers to the next
 /// one's parent, the last one to where `end` says.
 fn linked(places: &[usize], end: u64) -> Still {
@@ -372,7 +463,24 @@ fn what_memory_does_not_have_is_refused_by_name() {
     );
     check("interval:s:1 { }", "begin, end, iter:task");
     check("iter:bpf_map { }", "iter:bpf_map is not walked");
-    check("iter:task_vma { }", "iter:task_vma is not walked");
+    check("iter:tcp { }", "iter:tcp is not walked");
+    check(
+        "begin { for ($t : xarray(1, struct task_struct, pid)) { } }",
+        "xarray takes 2 arguments (3 provided)",
+    );
+    check(
+        "begin { for ($t : rbtree(1, struct task_struct)) { } }",
+        "rbtree takes 3 arguments (2 provided)",
+    );
+    check(
+        "begin { $t = (struct task_struct *)0; print(dentry_path($t)); }",
+        "a struct dentry *",
+    );
+    check(
+        "begin { print(kaddr(\"x\", 1)); }",
+        "0 as its second argument",
+    );
+    check("begin { $x = 1; print(&ncpus); }", "`&` takes the address");
     check("begin { print(pid); }", "the thread that runs the script");
     check("begin { print(comm); }", "the thread that runs the script");
     check("begin { for ($i : 0..3) { print(uid); } }", "ctx.task.comm");

@@ -11,6 +11,7 @@ use kscope_memory::{Found, GapAt, KernelSymbols, Memory, Object, PerCpu, PhysMem
 use super::globals::{self, GLOBALS, PLACES};
 use super::kallsyms::{self, AddressEncoding, Image, Tables};
 use super::module::{self, Module};
+use super::path;
 use super::source::{DumpSource, RunningKernel, Source};
 use super::task;
 use super::time;
@@ -420,6 +421,24 @@ impl Kernel {
     /// Where there is no such symbol, or it cannot be read.
     pub fn number(&self, symbol: &str) -> Result<u64, Error> {
         time::number(self, symbol)
+    }
+
+    /// Gives the name of what a `struct path` leads to, such as `f_path` of a `struct file`: as
+    /// /proc/PID/fd of a process tells it that sees all mounts.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn path(&self, path: VirtAddr) -> Result<Vec<u8>, Error> {
+        path::of_path(self, path)
+    }
+
+    /// Gives the name of a `struct dentry` below the root of the mounts of a `struct vfsmount`, or
+    /// in its own file system where none is given.
+    ///
+    /// # Errors
+    /// Where it cannot be read.
+    pub fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Result<Vec<u8>, Error> {
+        path::of_dentry(self, dentry, mount)
     }
 
     /// Reads the kernel's log, oldest line first.

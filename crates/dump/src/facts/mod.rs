@@ -7,6 +7,7 @@ pub(crate) mod kernel;
 pub(crate) mod log;
 pub(crate) mod module;
 pub(crate) mod notes;
+pub(crate) mod path;
 pub(crate) mod source;
 pub(crate) mod task;
 pub(crate) mod time;

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::ArgMatches;
+use kscope_dump::Kernel;
 use kscope_rows::{DataType, Schema};
 use kscope_script::hir::Program;
+use kscope_script::interpret::Engine;
 use kscope_script::plan::{Attach, OptionDecl, OptionKind, OptionMeaning, Plan, Site, SiteKind};
 
 use super::run::BufferKind;
@@ -59,19 +61,21 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
     };
     let file = matches.get_one::<PathBuf>("output").map(PathBuf::as_path);
     let is_schema = matches.get_flag("json-schema");
-    if let (Some(files), false) = (dumps(&matches), is_schema) {
-        let kernel = dump::open(&files)?;
-        let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
-        let mut sink = Sink::new(form, file, &inputs, Buffering::Line)?;
-        if let Some(count) = matches.get_one::<u64>("count") {
-            sink.limit_rows(*count);
-        }
-        let run = DumpRun {
-            name: tool.name,
-            options: &given(&tool.options(), &matches),
-            quiet: true,
+    let over_memory = setup.engine(&source).0 == Engine::Memory;
+    if is_schema && over_memory {
+        let plan = setup.compile_over_memory(&place, &source)?;
+        return print_schema(tool.name, &plan);
+    }
+    let dumps = dumps(&matches).filter(|_| !is_schema);
+    if dumps.is_some() || over_memory {
+        let files = dumps.unwrap_or_default();
+        let kernel = match files.as_slice() {
+            [] => dump::running(&place)?,
+            files => dump::open(files)?,
         };
-        return dump::run(&kernel, &setup, &source, &run, &mut sink);
+        let inputs: Vec<&Path> = files.iter().map(PathBuf::as_path).collect();
+        let sink = Sink::new(form, file, &inputs, Buffering::Line)?;
+        return run_over(&kernel, tool, &setup, &matches, sink);
     }
     let (compiled, program) = setup.compile_program(&place, &source)?;
     if is_schema {
@@ -95,6 +99,44 @@ pub(crate) fn run(words: &[OsString]) -> Result<u8, Failure> {
         ..Run::default()
     };
     tracing::run(&place, &source, compiled, &run, &mut sink)
+}
+
+/// Runs a tool over the memory of a kernel, with its options as given.
+fn run_over(
+    kernel: &Kernel,
+    tool: Tool,
+    setup: &Setup,
+    matches: &ArgMatches,
+    mut sink: Sink,
+) -> Result<u8, Failure> {
+    if let Some(count) = matches.get_one::<u64>("count") {
+        sink.limit_rows(*count);
+    }
+    let run = DumpRun {
+        name: tool.name,
+        options: &given(&tool.options(), matches),
+        quiet: true,
+    };
+    dump::run(kernel, setup, &tool.source(), &run, &mut sink)
+}
+
+/// Runs a tool over a dump that is open already.
+pub(crate) fn run_over_dump(
+    kernel: &Kernel,
+    tool: Tool,
+    matches: &ArgMatches,
+    json: bool,
+) -> Result<u8, Failure> {
+    let setup = Setup {
+        reserved: RESERVED.map(str::to_owned).to_vec(),
+        no_warnings: true,
+        is_tool: true,
+        to_run: true,
+        ..Setup::default()
+    };
+    let form = if json { Form::RowJson } else { Form::Table };
+    let sink = Sink::new(form, None, &[], Buffering::Full)?;
+    run_over(kernel, tool, &setup, matches, sink)
 }
 
 /// Gives the files of `--dump`, which only some tools have.

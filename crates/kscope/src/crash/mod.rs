@@ -12,7 +12,6 @@ mod locks;
 mod log;
 mod memory;
 mod panic;
-mod ps;
 mod raw;
 mod report;
 mod script;
@@ -21,6 +20,7 @@ mod slabs;
 mod stack;
 mod summary;
 mod table;
+mod tool;
 mod workqueues;
 
 use std::path::PathBuf;
@@ -58,12 +58,13 @@ enum Command {
     Summary(summary::SummaryArgs),
     Log(log::LogArgs),
     Bt(bt::BtArgs),
-    Ps(ps::PsArgs),
     Memory(memory::MemoryArgs),
     Slabs(slabs::SlabsArgs),
     Locks(locks::LocksArgs),
     Workqueues(workqueues::WorkqueuesArgs),
     Block(block::BlockArgs),
+    #[command(flatten)]
+    Tool(tool::ToolCommand),
     Struct(raw::StructArgs),
     Sym(raw::SymArgs),
     Read(raw::ReadArgs),
@@ -82,7 +83,7 @@ impl Command {
             Command::Summary(args) => args,
             Command::Log(args) => args,
             Command::Bt(args) => args,
-            Command::Ps(args) => args,
+            Command::Tool(tool) => tool,
             Command::Memory(args) => args,
             Command::Slabs(args) => args,
             Command::Locks(args) => args,

@@ -46,7 +46,7 @@ fn reports_are_what_they_were() {
     check("bt-cpus.txt", &["crash", kdump, "bt", "--cpus"]);
     check("bt-group.txt", &["crash", kdump, "bt", "--all", "--group"]);
     check("bt-task.json", &["crash", qemu, "bt", "kthreadd", "--json"]);
-    check("ps.txt", &["crash", kdump, "ps"]);
+    check("ps.txt", &["crash", kdump, "ps", "--threads"]);
     check("live-ps.json", &["crash", qemu, "ps", "--json"]);
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/crash/tasks.bt");
     check("tasks.txt", &["run", "-q", "--dump", kdump, script]);
@@ -151,8 +151,8 @@ fn ps_is_what_crash_shows() {
         assert_eq!(found, expected, "{words:?}");
     };
     check(
-        &["crash", &file, "ps", "--json"],
-        [(0, "pid"), (1, "ppid"), (2, "cpu")],
+        &["crash", &file, "ps", "--threads", "--json"],
+        [(0, "tid"), (1, "ppid"), (2, "cpu")],
     );
     check(
         &["ps", "--threads", "--json", "--dump", &file],

@@ -6,6 +6,7 @@ mod check;
 mod crash;
 mod crash_shell;
 mod crash_state;
+mod crash_tables;
 mod failures;
 mod outputs;
 mod reference;

@@ -239,14 +239,15 @@ fn columns_and_maps_are_those_of_the_scripts() {
         let told: Vec<&str> = told.collect();
         // A row is a record that is printed, and a map is printed by its name.
         let mut printed: Vec<&str> = Vec::new();
-        for line in script.lines() {
-            let Some((_, what)) = line.split_once("print(") else {
-                continue;
-            };
+        let script: Vec<&str> = script.split_whitespace().collect();
+        let script = script.join(" ");
+        for what in script.split("print(").skip(1) {
+            let what = what.split(';').next().unwrap_or(what);
             if let Some(map) = what.strip_prefix('@') {
                 let end = map.find(|c: char| !c.is_alphanumeric() && c != '_');
                 printed.push(&what[..=end.unwrap_or(map.len())]);
             } else if let Some(record) = what.strip_prefix('(') {
+                let record = record.trim_start();
                 let parts = record.split(", ").filter_map(|part| part.split_once('='));
                 let names = parts.map(|(name, _)| name);
                 printed.extend(

@@ -2,11 +2,12 @@
 //!
 //! What comes out is what a run on the live kernel gives: the same [`Output`]s, of the same plan.
 
+mod links;
 mod live;
 mod resolve;
 mod walk;
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
@@ -17,7 +18,7 @@ use kscope_rows::time::{Dialect, format_time};
 use kscope_script::catalogue::TextCatalogue;
 use kscope_script::compile::Options as CompileOptions;
 use kscope_script::diagnostic::Diagnostic;
-use kscope_script::interpret::{self, Code, Interpreter, Reads, World};
+use kscope_script::interpret::{self, Code, Interpreter, Reads, WalkKind, World};
 use kscope_script::lower::START_TIME;
 use kscope_script::plan::{Attach, CODE_OFFSET, Counter, MapPlan, Plan, ProbePlan, SET_MARK};
 use kscope_script::types::{Inputs, REALTIME_OFFSET, TAI_OFFSET};
@@ -41,6 +42,8 @@ pub use live::live_kernel;
 
 /// Most frames that a script is given of a stack (`PERF_MAX_STACK_DEPTH`).
 const FRAMES: usize = 127;
+/// Most faults of walks that are told.
+const TOLD: usize = 8;
 
 /// A script that is to run over a dump, and how.
 #[derive(Debug)]
@@ -146,6 +149,7 @@ pub fn run_on_dump(
         tasks: OnceCell::new(),
         unwinder: OnceCell::new(),
         wishes,
+        faults: RefCell::default(),
     };
     let Code {
         functions,
@@ -195,6 +199,7 @@ fn late_values(
                 name => numbers.get(name).copied().unwrap_or(0),
             },
             LateKind::KernelSymbol(symbol) => address_of(kernel, symbol)?,
+            LateKind::KernelSymbolOrZero(symbol) => address_of(kernel, symbol).unwrap_or(0),
             LateKind::CpuCount => {
                 let cpus = kernel.cpus("__cpu_possible_mask").map_err(Error::Dump)?;
                 cpus.len() as u64
@@ -224,6 +229,8 @@ struct DumpWorld<'k> {
     tasks: OnceCell<(HashMap<VirtAddr, Task>, Vec<OnCpu>)>,
     unwinder: OnceCell<Result<Unwinder<'k>, kscope_dump::Error>>,
     wishes: &'k dyn Wishes,
+    /// Why walks of the script may have missed something.
+    faults: RefCell<Vec<String>>,
 }
 
 impl DumpWorld<'_> {
@@ -282,6 +289,25 @@ impl World for DumpWorld<'_> {
         let stack = self.stack(task)?;
         let frames = stack.frames.iter().take(FRAMES);
         Some(frames.map(|frame| frame.pc.0).collect())
+    }
+
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64> {
+        let (found, fault) = links::links(self.kernel, kind, root);
+        if let Some(fault) = fault {
+            let mut faults = self.faults.borrow_mut();
+            if faults.len() < TOLD && !faults.contains(&fault) {
+                faults.push(fault);
+            }
+        }
+        found
+    }
+
+    fn path(&self, path: VirtAddr) -> Option<Vec<u8>> {
+        self.kernel.path(path).ok()
+    }
+
+    fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Option<Vec<u8>> {
+        self.kernel.dentry_path(dentry, mount).ok()
     }
 
     fn stop(&self) -> bool {
@@ -363,7 +389,11 @@ impl Run<'_> {
                 full_maps: self.refusals.maps(self.plan),
             },
             reads: self.interpreter.reads(),
-            faults: std::mem::take(&mut self.faults),
+            faults: {
+                let mut faults = std::mem::take(&mut self.faults);
+                faults.append(&mut self.world.faults.borrow_mut());
+                faults
+            },
             age: self.world.kernel.age(),
         })
     }
@@ -372,7 +402,11 @@ impl Run<'_> {
     fn walk(&mut self, kind: &str, program: usize, sink: &mut dyn Sink) -> Result<bool, Error> {
         let kernel = self.world.kernel;
         let mut number = 0u64;
-        let found = walk::objects(kernel, kind, &mut |mut context| {
+        let found = walk::objects(kernel, kind, &mut |given| {
+            let walk::Given {
+                mut context,
+                object,
+            } = given;
             if self.world.wishes.stop() {
                 return Ok(false);
             }
@@ -384,9 +418,15 @@ impl Run<'_> {
             if let Some(place) = context.first_chunk_mut::<8>() {
                 *place = meta.unwrap_or(0).to_le_bytes();
             }
+            let object = object.and_then(|(offset, bytes)| {
+                let kept = self.interpreter.keep(&bytes)?;
+                let place = context.get_mut(offset..offset + 8)?;
+                place.copy_from_slice(&kept.to_le_bytes());
+                Some(kept)
+            });
             self.run(program, &context, sink)?;
-            if let Some(meta) = meta {
-                self.interpreter.forget(meta);
+            for kept in meta.into_iter().chain(object) {
+                self.interpreter.forget(kept);
             }
             Ok(self.exit.is_none())
         })?;

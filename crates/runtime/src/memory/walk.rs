@@ -2,13 +2,15 @@
 
 use kscope_btf::Btf;
 use kscope_dump::{Kernel, Task};
-use kscope_memory::{FieldAt, Memory, VirtAddr};
+use kscope_memory::{FieldAt, MapleLayout, Memory, Object, VirtAddr, WalkError};
 
 use crate::error::Error;
 
 /// Most open files of a process: the kernel's own bound (`sysctl_nr_open_max`) is above, but what
 /// memory says need not be true.
 const FILES: u64 = 1 << 20;
+/// Most mappings of a process; `vm.max_map_count` is 65,530 unless somebody sets it.
+const MAPPINGS: usize = 1 << 20;
 
 /// How a walk ended.
 #[derive(Debug, Default)]
@@ -19,13 +21,24 @@ pub(super) struct Walked {
     pub(super) stopped: bool,
 }
 
-/// Takes the context of a program for one object; false where no more are wanted.
-pub(super) type Take<'t> = &'t mut dyn FnMut(Vec<u8>) -> Result<bool, Error>;
+/// What a program is given for one object.
+pub(super) struct Given {
+    /// Its context.
+    pub(super) context: Vec<u8>,
+    /// An object that is in no memory but made, and where in the context its address goes.
+    pub(super) object: Option<(usize, Vec<u8>)>,
+}
+
+/// Takes what a program is given for one object; false where no more are wanted.
+pub(super) type Take<'t> = &'t mut dyn FnMut(Given) -> Result<bool, Error>;
 
 /// Gives the objects of a kind one after the other, as contexts of programs
 /// (`struct bpf_iter__KIND`).
 pub(super) fn objects(kernel: &Kernel, kind: &str, take: Take<'_>) -> Result<Walked, Error> {
     let btf = kernel.btf().map_err(Error::Dump)?;
+    if kind == "ksym" {
+        return symbols(kernel, btf, take);
+    }
     let found = kernel.tasks().map_err(Error::Dump)?;
     let fault = found.fault.as_ref();
     let mut walked = Walked {
@@ -42,6 +55,18 @@ pub(super) fn objects(kernel: &Kernel, kind: &str, take: Take<'_>) -> Result<Wal
             "task_file" => files(kernel, btf, task, &mut |fd, file| {
                 take(context.with(task, &[("fd", u64::from(fd)), ("file", file.0)]))
             })?,
+            "task_vma" => {
+                let (found, fault) = mappings(kernel, btf, task);
+                if walked.fault.is_none() {
+                    let missing = |fault| format!("there may be more mappings: {fault}");
+                    walked.fault = fault.map(missing);
+                }
+                let mut go_on = true;
+                for vma in found {
+                    go_on = go_on && take(context.with(task, &[("vma", vma)]))?;
+                }
+                go_on
+            }
             _ => true,
         };
         if !go_on {
@@ -50,6 +75,114 @@ pub(super) fn objects(kernel: &Kernel, kind: &str, take: Take<'_>) -> Result<Wal
         }
     }
     Ok(walked)
+}
+
+/// Gives the symbols of the kernel and its modules, each as a `struct kallsym_iter`.
+fn symbols(kernel: &Kernel, btf: &Btf, take: Take<'_>) -> Result<Walked, Error> {
+    let object = |error| Error::Dump(kscope_dump::Error::Object(error));
+    let pointer = FieldAt::of(btf, "bpf_iter__ksym", "ksym").map_err(object)?;
+    let pointer = pointer.offset as usize;
+    let field = |member| {
+        let field = FieldAt::of(btf, "kallsym_iter", member).map_err(object)?;
+        let size = btf.size_of(field.type_id).unwrap_or(0);
+        Ok::<_, Error>((field.offset as usize, size as usize))
+    };
+    let (value, kind) = (field("value")?, field("type")?);
+    let (name, module) = (field("name")?, field("module_name")?);
+    let shown = field("show_value")?;
+    let ends = [value, kind, name, module, shown].map(|(offset, size)| offset + size);
+    let size = ends.into_iter().max().unwrap_or(0);
+    let all = kernel.symbols().map_err(Error::Dump)?.iter();
+    for symbol in all.chain(kernel.module_symbols().iter()) {
+        let mut bytes = vec![0; size];
+        let mut put = |(offset, size): (usize, usize), with: &[u8]| {
+            let len = with.len().min(size);
+            if let Some(place) = bytes.get_mut(offset..offset + len) {
+                place.copy_from_slice(&with[..len]);
+            }
+        };
+        put(value, &symbol.address.0.to_le_bytes());
+        put(kind, &[symbol.kind as u8]);
+        // The last byte stays a NUL.
+        put((name.0, name.1.saturating_sub(1)), symbol.name.as_bytes());
+        let of = symbol.module.unwrap_or_default().as_bytes();
+        put((module.0, module.1.saturating_sub(1)), of);
+        put(shown, &1u32.to_le_bytes());
+        let given = Given {
+            context: vec![0; pointer + 8],
+            object: Some((pointer, bytes)),
+        };
+        if !take(given)? {
+            return Ok(Walked {
+                fault: None,
+                stopped: true,
+            });
+        }
+    }
+    Ok(Walked::default())
+}
+
+/// Gives the mappings of a process, not again those of threads, in the order of their addresses.
+fn mappings(kernel: &Kernel, btf: &Btf, task: &Task) -> (Vec<u64>, Option<WalkError>) {
+    let start = || -> Result<Option<VirtAddr>, kscope_dump::Error> {
+        let object = kernel.object("task_struct", task.addr)?;
+        if shares_files(&object)? {
+            return Ok(None);
+        }
+        let mm = object.member("mm")?.pointer()?;
+        Ok(Some(mm).filter(|mm| mm.0 != 0))
+    };
+    let Ok(Some(mm)) = start() else {
+        return (Vec::new(), None);
+    };
+    // Since Linux 6.1 they are in a tree.
+    if let Ok(tree) = FieldAt::of(btf, "mm_struct", "mm_mt") {
+        let Ok(layout) = MapleLayout::of(btf) else {
+            return (Vec::new(), None);
+        };
+        let tree = VirtAddr(mm.0.wrapping_add(tree.offset));
+        let (found, fault) = layout.entries(kernel, tree, MAPPINGS);
+        return (found.into_iter().map(|(_, vma)| vma).collect(), fault);
+    }
+    let of = |member| FieldAt::of(btf, "vm_area_struct", member).map(|field| field.offset);
+    let links = || -> Result<[u64; 3], kscope_memory::ObjectError> {
+        let first = FieldAt::of(btf, "mm_struct", "mmap")?.offset;
+        Ok([first, of("vm_next")?, of("vm_start")?])
+    };
+    let Ok([first, next, start]) = links() else {
+        return (Vec::new(), None);
+    };
+    let mut found = Vec::new();
+    let mut at = VirtAddr(mm.0.wrapping_add(first));
+    let mut last = 0;
+    loop {
+        let vma = match kernel.read_u64(at) {
+            Ok(0) => return (found, None),
+            Ok(vma) => vma,
+            Err(gap) => return (found, Some(gap.into())),
+        };
+        // They are in the order of their addresses, so that no list of them comes back unseen.
+        let start = match kernel.read_u64(VirtAddr(vma.wrapping_add(start))) {
+            Ok(start) => start,
+            Err(gap) => return (found, Some(gap.into())),
+        };
+        if start < last || found.len() >= MAPPINGS {
+            return (found, Some(WalkError::Cycle(VirtAddr(vma))));
+        }
+        last = start.saturating_add(1);
+        found.push(vma);
+        at = VirtAddr(vma.wrapping_add(next));
+    }
+}
+
+/// Says whether a thread has the open files of its process.
+fn shares_files(task: &Object<'_>) -> Result<bool, kscope_memory::ObjectError> {
+    let leader = task.member("group_leader")?.deref()?;
+    if leader.addr() == task.addr() {
+        return Ok(false);
+    }
+    let files = task.member("files")?.pointer()?;
+    Ok(leader.member("files")?.pointer()? == files)
 }
 
 /// Where a context has what.
@@ -78,7 +211,7 @@ impl Context {
         Ok(Context { size, fields })
     }
 
-    fn with(&self, task: &Task, others: &[(&str, u64)]) -> Vec<u8> {
+    fn with(&self, task: &Task, others: &[(&str, u64)]) -> Given {
         let mut bytes = vec![0; self.size];
         let task = ("task", task.addr.0);
         for (name, value) in std::iter::once(&task).chain(others) {
@@ -89,7 +222,10 @@ impl Context {
                 }
             }
         }
-        bytes
+        Given {
+            context: bytes,
+            object: None,
+        }
     }
 }
 
@@ -103,9 +239,7 @@ fn files(
     let walk = || -> Result<Option<(VirtAddr, u64)>, kscope_dump::Error> {
         let object = kernel.object("task_struct", task.addr)?;
         let files = object.member("files")?.pointer()?;
-        let leader = object.member("group_leader")?.deref()?;
-        let shared = leader.addr() != task.addr && leader.member("files")?.pointer()? == files;
-        if shared || files.0 == 0 {
+        if files.0 == 0 || shares_files(&object)? {
             return Ok(None);
         }
         let table = FieldAt::of(btf, "files_struct", "fdt")?;

@@ -8,7 +8,7 @@ use crate::ir::{Function, Op, kfunc};
 use crate::syntax::tree::{AttachPoint, Script};
 
 /// Kinds of objects that a walk over memory gives one by one.
-pub(super) const ITERATORS: [&str; 2] = ["task", "task_file"];
+pub(super) const ITERATORS: [&str; 4] = ["task", "task_file", "task_vma", "ksym"];
 
 /// Finds what functions call that has no meaning over memory, each once.
 #[must_use]

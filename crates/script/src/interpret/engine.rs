@@ -35,10 +35,10 @@ pub fn engine_of(source: &str, inputs: &Inputs<'_>) -> (Engine, &'static str) {
         return (Engine::Bpf, "it has probes that run in the kernel");
     }
     match script.walks.is_empty() {
-        true => (Engine::Bpf, "it walks over no lists or stacks"),
+        true => (Engine::Bpf, "it walks over no lists, paths or stacks"),
         false => (
             Engine::Memory,
-            "it walks over lists or stacks of the kernel",
+            "it walks over lists, paths or stacks of the kernel",
         ),
     }
 }

@@ -5,11 +5,15 @@ use kscope_spec::helper as h;
 
 use super::arena::Arena;
 use super::map::{FULL, NO_ROOM, NOT_THERE};
-use super::{EVENT_BYTES, Fault, Frame, Interpreter};
+use super::{EVENT_BYTES, Fault, Frame, Interpreter, WalkKind};
 use crate::ir::kfunc;
 
 /// `-EFAULT`: memory cannot be read.
 const NO_MEMORY: i64 = -14;
+/// `-ENAMETOOLONG`: the path has no room.
+const TOO_LONG: i64 = -36;
+/// Most that walks found and nobody asked for yet.
+const WALKED: usize = 16 << 20;
 /// Longest text that is read of the kernel.
 const LONGEST_TEXT: u64 = 1 << 20;
 /// Most stacks that are kept.
@@ -34,7 +38,11 @@ pub(super) const KNOWN: &[u32] = &[
     h::PERF_EVENT_OUTPUT.0,
     h::LOOP.0,
     h::FOR_EACH_MAP_ELEM.0,
+    h::D_PATH.0,
     kfunc::TASK_STACK,
+    kfunc::WALK,
+    kfunc::WALK_NEXT,
+    kfunc::DENTRY_PATH,
 ];
 
 impl Interpreter<'_> {
@@ -97,7 +105,18 @@ impl Interpreter<'_> {
             }
             h::LOOP => self.rounds(frame, first, second, third)?,
             h::FOR_EACH_MAP_ELEM => self.each(frame, first, second, third)?,
+            h::D_PATH => {
+                let path = self.world.path(VirtAddr(first));
+                self.put_path(path, second, third)?
+            }
             _ if number == kfunc::TASK_STACK => self.stack_id(first) as u64,
+            _ if number == kfunc::DENTRY_PATH => {
+                let mount = Some(VirtAddr(second)).filter(|mount| mount.0 != 0);
+                let path = self.world.dentry_path(VirtAddr(first), mount);
+                self.put_path(path, third, fourth)?
+            }
+            _ if number == kfunc::WALK => self.walk(first, second)?,
+            _ if number == kfunc::WALK_NEXT => self.next_of_walk(first)?,
             _ => return Err(Fault::Helper(number)),
         })
     }
@@ -182,6 +201,54 @@ impl Interpreter<'_> {
         };
         self.reads.count(end, cut);
         Some(text[..text.len().min(most)].to_vec())
+    }
+
+    /// Writes a path with its NUL, as the kernel does: one that is too long is not written.
+    fn put_path(&mut self, path: Option<Vec<u8>>, to: u64, size: u64) -> Result<u64, Fault> {
+        let Some(path) = path else {
+            return Ok(NO_MEMORY as u64);
+        };
+        let len = path.len() as u64 + 1;
+        if len > size {
+            return Ok(TOO_LONG as u64);
+        }
+        let room = self.arena.get_mut(to, len)?;
+        room[..path.len()].copy_from_slice(&path);
+        room[path.len()] = 0;
+        Ok(len)
+    }
+
+    /// Walks from a root to the end, so that what changes meanwhile is of one moment, and gives a
+    /// number for what was found.
+    fn walk(&mut self, kind: u64, root: u64) -> Result<u64, Fault> {
+        let kind = usize::try_from(kind).ok();
+        let kind = kind.and_then(|kind| WalkKind::ALL.get(kind));
+        let found = match kind {
+            // Nothing hangs below no root.
+            Some(_) if root == 0 => Vec::new(),
+            Some(kind) => self.world.walk(*kind, VirtAddr(root)),
+            None => return Err(Fault::Malformed),
+        };
+        self.step(found.len() as u64)?;
+        self.walked += found.len();
+        if self.walked > WALKED {
+            return Err(Fault::NoRoom);
+        }
+        self.walks.push(found.into_iter());
+        Ok(self.walks.len() as u64)
+    }
+
+    /// Gives the next that a walk found; 0 behind the last.
+    fn next_of_walk(&mut self, number: u64) -> Result<u64, Fault> {
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        let walk = index.and_then(|index| self.walks.get_mut(index));
+        match walk.ok_or(Fault::Malformed)?.next() {
+            Some(found) => {
+                self.walked -= 1;
+                Ok(found)
+            }
+            None => Ok(0),
+        }
     }
 
     /// Makes room for an event; 0 where too many wait.

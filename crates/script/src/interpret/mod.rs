@@ -25,6 +25,7 @@ use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, extend};
 use arena::{Arena, Astray};
 use map::MapState;
 
+pub use crate::syntax::list_loop::WalkKind;
 pub use check::{refusals, waits_for_nothing};
 pub use compile::{Code, compile};
 pub use engine::{Engine, engine_of};
@@ -47,6 +48,17 @@ pub trait World {
     /// Gives the addresses of a thread's kernel stack, innermost first; none where it cannot be
     /// followed.
     fn task_stack(&self, task: VirtAddr) -> Option<Vec<u64>>;
+
+    /// Walks over what the kernel links, and gives the addresses of the links, or what the entries
+    /// of an array are.
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64>;
+
+    /// Gives the name of what a `struct path` leads to; none where it cannot be read.
+    fn path(&self, path: VirtAddr) -> Option<Vec<u8>>;
+
+    /// Gives the name of a `struct dentry` below the root of the mounts of a `struct vfsmount`, or
+    /// in its own file system where none is given; none where it cannot be read.
+    fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Option<Vec<u8>>;
 
     /// Says whether the run is to end.
     fn stop(&self) -> bool {
@@ -147,6 +159,9 @@ pub struct Interpreter<'a> {
     stack_ids: HashMap<Vec<u64>, i64>,
     /// Values of maps whose entries are gone, until the program ends.
     dead: Vec<u64>,
+    /// What walks of the program found, and how many of them nobody asked for yet.
+    walks: Vec<std::vec::IntoIter<u64>>,
+    walked: usize,
     /// Events in their order.
     events: VecDeque<Vec<u8>>,
     event_bytes: usize,
@@ -212,6 +227,8 @@ impl<'a> Interpreter<'a> {
             stacks: Vec::new(),
             stack_ids: HashMap::new(),
             dead: Vec::new(),
+            walks: Vec::new(),
+            walked: 0,
             events: VecDeque::new(),
             event_bytes: 0,
             reads: Reads::default(),
@@ -240,6 +257,8 @@ impl<'a> Interpreter<'a> {
         self.steps = 0;
         let result = self.call(function, [0; 5], address);
         self.arena.remove(address);
+        self.walks.clear();
+        self.walked = 0;
         for address in std::mem::take(&mut self.dead) {
             self.arena.remove(address);
         }

@@ -11,6 +11,12 @@ pub const TASK_RELEASE: u32 = FIRST + 1;
 /// Gives the id of a thread's stack. No kernel has it: it is the interpreter's alone
 /// ([`crate::interpret`]).
 pub const TASK_STACK: u32 = u32::MAX;
+/// Walks from a root, of a kind, and gives the number of the walk. The interpreter's alone.
+pub const WALK: u32 = u32::MAX - 1;
+/// Gives the next that a walk found, 0 behind the last. The interpreter's alone.
+pub const WALK_NEXT: u32 = u32::MAX - 2;
+/// Writes the path of a directory entry in a mount, or in its file system. The interpreter's alone.
+pub const DENTRY_PATH: u32 = u32::MAX - 3;
 
 /// Names of the functions, in the order of their numbers.
 pub const NAMES: [&str; 2] = ["bpf_task_from_pid", "bpf_task_release"];

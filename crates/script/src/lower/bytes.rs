@@ -4,7 +4,7 @@ use kscope_spec::{HelperId, helper};
 
 use super::function::{Lower, Place, Result, unsupported};
 use crate::hir::{Expr, ExprKind, Space, Type};
-use crate::ir::{BinOp, Cond, Pointer, Value};
+use crate::ir::{BinOp, Cond, Pointer, Value, kfunc};
 
 impl Lower<'_> {
     /// Calls a helper with what the script gives it.
@@ -41,7 +41,7 @@ impl Lower<'_> {
     /// Writes the name of an open file; an empty one where the kernel cannot tell it.
     pub(super) fn path_of(&mut self, path: &Expr, to: Place, size: u32) -> Result<()> {
         let ExprKind::ContextObject { offset, inside } = path.kind else {
-            return Err(unsupported(path.span, "this path"));
+            return self.path_over_memory(path, to, size);
         };
         self.zero(to, size);
         // The objects of iterators may be missing.
@@ -57,6 +57,22 @@ impl Lower<'_> {
         let args = vec![object, address, room];
         self.b.call(helper::D_PATH, args);
         self.join(absent);
+        Ok(())
+    }
+
+    /// Writes a path that the interpreter finds: of a `struct path`, or of a directory entry.
+    fn path_over_memory(&mut self, path: &Expr, to: Place, size: u32) -> Result<()> {
+        let (helper, mut args) = match &path.kind {
+            ExprKind::Helper { helper, args } if helper.0 == kfunc::DENTRY_PATH => {
+                let args: Result<Vec<Value>> = args.iter().map(|arg| self.scalar(arg)).collect();
+                (*helper, args?)
+            }
+            _ => (helper::D_PATH, vec![self.scalar(path)?]),
+        };
+        self.zero(to, size);
+        args.push(self.address(to));
+        args.push(self.b.constant(i64::from(size)));
+        self.b.call(helper, args);
         Ok(())
     }
 

@@ -505,6 +505,7 @@ choice!(LateKind {
     3 = PidNamespaceDev,
     4 = PidNamespaceInode,
     5 = OwnPid,
+    6 = KernelSymbolOrZero(symbol),
 });
 choice!(DataType {
     0 = None,

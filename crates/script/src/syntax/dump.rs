@@ -54,6 +54,10 @@ pub fn expr(expr: &Expr) -> String {
         ExprKind::Call { name, args } => list(&format!("call {}", name.text), args),
         ExprKind::Type(ty) => format!("(type {})", type_name(ty)),
         ExprKind::SizeOf(of) => form("sizeof", &[of]),
+        ExprKind::FieldExists { of, path } => {
+            let path: Vec<&str> = path.iter().map(|name| name.text.as_str()).collect();
+            format!("(field_exists {} {})", self::expr(of), path.join("."))
+        }
         ExprKind::OffsetOf { of, path } => {
             let path: Vec<&str> = path.iter().map(|name| name.text.as_str()).collect();
             format!("(offsetof {} {})", self::expr(of), path.join("."))

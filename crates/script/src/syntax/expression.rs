@@ -145,7 +145,10 @@ impl Parser<'_> {
         let operand = self.operand();
         let whole = matches!(
             operand.kind,
-            ExprKind::Var(_) | ExprKind::Map { key: None, .. }
+            ExprKind::Var(_)
+                | ExprKind::Map { key: None, .. }
+                | ExprKind::Field { .. }
+                | ExprKind::Index { .. }
         );
         if op == UnaryOp::AddressOf && !whole && !self.is_lost() {
             let message = "`&` takes the address of a variable or a map only";

@@ -1,7 +1,8 @@
-//! `for ($x : list(head, struct t, member))`: kscope's own walk over a list of the kernel.
+//! `for ($x : list(head, struct t, member))`: kscope's own walks over what the kernel links.
 //!
-//! It is said in the language itself: a loop over a range that reads one link a round. It ends at
-//! the head, at what cannot be read, where it comes back to what it had, and after [`ROUNDS`].
+//! A list is said in the language itself: a loop over a range that reads one link a round. It ends
+//! at the head, at what cannot be read, where it comes back to what it had, and after [`ROUNDS`].
+//! The other walks are the interpreter's: a loop asks for what they found, one a round.
 
 use super::tree::{
     BinaryOp, Block, Expr, ExprKind, IfExpr, Name, Statement, StatementKind, TypeBase, TypeName,
@@ -11,6 +12,123 @@ use crate::diagnostic::Span;
 
 /// Most elements of a list: the kernel has no more processes.
 const ROUNDS: u64 = 1 << 22;
+
+/// What a `for` walks over beside lists.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WalkKind {
+    /// `struct hlist_head`, `struct llist_head`.
+    Hlist,
+    /// `struct rb_root`, `struct rb_root_cached`.
+    Rbtree,
+    /// `struct xarray`, `struct radix_tree_root`.
+    Xarray,
+    /// `struct maple_tree`.
+    Maple,
+}
+
+impl WalkKind {
+    /// All kinds, in the order of the numbers that stand for them.
+    pub const ALL: [WalkKind; 4] = [
+        WalkKind::Hlist,
+        WalkKind::Rbtree,
+        WalkKind::Xarray,
+        WalkKind::Maple,
+    ];
+}
+
+/// The words that walks are asked for with, and what stands in their parentheses.
+pub(super) const WALKS: [(&str, Option<WalkKind>, &str); 6] = [
+    ("list", None, IN_LIST),
+    ("hlist", Some(WalkKind::Hlist), IN_HLIST),
+    ("llist", Some(WalkKind::Hlist), IN_HLIST),
+    ("rbtree", Some(WalkKind::Rbtree), IN_TREE),
+    ("xarray", Some(WalkKind::Xarray), IN_ARRAY),
+    ("maple", Some(WalkKind::Maple), IN_ARRAY),
+];
+const IN_LIST: &str = "the address of the head, the type of the elements, and its member: \
+                       list(kaddr(\"modules\"), struct module, list)";
+const IN_HLIST: &str = "the address of the head, the type of the elements, and the member that \
+                        links them: hlist(&$bucket->chain, struct sock, __sk_common.skc_node)";
+const IN_TREE: &str = "the address of the root, the type of the elements, and the member that is \
+                       their node: rbtree(&$ns->mounts, struct mount, mnt_node)";
+const IN_ARRAY: &str = "the address of the root, and the type of what the entries point to: \
+                        xarray(kaddr(\"irq_desc_tree\"), struct irq_desc)";
+
+/// Says whether a word asks for a walk.
+pub(super) fn is_walk(word: &str) -> bool {
+    WALKS.iter().any(|(walk, ..)| *walk == word)
+}
+
+/// The functions that these loops call, which no script can name.
+pub(crate) const BEGIN: &str = "walk begin";
+pub(crate) const NEXT: &str = "walk next";
+
+/// Makes the loop of its variable, the words in the parentheses, and its body, of a walk that the
+/// interpreter makes.
+pub(super) fn interpreted(
+    var: Name,
+    kind: WalkKind,
+    args: Vec<Expr>,
+    body: Block,
+    span: Span,
+) -> StatementKind {
+    let make = Maker { span };
+    let name = |what: &str| format!("walk {what} {}", span.start);
+    let (number, link, round) = (name("number"), name("link"), name("round"));
+    let variable = |name: &str| make.expr(ExprKind::Var(name.to_owned()));
+    let int = |n: u64| make.expr(ExprKind::Int(n));
+    let mut args = args.into_iter();
+    let root = args.next().unwrap_or_else(|| int(0));
+    let ty = args.next().unwrap_or_else(|| int(0));
+    let element = match args.next() {
+        Some(member) => make.call("container_of", vec![variable(&link), ty, member]),
+        None => make.cast(pointer_to(ty), variable(&link)),
+    };
+    let next = make.call(NEXT, vec![variable(&number)]);
+    let at_end = make.binary(BinaryOp::Eq, variable(&link), int(0));
+    let inner = vec![
+        make.let_number(&link, next),
+        make.when(at_end, vec![make.statement(StatementKind::Break)]),
+        make.statement(StatementKind::Let {
+            var,
+            ty: None,
+            value: Some(element),
+        }),
+        make.statement(StatementKind::Block(body)),
+    ];
+    let root = make.cast(make.type_name(&[]), root);
+    let begin = make.call(BEGIN, vec![int(kind as u64), root]);
+    let outer = vec![
+        make.let_number(&number, begin),
+        make.statement(StatementKind::ForRange {
+            var: make.name(&round),
+            start: int(0),
+            end: int(ROUNDS),
+            body: make.block(inner),
+        }),
+    ];
+    StatementKind::Block(make.block(outer))
+}
+
+/// Gives the type of pointers to what stands where a type should.
+fn pointer_to(ty: Expr) -> TypeName {
+    let span = ty.span;
+    let mut name = match ty.kind {
+        ExprKind::Type(name) => name,
+        ExprKind::Name(word) => TypeName {
+            base: TypeBase::Named(word),
+            suffixes: Vec::new(),
+            span,
+        },
+        _ => TypeName {
+            base: TypeBase::TypeOf(Box::new(ty)),
+            suffixes: Vec::new(),
+            span,
+        },
+    };
+    name.suffixes.push(TypeSuffix::Pointer);
+    name
+}
 
 /// Makes the loop of its variable, the words in the parentheses of `list`, and its body.
 pub(super) fn walk(var: Name, args: [Expr; 3], body: Block, span: Span) -> StatementKind {

@@ -10,7 +10,7 @@ pub mod dump;
 mod expression;
 mod function;
 mod lexer;
-mod list_loop;
+pub(crate) mod list_loop;
 mod literal;
 mod preprocess;
 mod primary;

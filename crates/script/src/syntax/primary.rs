@@ -78,7 +78,9 @@ impl Parser<'_> {
                 let height = self.height;
                 return self.node(ExprKind::SizeOf(of), start, height);
             }
-            "offsetof" if self.peek_is(Punct::LeftParen) => return self.offset_of(),
+            "offsetof" | "field_exists" if self.peek_is(Punct::LeftParen) => {
+                return self.question_of_member();
+            }
             "comptime" => {
                 self.bump();
                 let operand = self.operand();
@@ -110,7 +112,8 @@ impl Parser<'_> {
         self.bump();
         let args = self.args();
         let height = self.height;
-        if name.text == "kstack" && task_of_stack(&args).is_some() {
+        let of_task = name.text == "kstack" && task_of_stack(&args).is_some();
+        if of_task || name.text == "dentry_path" {
             self.walks.push(start);
         }
         self.node(ExprKind::Call { name, args }, start, height)
@@ -145,7 +148,9 @@ impl Parser<'_> {
         args
     }
 
-    fn offset_of(&mut self) -> Expr {
+    /// Parses `offsetof(type, a.b)` and `field_exists(type, a.b)`.
+    fn question_of_member(&mut self) -> Expr {
+        let asks_offset = self.is_word("offsetof");
         let start = self.bump().span;
         self.bump();
         let of = Box::new(self.type_or_expression());
@@ -160,7 +165,11 @@ impl Parser<'_> {
             self.bump_before_name();
         }
         self.expect(Punct::RightParen);
-        self.node(ExprKind::OffsetOf { of, path }, start, height)
+        let kind = match asks_offset {
+            true => ExprKind::OffsetOf { of, path },
+            false => ExprKind::FieldExists { of, path },
+        };
+        self.node(kind, start, height)
     }
 
     fn map(&mut self) -> Expr {

@@ -2,7 +2,7 @@
 
 use super::cursor::Parser;
 use super::lexer::{Punct, TokenKind};
-use super::list_loop;
+use super::list_loop::{self, WalkKind};
 use super::tree::{BinaryOp, Block, Expr, ExprKind, IfExpr, Name, Statement, StatementKind};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::near::near;
@@ -377,6 +377,10 @@ impl Parser<'_> {
                 self.walks.push(span);
                 list_loop::walk(var, *args, body, span)
             }
+            Some((var, ForHead::Walk(kind, args))) => {
+                self.walks.push(span);
+                list_loop::interpreted(var, kind, args, body, span)
+            }
             None => StatementKind::Error,
         }
     }
@@ -398,17 +402,8 @@ impl Parser<'_> {
                     text: name,
                     span: first.span,
                 }),
-                ExprKind::Call { name, args } if name.text == "list" => {
-                    let count = args.len();
-                    let Ok(args) = <[Expr; 3]>::try_from(args) else {
-                        let message = format!("list takes 3 arguments ({count} provided)");
-                        let found = Diagnostic::error("argument-count", first.span, message);
-                        let hint = "the address of the head, the type of the elements, and its \
-                                    member: list(kaddr(\"modules\"), struct module, list)";
-                        self.fail(found.hint(hint));
-                        return None;
-                    };
-                    ForHead::List(Box::new(args))
+                ExprKind::Call { name, args } if list_loop::is_walk(&name.text) => {
+                    self.walk_head(&name.text, args, first.span)?
                 }
                 _ => {
                     let message = "expected a map or a range `a..b` to go through";
@@ -423,6 +418,28 @@ impl Parser<'_> {
         }
         Some((var, head))
     }
+
+    /// Takes what stands in the parentheses of `list` and other walks.
+    fn walk_head(&mut self, name: &str, args: Vec<Expr>, span: Span) -> Option<ForHead> {
+        let (_, kind, takes) = list_loop::WALKS.iter().find(|(walk, ..)| *walk == name)?;
+        let count = args.len();
+        let wanted = match kind {
+            Some(WalkKind::Xarray | WalkKind::Maple) => 2,
+            _ => 3,
+        };
+        let head = match kind {
+            None => <[Expr; 3]>::try_from(args)
+                .ok()
+                .map(|args| ForHead::List(Box::new(args))),
+            Some(kind) => (count == wanted).then_some(ForHead::Walk(*kind, args)),
+        };
+        if head.is_none() {
+            let message = format!("{name} takes {wanted} arguments ({count} provided)");
+            let found = Diagnostic::error("argument-count", span, message);
+            self.fail(found.hint(*takes));
+        }
+        head
+    }
 }
 
 /// What a `for` goes through.
@@ -430,4 +447,5 @@ enum ForHead {
     Map(Name),
     Range(Expr, Expr),
     List(Box<[Expr; 3]>),
+    Walk(WalkKind, Vec<Expr>),
 }

@@ -17,7 +17,7 @@ pub struct Script {
     pub imports: Vec<Name>,
     /// Probes in order.
     pub probes: Vec<Probe>,
-    /// Where it walks over memory: loops over lists, and stacks of threads that do not run it.
+    /// Where it walks over memory: loops over lists, paths, stacks of threads that do not run it.
     pub walks: Vec<Span>,
 }
 
@@ -312,6 +312,13 @@ pub enum ExprKind {
     Type(TypeName),
     /// `sizeof(e)` or `sizeof(type)`.
     SizeOf(Box<Expr>),
+    /// `field_exists(type or expression, a.b)`.
+    FieldExists {
+        /// The type asked about.
+        of: Box<Expr>,
+        /// The member, or a path to one inside of it.
+        path: Vec<Name>,
+    },
     /// `offsetof(type or expression, a.b)`.
     OffsetOf {
         /// The type or an expression of it.

@@ -126,19 +126,6 @@ impl Checker<'_> {
         }
     }
 
-    pub(super) fn kaddr(&mut self, args: &[tree::Expr], span: Span) -> Expr {
-        let Some(value) = self.one(args) else {
-            return poison(span);
-        };
-        let ExprKind::Str(symbol) = &value.kind else {
-            return self.wrong_argument("kaddr", "a string literal", &value);
-        };
-        let symbol = String::from_utf8_lossy(symbol).into_owned();
-        let name = format!("kaddr.{symbol}");
-        let late = self.late_value(&name, kscope_spec::LateKind::KernelSymbol(symbol));
-        make(ExprKind::Late(late), Type::U64, span)
-    }
-
     pub(super) fn kstack(&mut self, args: &[tree::Expr], span: Span) -> Expr {
         if let Some((task, rest)) = tree::task_of_stack(args) {
             return self.stack_of_task(task, rest, span);
@@ -176,12 +163,8 @@ impl Checker<'_> {
         if !is_task {
             return self.wrong_argument("kstack", "a mode, or a struct task_struct *", &task);
         }
-        if !self.inputs.interpreted {
-            let message = "kstack(task) is for memory that is only read";
-            let error = Diagnostic::error("needs-memory", span, message);
-            let hint = "kscope run --engine memory interprets the script over the running kernel's \
-                        memory, kscope run --dump FILE over that of a dead one";
-            return self.report(error.hint(hint));
+        if let Some(refused) = self.needs_memory("kstack(task)", span) {
+            return refused;
         }
         let kind = ExprKind::Helper {
             helper: kscope_spec::HelperId(crate::ir::kfunc::TASK_STACK),

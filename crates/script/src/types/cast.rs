@@ -42,9 +42,8 @@ impl Checker<'_> {
                 | Type::KernelSymbol,
                 Type::Int(_) | Type::Enum(_) | Type::Bool,
             ) => explicit(operand, to, span),
-            (Type::Str { capacity: from }, Type::Str { capacity: into }) if from <= into => {
-                super::convert::convert(operand, &to)
-            }
+            // Into fewer bytes it is cut.
+            (Type::Str { .. }, Type::Str { .. }) => super::convert::convert(operand, &to),
             (Type::Str { .. }, Type::Bool) => super::expr::not_empty(operand),
             (Type::Array { .. }, Type::Int(int)) if operand.ty.size() == u32::from(int.bytes) => {
                 Place::of(operand).load(&to, None, span)

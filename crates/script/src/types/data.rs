@@ -536,13 +536,7 @@ impl Checker<'_> {
             "kfunc_allowed" => self.may_call_kernel(),
             _ => true,
         };
-        if self.inputs.portable && self.scope.macros.is_empty() {
-            let message = format!(
-                "the object keeps what {} says of {name} on the kernel it is built on",
-                call.name.text
-            );
-            self.warn("answered-here", call.span, message);
-        }
+        self.warn_answered_here(&call.name.text, &name, call.span);
         make(
             ExprKind::Int(i64::from(found.is_some() && callable)),
             Type::Bool,

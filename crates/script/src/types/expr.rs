@@ -41,6 +41,7 @@ impl Checker<'_> {
                 "a type can not stand where a value is needed",
             ),
             tree::ExprKind::SizeOf(of) => self.size_of(of, span),
+            tree::ExprKind::FieldExists { of, path } => self.field_exists(of, path, span),
             tree::ExprKind::OffsetOf { of, path } => self.offset_of(of, path, span),
             tree::ExprKind::Unary { op, operand } => self.unary(*op, operand, span),
             tree::ExprKind::Step {

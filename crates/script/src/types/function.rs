@@ -134,11 +134,12 @@ const FUNCTIONS: &[Function] = &[
     value("strstr", 2, 2, |c, f| c.strstr(f)),
     value("syscall_name", 1, 1, |c, f| c.named(f, NameTable::Syscall)),
     value("bswap", 1, 1, |c, f| c.bswap(f.args, f.span)),
+    value("dentry_path", 1, 2, |c, f| c.dentry_path(f)),
     value("delete", 1, 2, |c, f| c.delete(f.args, f.span)),
     value("fullpath", 5, 5, |c, f| c.full_path(f.args, f.span)),
     value("getopt", 1, 4, |c, f| c.getopt(f.args, f.span)),
     value("has_key", 2, 2, |c, f| c.has_key(f.args, f.span)),
-    value("kaddr", 1, 1, |c, f| c.kaddr(f.args, f.span)),
+    value("kaddr", 1, 2, |c, f| c.kaddr(f.args, f.span)),
     value("kptr", 1, 1, |c, f| c.in_space(f, Space::Kernel)),
     value("kstack", 0, 3, |c, f| c.kstack(f.args, f.span)),
     value("ksym", 1, 1, |c, f| c.ksym(f.args, f.span)),
@@ -156,7 +157,7 @@ const FUNCTIONS: &[Function] = &[
 ];
 
 /// Functions that the grammar knows by name.
-const OF_GRAMMAR: [&str; 2] = ["sizeof", "offsetof"];
+const OF_GRAMMAR: [&str; 3] = ["sizeof", "offsetof", "field_exists"];
 
 /// Functions that bpftrace has and kscope has not: name, cause, way out.
 pub(super) const ABSENT: &[(&str, &str, &str)] = &[
@@ -208,6 +209,9 @@ impl Checker<'_> {
             return expanded;
         }
         let function = name.text.as_str();
+        if let Some(step) = self.walk_call(function, args, span) {
+            return step;
+        }
         let call = Call { name, args, span };
         match find(function) {
             Some(row) => match row.check {

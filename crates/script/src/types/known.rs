@@ -1,8 +1,8 @@
 //! What is known when a script is compiled.
 
-use super::{Checker, make};
+use super::{Checker, make, poison};
 use crate::diagnostic::Span;
-use crate::hir::{Arithmetic, Expr, ExprKind, Type};
+use crate::hir::{Arithmetic, Expr, ExprKind, Space, Type};
 use crate::syntax::tree;
 
 /// Gives the number that an expression is sure to have.
@@ -76,6 +76,45 @@ impl Checker<'_> {
         match number(&value) {
             Some(n) => make(ExprKind::Int(n), value.ty, span),
             None => value,
+        }
+    }
+
+    /// `field_exists(type, a.b)`: no type, no member.
+    pub(super) fn field_exists(
+        &mut self,
+        of: &tree::Expr,
+        path: &[tree::Name],
+        span: Span,
+    ) -> Expr {
+        let told = self.diagnostics.len();
+        let mut ty = self.type_of(of);
+        if matches!(of.kind, tree::ExprKind::Type(_)) {
+            self.diagnostics.truncate(told);
+        } else if ty.is_none() {
+            return poison(span);
+        }
+        for name in path {
+            ty = match &ty {
+                Some(Type::Struct(of)) => {
+                    let of = of.clone();
+                    let field = self.member(&of, &name.text, Space::Kernel);
+                    field.map(|field| field.ty)
+                }
+                _ => None,
+            };
+        }
+        let member = path.last().map_or("", |name| name.text.as_str());
+        self.warn_answered_here("field_exists", member, span);
+        make(ExprKind::Int(i64::from(ty.is_some())), Type::Bool, span)
+    }
+
+    /// Warns that an object keeps an answer of this kernel.
+    pub(super) fn warn_answered_here(&mut self, function: &str, of: &str, span: Span) {
+        if self.inputs.portable && self.scope.macros.is_empty() {
+            let message = format!(
+                "the object keeps what {function} says of {of} on the kernel it is built on"
+            );
+            self.warn("answered-here", span, message);
         }
     }
 }

@@ -31,6 +31,7 @@ mod loops;
 mod lvalue;
 mod macros;
 mod map;
+mod memory;
 mod name;
 mod names;
 mod object;

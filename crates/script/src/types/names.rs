@@ -95,6 +95,7 @@ fn expr(e: &Expr, found: &mut impl FnMut(&str)) {
         ExprKind::Map { key: Some(key), .. } => expr(key, found),
         ExprKind::Type(t) => ty(t, found),
         ExprKind::SizeOf(inner)
+        | ExprKind::FieldExists { of: inner, .. }
         | ExprKind::OffsetOf { of: inner, .. }
         | ExprKind::Unary { operand: inner, .. }
         | ExprKind::Step { operand: inner, .. }

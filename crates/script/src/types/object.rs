@@ -31,6 +31,13 @@ impl Checker<'_> {
                 _ => return self.wrong_argument("path", "a positive literal length", &length),
             }
         }
+        if self.inputs.interpreted {
+            let Some(path) = address_of_path(&value) else {
+                return self.wrong_argument("path", "a struct path", &value);
+            };
+            let path = ExprKind::PathOf(Box::new(path));
+            return make(path, Type::Str { capacity }, span);
+        }
         if !matches!(self.scope.context, Context::Function | Context::Iterator) {
             return self.misplaced_call("path", span);
         }
@@ -229,6 +236,16 @@ impl Checker<'_> {
             right: Box::new(make(ExprKind::Int(0), Type::I64, span)),
         };
         make(kind, Type::Bool, span)
+    }
+}
+
+/// Gives the address of a `struct path` that is given itself or as a pointer.
+fn address_of_path(value: &Expr) -> Option<Expr> {
+    let is_path = |ty: &Type| matches!(ty, Type::Struct(s) if &*s.name == "struct path");
+    match (&value.ty, &value.kind) {
+        (Type::Pointer { to, .. }, _) if is_path(to) => Some(value.clone()),
+        (ty, ExprKind::ReadBytes { address, .. }) if is_path(ty) => Some((**address).clone()),
+        _ => None,
     }
 }
 

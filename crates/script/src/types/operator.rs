@@ -1,5 +1,6 @@
 //! Operators.
 
+use super::convert::convert;
 use super::expr::number;
 use super::infer::{Flex, Shape, join, join_ints, smallest};
 use super::{Checker, make, poison};
@@ -142,8 +143,8 @@ impl Checker<'_> {
             (Some(x), Some(y)) => {
                 let (int, signed) = self.common(op, &left, x, &right, y);
                 let ty = Type::Int(int);
-                let left = super::convert::convert(left, &ty);
-                (left, super::convert::convert(right, &ty), signed)
+                let left = convert(left, &ty);
+                (left, convert(right, &ty), signed)
             }
             _ => {
                 let mixed = pointers == (true, true)
@@ -165,8 +166,8 @@ impl Checker<'_> {
                 if !comparable {
                     return self.comparison_error(op, &left, &right, span);
                 }
-                let left = super::convert::convert(left, &Type::U64);
-                (left, super::convert::convert(right, &Type::U64), false)
+                let left = convert(left, &Type::U64);
+                (left, convert(right, &Type::U64), false)
             }
         };
         let kind = ExprKind::Compare {
@@ -214,8 +215,8 @@ impl Checker<'_> {
                 (left, right, len)
             }
             _ => {
-                let left = super::convert::convert(left, &joined.ty);
-                let right = super::convert::convert(right, &joined.ty);
+                let left = convert(left, &joined.ty);
+                let right = convert(right, &joined.ty);
                 (left, right, joined.ty.size())
             }
         };
@@ -290,8 +291,8 @@ impl Checker<'_> {
         let (int, signed) = self.common(op, &left, x, &right, y);
         // A difference has a sign, whatever its operands have.
         let ty = Type::Int(Int::new(int.bytes, signed || op == BinaryOp::Sub));
-        let left = super::convert::convert(left, &ty);
-        let right = super::convert::convert(right, &ty);
+        let left = convert(left, &ty);
+        let right = convert(right, &ty);
         let kind = ExprKind::Binary {
             op: arithmetic,
             left: Box::new(left),
@@ -364,6 +365,10 @@ impl Checker<'_> {
                 let message = "`&` takes the address of a whole map, not of one of its values";
                 return self.error("invalid-operand", span, message);
             }
+            tree::ExprKind::Field { .. } | tree::ExprKind::Index { .. } => {
+                let place = self.expr(operand);
+                return self.address_in_memory(place, span);
+            }
             // The parser has said so.
             _ => return poison(span),
         };
@@ -372,6 +377,41 @@ impl Checker<'_> {
             space: crate::hir::Space::Kernel,
         };
         make(kind, ty, span)
+    }
+
+    /// Gives the address that a value is read from: `&$task.children`, `&$table[2]`.
+    fn address_in_memory(&mut self, place: Expr, span: Span) -> Expr {
+        let place = match place.kind {
+            ExprKind::StrOfBytes(raw) => *raw,
+            _ => place,
+        };
+        let to = match &place.ty {
+            Type::Void => return poison(span),
+            Type::Str { .. } => Type::Int(Int::new(1, true)),
+            ty => ty.clone(),
+        };
+        let found = match place.kind {
+            ExprKind::ReadBytes { address, space } if address.kind != ExprKind::CtxAddress => {
+                Some((address, space))
+            }
+            ExprKind::Load {
+                address,
+                space,
+                bits: None,
+                ..
+            } => Some((address, space)),
+            _ => None,
+        };
+        let Some((address, space)) = found else {
+            let message =
+                "`&` takes the address of a variable, of a map, or of what is read of memory";
+            return self.error("invalid-operand", span, message);
+        };
+        let ty = Type::Pointer {
+            to: to.into(),
+            space,
+        };
+        convert(*address, &ty)
     }
 
     fn negate(&mut self, op: UnaryOp, operand: Expr, int: Int, span: Span) -> Expr {
@@ -392,7 +432,7 @@ impl Checker<'_> {
             _ if int.signed => Int::I64,
             _ => int,
         });
-        let operand = Box::new(super::convert::convert(operand, &ty));
+        let operand = Box::new(convert(operand, &ty));
         let kind = match op {
             UnaryOp::Neg => ExprKind::Neg(operand),
             _ => ExprKind::BitNot(operand),

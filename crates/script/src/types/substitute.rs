@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use crate::diagnostic::Span;
 use crate::syntax::tree::{
-    Block, Expr, ExprKind, IfExpr, Statement, StatementKind, TypeBase, TypeName,
+    Block, Expr, ExprKind, IfExpr, Name, Statement, StatementKind, TypeBase, TypeName,
 };
 
 /// What stands for what.
@@ -154,14 +154,14 @@ impl Substitution {
                 self.at(&mut name.span);
                 self.expr(base);
             }
-            ExprKind::OffsetOf { of, path } => {
-                for name in path {
+            ExprKind::FieldExists { of, path } | ExprKind::OffsetOf { of, path } => {
+                for mut name in std::mem::take(path) {
                     self.at(&mut name.span);
                     // A member may be a parameter: `container_of`.
-                    if let Some(ExprKind::Name(member)) =
-                        self.exprs.get(&name.text).map(|a| &a.kind)
-                    {
-                        name.text.clone_from(member);
+                    let given = self.exprs.get(&name.text);
+                    match given.and_then(|given| members(given, name.span)) {
+                        Some(members) => path.extend(members),
+                        None => path.push(name),
                     }
                 }
                 self.expr(of);
@@ -219,4 +219,18 @@ impl Substitution {
         }
         self.ty(ty);
     }
+}
+
+/// Gives the members that an expression names one inside of the other: `a`, `a.b`.
+fn members(e: &Expr, span: Span) -> Option<Vec<Name>> {
+    let (mut found, last) = match &e.kind {
+        ExprKind::Name(name) => (Vec::new(), name),
+        ExprKind::Field { base, name, .. } => (members(base, span)?, &name.text),
+        _ => return None,
+    };
+    found.push(Name {
+        text: last.clone(),
+        span,
+    });
+    Some(found)
 }

@@ -20,6 +20,8 @@ pub enum LateKind {
     Number,
     /// Address of a kernel symbol.
     KernelSymbol(String),
+    /// Address of a kernel symbol; 0 where there is none.
+    KernelSymbolOrZero(String),
     /// Number of possible CPUs.
     CpuCount,
     /// `st_dev` of the loader's own pid namespace, as the kernel encodes it.

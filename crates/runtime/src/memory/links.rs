@@ -1,0 +1,55 @@
+//! Walks that a script asks for, over what the kernel links.
+
+use kscope_dump::Kernel;
+use kscope_memory::{MapleLayout, Walk, WalkError, XarrayLayout};
+use kscope_memory::{VirtAddr, hlist, rbtree};
+use kscope_script::interpret::WalkKind;
+
+/// Most elements of one walk: the kernel has no more processes.
+const MOST: usize = 1 << 22;
+
+/// Gives the addresses of the links below a root, or what the entries of an array are, and why
+/// there may be more.
+pub(super) fn links(kernel: &Kernel, kind: WalkKind, root: VirtAddr) -> (Vec<u64>, Option<String>) {
+    let (found, fault) = match kind {
+        WalkKind::Hlist => all(hlist(kernel, root, MOST)),
+        WalkKind::Rbtree => all(rbtree(kernel, root, MOST)),
+        WalkKind::Xarray => match kernel.btf().map(XarrayLayout::of) {
+            Ok(Ok(layout)) => entries(layout.entries(kernel, root, MOST)),
+            Ok(Err(error)) => return (Vec::new(), Some(error.to_string())),
+            Err(error) => return (Vec::new(), Some(error.to_string())),
+        },
+        WalkKind::Maple => match kernel.btf().map(MapleLayout::of) {
+            Ok(Ok(layout)) => entries(layout.entries(kernel, root, MOST)),
+            Ok(Err(error)) => return (Vec::new(), Some(error.to_string())),
+            Err(error) => return (Vec::new(), Some(error.to_string())),
+        },
+    };
+    let what = match kind {
+        WalkKind::Hlist => "list",
+        WalkKind::Rbtree => "tree",
+        WalkKind::Xarray => "array",
+        WalkKind::Maple => "tree of ranges",
+    };
+    let fault = fault.map(|fault| format!("there may be more in the {what} at {root}: {fault}"));
+    (found, fault)
+}
+
+fn all(walk: Walk<'_>) -> (Vec<u64>, Option<WalkError>) {
+    let mut found = Vec::new();
+    let mut fault = None;
+    for link in walk {
+        match link {
+            Ok(link) => found.push(link.0),
+            Err(error) => fault = Some(error),
+        }
+    }
+    (found, fault)
+}
+
+/// Takes the entries that are pointers.
+fn entries((found, fault): (Vec<(u64, u64)>, Option<WalkError>)) -> (Vec<u64>, Option<WalkError>) {
+    let pointers = found.into_iter().map(|(_, entry)| entry);
+    let pointers = pointers.filter(|entry| VirtAddr(*entry).is_kernel());
+    (pointers.collect(), fault)
+}
