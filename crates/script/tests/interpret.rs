@@ -366,10 +366,7 @@ fn what_memory_tells_of_places() {
          else { print(2) }",
         "2\n",
     );
-    check(
-        "let $s : string[4] = \"\"; $s = (string[4])\"abcdef\"; print($s)",
-        "abc\n",
-    );
+    check("$s = \"abcdef\"; print((string[4])$s)", "abc\n");
 }
 
 /// Makes a list of the threads at these places, linked by their parents: each refers to the next

@@ -42,8 +42,12 @@ impl Checker<'_> {
                 | Type::KernelSymbol,
                 Type::Int(_) | Type::Enum(_) | Type::Bool,
             ) => explicit(operand, to, span),
-            // Into fewer bytes it is cut.
-            (Type::Str { .. }, Type::Str { .. }) => super::convert::convert(operand, &to),
+            // Into fewer bytes it is cut, but for a literal, which could be shorter itself.
+            (Type::Str { capacity: from }, Type::Str { capacity: into })
+                if from <= into || !matches!(operand.kind, ExprKind::Str(_)) =>
+            {
+                super::convert::convert(operand, &to)
+            }
             (Type::Str { .. }, Type::Bool) => super::expr::not_empty(operand),
             (Type::Array { .. }, Type::Int(int)) if operand.ty.size() == u32::from(int.bytes) => {
                 Place::of(operand).load(&to, None, span)
