@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test file uses a part of it")]
 
 pub(crate) mod kernel;
+pub(crate) mod locks;
 pub(crate) mod lzo1x;
 pub(crate) mod tasks;
 

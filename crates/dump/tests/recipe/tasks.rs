@@ -16,7 +16,7 @@ const CPU: u64 = 8;
 const STATE: u64 = 16;
 const STACK_AT: u64 = 24;
 const FLAGS: u64 = 32;
-const TASKS: u64 = 40;
+pub(crate) const TASKS: u64 = 40;
 const PID: u64 = 56;
 const TGID: u64 = 60;
 const THREAD_NODE: u64 = 64;
@@ -26,12 +26,7 @@ const SP: u64 = 112;
 
 /// Adds types, two tasks, a CPU, and unwind tables of this version.
 pub(crate) fn add(tiny: &mut Tiny, version: u32) {
-    let btf = types();
-    let at = DATA + 0x1_0000;
-    tiny.write(at, &btf);
-    tiny.symbol("__start_BTF", 'r', at);
-    tiny.symbol("__stop_BTF", 'r', at + btf.len() as u64);
-
+    write_types(tiny, types());
     task(tiny, INIT_TASK, 0, b"swapper/0", TASK, 0);
     task(tiny, TASK, 42, b"sleeper", INIT_TASK, STACK);
     let (mask, offsets, queue) = (DATA + 0x1000, DATA + 0x1100, DATA + 0x1200);
@@ -50,16 +45,25 @@ pub(crate) fn add(tiny: &mut Tiny, version: u32) {
     words(tiny, queue, &[INIT_TASK, INIT_TASK]);
     words(tiny, DATA + 0x1300, &[DATA + 0x1300, DATA + 0x1300]);
     stack(tiny);
-    unwind(tiny, version);
+    unwind(tiny, version, &FUNCTIONS);
 }
 
-fn words(tiny: &mut Tiny, at: u64, words: &[u64]) {
+/// Writes the types of the kernel.
+pub(crate) fn write_types(tiny: &mut Tiny, types: Builder) {
+    let btf = types.finish();
+    let at = DATA + 0x1_0000;
+    tiny.write(at, &btf);
+    tiny.symbol("__start_BTF", 'r', at);
+    tiny.symbol("__stop_BTF", 'r', at + btf.len() as u64);
+}
+
+pub(crate) fn words(tiny: &mut Tiny, at: u64, words: &[u64]) {
     for (i, word) in words.iter().enumerate() {
         tiny.write(at + 8 * i as u64, &word.to_le_bytes());
     }
 }
 
-fn task(tiny: &mut Tiny, at: u64, pid: u32, comm: &[u8], other: u64, stack: u64) {
+pub(crate) fn task(tiny: &mut Tiny, at: u64, pid: u32, comm: &[u8], other: u64, stack: u64) {
     let signal = at + 0x400;
     tiny.write(at, &[0; 128]);
     tiny.write(at + CPU, &0u32.to_le_bytes());
@@ -105,7 +109,7 @@ pub(crate) enum Base {
     Bp,
 }
 
-fn function(index: u64) -> u64 {
+pub(crate) fn function(index: u64) -> u64 {
     TEXT + index * 0x100
 }
 
@@ -159,10 +163,11 @@ fn fields(version: u32, kind: Entry, base: Base) -> u16 {
     sp | bp << 4 | kind
 }
 
-fn unwind(tiny: &mut Tiny, version: u32) {
+/// Writes unwind tables of these functions.
+pub(crate) fn unwind(tiny: &mut Tiny, version: u32, functions: &[(&str, Entry, Base, i16)]) {
     let (addresses, entries) = (DATA + 0x2000, DATA + 0x3000);
-    let count = FUNCTIONS.len() as u64;
-    for (i, (_, kind, base, offset)) in (0..).zip(FUNCTIONS) {
+    let count = functions.len() as u64;
+    for (i, &(_, kind, base, offset)) in (0..).zip(functions) {
         let place = addresses + i * 4;
         let relative = (function(i) as i64 - place as i64) as i32;
         tiny.write(place, &relative.to_le_bytes());
@@ -182,7 +187,8 @@ fn unwind(tiny: &mut Tiny, version: u32) {
     }
 }
 
-fn types() -> Vec<u8> {
+/// Gives the types that tasks need; they are written with others, or alone.
+pub(crate) fn types() -> Builder {
     let mut b = Builder::new();
     let int = b.add_int("int", 4, Encoding::Signed);
     let unsigned = b.add_int("unsigned int", 4, Encoding::Unsigned);
@@ -241,5 +247,5 @@ fn types() -> Vec<u8> {
         56,
         &[member("bp", long, 40), member("ret_addr", long, 48)],
     );
-    b.finish()
+    b
 }

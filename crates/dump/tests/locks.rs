@@ -1,0 +1,156 @@
+//! Who waits for whom, on kernels built by code: a lock is named where all fits, and not otherwise.
+
+mod recipe;
+
+use std::sync::Arc;
+
+use kscope_dump::{Bytes, Dump, DumpOptions, Kernel, LockKind, LockOwner};
+use recipe::kernel::{Encoding, Shape, Tiny};
+use recipe::locks::{self, MUTEXES, NAMES, QUEUE, THREADS, saved, waiter};
+use recipe::{Kdump, Pack};
+
+const SHAPE: Shape = Shape {
+    levels: 4,
+    encoding: Encoding::AbsolutePerCpu,
+    addresses_last: false,
+    told: true,
+    wide: true,
+    long_name: false,
+    encrypted: 0,
+};
+
+/// What is expected of a thread that waits: the lock, and who has it; numbers of [`MUTEXES`] and
+/// [`THREADS`].
+type Expected = Option<(usize, Option<usize>)>;
+
+/// Looks who waits once words of memory are changed; the threads that wait are the first two.
+fn check(is_list: bool, changed: &[(u64, u64)], expected: [Expected; 2], deadlocks: &[&[usize]]) {
+    let mut tiny = Tiny::new(SHAPE);
+    tiny.functions = 16;
+    locks::add(&mut tiny, is_list);
+    for (at, word) in changed {
+        tiny.write(*at, &word.to_le_bytes());
+    }
+    let file = Kdump::new(Pack::Raw).write(&tiny.finish());
+    let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];
+    let dump = Dump::from_bytes(files, DumpOptions::default()).expect("a dump");
+    let kernel = Kernel::open(dump).expect("a kernel");
+    let found = kernel.locks().expect("locks");
+    let thread = |addr| THREADS.iter().position(|thread| *thread == addr);
+    assert_eq!(found.waits.len(), 2, "{changed:x?}: {found:?}");
+    for (at, (wait, expected)) in found.waits.iter().zip(expected).enumerate() {
+        assert_eq!(thread(wait.task.addr.0), Some(at));
+        assert_eq!(wait.kind, LockKind::Mutex);
+        let lock = wait.lock.map(|lock| {
+            let number = MUTEXES.iter().position(|mutex| *mutex == lock.addr.0);
+            let owner = match lock.owner {
+                LockOwner::Task(owner) => thread(owner.0),
+                LockOwner::Nobody => None,
+                other => panic!("{other:?}"),
+            };
+            (number.expect("a mutex"), owner)
+        });
+        assert_eq!(lock, expected, "{changed:x?}, thread {at}");
+    }
+    let cycles = found.deadlocks.iter();
+    let cycles: Vec<Vec<usize>> = cycles
+        .map(|cycle| cycle.iter().filter_map(|task| thread(task.0)).collect())
+        .collect();
+    assert_eq!(cycles, deadlocks, "{changed:x?}");
+}
+
+const FIRST: Expected = Some((0, Some(1)));
+const SECOND: Expected = Some((1, Some(0)));
+
+#[test]
+fn two_threads_that_wait_for_each_other() {
+    for is_list in [true, false] {
+        let check = |changed: &[(u64, u64)], expected, deadlocks: &[&[usize]]| {
+            check(is_list, changed, expected, deadlocks);
+        };
+        check(&[], [FIRST, SECOND], &[&[0, 1]]);
+        // The third has the other mutex, and does not wait.
+        let third = THREADS[2] | 1;
+        check(&[(MUTEXES[1], third)], [FIRST, Some((1, Some(2)))], &[]);
+        // Bits that say who is to get it next are no part of the address.
+        check(
+            &[(MUTEXES[1], THREADS[2] | 7)],
+            [FIRST, Some((1, Some(2)))],
+            &[],
+        );
+        // Nobody has it for a moment.
+        check(&[(MUTEXES[0], 1)], [Some((0, None)), SECOND], &[]);
+        // A thread waits for what it has itself.
+        let own = THREADS[0] | 1;
+        check(&[(MUTEXES[0], own)], [Some((0, Some(0))), SECOND], &[&[0]]);
+    }
+}
+
+#[test]
+fn what_does_not_fit_is_no_lock() {
+    for is_list in [true, false] {
+        let check = |at: u64, word: u64| {
+            check(is_list, &[(at, word)], [None, SECOND], &[]);
+        };
+        // Nobody waits; what has it is no thread.
+        check(MUTEXES[0], THREADS[1]);
+        check(MUTEXES[0], 0xffff_8880_0066_0001);
+        // The waiter is another thread's, or of none; its links do not lead back, or nowhere.
+        check(waiter(0) + NAMES, THREADS[1]);
+        check(waiter(0) + NAMES, 0);
+        check(waiter(0), 0);
+        check(waiter(0), 0xffff_8880_7777_0000);
+        check(waiter(0), waiter(1));
+        check(waiter(0) + 8, waiter(0) + 64);
+    }
+}
+
+#[test]
+fn a_list_has_one_head() {
+    // Both mutexes are in one ring with the first waiter.
+    let (first, second) = (MUTEXES[0] + QUEUE, MUTEXES[1] + QUEUE);
+    let ring = [
+        (first, waiter(0)),
+        (waiter(0) + 8, first),
+        (waiter(0), second),
+        (second + 8, waiter(0)),
+        (second, first),
+        (first + 8, second),
+    ];
+    check(true, &ring, [None, None], &[]);
+}
+
+#[test]
+fn several_wait_for_one() {
+    let own = THREADS[2] | 1;
+    let both = [Some((0, Some(2))), Some((0, Some(2)))];
+    let queue = MUTEXES[0] + QUEUE;
+    let list = [
+        (MUTEXES[0], own),
+        (queue + 8, waiter(1)),
+        (waiter(0), waiter(1)),
+        (waiter(1) + 8, waiter(0)),
+        (waiter(1), queue),
+    ];
+    check(true, &list, both, &[]);
+    // The second thread has the mutex in a register too.
+    let ring = [
+        (MUTEXES[0], own),
+        (saved(1) + 24, MUTEXES[0]),
+        (waiter(0), waiter(1)),
+        (waiter(0) + 8, waiter(1)),
+        (waiter(1), waiter(0)),
+        (waiter(1) + 8, waiter(0)),
+    ];
+    check(false, &ring, both, &[]);
+}
+
+#[test]
+fn a_mutex_without_a_list_is_found_by_a_register() {
+    let r12 = saved(0) + 24;
+    check(false, &[(r12, 0)], [None, SECOND], &[]);
+    // Another mutex, for which others wait.
+    check(false, &[(r12, MUTEXES[1])], [None, SECOND], &[]);
+    // What leads to the waiter and is no mutex: its own links.
+    check(false, &[(r12, waiter(0) - QUEUE)], [None, SECOND], &[]);
+}
