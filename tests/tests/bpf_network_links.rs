@@ -519,10 +519,12 @@ fn links_are_pinned_found_and_listed() {
     let wrong = link
         .pin("/tmp/kscope-test-no-bpffs")
         .expect_err("no place for pins");
-    assert!(
-        matches!(wrong, Error::NotMounted { .. } | Error::Invalid { .. }),
-        "{wrong}"
+    // Where a mount of another test comes or goes meanwhile, it is not known which it is.
+    let is_told = matches!(
+        wrong,
+        Error::NotMounted { .. } | Error::Invalid { .. } | Error::Permission { .. }
     );
+    assert!(is_told, "{wrong}");
     let pins = match Pins::mount(&kernel) {
         Ok(pins) => pins,
         Err(reason) => skip!("bpffs", "{reason}"),
