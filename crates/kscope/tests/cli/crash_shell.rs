@@ -294,6 +294,10 @@ fn lines_are_run_one_after_the_other() {
     );
     assert_eq!(done.err.matches("failed: bogus").count(), 1, "{}", done.err);
     done.says(&["line 4 failed: bogus"]);
+    // What is left of the input is the script.
+    let input = "run -\nbegin {\n printf(\"%d\\n\", 6 * 7);\n}\n";
+    let done = kscope_with_input(&["crash", &kdump, "shell"], input).code(0);
+    assert_eq!(done.out.trim(), "42");
 }
 
 /// Names of the sub-commands in the help.

@@ -66,17 +66,18 @@ fn interactive(session: &Session, json: bool) -> Result<u8, Failure> {
 /// Runs the lines of standard input.
 fn batch(session: &Session, json: bool) -> Result<u8, Failure> {
     let mut code = 0;
-    let mut input = io::stdin().lock();
     for number in 1.. {
         let mut line = Vec::new();
-        let read = io::Read::take(&mut input, LINE).read_until(b'\n', &mut line);
-        match read {
+        // A script of `run -` is what is left of the input, so that it is not held on to.
+        let mut input = io::Read::take(io::stdin().lock(), LINE);
+        match input.read_until(b'\n', &mut line) {
             Ok(0) => break,
             Ok(_) => {}
             Err(error) => {
                 return Err(Failure::new(format!("cannot read standard input: {error}")));
             }
         }
+        drop(input);
         let line = String::from_utf8_lossy(&line).into_owned();
         let Answer::Ran(done) = answer(session, line.trim_end_matches(['\n', '\r']), json) else {
             break;
