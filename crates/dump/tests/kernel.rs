@@ -11,19 +11,8 @@ use kscope_dump::{
     OrcVersion, StackEnd, VmcoreinfoFrom,
 };
 use kscope_memory::{Gap, Memory, VirtAddr};
-use recipe::kernel::{Encoding, MAP, STEXT, Shape, Tiny, image_phys};
+use recipe::kernel::{Encoding, MAP, SHAPE, STEXT, Shape, Tiny, image_phys};
 use recipe::{Kdump, Machine, PAGE, Pack, elf, flatten_sparse, tasks};
-
-/// A kernel as of 6.1.
-const SHAPE: Shape = Shape {
-    levels: 4,
-    encoding: Encoding::AbsolutePerCpu,
-    addresses_last: false,
-    told: true,
-    wide: true,
-    long_name: false,
-    encrypted: 0,
-};
 
 fn open(file: Vec<u8>) -> Result<Kernel, Error> {
     let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];

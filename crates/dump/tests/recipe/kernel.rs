@@ -28,6 +28,17 @@ pub(crate) struct Shape {
     pub(crate) encrypted: u64,
 }
 
+/// A kernel as of 6.1.
+pub(crate) const SHAPE: Shape = Shape {
+    levels: 4,
+    encoding: Encoding::AbsolutePerCpu,
+    addresses_last: false,
+    told: true,
+    wide: true,
+    long_name: false,
+    encrypted: 0,
+};
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Encoding {
     Absolute,

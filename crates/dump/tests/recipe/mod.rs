@@ -6,6 +6,7 @@ pub(crate) mod kernel;
 pub(crate) mod locks;
 pub(crate) mod lzo1x;
 pub(crate) mod tasks;
+pub(crate) mod works;
 
 use std::collections::{BTreeMap, BTreeSet};
 

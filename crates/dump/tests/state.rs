@@ -1,23 +1,24 @@
-//! Who waits for whom, on kernels built by code: a lock is named where all fits, and not otherwise.
+//! Locks and workqueues of kernels built by code: a lock is named where all fits, and not otherwise; works
+//! wait for what they wait for.
 
 mod recipe;
 
 use std::sync::Arc;
 
-use kscope_dump::{Bytes, Dump, DumpOptions, Kernel, LockKind, LockOwner};
-use recipe::kernel::{Encoding, Shape, Tiny};
+use kscope_dump::{Bytes, Dump, DumpOptions, Kernel, LockKind, LockOwner, PendingWhy};
+use recipe::kernel::{SHAPE, Tiny};
 use recipe::locks::{self, MUTEXES, NAMES, QUEUE, THREADS, saved, waiter};
-use recipe::{Kdump, Pack};
+use recipe::{Kdump, Pack, tasks, works};
 
-const SHAPE: Shape = Shape {
-    levels: 4,
-    encoding: Encoding::AbsolutePerCpu,
-    addresses_last: false,
-    told: true,
-    wide: true,
-    long_name: false,
-    encrypted: 0,
-};
+fn kernel(add: impl FnOnce(&mut Tiny)) -> Kernel {
+    let mut tiny = Tiny::new(SHAPE);
+    tiny.functions = 16;
+    add(&mut tiny);
+    let file = Kdump::new(Pack::Raw).write(&tiny.finish());
+    let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];
+    let dump = Dump::from_bytes(files, DumpOptions::default()).expect("a dump");
+    Kernel::open(dump).expect("a kernel")
+}
 
 /// What is expected of a thread that waits: the lock, and who has it; numbers of [`MUTEXES`] and
 /// [`THREADS`].
@@ -25,16 +26,12 @@ type Expected = Option<(usize, Option<usize>)>;
 
 /// Looks who waits once words of memory are changed; the threads that wait are the first two.
 fn check(is_list: bool, changed: &[(u64, u64)], expected: [Expected; 2], deadlocks: &[&[usize]]) {
-    let mut tiny = Tiny::new(SHAPE);
-    tiny.functions = 16;
-    locks::add(&mut tiny, is_list);
-    for (at, word) in changed {
-        tiny.write(*at, &word.to_le_bytes());
-    }
-    let file = Kdump::new(Pack::Raw).write(&tiny.finish());
-    let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];
-    let dump = Dump::from_bytes(files, DumpOptions::default()).expect("a dump");
-    let kernel = Kernel::open(dump).expect("a kernel");
+    let kernel = kernel(|tiny| {
+        locks::add(tiny, is_list);
+        for (at, word) in changed {
+            tiny.write(*at, &word.to_le_bytes());
+        }
+    });
     let found = kernel.locks().expect("locks");
     let thread = |addr| THREADS.iter().position(|thread| *thread == addr);
     assert_eq!(found.waits.len(), 2, "{changed:x?}: {found:?}");
@@ -153,4 +150,83 @@ fn a_mutex_without_a_list_is_found_by_a_register() {
     check(false, &[(r12, MUTEXES[1])], [None, SECOND], &[]);
     // What leads to the waiter and is no mutex: its own links.
     check(false, &[(r12, waiter(0) - QUEUE)], [None, SECOND], &[]);
+}
+
+#[test]
+fn a_type_that_is_missing_is_named() {
+    let kernel = kernel(|tiny| {
+        locks::add(tiny, true);
+        tasks::write_types(tiny, tasks::types());
+    });
+    let found = kernel.locks().expect("locks");
+    assert_eq!(found.waits.len(), 2);
+    assert!(found.waits.iter().all(|wait| wait.lock.is_none()));
+    assert_eq!(found.unread.count, 2);
+    let why = found.unread.first.expect("why").to_string();
+    assert_eq!(why, "this kernel has no type mutex");
+    let check = |error: Option<kscope_dump::Error>, expected: &str| {
+        assert_eq!(error.expect("an error").to_string(), expected);
+    };
+    check(
+        kernel.workqueues().err(),
+        "this kernel has no type workqueue_struct",
+    );
+    check(
+        kernel.slab_caches().err(),
+        "this kernel has no symbol slab_caches",
+    );
+    check(
+        kernel.block_requests().err(),
+        "this kernel has no symbol block_class",
+    );
+    check(
+        kernel.process_memory().err(),
+        "this kernel has no constant MM_FILEPAGES",
+    );
+    let figures = kernel.memory_figures();
+    let total = figures.iter().find(|figure| figure.name == "MemTotal");
+    check(
+        total.expect("a line").value.clone().err(),
+        "this kernel has no symbol _totalram_pages",
+    );
+}
+
+#[test]
+fn works_run_and_wait() {
+    const SECOND: u64 = 1_000_000_000;
+    let kernel = kernel(|tiny| works::add(tiny, 250 * 35));
+    let found = kernel.workqueues().expect("workqueues");
+    let [pool] = &*found.pools else {
+        panic!("{found:?}");
+    };
+    assert_eq!((pool.id, pool.cpu, pool.nice), (7, Some(1), -20));
+    assert_eq!((pool.workers, pool.idle, pool.busy), (1, 0, 1));
+    assert_eq!((pool.pending, pool.stalled), (1, Some(35 * SECOND)));
+    let [running] = &*found.running else {
+        panic!("{found:?}");
+    };
+    assert_eq!(running.work.0, works::WORKS[0]);
+    assert_eq!((running.pid, &*running.queue), (42, "queue"));
+    assert_eq!((running.pool, running.rescuer), (Some(7), false));
+    assert_eq!(running.runs, Some(35 * SECOND));
+    let pending: Vec<_> = found
+        .pending
+        .iter()
+        .map(|work| (work.work.0, work.why, work.waiter.map(|task| task.0)))
+        .collect();
+    let expected = [
+        (works::WORKS[2], PendingWhy::Worker, Some(tasks::TASK)),
+        (works::WORKS[1], PendingWhy::Behind, None),
+        (works::WORKS[3], PendingWhy::Limit, None),
+    ];
+    assert_eq!(pending, expected);
+    assert!(found.pending.iter().all(|work| work.queue == "queue"));
+    let [queue] = &*found.queues else {
+        panic!("{found:?}");
+    };
+    assert_eq!((queue.active, queue.limit, queue.waiting), (1, 1, 1));
+    assert_eq!((queue.rescuer, queue.called), (None, true));
+    // Works to come are missing alone.
+    let why = found.unread.first.expect("why").to_string();
+    assert_eq!(why, "this kernel has no type timer_base");
 }
