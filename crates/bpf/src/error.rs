@@ -154,6 +154,12 @@ impl Error {
     }
 
     /// As [`Error::not_found`], with what is there and near to the name.
+    #[cfg(any(
+        feature = "explain",
+        feature = "extend",
+        feature = "multi",
+        feature = "struct_ops"
+    ))]
     pub(crate) fn not_found_near<'a>(
         what: &'static str,
         name: impl Into<String>,
@@ -176,7 +182,11 @@ impl Error {
     /// Says what was left out of this build of the crate, and which Cargo feature brings it.
     #[cfg(not(all(
         feature = "buffers",
+        feature = "extend",
+        feature = "iter",
         feature = "kconfig",
+        feature = "late",
+        feature = "multi",
         feature = "struct_ops",
         feature = "uprobe"
     )))]

@@ -11,6 +11,7 @@ pub(crate) fn read(kernel: &dyn Kernel) -> Vec<u8> {
 }
 
 /// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
+#[cfg(feature = "explain")]
 pub(crate) fn function_of(line: &str) -> Option<&str> {
     let mut words = line.split_ascii_whitespace();
     let kind = words.nth(1)?;

@@ -7,6 +7,7 @@ use kscope_spec::{LateKind, LateValue};
 use kscope_sys::{CpuSet, FileIdentity, Kernel, ProgramLoad, TestRun};
 
 use crate::error::Error;
+use crate::loader::SymbolResolver;
 use crate::named::Named;
 
 /// Inode of the initial pid namespace (`PROC_PID_INIT_INO`, include/linux/proc_ns.h).
@@ -14,9 +15,6 @@ const INITIAL_PID_NAMESPACE: u64 = 0xefff_fffc;
 
 /// What is missing where a kernel symbol has no address.
 pub(crate) const KERNEL_SYMBOL: &str = "kernel symbol";
-
-/// Gives the address of a kernel symbol.
-pub type SymbolResolver<'a> = &'a dyn Fn(&str) -> Option<u64>;
 
 /// Gives names of kernel symbols that are near to one that is missing, the nearest first.
 pub type NearSymbols<'a> = &'a dyn Fn(&str) -> Vec<String>;

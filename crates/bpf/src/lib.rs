@@ -26,11 +26,15 @@
 //! # Features
 //!
 //! On unless `default-features = false`: `buffers` (perf buffers, user ring buffers), `bulk` (many
-//! entries of a map at once), `explain` (what the kernel can do, and why it refuses), `gzip`
-//! (`/proc/config.gz`), `kconfig` (build options as variables), `legacy` (maps described without
-//! BTF), `manage` (links found again, described, updated), `network` (links on interfaces, sockets,
-//! cgroups and the like), `struct_ops` (tables of functions for the kernel to call), `token` (BPF
-//! tokens), `uprobe` (uprobes and USDT probes).
+//! entries of a map at once), `exclusive` (maps of one program alone), `explain` (what the kernel can
+//! do, and why it refuses), `extend` (programs in the place of others' functions), `gzip`
+//! (`/proc/config.gz`), `insn` (instructions made and taken apart), `iter` (BPF iterators), `kconfig`
+//! (build options as variables), `kinds` (queues, filters, locks, maps of other things), `late` (values
+//! that compiled scripts leave open), `legacy` (maps described without BTF), `manage` (maps and links
+//! found again, described, updated), `multi` (many kernel functions by one program), `network` (links on
+//! interfaces, sockets, cgroups and the like), `sections` (sections of any ELF file), `struct_ops`
+//! (tables of functions for the kernel to call), `token` (BPF tokens), `typed` (maps and globals by
+//! Rust types), `uprobe` (uprobes and USDT probes), `validate` (types checked as a whole).
 //!
 //! Off unless asked for: `inspect` (what is loaded, whoever loaded it), `disasm`, `asm`, `check`,
 //! `write`, `link`, `minimize` (modules and functions of [`spec`]), `print`, `parse` (functions of
@@ -49,6 +53,7 @@ mod features;
 #[cfg(feature = "inspect")]
 pub mod inspect;
 mod kallsyms;
+#[cfg(feature = "late")]
 mod late;
 mod link;
 mod loader;
@@ -71,6 +76,7 @@ mod stats;
 #[cfg(feature = "token")]
 mod token;
 mod tracefs;
+#[cfg(feature = "typed")]
 pub mod typed;
 #[cfg(feature = "uprobe")]
 mod usdt;
@@ -96,8 +102,11 @@ pub use features::{Features, Support};
 #[cfg(feature = "uprobe")]
 pub use kscope_spec::{UsdtArgument, UsdtArgumentPlace};
 pub use kscope_sys::{IterOver, Order, Peer};
-pub use late::{NearSymbols, SymbolResolver};
-pub use link::{AttachOutcome, Attachment, IterReader, KprobeAt, Link};
+#[cfg(feature = "late")]
+pub use late::NearSymbols;
+#[cfg(feature = "iter")]
+pub use link::IterReader;
+pub use link::{AttachOutcome, Attachment, KprobeAt, Link};
 #[cfg(feature = "network")]
 pub use link::{
     CgroupMode, Direction, Interface, NetfilterHook, NetkitSide, Route, TcFilter, XdpMode,
@@ -108,9 +117,11 @@ pub use link::{LinkDetails, LinkKind, PerfDetails};
 pub use link::{Uprobe, UprobePlace, Usdt};
 #[cfg(feature = "kconfig")]
 pub use loader::build_option;
-pub use loader::{Global, GlobalValue, Loader, Object};
+pub use loader::{Global, GlobalValue, Loader, Object, SymbolResolver};
 pub use log::VerifierLog;
-pub use map::{Map, MapDetails, PerCpuValues, UpdateMode, lpm_key};
+#[cfg(feature = "manage")]
+pub use map::MapDetails;
+pub use map::{Map, PerCpuValues, UpdateMode, lpm_key};
 #[cfg(feature = "buffers")]
 pub use perf_buffer::PerfBuffer;
 #[cfg(feature = "inspect")]
@@ -146,6 +157,7 @@ mod tests {
         shared::<Waker>();
         shared::<Error>();
         moved::<EventReader>();
+        #[cfg(feature = "iter")]
         moved::<IterReader>();
     }
 }

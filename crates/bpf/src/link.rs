@@ -8,8 +8,11 @@
 mod auto;
 #[cfg(feature = "network")]
 mod cgroup;
+#[cfg(feature = "extend")]
 mod extension;
-pub(crate) mod functions;
+#[cfg(feature = "multi")]
+mod functions;
+#[cfg(feature = "iter")]
 mod iter;
 mod kernel_probe;
 mod legacy;
@@ -17,6 +20,8 @@ mod legacy;
 mod look;
 #[cfg(feature = "manage")]
 mod manage;
+#[cfg(feature = "multi")]
+mod many;
 #[cfg(feature = "network")]
 mod netfilter;
 #[cfg(feature = "network")]
@@ -24,6 +29,7 @@ mod netlink;
 #[cfg(feature = "network")]
 mod network;
 mod perf;
+#[cfg(feature = "manage")]
 mod pin;
 mod raw;
 #[cfg(feature = "network")]
@@ -50,6 +56,7 @@ use kscope_sys::{Errno, SharedKernel};
 pub use auto::{AttachOutcome, Attachment};
 #[cfg(feature = "network")]
 pub use cgroup::CgroupMode;
+#[cfg(feature = "iter")]
 pub use iter::IterReader;
 pub use kernel_probe::KprobeAt;
 #[cfg(feature = "explain")]
@@ -61,6 +68,7 @@ pub use manage::{LinkDetails, LinkKind, PerfDetails};
 pub use netfilter::NetfilterHook;
 #[cfg(feature = "network")]
 pub use network::{Interface, NetkitSide, XdpMode};
+#[cfg(feature = "manage")]
 pub(crate) use pin::{open_pin, pin};
 #[cfg(feature = "network")]
 pub use route::Route;

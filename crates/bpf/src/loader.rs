@@ -1,6 +1,7 @@
 //! From a spec to objects of a kernel.
 
 mod attach;
+#[cfg_attr(not(feature = "exclusive"), path = "loader/without_exclusive.rs")]
 mod exclusive;
 mod externs;
 mod global;
@@ -19,26 +20,37 @@ use std::fmt;
 use std::path::PathBuf;
 
 use kscope_btf::Btf;
-use kscope_spec::{ByteOrder, LateKind, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind, Spec};
+use kscope_spec::{ByteOrder, ProgramId, ProgramSpec, Spec};
+#[cfg(feature = "late")]
+use kscope_spec::{LateKind, LineInfo, Reloc, RelocKind};
 use kscope_sys::SharedKernel;
 
 use crate::error::Error;
-use crate::late::{KERNEL_SYMBOL, NearSymbols, SymbolResolver};
+#[cfg(feature = "late")]
+use crate::late::{KERNEL_SYMBOL, NearSymbols};
+#[cfg(feature = "late")]
 use crate::log::place_of;
 use crate::map::Map;
 use crate::named::Named;
 use crate::object_btf::LoadedBtf;
-use crate::program::{Program, ProgramError};
+#[cfg(feature = "extend")]
+use crate::program::Program;
+use crate::program::ProgramError;
 #[cfg(feature = "token")]
 use crate::token::{Token, USUAL};
+#[cfg(feature = "multi")]
+pub(crate) use attach::traces_many;
 use externs::Externs;
+#[cfg(feature = "typed")]
 pub(crate) use global::no_variable;
 pub use global::{Global, GlobalValue};
 #[cfg(feature = "kconfig")]
 use kconfig::KernelConfig;
 #[cfg(feature = "kconfig")]
 pub use kconfig::build_option;
-pub(crate) use kernel_types::{KernelTypes, copied};
+pub(crate) use kernel_types::KernelTypes;
+#[cfg(feature = "extend")]
+pub(crate) use kernel_types::copied;
 pub use object::Object;
 use object::{MapState, ProgramState};
 use program::Filling;
@@ -50,7 +62,9 @@ pub struct Loader<'a> {
     btf: Option<&'a Btf>,
     target: Option<&'a Btf>,
     symbols: Option<SymbolResolver<'a>>,
+    #[cfg(feature = "late")]
     near_symbols: Option<NearSymbols<'a>>,
+    #[cfg(feature = "late")]
     numbers: Named<u64>,
     all_or_nothing: bool,
     log_level: u32,
@@ -62,9 +76,11 @@ pub struct Loader<'a> {
     left_out: Named<()>,
     maps: Named<Map>,
     /// Maps of one program alone, with the program's name.
+    #[cfg(feature = "exclusive")]
     exclusive: Named<String>,
     pin_folder: Option<PathBuf>,
     globals: Vec<(String, Vec<u8>)>,
+    #[cfg(feature = "extend")]
     extended: Named<Program>,
     #[cfg(feature = "kconfig")]
     config: Option<Vec<u8>>,
@@ -74,12 +90,15 @@ pub struct Loader<'a> {
     finds_token: bool,
 }
 
+/// Gives the address of a kernel symbol.
+pub type SymbolResolver<'a> = &'a dyn Fn(&str) -> Option<u64>;
+
 impl fmt::Debug for Loader<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Loader")
-            .field("numbers", &self.numbers)
-            .field("only", &self.only)
-            .finish_non_exhaustive()
+        let mut shown = f.debug_struct("Loader");
+        #[cfg(feature = "late")]
+        shown.field("numbers", &self.numbers);
+        shown.field("only", &self.only).finish_non_exhaustive()
     }
 }
 
@@ -91,7 +110,9 @@ impl<'a> Loader<'a> {
             btf: None,
             target: None,
             symbols: None,
+            #[cfg(feature = "late")]
             near_symbols: None,
+            #[cfg(feature = "late")]
             numbers: Named::default(),
             all_or_nothing: false,
             log_level: 0,
@@ -100,9 +121,11 @@ impl<'a> Loader<'a> {
             also: Named::default(),
             left_out: Named::default(),
             maps: Named::default(),
+            #[cfg(feature = "exclusive")]
             exclusive: Named::default(),
             pin_folder: None,
             globals: Vec::new(),
+            #[cfg(feature = "extend")]
             extended: Named::default(),
             #[cfg(feature = "kconfig")]
             config: None,
@@ -154,6 +177,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Gives names of kernel symbols that are near to one that is missing, for the error to name.
+    #[cfg(feature = "late")]
     #[must_use]
     pub fn near_symbols(mut self, near: NearSymbols<'a>) -> Loader<'a> {
         self.near_symbols = Some(near);
@@ -170,6 +194,7 @@ impl<'a> Loader<'a> {
     }
 
     /// Gives a late value of kind [`kscope_spec::LateKind::Number`].
+    #[cfg(feature = "late")]
     #[must_use]
     pub fn late(mut self, name: impl Into<String>, value: u64) -> Loader<'a> {
         self.numbers.insert(name.into(), value);
@@ -226,6 +251,7 @@ impl<'a> Loader<'a> {
 
     /// Says whose function the program `name` takes the place of (`freplace`), or traces (`fentry`
     /// and `fexit` of a program's function).
+    #[cfg(feature = "extend")]
     #[must_use]
     pub fn extends(mut self, name: impl Into<String>, target: &Program) -> Loader<'a> {
         self.extended.insert(name.into(), target.clone());
@@ -415,7 +441,9 @@ impl<'a> Loader<'a> {
         {
             return Err(Error::not_found("map", name));
         }
+        #[cfg(feature = "exclusive")]
         self.known_exclusive(spec)?;
+        #[cfg(feature = "extend")]
         if let Some(name) = self.extended.names().find(absent) {
             return Err(Error::not_found("program", name));
         }
@@ -494,6 +522,7 @@ fn local_types(spec: &Spec) -> Result<Option<Btf>, Error> {
 fn failed(spec: &Spec, index: usize, program: &ProgramSpec, error: Error) -> ProgramError {
     let place = match &error {
         Error::Rejected { log, .. } | Error::Unresolved { log, .. } => log.place(program),
+        #[cfg(feature = "late")]
         Error::NotFound { what, name, .. } if *what == KERNEL_SYMBOL => {
             symbol_place(spec, program, name)
         }
@@ -512,6 +541,7 @@ fn failed(spec: &Spec, index: usize, program: &ProgramSpec, error: Error) -> Pro
 }
 
 /// Finds the place in the source of the first instruction that needs a kernel symbol's address.
+#[cfg(feature = "late")]
 fn symbol_place(spec: &Spec, program: &ProgramSpec, symbol: &str) -> Option<LineInfo> {
     let needs = |reloc: &&Reloc| match reloc.kind {
         RelocKind::Late(late) => spec.late.get(late.0 as usize).is_some_and(

@@ -1,5 +1,6 @@
 //! The verifier's log: kept whole, and its one telling line found.
 
+#[cfg(feature = "explain")]
 mod advice;
 
 use std::fmt;
@@ -63,6 +64,14 @@ impl VerifierLog {
     /// Finds the place in the source of the instruction that is at fault.
     pub fn place(&self, program: &ProgramSpec) -> Option<LineInfo> {
         place_of(program, self.insn?)
+    }
+}
+
+#[cfg(not(feature = "explain"))]
+impl VerifierLog {
+    /// Gives none: the feature `explain` knows the ways out.
+    pub fn advice(&self) -> Option<&'static str> {
+        None
     }
 }
 

@@ -2,22 +2,28 @@
 
 #[cfg(feature = "bulk")]
 mod bulk;
+#[cfg(any(feature = "explain", feature = "manage"))]
+mod closed;
 mod entries;
+#[cfg(feature = "kinds")]
 mod handle;
+#[cfg(feature = "kinds")]
+mod kinds;
+#[cfg(feature = "manage")]
 mod manage;
 
 use std::os::fd::{AsFd, BorrowedFd};
 use std::sync::Arc;
 
 use kscope_spec::{MapKind, MapSpec};
-use kscope_sys::{Errno, MapFd, SharedKernel};
+use kscope_sys::{Errno, MapFd, MapValues, SharedKernel};
 
 use crate::create::{Extras, create};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 
 pub use entries::PerCpuValues;
-pub use handle::lpm_key;
+#[cfg(feature = "manage")]
 pub use manage::MapDetails;
 
 /// What an update does when the key is there already, or is not.
@@ -157,8 +163,11 @@ impl Map {
     }
 
     pub(crate) fn failed(&self, call: &'static str, errno: Errno) -> Error {
-        let closed = (errno == Errno::PERM).then(|| self.closed_to(call));
-        if let Some(why) = closed.flatten() {
+        #[cfg(feature = "explain")]
+        if let Some(why) = (errno == Errno::PERM)
+            .then(|| self.closed_to(call))
+            .flatten()
+        {
             return Error::os(call, errno, format!("map {}, {why}", self.name));
         }
         explain(
@@ -283,10 +292,62 @@ impl Map {
             Err(errno) => Err(self.failed("BPF_MAP_GET_NEXT_KEY", errno)),
         }
     }
+
+    /// Makes the map read-only for system calls, for good; programs still write to it unless it
+    /// was made read-only for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Os`] with `EBUSY` where it is frozen, or mapped for writing.
+    pub fn freeze(&self) -> Result<(), Error> {
+        self.kernel
+            .map_freeze(&self.fd)
+            .map_err(|errno| self.failed("BPF_MAP_FREEZE", errno))
+    }
+
+    /// Maps the values of an array that was made with `BPF_F_MMAPABLE`, or the pages of an arena,
+    /// into this process; programs write to them at any time.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Invalid`] for another kind or an array without the flag; [`Error::Os`] with
+    /// `EPERM` for writing to one that is frozen.
+    pub fn mapped(&self, writable: bool) -> Result<MapValues, Error> {
+        let mapped = self.kernel.map_values(&self.fd, writable);
+        mapped.map_err(|errno| match errno {
+            Errno::INVAL | Errno::NODEV | Errno::NOTSUPP => {
+                self.no_such("values that can be mapped (BPF_F_MMAPABLE)")
+            }
+            errno => Error::os("mmap", errno, format!("map {}", self.name)),
+        })
+    }
+
+    #[cfg_attr(
+        not(feature = "struct_ops"),
+        allow(dead_code, reason = "tables of functions alone are taken back by it")
+    )]
+    pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
+        self.fd.clone()
+    }
 }
 
 impl AsFd for Map {
     fn as_fd(&self) -> BorrowedFd<'_> {
         self.fd.as_fd()
     }
+}
+
+/// Makes a key of an LPM trie ([`MapKind::LpmTrie`]): the number of leading bits that count, and
+/// the bytes they are of, the most significant first.
+///
+/// # Examples
+///
+/// ```
+/// use kscope_bpf::lpm_key;
+/// // 10.1.0.0/16
+/// assert_eq!(lpm_key(16, &[10, 1, 0, 0])[4..], [10, 1, 0, 0]);
+/// ```
+#[must_use]
+pub fn lpm_key(bits: u32, data: &[u8]) -> Vec<u8> {
+    [&bits.to_ne_bytes(), data].concat()
 }

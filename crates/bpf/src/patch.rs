@@ -53,17 +53,8 @@ pub(crate) fn instructions(
     mut insns: Vec<Insn>,
     target: &dyn Target,
 ) -> Result<Vec<u8>, Error> {
-    // What is missing is told in the order of the source, which is not that of the code.
-    let lates = program.relocs.iter().filter_map(|reloc| match reloc.kind {
-        RelocKind::Late(late) => Some(late),
-        _ => None,
-    });
-    let mut lates: Vec<LateId> = lates.collect();
-    lates.sort_unstable();
-    lates.dedup();
-    for late in lates {
-        target.late(late)?;
-    }
+    #[cfg(feature = "late")]
+    find_late(program, target)?;
     for reloc in &program.relocs {
         let at = reloc.insn as usize;
         let call = insns.get_mut(at).filter(|insn| insn.code == CALL);
@@ -116,6 +107,23 @@ pub(crate) fn instructions(
         }
     }
     Ok(encoded(&insns))
+}
+
+/// Asks for the late values that a program uses: what is missing is told in the order of the source,
+/// which is not that of the code.
+#[cfg(feature = "late")]
+fn find_late(program: &ProgramSpec, target: &dyn Target) -> Result<(), Error> {
+    let lates = program.relocs.iter().filter_map(|reloc| match reloc.kind {
+        RelocKind::Late(late) => Some(u64::from(late.0)),
+        _ => None,
+    });
+    let mut lates: Vec<u64> = lates.collect();
+    // As numbers, which are sorted elsewhere as well, and share the code.
+    lates.sort_unstable();
+    for late in lates {
+        target.late(LateId(late as u32))?;
+    }
+    Ok(())
 }
 
 /// Gives instructions as the kernel takes them.

@@ -4,7 +4,7 @@ use std::fmt;
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::sync::Arc;
 
-use kscope_spec::{AttachKind, AttachType, LineInfo, ProgramId, ProgramType};
+use kscope_spec::{AttachKind, LineInfo, ProgramId, ProgramType};
 use kscope_sys::{Errno, ProgramInfo, SharedKernel, TestRun};
 
 use crate::denial::{Needs, explain};
@@ -236,6 +236,7 @@ impl Program {
             .map_err(|errno| self.failed("BPF_OBJ_GET_INFO_BY_FD", errno, &self.name))
     }
 
+    #[cfg(any(feature = "extend", feature = "network"))]
     pub(crate) fn must_be(&self, kind: ProgramType, place: &str) -> Result<(), Error> {
         if self.kind == kind {
             Ok(())
@@ -245,7 +246,8 @@ impl Program {
     }
 
     /// Gives the attach type that was given at load, if there was one.
-    pub(crate) fn expected(&self) -> Option<AttachType> {
+    #[cfg(any(feature = "multi", feature = "network", feature = "uprobe"))]
+    pub(crate) fn expected(&self) -> Option<kscope_spec::AttachType> {
         match &*self.attach {
             AttachKind::Expected(attach_type) => Some(*attach_type),
             _ => None,

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "explain")]
 use kscope_btf::nearest;
 use kscope_sys::{Errno, Kernel};
 
@@ -89,13 +90,7 @@ impl Tracefs {
         name: &str,
     ) -> Result<u64, Error> {
         let plain = |part: &str| !part.is_empty() && !part.contains(['/', '\0']) && part != "..";
-        let missing = || {
-            let wanted = format!("{category}:{name}");
-            let list = kernel.read_file(&self.root.join("available_events"));
-            let list = String::from_utf8_lossy(&list.unwrap_or_default()).into_owned();
-            let near = near_events(&list, &wanted, name);
-            Error::not_found_near("tracepoint", wanted, near)
-        };
+        let missing = || self.no_tracepoint(kernel, category, name);
         if !plain(category) || !plain(name) {
             return Err(missing());
         }
@@ -126,6 +121,24 @@ impl Tracefs {
     }
 }
 
+#[cfg(not(feature = "explain"))]
+impl Tracefs {
+    fn no_tracepoint(&self, _: &dyn Kernel, category: &str, name: &str) -> Error {
+        Error::not_found("tracepoint", format!("{category}:{name}"))
+    }
+}
+
+#[cfg(feature = "explain")]
+impl Tracefs {
+    fn no_tracepoint(&self, kernel: &dyn Kernel, category: &str, name: &str) -> Error {
+        let wanted = format!("{category}:{name}");
+        let list = kernel.read_file(&self.root.join("available_events"));
+        let list = String::from_utf8_lossy(&list.unwrap_or_default()).into_owned();
+        let near = near_events(&list, &wanted, name);
+        Error::not_found_near("tracepoint", wanted, near)
+    }
+}
+
 #[cfg(all(feature = "check", feature = "inspect"))]
 impl Tracefs {
     /// Gives the size in bytes of a tracepoint's record, as programs see it: where its last field
@@ -153,6 +166,7 @@ impl Tracefs {
 
 /// Gives tracepoints of a list whose names are near, or else those of another category that have
 /// this very name.
+#[cfg(feature = "explain")]
 fn near_events<'a>(list: &'a str, wanted: &str, name: &str) -> Vec<&'a str> {
     const MOST: usize = 3;
     let near = nearest(wanted, list.lines(), MOST);

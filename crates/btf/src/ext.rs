@@ -141,8 +141,8 @@ trait Record: Sized {
     /// Makes the record of its words; there are four at least, absent ones are 0.
     fn from_words(words: [u32; 4]) -> Self;
 
-    /// Gives the words.
-    fn words(&self) -> Vec<u32>;
+    /// Gives the words; those past [`Record::SIZE`] are 0.
+    fn words(&self) -> [u32; 4];
 }
 
 impl Record for FuncRecord {
@@ -155,8 +155,8 @@ impl Record for FuncRecord {
         }
     }
 
-    fn words(&self) -> Vec<u32> {
-        vec![self.offset, self.type_id.0]
+    fn words(&self) -> [u32; 4] {
+        [self.offset, self.type_id.0, 0, 0]
     }
 }
 
@@ -173,9 +173,9 @@ impl Record for LineRecord {
         }
     }
 
-    fn words(&self) -> Vec<u32> {
+    fn words(&self) -> [u32; 4] {
         let place = (self.line.min((1 << 22) - 1) << 10) | self.column.min(0x3ff);
-        vec![self.offset, self.file, self.text, place]
+        [self.offset, self.file, self.text, place]
     }
 }
 
@@ -191,8 +191,8 @@ impl Record for CoreRecord {
         }
     }
 
-    fn words(&self) -> Vec<u32> {
-        vec![self.offset, self.type_id.0, self.access, self.kind]
+    fn words(&self) -> [u32; 4] {
+        [self.offset, self.type_id.0, self.access, self.kind]
     }
 }
 
@@ -295,7 +295,8 @@ fn part<T: Record>(endian: Endian, sections: &[Section<T>]) -> Vec<u8> {
         }
         endian.put_words(&mut bytes, &[section.name, section.records.len() as u32]);
         for record in &section.records {
-            endian.put_words(&mut bytes, &record.words());
+            let words = record.words();
+            endian.put_words(&mut bytes, words.get(..T::SIZE / 4).unwrap_or(&words));
         }
     }
     bytes

@@ -20,9 +20,9 @@
 //!
 //! # Features
 //!
-//! `print` (types as C, Rust and JSON, values by their types), `parse` (C type names read), `merge`
-//! (BTF of several objects merged), `subset` (BTF of chosen types alone); none is on unless asked
-//! for.
+//! `near` (names near to one that does not exist), `print` (types as C, Rust and JSON, values by their
+//! types), `parse` (C type names read), `merge` (BTF of several objects merged), `subset` (BTF of chosen
+//! types alone), `validate` (whether all types make sense, at once); none is on unless asked for.
 
 mod blob;
 mod bytes;
@@ -44,6 +44,7 @@ mod shape;
 #[cfg(feature = "subset")]
 mod subset;
 mod types;
+#[cfg(feature = "validate")]
 mod validate;
 #[cfg(feature = "print")]
 mod value;

@@ -1,7 +1,10 @@
 //! Names near to one that does not exist, for "did you mean".
 
+#[cfg(feature = "near")]
 use crate::blob::Btf;
+#[cfg(feature = "near")]
 use crate::kind::Kind;
+#[cfg(feature = "near")]
 use crate::types::Type;
 
 /// Gives up to `limit` of the `candidates` that are near to `name`, the nearest first.
@@ -109,6 +112,7 @@ fn letters(name: &[u8]) -> u64 {
     name.iter().fold(0, |all, byte| all | bit(byte))
 }
 
+#[cfg(feature = "near")]
 impl Btf {
     /// Gives up to `limit` names of types of a kind that are near to `name`, the nearest first.
     #[must_use]
@@ -150,7 +154,7 @@ impl Btf {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "near"))]
 mod tests {
     use super::*;
 

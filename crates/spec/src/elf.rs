@@ -5,6 +5,7 @@
 //! does not cover. What the sections mean is [`crate::read`]'s matter.
 
 mod header;
+#[cfg(feature = "sections")]
 mod outline;
 #[cfg(any(feature = "write", feature = "link"))]
 pub mod write;
@@ -13,6 +14,7 @@ use crate::ByteOrder;
 use crate::table::Names;
 
 pub use header::ElfError;
+#[cfg(feature = "sections")]
 pub use outline::find_sections;
 
 /// Index of a section in an object.

@@ -1,14 +1,22 @@
-//! One eBPF instruction slot: the 64-bit encoding, its builders, and the enum view [`Op`].
+//! One eBPF instruction slot: the 64-bit encoding; with the feature `insn` its builders, and the enum view `Op`.
 
+#[cfg(feature = "insn")]
 mod build;
 pub mod code;
+#[cfg(feature = "insn")]
 mod effect;
+#[cfg(feature = "insn")]
 mod op;
+#[cfg(feature = "insn")]
 mod parts;
+#[cfg(feature = "insn")]
 mod special;
 
+#[cfg(feature = "insn")]
 pub use op::{BadInsn, Callee, Op, Operand};
+#[cfg(feature = "insn")]
 pub use parts::{AluOp, AtomicOp, Cond, Pseudo, Size, SwapOrder, Width};
+#[cfg(feature = "insn")]
 pub use special::Special;
 
 /// A register: `r0` result, `r1`–`r5` arguments, `r6`–`r9` kept across calls, `r10` frame.
@@ -145,5 +153,5 @@ impl Insn {
     }
 }
 
-#[cfg(test)]
+#[cfg(all(test, feature = "insn"))]
 mod tests;

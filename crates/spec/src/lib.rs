@@ -6,10 +6,11 @@
 //!
 //! # Features
 //!
-//! Loading needs none of them: `asm` and `disasm` (instructions from text and to text), `check`
-//! (the verifier's rules that need no kernel), `write` (a `Spec` as an object), `link` (several
-//! objects into one), `minimize` (BTF made minimal for some objects), `legacy` (maps described
-//! without BTF), `struct_ops` (tables of functions for the kernel to call).
+//! Loading needs none of them: `insn` (instructions made and taken apart, helpers by name), `asm` and
+//! `disasm` (instructions from text and to text), `check` (the verifier's rules that need no kernel),
+//! `write` (a `Spec` as an object), `link` (several objects into one), `minimize` (BTF made minimal for
+//! some objects), `legacy` (maps described without BTF), `sections` (sections of any ELF file found by
+//! name), `struct_ops` (tables of functions for the kernel to call).
 
 #[cfg(feature = "asm")]
 pub mod asm;
@@ -19,6 +20,7 @@ pub mod core;
 #[cfg(feature = "disasm")]
 pub mod disasm;
 pub mod elf;
+#[cfg(feature = "insn")]
 pub mod helper;
 pub mod insn;
 #[cfg(feature = "link")]
@@ -33,6 +35,7 @@ mod usdt;
 #[cfg(feature = "write")]
 pub mod write;
 
+#[cfg(feature = "insn")]
 pub use helper::HelperId;
 pub use insn::{Insn, Reg};
 pub use object::{

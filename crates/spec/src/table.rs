@@ -201,18 +201,16 @@ fn place(places: &mut Places, code: Code, next: usize) -> usize {
 
 /// Puts a list into the order of its keys; those of equal keys stay in theirs.
 pub(crate) fn sort<T, K: Key>(list: &mut [T], key: impl Fn(&T) -> K) {
-    let mut codes = Vec::with_capacity(list.len());
-    for item in list.iter() {
-        codes.push((key(item).code(), codes.len()));
-    }
-    for (one, other) in swaps(codes) {
+    let code = |at: usize| list.get(at).map_or((0, 0), |item| key(item).code());
+    for (one, other) in swaps(list.len(), &code) {
         list.swap(one, other);
     }
 }
 
 /// Gives the exchanges, one after the other, that put a list with these keys into order.
 #[inline(never)]
-fn swaps(mut keys: Vec<(Code, usize)>) -> Vec<(usize, usize)> {
+fn swaps(len: usize, code: &dyn Fn(usize) -> Code) -> Vec<(usize, usize)> {
+    let mut keys: Vec<(Code, usize)> = (0..len).map(|at| (code(at), at)).collect();
     let mut swaps = Vec::new();
     if keys.is_sorted() {
         return swaps;

@@ -240,6 +240,38 @@ impl Program {
     }
 }
 
+#[cfg(not(feature = "multi"))]
+impl Program {
+    fn attach_kprobe_multi_matching(&self, _: &str, _: bool) -> Result<Link, Error> {
+        Err(Error::left_out("many functions at once", "multi"))
+    }
+
+    fn attach_functions_matching(&self, pattern: &str) -> Result<Link, Error> {
+        self.attach_kprobe_multi_matching(pattern, false)
+    }
+}
+
+#[cfg(not(feature = "iter"))]
+impl Program {
+    fn attach_whole_iterator(&self) -> Result<Link, Error> {
+        Err(Error::left_out("iterators", "iter"))
+    }
+}
+
+#[cfg(feature = "iter")]
+impl Program {
+    fn attach_whole_iterator(&self) -> Result<Link, Error> {
+        self.attach_iterator_over(kscope_sys::IterOver::All)
+    }
+}
+
+#[cfg(not(feature = "extend"))]
+impl Program {
+    fn attach_extension(&self) -> Result<Link, Error> {
+        Err(Error::left_out("functions in others' place", "extend"))
+    }
+}
+
 impl Program {
     /// Attaches to what the section names.
     fn attach_named(&self, named: Named, target: &str, on_return: bool) -> Result<Link, Error> {
@@ -260,7 +292,7 @@ impl Program {
             },
             Named::RawTracepoint => self.attach_raw_tracepoint(target, 0),
             Named::Typed => self.attach_typed(0),
-            Named::Iterator => self.attach_iterator_over(kscope_sys::IterOver::All),
+            Named::Iterator => self.attach_whole_iterator(),
             Named::Extension => self.attach_extension(),
         }
     }

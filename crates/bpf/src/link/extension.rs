@@ -7,6 +7,7 @@ use kscope_spec::{AttachKind, ProgramType};
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
+use super::raw::no_trampolines;
 use crate::error::Error;
 use crate::loader::copied;
 use crate::program::Program;
@@ -83,12 +84,5 @@ impl Program {
             Error::not_found_near("subprogram", format!("{function} in program {name}"), near)
         })?;
         Ok(id.0)
-    }
-}
-
-pub(super) fn no_trampolines() -> Error {
-    Error::Unsupported {
-        feature: "BPF trampoline (fentry, fexit)".to_owned(),
-        since: Some("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
     }
 }

@@ -3,23 +3,24 @@
 use std::os::fd::AsFd;
 
 use kscope_btf::{Btf, Kind, Type, TypeId};
-use kscope_spec::{AttachKind, AttachType, section};
+use kscope_spec::section;
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
-use super::extension::no_trampolines;
-use super::kernel_probe::{matches, once};
+use super::many::once;
+use super::raw::no_trampolines;
 use crate::error::Error;
-use crate::loader::KernelTypes;
+use crate::loader::{KernelTypes, traces_many};
 use crate::program::Program;
+use crate::search::matches;
 
 /// What the error texts call these programs.
 const PLACE: &str = "many functions' entries or exits";
 
 impl Program {
     /// Attaches a [`kscope_spec::ProgramType::Tracing`] program, loaded as
-    /// [`AttachType::TraceFentryMulti`], [`AttachType::TraceFexitMulti`] or
-    /// [`AttachType::TraceFsessionMulti`], to many functions of the kernel at once. `cookies` is empty
+    /// [`kscope_spec::AttachType::TraceFentryMulti`], [`kscope_spec::AttachType::TraceFexitMulti`] or
+    /// [`kscope_spec::AttachType::TraceFsessionMulti`], to many functions of the kernel at once. `cookies` is empty
     /// or as long as `names`. Functions are the kernel's, or those of the one module that the program's
     /// section names (`fentry.multi/MODULE:PATTERN`).
     ///
@@ -138,18 +139,6 @@ impl Program {
         })?;
         Ok(Link::of(&self.kernel, fd, target))
     }
-}
-
-/// Tells whether programs that are attached so trace many functions.
-pub(crate) fn traces_many(attach: &AttachKind) -> bool {
-    matches!(
-        attach,
-        AttachKind::Expected(
-            AttachType::TraceFentryMulti
-                | AttachType::TraceFexitMulti
-                | AttachType::TraceFsessionMulti
-        )
-    )
 }
 
 /// Finds a function; of a module's types not those of the kernel that they stand on.

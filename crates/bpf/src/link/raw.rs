@@ -3,24 +3,27 @@
 use std::ffi::CString;
 use std::os::fd::AsFd;
 
+#[cfg(feature = "explain")]
 use kscope_btf::nearest;
 use kscope_spec::{AttachKind, ProgramType};
 use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
-use super::extension::no_trampolines;
 use crate::error::Error;
+#[cfg(feature = "explain")]
 use crate::kallsyms::{self, function_of};
 use crate::program::Program;
 use crate::search::has;
 
 /// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
 /// attached (Linux 5.10).
+#[cfg(feature = "explain")]
 fn raw_tracepoints(symbols: &str) -> impl Iterator<Item = &str> {
     let functions = symbols.lines().filter_map(function_of);
     functions.filter_map(|function| function.strip_prefix("__traceiter_"))
 }
 
+#[cfg(feature = "explain")]
 fn no_raw_tracepoint(symbols: &str, name: &str) -> Error {
     // As `tracepoint/sched/sched_switch` has it, and this does not.
     let bare = name.rsplit(['/', ':']).next().unwrap_or(name);
@@ -29,6 +32,20 @@ fn no_raw_tracepoint(symbols: &str, name: &str) -> Error {
         false => nearest(bare, raw_tracepoints(symbols), 3),
     };
     Error::not_found_near("raw tracepoint", name, near)
+}
+
+impl Program {
+    /// Says that there is no such raw tracepoint, and which are near.
+    #[cfg(feature = "explain")]
+    fn lacks_raw_tracepoint(&self, name: &str) -> Error {
+        let symbols = kallsyms::read(&*self.kernel);
+        no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
+    }
+
+    #[cfg(not(feature = "explain"))]
+    fn lacks_raw_tracepoint(&self, name: &str) -> Error {
+        Error::not_found("raw tracepoint", name)
+    }
 }
 
 impl Program {
@@ -54,10 +71,7 @@ impl Program {
             .kernel
             .raw_tracepoint_open(self.as_fd(), Some(&c_name), cookie);
         let fd = opened.map_err(|errno| match errno {
-            Errno::NOENT => {
-                let symbols = kallsyms::read(&*self.kernel);
-                no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
-            }
+            Errno::NOENT => self.lacks_raw_tracepoint(name),
             Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_raw_cookies(cookie) => {
                 Error::unsupported("cookie of raw tracepoints", "Linux 6.10")
             }
@@ -143,5 +157,12 @@ impl Program {
         Error::invalid(format!(
             "program {name} of type {kind:?} cannot be attached to {place}"
         ))
+    }
+}
+
+pub(super) fn no_trampolines() -> Error {
+    Error::Unsupported {
+        feature: "BPF trampoline (fentry, fexit)".to_owned(),
+        since: Some("CONFIG_DYNAMIC_FTRACE_WITH_DIRECT_CALLS"),
     }
 }

@@ -9,7 +9,7 @@ use kscope_sys::{
 };
 
 use crate::error::Error;
-use crate::link::kernel_probe::once;
+use crate::link::many::once;
 use crate::link::{KprobeAt, Link, Uprobe, UprobePlace};
 use crate::program::Program;
 

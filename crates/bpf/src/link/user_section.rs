@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 
 use super::auto::number;
-use super::kernel_probe::matches;
 use super::{Link, Uprobe, UprobePlace, Usdt};
 use crate::error::Error;
 use crate::executable::{self, Executable};
 use crate::loader::Object;
 use crate::program::Program;
+use crate::search::matches;
 
 impl Object {
     /// Attaches a program to the USDT probe `path:provider:name`.

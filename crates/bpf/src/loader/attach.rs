@@ -1,13 +1,14 @@
 //! What a program is loaded to attach to.
 
-use std::os::fd::{AsFd, BorrowedFd};
+#[cfg(feature = "extend")]
+use std::os::fd::AsFd;
+use std::os::fd::BorrowedFd;
 
 use kscope_spec::{AttachKind, AttachType, ProgramSpec, section};
 
 use super::kernel_types::KernelTypes;
 use super::struct_ops;
 use crate::error::Error;
-use crate::link::functions::traces_many;
 use crate::program::Program;
 
 /// What `BPF_PROG_LOAD` is told of the attach point.
@@ -35,27 +36,17 @@ pub(crate) fn attach_point<'a>(
     if let Some(error) = too_new(types, program) {
         return Err(error);
     }
-    match (attach, target) {
-        (
-            AttachKind::FunctionEntry(name)
-            | AttachKind::FunctionExit(name)
-            | AttachKind::FunctionSession(name)
-            | AttachKind::ModifyReturn(name)
-            | AttachKind::Extension(name),
-            Some(target),
-        ) => return of_program(target, name, point),
-        (AttachKind::Extension(name), None) => {
-            let name = match name.is_empty() {
-                true => "a function".to_owned(),
-                false => format!("the function {name}"),
-            };
-            return Err(Error::invalid(format!(
-                "program {} takes the place of {name} of another program, which the \
-                 loader is to be told (Loader::extends)",
-                program.name
-            )));
+    #[cfg(feature = "extend")]
+    if let Some(extended) = extended(program, target) {
+        return extended.and_then(|(target, name)| of_program(target, name, point));
+    }
+    match attach {
+        #[cfg(not(feature = "extend"))]
+        AttachKind::Extension(_) => {
+            let _: Option<&Program> = target;
+            return Err(Error::left_out("functions in others' place", "extend"));
         }
-        (AttachKind::StructOps { type_name, member }, _) => {
+        AttachKind::StructOps { type_name, member } => {
             return struct_ops::member(types, type_name, member);
         }
         _ => {}
@@ -79,11 +70,14 @@ pub(crate) fn attach_point<'a>(
             to: found.module.and_then(|module| types.fd_of_module(module)),
             ..point
         }),
+        #[cfg(feature = "explain")]
         None => Err(Error::not_found_near(
             what,
             shown,
             types.near(prefix, shown, kind),
         )),
+        #[cfg(not(feature = "explain"))]
+        None => Err(Error::not_found(what, shown)),
     }
 }
 
@@ -152,7 +146,39 @@ fn prefixed(prefix: &str, name: &str) -> String {
     }
 }
 
+/// Gives the program and the function of it that a program takes the place of or traces; none for one
+/// that concerns the kernel.
+#[cfg(feature = "extend")]
+fn extended<'a, 'n>(
+    program: &'n ProgramSpec,
+    target: Option<&'a Program>,
+) -> Option<Result<(&'a Program, &'n str), Error>> {
+    match (&program.attach, target) {
+        (
+            AttachKind::FunctionEntry(name)
+            | AttachKind::FunctionExit(name)
+            | AttachKind::FunctionSession(name)
+            | AttachKind::ModifyReturn(name)
+            | AttachKind::Extension(name),
+            Some(target),
+        ) => Some(Ok((target, name))),
+        (AttachKind::Extension(name), None) => {
+            let name = match name.is_empty() {
+                true => "a function".to_owned(),
+                false => format!("the function {name}"),
+            };
+            Some(Err(Error::invalid(format!(
+                "program {} takes the place of {name} of another program, which the \
+                 loader is to be told (Loader::extends)",
+                program.name
+            ))))
+        }
+        _ => None,
+    }
+}
+
 /// Finds a function of another program.
+#[cfg(feature = "extend")]
 fn of_program<'a>(
     target: &'a Program,
     name: &str,
@@ -163,4 +189,16 @@ fn of_program<'a>(
         to: Some(target.as_fd()),
         ..point
     })
+}
+
+/// Tells whether programs that are attached so trace many functions.
+pub(crate) fn traces_many(attach: &AttachKind) -> bool {
+    matches!(
+        attach,
+        AttachKind::Expected(
+            AttachType::TraceFentryMulti
+                | AttachType::TraceFexitMulti
+                | AttachType::TraceFsessionMulti
+        )
+    )
 }

@@ -10,9 +10,9 @@ use kscope_btf::{Btf, Kind, Type, TypeId};
 use kscope_spec::{Extern, ExternId, ExternKind, MapId, Spec};
 use kscope_sys::SharedKernel;
 
+use super::SymbolResolver;
 use super::kernel_types::{Found, KernelTypes};
 use crate::error::Error;
-use crate::late::SymbolResolver;
 use crate::patch::External;
 
 /// Most modules whose functions one object's programs may call.
@@ -33,10 +33,8 @@ pub(crate) struct Externs<'a> {
 }
 
 /// Finds a symbol among those that are looked for, which are ascending.
-fn place(wanted: &[(&[u8], Option<u64>)], name: &[u8]) -> Option<usize> {
-    wanted
-        .binary_search_by(|(known, _)| (*known).cmp(name))
-        .ok()
+fn place(wanted: &[(&[u8], Option<u64>)], name: &[u8]) -> Result<usize, usize> {
+    wanted.binary_search_by(|(known, _)| (*known).cmp(name))
 }
 
 struct Missing {
@@ -229,7 +227,9 @@ impl<'a> Externs<'a> {
             return Ok(resolve(name));
         }
         let known = self.addresses.get_or_init(|| self.read_addresses());
-        let known = place(known, name.as_bytes()).and_then(|at| known.get(at)?.1);
+        let known = place(known, name.as_bytes())
+            .ok()
+            .and_then(|at| known.get(at)?.1);
         match known {
             Some(0) => Err(Error::Permission {
                 call: "reading kernel addresses",
@@ -244,15 +244,15 @@ impl<'a> Externs<'a> {
 
     /// Looks up all symbols without a type at once.
     fn read_addresses(&self) -> Vec<(&'a [u8], Option<u64>)> {
-        let mut wanted: Vec<&[u8]> = self
-            .spec
-            .externs
-            .iter()
-            .filter(|external| external.kind == ExternKind::Address)
-            .map(|external| external.name.as_bytes())
-            .collect();
-        wanted.sort_unstable();
-        let mut found: Vec<_> = wanted.into_iter().map(|name| (name, None)).collect();
+        let mut found: Vec<(&[u8], Option<u64>)> = Vec::new();
+        for external in &self.spec.externs {
+            let name = external.name.as_bytes();
+            if external.kind == ExternKind::Address {
+                if let Err(at) = place(&found, name) {
+                    found.insert(at, (name, None));
+                }
+            }
+        }
         let text = crate::kallsyms::read(&*self.kernel);
         for line in text.split(|&byte| byte == b'\n') {
             // "ffffffff81000000 T _text", modules' with "\t[name]" behind
@@ -261,7 +261,7 @@ impl<'a> Externs<'a> {
             else {
                 continue;
             };
-            let entry = place(&found, name).and_then(|at| found.get_mut(at));
+            let entry = place(&found, name).ok().and_then(|at| found.get_mut(at));
             let Some((_, kept @ None)) = entry else {
                 continue;
             };

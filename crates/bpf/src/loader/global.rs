@@ -2,7 +2,6 @@
 
 use std::sync::OnceLock;
 
-use kscope_btf::nearest;
 use kscope_spec::Variable;
 use kscope_sys::MapValues;
 
@@ -172,7 +171,13 @@ impl Memory {
 }
 
 /// Says that there is no such variable.
+#[cfg(feature = "explain")]
 pub(crate) fn no_variable(variables: &[Variable], name: &str) -> Error {
     let names = variables.iter().map(|variable| &*variable.name);
-    Error::not_found_near("global variable", name, nearest(name, names, 3))
+    Error::not_found_near("global variable", name, kscope_btf::nearest(name, names, 3))
+}
+
+#[cfg(not(feature = "explain"))]
+pub(crate) fn no_variable(_: &[Variable], name: &str) -> Error {
+    Error::not_found("global variable", name)
 }

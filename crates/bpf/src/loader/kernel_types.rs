@@ -143,6 +143,7 @@ impl<'a> KernelTypes<'a> {
 
     /// Gives names of a kind that begin with `prefix` and go on near to `name`, without the prefix; of
     /// `module:name` those of that module and of the kernel.
+    #[cfg(any(feature = "explain", feature = "struct_ops"))]
     pub(crate) fn near(&self, prefix: &str, name: &str, kind: Kind) -> Vec<&str> {
         let (module, name) = match name.split_once(':') {
             Some((module, name)) => (Some(module), name),

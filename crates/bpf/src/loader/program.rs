@@ -12,12 +12,14 @@ use kscope_sys::{Errno, ProgramLoad};
 
 use super::Loader;
 use super::attach::attach_point;
+#[cfg(feature = "exclusive")]
 use super::exclusive::{Unmade, digest};
 use super::externs::Externs;
 use super::kernel_types::KernelTypes;
 use super::object::MapState;
 use super::refusal::{Log, Refused, text};
 use crate::error::{Absent, Error};
+#[cfg(feature = "late")]
 use crate::late::LateSources;
 use crate::log::VerifierLog;
 use crate::object_btf::Records;
@@ -35,6 +37,7 @@ pub(super) struct Filling<'a> {
     /// Where CO-RE relocations look, made when the first program has one.
     target: OnceCell<Option<core::Target<'a>>>,
     /// Late values, each found out when the first program asks for it.
+    #[cfg(feature = "late")]
     late: Vec<OnceCell<Result<u64, Error>>>,
 }
 
@@ -55,11 +58,13 @@ impl<'a> Filling<'a> {
             externs,
             types,
             target: OnceCell::new(),
+            #[cfg(feature = "late")]
             late: spec.late.iter().map(|_| OnceCell::new()).collect(),
         }
     }
 
     /// Gives the digest that the program will have.
+    #[cfg(feature = "exclusive")]
     pub(super) fn digest(&self, program: &ProgramSpec) -> Result<[u8; 32], Error> {
         let relocated = self.relocated(program)?;
         let insns = relocated.map_or_else(|| program.insns.clone(), |done| done.insns);
@@ -87,7 +92,10 @@ impl<'a> Filling<'a> {
             .as_ref()
             .map_or(&program.insns, |done| &done.insns);
         let insns = patch::instructions(program, insns.clone(), self)?;
+        #[cfg(feature = "extend")]
         let target = loader.extended.get(&program.name);
+        #[cfg(not(feature = "extend"))]
+        let target = None;
         let point = attach_point(self.types, program, target)?;
         let modules = self.externs.modules();
         let load = |log: Log<'_>| {
@@ -227,6 +235,12 @@ impl Target for Filling<'_> {
         self.externs.value(map, offset)
     }
 
+    #[cfg(not(feature = "late"))]
+    fn late(&self, _: LateId) -> Result<u64, Error> {
+        Err(Error::left_out("values of compiled scripts", "late"))
+    }
+
+    #[cfg(feature = "late")]
     fn late(&self, late: LateId) -> Result<u64, Error> {
         let index = late.0 as usize;
         let late = self.spec.late.get(index).zip(self.late.get(index));

@@ -27,6 +27,7 @@ impl Map {
     /// # Errors
     ///
     /// [`Error::Invalid`] for another kind, [`Error::Permission`].
+    #[cfg(feature = "manage")]
     pub fn inner(&self, key: &[u8]) -> Result<Option<Map>, Error> {
         if !matches!(self.kind, MapKind::ArrayOfMaps | MapKind::HashOfMaps) {
             return Err(self.no_such("maps in it"));
@@ -150,19 +151,4 @@ impl Map {
             _ => Err(self.no_such("values of objects")),
         }
     }
-}
-
-/// Makes a key of an LPM trie ([`MapKind::LpmTrie`]): the number of leading bits that count, and
-/// the bytes they are of, the most significant first.
-///
-/// # Examples
-///
-/// ```
-/// use kscope_bpf::lpm_key;
-/// // 10.1.0.0/16
-/// assert_eq!(lpm_key(16, &[10, 1, 0, 0])[4..], [10, 1, 0, 0]);
-/// ```
-#[must_use]
-pub fn lpm_key(bits: u32, data: &[u8]) -> Vec<u8> {
-    [&bits.to_ne_bytes(), data].concat()
 }

@@ -1,17 +1,16 @@
-//! Maps found by pin or id, described, frozen, mapped into memory.
+//! Maps found by pin or id, described, hashed.
 
-use std::os::fd::{AsFd, AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::Path;
-use std::sync::Arc;
 
 use kscope_spec::MapKind;
-use kscope_sys::{Errno, MapFd, MapValues, SharedKernel};
+use kscope_sys::{Errno, SharedKernel};
 
 use super::Map;
+use super::closed::number_of;
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::link::{open_pin, pin};
-use crate::search::has;
 
 /// What the kernel knows of a map beside its sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -82,59 +81,6 @@ impl Map {
             value_type: info.value_type,
             memory: number_of(&lines, "memlock"),
             frozen: number_of(&lines, "frozen").map(|frozen| frozen != 0),
-        })
-    }
-
-    /// Reads what the kernel tells of the map's descriptor, which the structure does not hold.
-    fn descriptor_info(&self) -> String {
-        let path = format!("/proc/self/fdinfo/{}", self.as_fd().as_raw_fd());
-        let lines = self.kernel.read_file(Path::new(&path)).unwrap_or_default();
-        String::from_utf8_lossy(&lines).into_owned()
-    }
-
-    /// Says why system calls may not read or write the map's entries, whoever makes them.
-    pub(super) fn closed_to(&self, call: &str) -> Option<&'static str> {
-        const READ_ONLY: u64 = 0;
-        const WRITE_ONLY: u64 = 1;
-        let writes = ["UPDATE", "DELETE"].iter().any(|word| has(call, word));
-        let reads = ["LOOKUP", "NEXT_KEY"].iter().any(|word| has(call, word));
-        let info = self.descriptor_info();
-        // How the descriptor was opened, in octal digits.
-        let mode = value_of(&info, "flags").and_then(|flags| u64::from_str_radix(flags, 8).ok());
-        match mode.map(|mode| mode & 3) {
-            Some(READ_ONLY) if writes => Some("which system calls can read alone (BPF_F_RDONLY)"),
-            Some(WRITE_ONLY) if reads => Some("which system calls can write alone (BPF_F_WRONLY)"),
-            _ if writes && number_of(&info, "frozen") == Some(1) => Some("which is frozen"),
-            _ => None,
-        }
-    }
-
-    /// Makes the map read-only for system calls, for good; programs still write to it unless it
-    /// was made read-only for them.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Os`] with `EBUSY` where it is frozen, or mapped for writing.
-    pub fn freeze(&self) -> Result<(), Error> {
-        self.kernel
-            .map_freeze(&self.fd)
-            .map_err(|errno| self.failed("BPF_MAP_FREEZE", errno))
-    }
-
-    /// Maps the values of an array that was made with `BPF_F_MMAPABLE`, or the pages of an arena,
-    /// into this process; programs write to them at any time.
-    ///
-    /// # Errors
-    ///
-    /// [`Error::Invalid`] for another kind or an array without the flag; [`Error::Os`] with
-    /// `EPERM` for writing to one that is frozen.
-    pub fn mapped(&self, writable: bool) -> Result<MapValues, Error> {
-        let mapped = self.kernel.map_values(&self.fd, writable);
-        mapped.map_err(|errno| match errno {
-            Errno::INVAL | Errno::NODEV | Errno::NOTSUPP => {
-                self.no_such("values that can be mapped (BPF_F_MMAPABLE)")
-            }
-            errno => Error::os("mmap", errno, format!("map {}", self.name)),
         })
     }
 
@@ -218,25 +164,6 @@ impl Map {
             }
         }
     }
-
-    #[cfg_attr(
-        not(feature = "struct_ops"),
-        allow(dead_code, reason = "tables of functions alone are taken back by it")
-    )]
-    pub(crate) fn shared_fd(&self) -> Arc<MapFd> {
-        self.fd.clone()
-    }
-}
-
-/// Reads a value of `/proc/self/fdinfo/FD`, `name:` and a tab before it.
-fn value_of<'l>(lines: &'l str, name: &str) -> Option<&'l str> {
-    let mut values = lines.lines().filter_map(|line| line.split_once(':'));
-    let value = values.find(|(key, _)| *key == name)?.1;
-    Some(value.trim())
-}
-
-fn number_of(lines: &str, name: &str) -> Option<u64> {
-    value_of(lines, name)?.parse().ok()
 }
 
 /// Gives a name that ends with NUL.

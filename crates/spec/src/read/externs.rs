@@ -1,5 +1,7 @@
 //! Symbols that the target defines: `.ksyms` and `.kconfig`.
 
+use core::cmp::Reverse;
+
 use kscope_btf::{Btf, Encoding, Int, Kind, Linkage, Type, TypeId, essential_name};
 
 use super::budget::Budget;
@@ -40,7 +42,8 @@ impl Externs {
     /// Gives what a symbol that is defined elsewhere is.
     pub(super) fn of(&self, symbol: SymbolIndex, name: &str, call: bool) -> Result<ExternId, Why> {
         match self.by_symbol.get(&symbol) {
-            Some(found) => found.clone(),
+            Some(Ok(found)) => Ok(*found),
+            Some(Err(why)) => Err(why.copied()),
             None => Err(Why::Undefined {
                 name: name.to_owned(),
                 call,
@@ -240,8 +243,16 @@ fn config_type(types: &Btf, id: TypeId) -> Option<ConfigType> {
     })
 }
 
+/// A build option to be given a place.
+struct BuildOption {
+    /// Its alignment, size and name: the order of the places.
+    key: (Reverse<u32>, u32, String),
+    id: ExternId,
+    var: TypeId,
+}
+
 /// Gives each option its place: those of the largest alignment first, then by size and name.
-fn lay_out(types: &Btf, externs: &mut Externs, mut options: Vec<(ExternId, TypeId)>) {
+fn lay_out(types: &Btf, externs: &mut Externs, options: Vec<(ExternId, TypeId)>) {
     let shape = |externs: &Externs, id: ExternId, var: TypeId| {
         let item = externs.list.get(id.0 as usize)?;
         let ExternKind::Config { size, config, .. } = item.kind else {
@@ -253,16 +264,19 @@ fn lay_out(types: &Btf, externs: &mut Externs, mut options: Vec<(ExternId, TypeI
         };
         Some((of_element, size, item.name.clone()))
     };
-    options.sort_by_cached_key(|&(id, var)| {
-        let (align, size, name) = shape(externs, id, var).unwrap_or_default();
-        (core::cmp::Reverse(align), size, name)
-    });
-    let mut end = 0u32;
-    let mut full = Vec::new();
+    let mut ordered: Vec<BuildOption> = Vec::new();
     for (id, var) in options {
-        let Some((align, bytes, _)) = shape(externs, id, var) else {
+        let Some((align, size, name)) = shape(externs, id, var) else {
             continue;
         };
+        let key = (Reverse(align), size, name);
+        let after = ordered.partition_point(|other| other.key <= key);
+        ordered.insert(after, BuildOption { key, id, var });
+    }
+    let mut end = 0u32;
+    let mut full = Vec::new();
+    for BuildOption { key, id, var } in ordered {
+        let (Reverse(align), bytes, _) = key;
         let start = end.div_ceil(align) * align;
         let Some(after) = start.checked_add(bytes).filter(|&after| after <= LARGEST) else {
             full.push(id);

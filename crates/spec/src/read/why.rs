@@ -6,7 +6,6 @@ use crate::object::MapKind;
 use crate::say::say;
 
 /// A reason.
-#[derive(Clone)]
 #[cfg_attr(
     not(all(feature = "legacy", feature = "struct_ops")),
     allow(dead_code, reason = "some are of families that may be left out")
@@ -112,6 +111,8 @@ pub(super) enum Why {
     ExceptionCallback {
         name: String,
     },
+    /// One that was said already, and whether it is for the linker.
+    Said(String, bool),
     // Maps.
     NoTypes,
     MapPlace {
@@ -403,6 +404,7 @@ impl fmt::Display for Why {
                     }),
                 ],
             ),
+            Why::Said(text, _) => f.write_str(text),
             other => other.of_map(f),
         }
     }
@@ -413,14 +415,16 @@ impl Why {
     pub(super) fn is_for_the_linker(&self) -> bool {
         matches!(
             self,
-            Why::Undefined { .. } | Why::ExternSection { .. } | Why::ExternNowhere { .. }
+            Why::Undefined { .. }
+                | Why::ExternSection { .. }
+                | Why::ExternNowhere { .. }
+                | Why::Said(_, true)
         )
     }
 
-    /// Clones it, by code that is compiled once: it is long, and would stand at every use.
-    #[inline(never)]
+    /// Gives it once more, for another function or program.
     pub(super) fn copied(&self) -> Why {
-        self.clone()
+        Why::Said(self.to_string(), self.is_for_the_linker())
     }
 
     fn of_map(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
