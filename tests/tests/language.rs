@@ -119,6 +119,8 @@ fn outside(name: &str) -> Option<String> {
         "percpu_kaddr" => "print(percpu_kaddr(\"runqueues\", 1));",
         "comm" => "if comptime (1 > 2) { print(comm(pid)); }",
         "path" => "if comptime (1 > 2) { print(path(args.file.f_path)); }",
+        // It is for scripts over memory.
+        "dentry_path" => "if comptime (1 > 2) { print(dentry_path(arg0)); }",
         "socket_cookie" => "if comptime (1 > 2) { print(socket_cookie(args.sk)); }",
         "write_user" => "if comptime (1 > 2) { print(write_user(arg1, \"a\", 1)); }",
         "find" => "$v = 0; if (find(@m, 1, $v)) { exit(); }",
@@ -155,6 +157,7 @@ fn computing(name: &str) -> String {
         "reg" => "\"ip\"",
         "container_of" => "arg0, typeof(struct task_struct), pid",
         "kfunc_exist" => "\"bpf_task_from_pid\"",
+        "field_exists" => "struct task_struct, pid",
         _ => panic!("no example of {name}"),
     };
     format!("print({name}({arguments}));")
