@@ -114,7 +114,7 @@ pub use link::{
 #[cfg(feature = "manage")]
 pub use link::{LinkDetails, LinkKind, PerfDetails};
 #[cfg(feature = "uprobe")]
-pub use link::{Uprobe, UprobePlace, Usdt};
+pub use link::{OpenUprobe, Uprobe, UprobePlace, Usdt};
 #[cfg(feature = "kconfig")]
 pub use loader::build_option;
 pub use loader::{Global, GlobalValue, Loader, Object, SymbolResolver};

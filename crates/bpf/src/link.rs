@@ -77,7 +77,7 @@ pub use static_probe::Usdt;
 #[cfg(feature = "network")]
 pub use tc::{Direction, TcFilter};
 #[cfg(feature = "uprobe")]
-pub use user_probe::{Uprobe, UprobePlace};
+pub use user_probe::{OpenUprobe, Uprobe, UprobePlace};
 
 use crate::error::Error;
 

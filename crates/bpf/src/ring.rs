@@ -36,7 +36,7 @@ impl RingBuffer {
         let mut rings = Vec::new();
         for (token, &map) in (0..).zip(maps) {
             map.must_be(MapKind::RingBuf, "ring buffer")?;
-            let ring = RingConsumer::new(&**map.kernel(), map.fd());
+            let ring = RingConsumer::new(map.kernel(), map.fd());
             let ring = ring.map_err(|e| map.failed("mmap", e))?;
             waiter.watch(map.as_fd(), token)?;
             rings.push((map.clone(), ring));

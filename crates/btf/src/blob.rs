@@ -1,6 +1,7 @@
 //! `Btf`: the bytes, their checked layout, and one offset per type.
 
 use core::fmt;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use crate::Error;
@@ -46,6 +47,8 @@ pub(crate) struct Inner {
     /// Offset that the first own string has in references to strings.
     first_string: u32,
     pub(crate) names: OnceLock<NameIndex>,
+    /// Names that were asked for before they were indexed.
+    pub(crate) asked: AtomicU32,
     pub(crate) enumerators: OnceLock<NameIndex>,
 }
 
@@ -150,6 +153,7 @@ impl Btf {
                 first_id,
                 first_string,
                 names: OnceLock::new(),
+                asked: AtomicU32::new(0),
                 enumerators: OnceLock::new(),
             }),
         })
@@ -431,8 +435,8 @@ fn walk(
 ) -> Result<Vec<u32>, Error> {
     let types = header.types.of(blob);
     let start = header.types.start;
-    // 30 bytes is a usual mean; the vector grows where it is less.
-    let mut offsets = Vec::with_capacity(types.len() / 30);
+    // 27 bytes is a kernel's mean; the vector grows where it is less.
+    let mut offsets = Vec::with_capacity(types.len() / 26);
     let mut at = 0usize;
     while at < types.len() {
         let cut = Error::Malformed {

@@ -1,5 +1,7 @@
 //! Names to types: a table of buckets, two words per name and no copy of any name.
 
+use std::sync::atomic::Ordering;
+
 use crate::blob::{Btf, TypeId};
 use crate::bytes::LONGEST;
 use crate::kind::Kind;
@@ -11,59 +13,89 @@ pub(crate) struct NameIndex {
     ids: Vec<u32>,
 }
 
-/// FNV-1a; good enough for identifiers, and read in one pass up to the NUL.
-const SEED: u32 = 0x811c_9dc5;
-const PRIME: u32 = 0x0100_0193;
+/// Bytes that are hashed in one step.
+const STEP: usize = 8;
+const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
+const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
+const UNDERSCORES: u64 = 0x5f5f_5f5f_5f5f_5f5f;
 
-/// Gives the hash of a name, never 0.
-fn hash(name: &[u8]) -> u32 {
-    let step = |h: u32, &b: &u8| (h ^ u32::from(b)).wrapping_mul(PRIME);
-    let name = name.get(..=LONGEST).unwrap_or(name);
-    name.iter().take_while(|&&b| b != 0).fold(SEED, step).max(1)
+/// Takes eight bytes of a name into its hash; behind the end of the name they are zero.
+fn step(hash: u64, bytes: u64) -> u64 {
+    (hash.rotate_left(23) ^ bytes).wrapping_mul(MULTIPLIER)
 }
 
-/// Gives the hash of a name up to its flavour, never 0: see [`essential_name`].
-fn essential_hash(name: &[u8]) -> u32 {
+/// Gives what a hash is compared by, never 0: its better bits.
+fn end(hash: u64) -> u32 {
+    ((hash >> 32) as u32).max(1)
+}
+
+/// Marks the bytes that are zero in their highest bits; above the first of them it may mark others as well.
+fn zeros(bytes: u64) -> u64 {
+    bytes.wrapping_sub(LOW_BITS) & !bytes & HIGH_BITS
+}
+
+/// Gives the hash of a name.
+fn hash(name: &[u8]) -> u32 {
     let name = name.get(..=LONGEST).unwrap_or(name);
-    // The hash before the last run of underscores, and before the last run that begins a flavour.
-    let (mut h, mut before, mut found) = (SEED, SEED, None);
-    let mut run = 0;
-    for (at, &b) in name.iter().take_while(|&&b| b != 0).enumerate() {
-        if b == b'_' {
-            if run == 0 {
-                before = h;
-            }
-            run += 1;
-        } else {
-            if run == 3 && at > 3 {
-                found = Some(before);
-            }
-            run = 0;
+    let mut chunks = name.chunks_exact(STEP);
+    let whole = chunks.by_ref().filter_map(<[u8]>::first_chunk::<STEP>);
+    let all = whole.fold(0, |h, chunk| step(h, u64::from_le_bytes(*chunk)));
+    let last = chunks.remainder().iter().rev();
+    let last = last.fold(0, |bytes, byte| bytes << 8 | u64::from(*byte));
+    end(step(all, last))
+}
+
+/// Gives the hash of the name that ends at the first NUL, up to its flavour: see [`essential_name`].
+fn essential_hash(text: &[u8]) -> u32 {
+    let text = text.get(..=LONGEST).unwrap_or(text);
+    let (mut h, mut before) = (0, 0);
+    let mut rest = text;
+    while let Some(chunk) = rest.first_chunk::<STEP>() {
+        let bytes = u64::from_le_bytes(*chunk);
+        let ends = zeros(bytes);
+        let runs = zeros(bytes ^ UNDERSCORES);
+        // Three in a row, of which one or two may be in the chunk before.
+        if runs & (runs << 8 | before >> 56) & (runs << 16 | before >> 48) != 0 {
+            break;
         }
-        h = (h ^ u32::from(b)).wrapping_mul(PRIME);
+        if ends != 0 {
+            let inside = (1 << (ends.trailing_zeros() & !7)) - 1;
+            return end(step(h, bytes & inside));
+        }
+        h = step(h, bytes);
+        before = runs;
+        rest = rest.get(STEP..).unwrap_or_default();
     }
-    found.unwrap_or(h).max(1)
+    let len = text.iter().position(|&byte| byte == 0);
+    let name = text.get(..len.unwrap_or(text.len())).unwrap_or_default();
+    hash(name.get(..essential_len(name)).unwrap_or(name))
+}
+
+/// Gives the length of a name without its flavour.
+fn essential_len(name: &[u8]) -> usize {
+    let separates =
+        |five: &[u8]| matches!(five, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
+    let at = name.windows(5).rposition(separates);
+    at.map_or(name.len(), |at| at + 1)
 }
 
 /// Gives a type's name without its flavour: what follows the last three underscores that stand
 /// between other characters (`task_struct___old` is a flavour of `task_struct`).
 #[must_use]
 pub fn essential_name(name: &str) -> &str {
-    let bytes = name.as_bytes();
-    let separates =
-        |five: &[u8]| matches!(five, [x, b'_', b'_', b'_', y] if *x != b'_' && *y != b'_');
-    match bytes.windows(5).rposition(separates) {
-        // An underscore follows, so this is the end of a character.
-        Some(at) => &name[..=at],
-        None => name,
-    }
+    // An underscore follows, so this is the end of a character.
+    name.get(..essential_len(name.as_bytes())).unwrap_or(name)
 }
+
+/// Questions for names that are answered without an index: to make it takes as long as four of them.
+const FEW: u32 = 3;
 
 impl NameIndex {
     /// Builds the table from hashes and ids, ascending by id.
     fn new(entries: impl DoubleEndedIterator<Item = (u32, u32)> + Clone) -> NameIndex {
         let count = entries.clone().count();
-        // One or two names a bucket; the high bits of FNV are its better ones.
+        // One or two names a bucket.
         let bits = count.max(2).ilog2().min(24);
         let bucket = |h: u32| (h >> (32 - bits)) as usize;
         let mut starts = vec![0u32; (1 << bits) + 1];
@@ -166,33 +198,46 @@ impl Btf {
     }
 
     /// Gives the first type of this name and kind. [`Kind::Enum`] finds 64-bit enumerations too.
+    ///
+    /// The first few questions are answered by a look at each type, as most programs ask no more, and later ones by an index.
     #[must_use]
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.find_all(name).find(|&id| self.is_kind(id, kind))
+        self.first_of(name, kind, |btf| {
+            btf.inner.asked.fetch_add(1, Ordering::Relaxed) < FEW
+        })
     }
 
     /// Gives what [`Btf::find`] gives, by a look at each type where names have not been indexed yet:
     /// for who asks for a few names alone.
     #[must_use]
     pub fn find_once(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        self.first_of(name, kind, |_| true)
+    }
+
+    /// Finds a type; `looks` says of a blob without an index whether to do without.
+    fn first_of(&self, name: &str, kind: Kind, looks: impl Fn(&Btf) -> bool) -> Option<TypeId> {
         if name.is_empty() {
             return None;
         }
         self.chain().find_map(|btf| {
-            if btf.inner.names.get().is_some() {
-                let mut ids = btf.names().types(name).iter().map(|&id| TypeId(id));
-                return ids.find(|&id| self.name(id) == Some(name) && self.is_kind(id, kind));
+            if btf.inner.names.get().is_none() && looks(btf) {
+                return btf.look_for(name, kind);
             }
-            let same = |text: &[u8]| {
-                text.strip_prefix(name.as_bytes())
-                    .is_some_and(|rest| rest.first() == Some(&0))
-            };
-            let mut named = btf.own_ids().zip(btf.own_names());
-            let found = named.find(|(id, one)| {
-                one.is_some_and(|(_, text)| same(text)) && self.is_kind(*id, kind)
-            });
-            found.map(|(id, _)| id)
+            let mut ids = btf.names().types(name).iter().map(|&id| TypeId(id));
+            ids.find(|&id| self.name(id) == Some(name) && self.is_kind(id, kind))
         })
+    }
+
+    /// Looks at each own type.
+    fn look_for(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        let same = |text: &[u8]| {
+            text.strip_prefix(name.as_bytes())
+                .is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let mut named = self.own_ids().zip(self.own_names());
+        let found = named
+            .find(|(id, one)| one.is_some_and(|(_, text)| same(text)) && self.is_kind(*id, kind));
+        found.map(|(id, _)| id)
     }
 
     /// Tells whether a type is of a kind, all enumerations being [`Kind::Enum`] as well.
@@ -243,6 +288,7 @@ mod tests {
             "task",
             "task_struct",
             "task_",
+            "t",
             "struct",
             "int",
             "color",
@@ -263,7 +309,8 @@ mod tests {
             let btf = Btf::parse(bytes.clone()).unwrap();
             let found = btf.find_once(name, kind);
             assert!(btf.inner.names.get().is_none());
-            assert_eq!(found, btf.find(name, kind), "{name} {kind:?}");
+            let all = btf.find_all(name).find(|&id| btf.is_kind(id, kind));
+            assert_eq!(found, all, "{name} {kind:?}");
             assert_eq!(
                 found,
                 btf.find_once(name, kind),
@@ -273,14 +320,38 @@ mod tests {
     }
 
     #[test]
+    fn many_questions_are_answered_by_an_index() {
+        let mut b = crate::write::Builder::new();
+        let named = b.add_struct("sample", 4, &[]);
+        let btf = Btf::parse(b.finish()).unwrap();
+        for question in 0..=FEW {
+            assert!(btf.inner.names.get().is_none(), "{question}");
+            assert_eq!(btf.find("sample", Kind::Struct), Some(named));
+        }
+        assert!(btf.inner.names.get().is_some());
+        assert_eq!(btf.find("sample", Kind::Struct), Some(named));
+    }
+
+    #[test]
     fn flavours_end_at_the_last_three_underscores() {
         let check = |name: &str, expected: &str| {
             assert_eq!(essential_name(name), expected);
-            assert_eq!(
-                essential_hash(name.as_bytes()),
-                hash(expected.as_bytes()),
-                "{name}"
-            );
+            // Whatever is before it and behind it in the chunks.
+            for before in 0..9 {
+                let name = format!("{}{name}", "x".repeat(before));
+                let expected = format!("{}{expected}", "x".repeat(before));
+                if essential_name(&name) != expected {
+                    continue;
+                }
+                for behind in ["", "\0", "\0next\0", "\0___\0a___b\0"] {
+                    let text = format!("{name}{behind}");
+                    assert_eq!(
+                        essential_hash(text.as_bytes()),
+                        hash(expected.as_bytes()),
+                        "{text}"
+                    );
+                }
+            }
         };
         check("", "");
         check("task_struct", "task_struct");

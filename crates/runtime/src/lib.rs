@@ -10,6 +10,7 @@ mod attach;
 mod catalogue;
 mod cgroups;
 mod clock;
+mod early;
 mod error;
 mod event;
 mod files_and_commands;

@@ -84,21 +84,26 @@ fn named(text: &str, what: &str, prefix: &str, range: RangeInclusive<i64>) -> Re
         true => upper,
         false => format!("{prefix}{upper}"),
     };
-    // Beside SIGKILL there is SIG_BLOCK, which is no signal.
+    // Beside SIGKILL there are SIG_BLOCK and SIGEV_NONE, which are no signals; the parts of CAP_ are.
     let is_one = |name: &str| {
         let rest = name.strip_prefix(prefix);
-        rest.is_some_and(|rest| !rest.starts_with('_'))
+        rest.is_some_and(|rest| prefix.ends_with('_') || !rest.contains('_'))
             && constant_value(name).is_some_and(|value| range.contains(&value))
     };
     match constant_value(&whole).filter(|_| is_one(&whole)) {
         Some(value) => Ok(value),
         None => {
             let names = constant_names().filter(|name| is_one(name));
-            Err(unknown(
-                &format!("there is no {what}"),
-                text,
-                near(&whole, names),
-            ))
+            let rests = names.filter_map(|name| name.strip_prefix(prefix));
+            let rests: Vec<&str> = rests.collect();
+            // What all begin with is no likeness.
+            let wanted = whole.strip_prefix(prefix).unwrap_or(&whole);
+            let near = near(wanted, rests.iter());
+            let missing = format!("there is no {what}");
+            Err(match near {
+                Some(near) => unknown(&missing, text, Some(format!("{prefix}{near}"))),
+                None => format!("{missing} `{text}`: they are {}", rests.join(", ")),
+            })
         }
     }
 }
@@ -461,6 +466,12 @@ mod tests {
         check(PORT, "0", "out of range");
         check(PORT, "http", "not a number");
         check(OptionMeaning::Signal, "KIL", "did you mean SIGKILL?");
+        check(OptionMeaning::Signal, "sigtrem", "did you mean SIGTERM?");
+        check(
+            OptionMeaning::Signal,
+            "FOO",
+            "no signal `FOO`: they are ABRT, ALRM, ",
+        );
         check(OptionMeaning::Signal, "65", "1 to 64");
         check(OptionMeaning::Signal, "SIG_BLOCK", "there is no signal");
         check(

@@ -22,6 +22,7 @@ use kscope_sys::{Child, ExitKind};
 use crate::attach;
 use crate::cgroups::Cgroups;
 use crate::clock::WallClock;
+use crate::early::Early;
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::files_and_commands::Render;
@@ -67,6 +68,8 @@ pub struct Session {
     /// Why programs are left out, until it is told.
     refused: Vec<Error>,
     links: Vec<Link>,
+    /// Uprobes that are being put in their places for programs to come.
+    early: Option<Early>,
     iterations: Iterations,
     /// Watchpoints with their addresses; those that the script has let go of have no link.
     watchpoints: Vec<(u64, Option<Link>)>,
@@ -220,9 +223,11 @@ impl Session {
     ///
     /// As [`Session::start`].
     pub fn attach(&mut self, wishes: &dyn Wishes) -> Result<Vec<Error>, Error> {
+        let waiting = self.early.take().map(Early::wait).unwrap_or_default();
         let place = UserPlace {
             files: self.target.user(),
             pid: self.watched,
+            waiting: &waiting,
         };
         let attached = attach::attach_all(&self.plan, &self.object, self.strict, &place, &|| {
             wishes.stop()

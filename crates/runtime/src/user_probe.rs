@@ -9,6 +9,7 @@ use kscope_script::plan::{Attach, Plan, ProbePlan};
 use kscope_spec::{AttachKind, AttachType, Spec};
 use kscope_sys::{Errno, SharedKernel};
 
+use crate::early::Waiting;
 use crate::kprobe_multi::MultiLinks;
 use crate::user::UserFiles;
 
@@ -18,6 +19,8 @@ pub(crate) struct UserPlace<'a> {
     pub(crate) files: &'a UserFiles,
     /// The one process; none for all.
     pub(crate) pid: Option<u32>,
+    /// Uprobes that are there already.
+    pub(crate) waiting: &'a Waiting,
 }
 
 impl UserPlace<'_> {
@@ -70,7 +73,8 @@ pub(crate) fn choose(
     }
 }
 
-fn is_user(point: &Attach) -> bool {
+/// Says whether it is a place of a program or library.
+pub(crate) fn is_user(point: &Attach) -> bool {
     matches!(
         point,
         Attach::Uprobe { .. } | Attach::Uretprobe { .. } | Attach::Usdt { .. }
@@ -131,6 +135,9 @@ pub(crate) fn attach(
     point: &Attach,
     place: &UserPlace<'_>,
 ) -> Result<Link, Error> {
+    if let Some(waiting) = place.waiting.take(point) {
+        return program.attach_open_uprobe(waiting);
+    }
     let (path, at) = find(point, place)?;
     let uprobe = Uprobe {
         path: Path::new(&path),

@@ -148,6 +148,22 @@ fn copies_of_a_body_are_limited() {
 }
 
 #[test]
+fn searches_for_what_is_known_only_when_it_runs_are_limited() {
+    let check = |searches: usize, expected: Option<&str>| {
+        let body = "if (strcontains($s, $t)) { @++; } ".repeat(searches);
+        let strings = "$s = str((uint8 *)pid); $t = str((uint8 *)tid);";
+        let result = outcome(&format!("begin {{ {strings} {body} }}"));
+        match (result.map(drop), expected) {
+            (Ok(()), None) => {}
+            (Err(text), Some(expected)) if text.contains(expected) => {}
+            (result, _) => panic!("{searches} searches: {result:?}"),
+        }
+    };
+    check(5, None);
+    check(6, Some("searches strings of 12288 bytes"));
+}
+
+#[test]
 fn small_temporary_memory_is_taken_again_by_later_statements() {
     let compiled = outcome(&format!("begin {{ {} }}", "@m[nsecs] = 1; ".repeat(1500)));
     let compiled = compiled.expect("each statement needs a few bytes");

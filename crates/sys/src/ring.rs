@@ -1,10 +1,12 @@
 //! The consumer's side of a BPF ring buffer (`BPF_MAP_TYPE_RINGBUF`, Linux 5.8).
 
+use std::fmt;
 use std::ops::ControlFlow;
+use std::os::fd::{AsFd, OwnedFd};
 use std::sync::atomic::{Ordering, fence};
 
 use crate::errno::Errno;
-use crate::kernel::Kernel;
+use crate::kernel::SharedKernel;
 use crate::map_fd::{ConsumerClaim, MapFd};
 use crate::mapping::{Mapping, MemoryRequest, page_size};
 
@@ -16,8 +18,11 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 /// Bytes before each record.
 const HEADER: usize = 8;
-/// The kernel maps the data twice in a row, so that each record is in one piece. This much of the second copy is mapped
-/// here: pages count as this process's memory, and nearly all records are shorter.
+/// What is mapped of the data at once: pages count as this process's memory from the moment that they are mapped, and a ring is
+/// read from one end to the other.
+const WINDOW: usize = 2 << 20;
+/// What is mapped behind that, so that nearly all records are in one piece. The kernel has the data twice in a row, so there is
+/// something behind its end as well.
 const OVERLAP: usize = 64 << 10;
 /// The position is published after so many records, not after each.
 const PUBLISH_EVERY: u64 = 64;
@@ -27,15 +32,74 @@ const PUBLISH_EVERY: u64 = 64;
 pub struct RingConsumer {
     consumer: Mapping,
     producer: Mapping,
-    page: usize,
-    size: usize,
-    /// A record that goes on behind what is mapped, put together.
-    joined: Vec<u8>,
+    data: Data,
     #[allow(
         dead_code,
         reason = "held: another consumer may come when it is dropped"
     )]
     claim: Option<ConsumerClaim>,
+}
+
+/// The data of a ring, of which a part is mapped.
+struct Data {
+    kernel: SharedKernel,
+    fd: OwnedFd,
+    page: usize,
+    /// Bytes of the data, once.
+    size: usize,
+    /// Bytes of a part, and behind it.
+    window: usize,
+    overlap: usize,
+    /// Where the part begins that is mapped; none is after an error.
+    start: usize,
+    mapped: Option<Mapping>,
+}
+
+impl fmt::Debug for Data {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Data")
+            .field("size", &self.size)
+            .field("start", &self.start)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Data {
+    /// Maps a part, which may end in the second copy.
+    fn map(&self, start: usize, length: usize) -> Result<Mapping, Errno> {
+        self.kernel.mmap(MemoryRequest {
+            fd: self.fd.as_fd(),
+            offset: (2 * self.page + start) as u64,
+            length,
+            writable: false,
+        })
+    }
+
+    /// Gives where in what is mapped the byte at an offset is, and maps another part where it is not.
+    #[inline]
+    fn place(&mut self, at: usize) -> Result<(&Mapping, usize), Errno> {
+        if at.wrapping_sub(self.start) >= self.window || self.mapped.is_none() {
+            self.slide(at)?;
+        }
+        let mapped = self.mapped.as_ref().ok_or(Errno::IO)?;
+        Ok((mapped, at - self.start))
+    }
+
+    #[cold]
+    fn slide(&mut self, at: usize) -> Result<(), Errno> {
+        self.mapped = None;
+        self.start = at & !(self.window - 1);
+        self.mapped = Some(self.map(self.start, self.window + self.overlap)?);
+        Ok(())
+    }
+
+    /// Maps all of a record that ends behind the part that is mapped, and gives where it begins.
+    #[cold]
+    fn apart(&self, at: usize, length: usize) -> Result<(Mapping, usize), Errno> {
+        let inside = at & (self.page - 1);
+        let mapping = self.map(at - inside, (inside + length).next_multiple_of(self.page))?;
+        Ok((mapping, inside))
+    }
 }
 
 /// What one pass over a ring met.
@@ -58,47 +122,57 @@ impl RingConsumer {
     ///
     /// `EINVAL` if the map is no ring buffer, `EBUSY` if it has a consumer already, or what
     /// mmap(2) says.
-    pub fn new(kernel: &dyn Kernel, map: &MapFd) -> Result<RingConsumer, Errno> {
-        use std::os::fd::AsFd;
+    pub fn new(kernel: &SharedKernel, map: &MapFd) -> Result<RingConsumer, Errno> {
         let shape = *map.shape();
-        let (page, size) = (page_size(), shape.max_entries as usize);
         if shape.kind != RINGBUF {
             return Err(Errno::INVAL);
         }
-        let claim = map.claim(kernel)?;
-        let fd = map.as_fd();
-        let consumer = kernel.mmap(MemoryRequest {
-            fd,
-            offset: 0,
-            length: page,
-            writable: true,
-        })?;
-        let length = size
-            .checked_add(size.min(OVERLAP))
-            .and_then(|n| n.checked_add(page))
-            .ok_or(Errno::INVAL)?;
-        let producer = kernel.mmap(MemoryRequest {
-            fd,
-            offset: page as u64,
-            length,
-            writable: false,
-        })?;
-        let mut ring = RingConsumer::from_parts(consumer, producer, size).ok_or(Errno::INVAL)?;
+        let claim = map.claim(&**kernel)?;
+        let fd = map.as_fd().try_clone_to_owned();
+        let fd = fd.map_err(|error| Errno::from_io(&error))?;
+        let size = shape.max_entries as usize;
+        let parts = (WINDOW, OVERLAP);
+        let mut ring = RingConsumer::of_file(kernel.clone(), fd, size, parts)?;
         ring.claim = Some(claim);
         Ok(ring)
     }
 
-    /// Joins the two mappings after checking their sizes.
-    fn from_parts(consumer: Mapping, producer: Mapping, size: usize) -> Option<RingConsumer> {
+    /// Maps the positions, and of the data the first part: its bytes, and those behind it.
+    fn of_file(
+        kernel: SharedKernel,
+        fd: OwnedFd,
+        size: usize,
+        (window, overlap): (usize, usize),
+    ) -> Result<RingConsumer, Errno> {
         let page = page_size();
-        let wanted = size.checked_add(page)?;
-        let fits = size.is_power_of_two() && consumer.len() >= page && producer.len() >= wanted;
-        fits.then_some(RingConsumer {
-            consumer,
-            producer,
+        let twice = size.checked_mul(2).and_then(|n| n.checked_add(2 * page));
+        if !size.is_power_of_two() || size < page || twice.is_none() {
+            return Err(Errno::INVAL);
+        }
+        let positions = |offset: usize, writable| {
+            kernel.mmap(MemoryRequest {
+                fd: fd.as_fd(),
+                offset: offset as u64,
+                length: page,
+                writable,
+            })
+        };
+        let (consumer, producer) = (positions(0, true)?, positions(page, false)?);
+        let mut data = Data {
+            kernel,
+            fd,
             page,
             size,
-            joined: Vec::new(),
+            window: window.min(size),
+            overlap: overlap.min(size),
+            start: 0,
+            mapped: None,
+        };
+        data.slide(0)?;
+        Ok(RingConsumer {
+            consumer,
+            producer,
+            data,
             claim: None,
         })
     }
@@ -132,7 +206,7 @@ impl RingConsumer {
                 produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
             }
             let record = self.record(position, produced)?;
-            let Some((header, start, whole)) = record else {
+            let Some((header, whole)) = record else {
                 if position == published {
                     round.busy = position < produced;
                     break;
@@ -149,19 +223,24 @@ impl RingConsumer {
                 round.discarded += 1;
             } else {
                 let length = (header & !DISCARDED) as usize;
+                let start = position as usize & (self.data.size - 1);
+                let (mapped, place) = self.data.place(start)?;
                 // SAFETY: the record is committed and lies before the producer's position; the
                 // kernel writes there again only when the consumer's position has passed it. This
                 // is the map's only consumer (its claim) and the position moves below, after
                 // the borrow has ended.
-                stop = match unsafe { self.producer.bytes(start + HEADER, length) } {
-                    Some(record) => each(record),
-                    None => each(self.join(start + HEADER, length)?),
+                stop = if let Some(record) = unsafe { mapped.bytes(place + HEADER, length) } {
+                    each(record)
+                } else {
+                    let (mapping, place) = self.data.apart(start + HEADER, length)?;
+                    // SAFETY: as above; it is the same memory.
+                    each(unsafe { mapping.bytes(place, length) }.ok_or(Errno::IO)?)
                 }
                 .is_break();
                 round.records += 1;
             }
             position += whole;
-            if stop || position - begin >= self.size as u64 {
+            if stop || position - begin >= self.data.size as u64 {
                 self.publish(position);
                 let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
                 round.more = position < produced;
@@ -175,41 +254,28 @@ impl RingConsumer {
         Ok(round)
     }
 
-    /// Puts together a record that ends behind what is mapped of the second copy of the data.
-    #[cold]
-    fn join(&mut self, start: usize, length: usize) -> Result<&[u8], Errno> {
-        let first = length.min((self.page + self.size).saturating_sub(start));
-        self.joined.resize(length, 0);
-        let (head, tail) = self.joined.split_at_mut(first);
-        // A header at the very end of the data leaves nothing in front.
-        let rest = (start + first - self.page) & (self.size - 1);
-        let copied = self.producer.copy_out(start, head);
-        let copied = copied.and_then(|()| self.producer.copy_out(self.page + rest, tail));
-        copied.ok_or(Errno::IO)?;
-        Ok(&self.joined)
-    }
-
-    /// Finds the committed record at a position: its header, its offset, its whole size.
+    /// Finds the committed record at a position: its header, its whole size.
     #[inline]
-    fn record(&self, position: u64, produced: u64) -> Result<Option<(u32, usize, u64)>, Errno> {
+    fn record(&mut self, position: u64, produced: u64) -> Result<Option<(u32, u64)>, Errno> {
         if position >= produced {
             return Ok(None);
         }
-        let start = self.page + (position as usize & (self.size - 1));
-        let header = self.producer.load_u32(start).ok_or(Errno::IO)?;
+        let size = self.data.size;
+        let (mapped, place) = self.data.place(position as usize & (size - 1))?;
+        let header = mapped.load_u32(place).ok_or(Errno::IO)?;
         if header & BUSY != 0 {
             return Ok(None);
         }
         let length = (header & !DISCARDED) as usize;
         let whole = (length + HEADER).next_multiple_of(8) as u64;
-        if length > self.size || whole > produced - position {
+        if length > size || whole > produced - position {
             return Err(Errno::IO);
         }
-        Ok(Some((header, start, whole)))
+        Ok(Some((header, whole)))
     }
 
     fn publish(&self, position: u64) {
-        // Cannot fail: from_parts saw a page, and `new` asked for a writable one.
+        // Cannot fail: a page is mapped, which can be written.
         let _ = self.consumer.store_u64(0, position);
         // The store is seen before what is loaded next: the kernel's commit does it the other way
         // round, header first and then the position, so that one of both sees the other.

@@ -258,8 +258,16 @@ impl Generator {
         self.line(&text);
     }
 
+    /// Several searches one behind another, of what is known only when it runs.
+    fn searches(&mut self) {
+        for _ in 0..2 + self.random.below(6) {
+            let (text, part) = (self.text_leaf(), self.text_leaf());
+            self.line(&format!("if (strcontains({text}, {part})) {{ $a += 1; }}"));
+        }
+    }
+
     fn statement(&mut self) {
-        match self.random.below(30) {
+        match self.random.below(31) {
             0..=3 => {
                 let (name, value) = (self.variable(Shape::Number), self.number());
                 let op = self
@@ -366,6 +374,7 @@ impl Generator {
                     ));
                 }
             }
+            29 if self.loops == 0 => self.searches(),
             _ => {
                 self.line("{");
                 self.statements();

@@ -133,7 +133,10 @@ impl Generator {
                 let name = self.variable(Shape::Number);
                 format!("{{ let {pointer} = &{name}; *{pointer} + {left} }}")
             }
-            21 if self.loops == 0 => format!("strstr({}, \"b\")", self.text_leaf()),
+            21 if self.loops == 0 => match self.random.once_in(3) {
+                true => format!("strstr({}, {})", self.text_leaf(), self.text_leaf()),
+                false => format!("strstr({}, \"b\")", self.text_leaf()),
+            },
             22 => self.keyed_question(),
             _ => format!("offset_of({left})"),
         }
@@ -170,11 +173,12 @@ impl Generator {
             }
             8 if self.loops == 0 => {
                 let function = self.random.pick(&["strcontains", "strprefix"]);
-                format!(
-                    "{function}({}, {})",
-                    self.text_leaf(),
-                    self.random.pick(&LITERALS)
-                )
+                let part = match self.random.once_in(3) {
+                    // Known only when it runs.
+                    true => self.text_leaf(),
+                    false => self.random.pick(&LITERALS).to_owned(),
+                };
+                format!("{function}({}, {part})", self.text_leaf())
             }
             9 => format!(
                 "(strncmp({}, {}, 3) == 0)",

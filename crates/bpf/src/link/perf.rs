@@ -6,6 +6,7 @@ use std::path::Path;
 use kscope_spec::ProgramType;
 use kscope_sys::{
     CpuSet, Errno, LinkCreate, LinkTarget, PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling,
+    SharedKernel,
 };
 
 use super::{Hold, Link};
@@ -198,8 +199,7 @@ impl Program {
     }
 
     pub(crate) fn online_cpus(&self) -> Result<Vec<u32>, Error> {
-        let cpus = self.kernel.cpus(CpuSet::Online);
-        cpus.map_err(|e| Error::os("read", e, "the list of online CPUs"))
+        online_cpus(&self.kernel)
     }
 
     /// Opens an event that fires the program on all CPUs whichever it is opened on, and attaches.
@@ -210,11 +210,7 @@ impl Program {
         cookie: u64,
         target: &str,
     ) -> Result<Link, Error> {
-        let place = match pid {
-            Some(pid) => PerfTarget::Task(pid),
-            None => PerfTarget::Cpu(self.online_cpus()?.first().copied().unwrap_or(0)),
-        };
-        let event = self.kernel.perf_event_open(PerfEvent::new(kind, place));
+        let event = open_event(&self.kernel, kind, pid)?;
         let event = event.map_err(|errno| match (errno, kind) {
             (Errno::NOENT, _) => Error::not_found("attach point", target),
             (Errno::SRCH, _) => Error::not_found("process", pid.unwrap_or_default().to_string()),
@@ -224,6 +220,16 @@ impl Program {
             (Errno::ILSEQ, _) => Error::invalid(format!("{target}: no instruction begins there")),
             (errno, _) => self.failed("perf_event_open", errno, target),
         })?;
+        self.attach_opened(event, cookie, target)
+    }
+
+    /// Attaches to an event that was opened for it.
+    pub(crate) fn attach_opened(
+        &self,
+        event: OwnedFd,
+        cookie: u64,
+        target: &str,
+    ) -> Result<Link, Error> {
         let held = hold(vec![self.run_on(event, cookie, target)?]);
         Ok(Link::new(&self.kernel, held, target))
     }
@@ -292,6 +298,24 @@ impl Program {
             self.name()
         ))
     }
+}
+
+fn online_cpus(kernel: &SharedKernel) -> Result<Vec<u32>, Error> {
+    let cpus = kernel.cpus(CpuSet::Online);
+    cpus.map_err(|e| Error::os("read", e, "the list of online CPUs"))
+}
+
+/// Opens an event that fires on all CPUs whichever it is opened on, or of one process; gives the kernel's refusal inside.
+pub(super) fn open_event(
+    kernel: &SharedKernel,
+    kind: PerfKind<'_>,
+    pid: Option<u32>,
+) -> Result<Result<OwnedFd, Errno>, Error> {
+    let place = match pid {
+        Some(pid) => PerfTarget::Task(pid),
+        None => PerfTarget::Cpu(online_cpus(kernel)?.first().copied().unwrap_or(0)),
+    };
+    Ok(kernel.perf_event_open(PerfEvent::new(kind, place)))
 }
 
 /// What keeps a program on one event.

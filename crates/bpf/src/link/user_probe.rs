@@ -1,15 +1,16 @@
 //! Uprobes: one place of a file by perf's own source, or many by one link.
 
-use std::ffi::CString;
-use std::os::fd::AsFd;
+use std::ffi::{CStr, CString};
+use std::os::fd::{AsFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 use kscope_spec::{AttachType, ProgramType};
-use kscope_sys::{Errno, LinkCreate, LinkTarget, PerfKind};
+use kscope_sys::{Errno, LinkCreate, LinkTarget, PerfKind, SharedKernel};
 
 use super::Link;
 use super::kernel_probe::ProbeSource;
+use super::perf::open_event;
 use crate::error::Error;
 use crate::program::Program;
 
@@ -60,6 +61,70 @@ impl<'a> Uprobe<'a> {
     }
 }
 
+impl Uprobe<'_> {
+    /// Gives the perf event that it is, with how people call it; `name` is its path.
+    fn event<'n>(
+        &self,
+        kernel: &SharedKernel,
+        name: &'n CStr,
+    ) -> Result<(PerfKind<'n>, String), Error> {
+        let source = ProbeSource::find(&**kernel, "uprobe")?;
+        let UprobePlace {
+            offset, counter, ..
+        } = self.place;
+        let (word, mut config) = match self.on_return {
+            false => ("uprobe", 0),
+            true => ("uretprobe", source.return_bit),
+        };
+        let target = format!("{word}:{}:{offset:#x}", self.path.display());
+        // `ref_ctr_offset` is `config:32-63` of this source, since Linux 4.20.
+        let counter = u32::try_from(counter).map_err(|_| {
+            Error::invalid(format!(
+                "{target}: a counter past the first 4 GiB of a file"
+            ))
+        })?;
+        config |= u64::from(counter) << 32;
+        let kind = PerfKind::Probe {
+            source: source.number,
+            config,
+            name,
+            offset,
+        };
+        Ok((kind, target))
+    }
+}
+
+/// A uprobe that is there already, and at which no program runs yet.
+///
+/// The kernel waits for all CPUs when the first uprobe is put somewhere, some milliseconds. This is for who does something else
+/// in the meantime, such as loading the program.
+#[derive(Debug)]
+pub struct OpenUprobe {
+    event: OwnedFd,
+    cookie: u64,
+    target: String,
+}
+
+impl OpenUprobe {
+    /// Puts a uprobe where processes execute it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_uprobe`], which tells more of what the kernel refuses.
+    pub fn open(kernel: &SharedKernel, probe: &Uprobe<'_>) -> Result<OpenUprobe, Error> {
+        let name = c_path(probe.path)?;
+        let (kind, target) = probe.event(kernel, &name)?;
+        match open_event(kernel, kind, probe.pid)? {
+            Ok(event) => Ok(OpenUprobe {
+                event,
+                cookie: probe.place.cookie,
+                target,
+            }),
+            Err(errno) => Err(Error::os("perf_event_open", errno, target)),
+        }
+    }
+}
+
 fn c_path(path: &Path) -> Result<CString, Error> {
     CString::new(path.as_os_str().as_bytes())
         .map_err(|_| Error::not_found("file", path.display().to_string()))
@@ -77,32 +142,21 @@ impl Program {
         if self.kind != ProgramType::Kprobe {
             return Err(self.wrong_kind("a uprobe"));
         }
-        let source = ProbeSource::find(&*self.kernel, "uprobe")?;
-        let UprobePlace {
-            offset,
-            counter,
-            cookie,
-        } = probe.place;
-        let (word, mut config) = match probe.on_return {
-            false => ("uprobe", 0),
-            true => ("uretprobe", source.return_bit),
-        };
-        let target = format!("{word}:{}:{offset:#x}", probe.path.display());
-        // `ref_ctr_offset` is `config:32-63` of this source, since Linux 4.20.
-        let counter = u32::try_from(counter).map_err(|_| {
-            Error::invalid(format!(
-                "{target}: a counter past the first 4 GiB of a file"
-            ))
-        })?;
-        config |= u64::from(counter) << 32;
         let name = c_path(probe.path)?;
-        let kind = PerfKind::Probe {
-            source: source.number,
-            config,
-            name: &name,
-            offset,
-        };
-        self.attach_event(kind, probe.pid, cookie, &target)
+        let (kind, target) = probe.event(&self.kernel, &name)?;
+        self.attach_event(kind, probe.pid, probe.place.cookie, &target)
+    }
+
+    /// Attaches a [`ProgramType::Kprobe`] program to a uprobe that was put there before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Program::attach_uprobe`].
+    pub fn attach_open_uprobe(&self, probe: OpenUprobe) -> Result<Link, Error> {
+        if self.kind != ProgramType::Kprobe {
+            return Err(self.wrong_kind("a uprobe"));
+        }
+        self.attach_opened(probe.event, probe.cookie, &probe.target)
     }
 
     /// Attaches a [`ProgramType::Kprobe`] program, loaded as [`AttachType::TraceUprobeMulti`] or

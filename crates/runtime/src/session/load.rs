@@ -20,6 +20,7 @@ use super::{Session, Wishes};
 use crate::attach;
 use crate::cgroups::Cgroups;
 use crate::clock::{self, WallClock};
+use crate::early::Early;
 use crate::error::Error;
 use crate::event::Sites;
 use crate::files_and_commands::Render;
@@ -148,6 +149,7 @@ impl Session {
         kprobe_multi::choose(&mut spec, &plan, kernel, btf);
         let watched = pid.or(child);
         user_probe::choose(&mut spec, &plan, watched, kernel, btf);
+        let early = Early::begin(target, &spec, &plan, watched);
         let start = clock::read(&**kernel, Clock::Boottime)?;
         let symbols = target.symbols().clone();
         let resolve = |name: &str| symbols.addresses(name).first().map(|address| address.0);
@@ -235,6 +237,7 @@ impl Session {
             processes_in_maps,
             refused,
             links: Vec::new(),
+            early,
             iterations: Iterations::default(),
             watchpoints: Vec::new(),
             unwatched: Vec::new(),

@@ -5,6 +5,7 @@
 
 use super::function::{Lower, Result, unsupported};
 use super::search::Answer;
+use crate::diagnostic::Diagnostic;
 use crate::hir::{Expr, Type};
 use crate::ir::{BinOp, Cond, Value, Variable};
 
@@ -14,6 +15,9 @@ const STEPS: u32 = 8;
 /// Most bytes of both strings together: the kernel goes through a million instructions of a program, and through some forty
 /// in a step.
 const MOST_BYTES: u32 = 8192;
+
+/// Most bytes of the strings of all searches of a probe.
+const MOST_SEARCHED: u32 = 10_240;
 
 /// A copy of a string that ends with a NUL in any case, in memory of a power of two.
 #[derive(Clone, Copy)]
@@ -61,6 +65,17 @@ impl Lower<'_> {
                 "both have {MOST_BYTES} bytes at most; `str(…, LENGTH)` and `max_strlen` make them shorter"
             );
             return Err(unsupported(needle.span, &what).hint(hint));
+        }
+        self.searched = self.searched.saturating_add(size.saturating_add(len));
+        if self.searched > MOST_SEARCHED {
+            let message = format!(
+                "the probe searches strings of {} bytes for others that are known only when it runs; the \
+                 kernel's verifier, which takes a million instructions, has room for {MOST_SEARCHED}",
+                self.searched
+            );
+            let hint = "`str(…, LENGTH)` and `max_strlen` make them shorter; what the script itself has in \
+                        quotes is searched for at a small part of that";
+            return Err(Diagnostic::error("too-large", needle.span, message).hint(hint));
         }
         let text = self.copied(haystack, size)?;
         // The beginning of one that is longer than the text is not in it either.

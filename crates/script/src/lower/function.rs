@@ -39,6 +39,7 @@ pub(super) fn lower_probe(
         ids: None,
         loops: Vec::new(),
         scratch: Scratch::default(),
+        searched: 0,
         exit: Block(0),
         at: probe.span,
     };
@@ -101,6 +102,8 @@ pub(super) struct Lower<'a> {
     pub(super) loops: Vec<Loop>,
     /// Memory that the current function's statements used.
     pub(super) scratch: Scratch,
+    /// Bytes of the strings that were searched, and of what was looked for in them, where that is known only when it runs.
+    pub(super) searched: u32,
     /// Where the probe ends.
     pub(super) exit: Block,
     /// The expression whose value is computed.

@@ -1,5 +1,7 @@
 //! Bare names: builtins, enumerators.
 
+use std::sync::Arc;
+
 use super::ctype::{opaque, pointer};
 use super::{Checker, did_you_mean, make};
 use crate::diagnostic::{Diagnostic, Span};
@@ -166,13 +168,16 @@ impl Checker<'_> {
             let value = super::constant::value(name)?;
             return Some(super::literal(value, span));
         };
+        let kind = self.enumerator(name, &found);
         let ty = match self.btf_type(found.type_id, Space::Kernel) {
-            // Constants without a type of their own are numbers.
-            Type::Enum(e) if e.name.is_empty() => anonymous(&e, found.value),
+            // One that is known only there has no names with it.
+            Type::Enum(e) if e.name.is_empty() => match kind {
+                ExprKind::Int(_) => Type::Enum(told_apart(&e)),
+                _ => anonymous(&e, found.value),
+            },
             ty @ Type::Enum(_) => ty,
             _ => return None,
         };
-        let kind = self.enumerator(name, &found);
         Some(make(kind, ty, span))
     }
 
@@ -287,7 +292,16 @@ impl Checker<'_> {
     }
 }
 
-/// Gives the type of a constant of an enumeration without a name.
+/// Gives an enumeration without a name one that no other has: that of its first constant.
+fn told_apart(e: &EnumType) -> Arc<EnumType> {
+    let first = e.variants.first().map_or("", |(_, name)| name.as_str());
+    Arc::new(EnumType {
+        name: format!("(unnamed, with {first})").into(),
+        ..e.clone()
+    })
+}
+
+/// Gives the type of a constant of an enumeration without a name, whose names are not known.
 fn anonymous(e: &EnumType, value: i64) -> Type {
     if e.int.bytes == 8 && value < 0 && !e.int.signed {
         return Type::Int(Int::U64);

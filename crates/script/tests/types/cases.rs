@@ -135,7 +135,8 @@ fn types_of_expressions() {
     typed("(bool)pid", "bool");
     typed("(enum color)1", "enum color");
     typed("BLUE", "enum color");
-    typed("NAMELESS", "int16");
+    typed("NAMELESS", "enum (unnamed, with NAMELESS)");
+    typed("NAMELESS + 1", "uint64");
     typed("BLUE + 1", "uint64");
     typed("sizeof(struct file)", "uint64");
     typed("sizeof(uint16)", "uint64");

@@ -9,30 +9,38 @@ const SIZE: usize = 4096;
 /// The kernel's side of a ring.
 struct Producer {
     file: std::fs::File,
+    size: usize,
     position: u64,
 }
 
 impl Producer {
     fn new() -> (Producer, RingConsumer) {
-        Producer::overlapping(SIZE)
+        Producer::of(SIZE, (SIZE, SIZE))
     }
 
-    /// A ring of whose second copy only so much is mapped.
-    fn overlapping(overlap: usize) -> (Producer, RingConsumer) {
+    /// A ring of a size, of which a part is mapped at once, and so much behind it.
+    fn of(size: usize, parts: (usize, usize)) -> (Producer, RingConsumer) {
         let page = page_size();
-        let (file, consumer) = memory_file(0, page, 2 * page + 2 * SIZE);
-        let producer =
-            crate::mapping::map_file_at(&file, page as u64, page + SIZE + overlap, false);
-        let ring = RingConsumer::from_parts(consumer, producer, SIZE).expect("it fits");
-        (Producer { file, position: 0 }, ring)
+        let (file, _) = memory_file(0, page, 2 * page + 2 * size);
+        let fd = file.try_clone().expect("a descriptor").into();
+        let ring = RingConsumer::of_file(crate::real_kernel(), fd, size, parts).expect("it fits");
+        let position = 0;
+        (
+            Producer {
+                file,
+                size,
+                position,
+            },
+            ring,
+        )
     }
 
     /// Writes at an offset into the data, which is mapped twice.
     fn write(&self, at: usize, bytes: &[u8]) {
         let data = 2 * page_size();
-        let at = at % SIZE;
-        let (head, tail) = bytes.split_at(bytes.len().min(SIZE - at));
-        for copy in [data, data + SIZE] {
+        let at = at % self.size;
+        let (head, tail) = bytes.split_at(bytes.len().min(self.size - at));
+        for copy in [data, data + self.size] {
             for (place, bytes) in [(copy + at, head), (copy, tail)] {
                 self.file.write_all_at(bytes, place as u64).expect("memory");
             }
@@ -44,7 +52,7 @@ impl Producer {
     }
 
     fn put_header(&mut self, header: u32, reserve: usize, record: &[u8]) {
-        let at = self.position as usize % SIZE;
+        let at = self.position as usize % self.size;
         self.write(at, &[header.to_ne_bytes(), [0; 4]].concat());
         self.write(at + HEADER, record);
         self.position += (reserve + HEADER).next_multiple_of(8) as u64;
@@ -205,30 +213,51 @@ fn nonsense_is_an_error_and_no_read_past_the_ring() {
 #[test]
 fn sizes_that_are_no_ring_are_refused() {
     let page = page_size();
-    let parts = |size: usize| {
-        let (_, consumer) = memory_file(0, page, page);
-        let (_, producer) = memory_file(0, page + SIZE, page + SIZE);
-        RingConsumer::from_parts(consumer, producer, size).is_some()
+    let fits = |size: usize| {
+        let (file, _) = memory_file(0, page, 2 * page + 2 * SIZE);
+        let kernel = crate::real_kernel();
+        RingConsumer::of_file(kernel, file.into(), size, (SIZE, 0)).is_ok()
     };
-    assert!(parts(SIZE));
-    assert!(!parts(SIZE * 2));
-    assert!(!parts(3000));
-    assert!(!parts(0));
-    assert!(!parts(usize::MAX / 2 + 1));
+    assert!(fits(SIZE));
+    assert!(!fits(SIZE / 2));
+    assert!(!fits(3 * SIZE));
+    assert!(!fits(3000));
+    assert!(!fits(0));
+    assert!(!fits(usize::MAX / 2 + 1));
 }
 
 #[test]
-fn records_that_go_on_behind_what_is_mapped_are_put_together() {
-    let (mut producer, mut ring) = Producer::overlapping(0);
-    let long: Vec<u8> = (0..1500).map(|n| n as u8).collect();
-    // The headers come to stand at every place near the end, the last one included.
-    for length in 1480..1500 {
-        for _ in 0..9 {
-            producer.put(0, &long[..length]);
-            producer.put(0, &long[..8]);
-            let (records, _) = drain(&mut ring);
-            assert!(records == [&long[..length], &long[..8]], "{length}");
+fn what_is_mapped_follows_the_records() {
+    for (size, window, overlap) in [(SIZE, SIZE, 0), (4 * SIZE, SIZE, 0), (4 * SIZE, SIZE, SIZE)] {
+        let (mut producer, mut ring) = Producer::of(size, (window, overlap));
+        let long: Vec<u8> = (0..3 * size / 4).map(|n| n as u8).collect();
+        // The headers come to stand at every place near an end, the last one included.
+        for length in (1480..1500).chain([SIZE - 8, long.len() - 8, long.len()]) {
+            for _ in 0..9 {
+                producer.put(0, &long[..length.min(long.len())]);
+                producer.put(0, &long[..8]);
+                let (records, _) = drain(&mut ring);
+                let expected = [&long[..length.min(long.len())], &long[..8]];
+                assert!(records == expected, "{size} {window} {overlap}: {length}");
+            }
         }
+        assert_eq!(producer.consumed(), producer.position);
     }
-    assert_eq!(producer.consumed(), producer.position);
+}
+
+#[test]
+fn what_cannot_be_mapped_is_an_error() {
+    let (mut producer, mut ring) = Producer::of(4 * SIZE, (SIZE, 0));
+    producer.put(0, &[1; 2000]);
+    producer.put(0, &[2; 3000]);
+    assert_eq!(drain(&mut ring).0.len(), 2);
+    producer.put(0, &[3; 8]);
+    // What is not there cannot be mapped by a descriptor that cannot be read.
+    let write_only = std::fs::OpenOptions::new().write(true).open("/dev/null");
+    let fd: OwnedFd = write_only.expect("it is there").into();
+    let good = std::mem::replace(&mut ring.data.fd, fd);
+    assert!(ring.consume(|_| panic!("no record")).is_err());
+    assert!(ring.consume(|_| panic!("no record")).is_err());
+    ring.data.fd = good;
+    assert_eq!(drain(&mut ring).0, [[3; 8]]);
 }
