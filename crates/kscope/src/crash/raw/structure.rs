@@ -111,56 +111,29 @@ impl StructArgs {
         let size = btf.size_of(named.id).filter(|size| *size > 0);
         let no_size = || Failure::new(format!("{type_name} has no size: it is only declared"));
         let size = size.ok_or_else(no_size)?;
-        let columns = [
-            ("address", Holds::Text),
-            ("type", Holds::Text),
-            ("value", Holds::List),
-            ("missing", Holds::List),
-        ];
-        let mut listing = Listing::new("struct", &columns);
-        let mut out = String::new();
+        // Each is printed by itself: there may be more of them than fit into memory.
         for index in 0..u64::from(self.count) {
             let place = VirtAddr(at.0.wrapping_add(size.wrapping_mul(index)));
             let object = named.at(ask.kernel, place);
             let members = self.members(ask, named, paths, object)?;
-            if !ask.json {
-                let element = match self.count {
-                    1 => String::new(),
-                    _ => format!("[{index}] "),
-                };
-                let _ = writeln!(
-                    out,
-                    "{element}{type_name} at {place:}{}",
-                    symbol(ask, place)
-                );
-                for (name, shown) in members {
-                    let _ = match name.as_str() {
-                        "" => writeln!(out, "{}", shown.text(0)),
-                        name => writeln!(out, "{name} = {}", shown.text(0)),
-                    };
-                }
+            if ask.json {
+                object_of(place, &type_name, members).print(true)?;
                 continue;
             }
-            let mut gaps = Vec::new();
-            for (name, shown) in &members {
-                shown.gaps(name, &mut gaps);
-            }
-            let value = match members.as_slice() {
-                [(name, shown)] if name.is_empty() => shown.json(),
-                _ => Shown::Struct(members).json(),
+            let element = match self.count {
+                1 => String::new(),
+                _ => format!("[{index}] "),
             };
-            let gaps = gaps.into_iter().map(Value::Text).collect();
-            listing.push(vec![
-                text(place.to_string()),
-                text(type_name.clone()),
-                value,
-                Value::Array(gaps),
-            ]);
+            let mut out = format!("{element}{type_name} at {place}{}\n", symbol(ask, place));
+            for (name, shown) in members {
+                let _ = match name.as_str() {
+                    "" => writeln!(out, "{}", shown.text(0)),
+                    name => writeln!(out, "{name} = {}", shown.text(0)),
+                };
+            }
+            say(out)?;
         }
-        match ask.json {
-            true => listing.print(true),
-            false => Ok(say(out)?),
-        }
+        Ok(())
     }
 
     /// Gives what is asked for of one place: all of it without a name, or members.
@@ -191,6 +164,32 @@ impl StructArgs {
         }
         Ok(members)
     }
+}
+
+/// Gives what is at a place as an object, with what of it is missing.
+fn object_of(place: VirtAddr, type_name: &str, members: Vec<(String, Shown)>) -> Listing {
+    let columns = [
+        ("address", Holds::Text),
+        ("type", Holds::Text),
+        ("value", Holds::List),
+        ("missing", Holds::List),
+    ];
+    let mut gaps = Vec::new();
+    for (name, shown) in &members {
+        shown.gaps(name, &mut gaps);
+    }
+    let value = match members.as_slice() {
+        [(name, shown)] if name.is_empty() => shown.json(),
+        _ => Shown::Struct(members).json(),
+    };
+    let mut listing = Listing::new("struct", &columns);
+    listing.push(vec![
+        text(place.to_string()),
+        text(type_name),
+        value,
+        Value::Array(gaps.into_iter().map(Value::Text).collect()),
+    ]);
+    listing
 }
 
 /// Gives the symbol that is at a place, behind a space.
