@@ -59,7 +59,7 @@ impl Analysis for WorkqueuesArgs {
 /// Says in a line what there is, and which pools are stuck.
 fn told(works: &WorkState) -> String {
     let mut out = format!(
-        "{} works run, {} wait, {} are to come\n",
+        "works: {} running, {} pending, {} delayed\n",
         works.running.len(),
         works.pending.len(),
         works.delayed.len()
