@@ -44,6 +44,17 @@ pub const SCRIPT: &str = r#"iter:task {
     printf("%d %d %d %s %x\n", ctx.task.pid, ctx.task.tgid, ctx.task.real_parent.tgid, ctx.task.comm, ctx.task.flags);
 }"#;
 
+/// Gives the numbers that are names in a folder.
+fn numbers(folder: &Path) -> Vec<u32> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let names = entries.map(|entry| entry.file_name());
+    let mut numbers: Vec<u32> = names
+        .filter_map(|name| name.to_str()?.parse().ok())
+        .collect();
+    numbers.sort_unstable();
+    numbers
+}
+
 /// Gives what /proc says of each thread: ids, state, how often it was switched from, and the functions it sleeps in.
 ///
 /// # Panics
@@ -51,14 +62,6 @@ pub const SCRIPT: &str = r#"iter:task {
 /// Where there is no /proc.
 #[must_use]
 pub fn threads() -> Vec<Value> {
-    let numbers = |folder: &Path| {
-        let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-        let mut numbers: Vec<u32> = entries
-            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
-            .collect();
-        numbers.sort_unstable();
-        numbers
-    };
     let processes = numbers(Path::new("/proc"));
     assert!(!processes.is_empty(), "/proc is empty");
     let mut threads = Vec::new();
@@ -69,6 +72,32 @@ pub fn threads() -> Vec<Value> {
         }
     }
     threads
+}
+
+/// Gives the open files of all processes: process, descriptor, path.
+fn files() -> Vec<String> {
+    let mut files = Vec::new();
+    for process in numbers(Path::new("/proc")) {
+        let folder = PathBuf::from(format!("/proc/{process}/fd"));
+        for file in numbers(&folder) {
+            let Ok(path) = std::fs::read_link(folder.join(file.to_string())) else {
+                continue;
+            };
+            files.push(format!("{process} {file} {}", path.display()));
+        }
+    }
+    files
+}
+
+/// Gives some symbols of the kernel's own, as /proc/kallsyms has them.
+fn symbols() -> String {
+    let text = std::fs::read_to_string("/proc/kallsyms").unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.contains(['\t', '[']));
+    // Those of what each CPU has its own are small numbers.
+    let some = lines
+        .filter(|line| line.starts_with("ffffffff"))
+        .step_by(1499);
+    some.fold(String::new(), |text, line| text + line + "\n")
 }
 
 /// Gives what the folder of a thread in /proc says; none of one that is gone.
@@ -182,6 +211,26 @@ impl GuestDump {
     }
 }
 
+/// Gives the names of what `kscope crash` does.
+///
+/// # Panics
+///
+/// If it does not say so.
+#[must_use]
+pub fn commands() -> Vec<String> {
+    let help = succeeds(&["crash", "--help"]);
+    let (_, commands) = help.split_once("\nCommands:\n").expect("commands");
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    let names = names.filter(|name| *name != "help");
+    names.map(str::to_owned).collect()
+}
+
+/// Prints a line of the table of what was compared with what: `cargo xtask vm` shows them.
+pub fn compared(command: &str, source: &str, result: &str) {
+    println!("compared: {command:12} {source:32} {result}");
+}
+
 /// Runs kscope and gives what it prints.
 ///
 /// # Panics
@@ -226,16 +275,19 @@ pub fn say_all(folder: &Path) {
     }
     let script = ["run", "-q", "--engine", "memory", "-e", SCRIPT];
     write("script", succeeds(&script).as_bytes());
+    write("files", files().join("\n").as_bytes());
+    write("kallsyms", symbols().as_bytes());
+    let log = Command::new("dmesg").output().expect("dmesg");
+    write("dmesg", &log.stdout);
+    let threads: Vec<String> = threads().iter().map(Value::to_string).collect();
+    write("threads", threads.join("\n").as_bytes());
+    // Last, for looking at threads takes memory.
     for name in FILES {
         // A kernel may lack some.
         if let Ok(bytes) = std::fs::read(name) {
             write(name, &bytes);
         }
     }
-    let log = Command::new("dmesg").output().expect("dmesg");
-    write("dmesg", &log.stdout);
-    let threads: Vec<String> = threads().iter().map(Value::to_string).collect();
-    write("threads", threads.join("\n").as_bytes());
 }
 
 #[cfg(test)]

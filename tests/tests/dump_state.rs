@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kscope_tests::dumps::{GuestDump, rows};
+use kscope_tests::dumps::{GuestDump, compared, rows};
 use serde_json::Value;
 
 /// Gives the guest's dump, or ends the test as skipped.
@@ -93,7 +93,8 @@ fn memory_is_that_of_proc() {
         assert!(own.contains_key(name) && said.contains_key(name), "{name}");
     }
     assert!(exact >= 24, "{exact} of {}", exact + near);
-    println!("compared: {exact} figures of memory are the same, {near} are near");
+    let result = format!("{exact} figures are the same, {near} are near");
+    compared("memory", "/proc/meminfo", &result);
 }
 
 #[test]
@@ -129,7 +130,8 @@ fn zones_are_those_of_proc() {
             );
         }
     }
-    println!("compared: {} zones", zones.len());
+    let result = format!("{} zones are the same", zones.len());
+    compared("memory", "/proc/zoneinfo", &result);
 }
 
 #[test]
@@ -158,10 +160,8 @@ fn caches_are_those_of_slabinfo() {
         assert!(number(row, "active") <= own.0, "{row}");
     }
     assert!(same * 3 > said.len() * 2, "{same} of {}", said.len());
-    println!(
-        "compared: {} caches, {same} of which are the same",
-        said.len()
-    );
+    let result = format!("{same} of {} caches are the same", said.len());
+    compared("slabs", "/proc/slabinfo", &result);
 }
 
 #[test]
@@ -190,10 +190,8 @@ fn the_mutex_has_its_owner_and_its_waiters() {
         locks.push(row["lock"].as_str().expect("a lock"));
     }
     assert_eq!(locks[0], locks[1]);
-    println!(
-        "compared: a mutex with its owner and two waiters; {} threads wait",
-        found.len()
-    );
+    let result = format!("its owner and two waiters; {} threads wait", found.len());
+    compared("locks", "a mutex that was held", &result);
 }
 
 #[test]
@@ -220,7 +218,8 @@ fn the_work_that_waits_runs() {
     let pools = table(&found, "pools");
     let pool = pools.iter().find(|pool| pool["pool"] == row["pool"]);
     assert!(number(pool.expect("a pool"), "busy") > 0, "{pools:?}");
-    println!("compared: a work of {} that run", running.len());
+    let result = format!("one of {} that run", running.len());
+    compared("workqueues", "a work that waits", &result);
 }
 
 #[test]
@@ -258,5 +257,6 @@ fn the_request_that_is_not_answered_is_in_flight() {
         disks.iter().any(|disk| disk["disk"] == *devices[0]),
         "{disks:?}"
     );
-    println!("compared: a request, {} disks", disks.len());
+    let result = format!("one request; {} disks", disks.len());
+    compared("block", "a request that is not answered", &result);
 }

@@ -35,6 +35,7 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
     --ignored        runs #[ignore]d tests as well
     --output         prints what passing tests printed
     --refresh        fetches the kernels again
+    --keep-dumps     keeps the dumps of guests, and says where
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
 cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
     --peers          beside those of Debian sid's bpftrace, fetched into a folder of its own

@@ -59,6 +59,8 @@ pub(crate) struct Options {
     /// Whether passing tests are left out.
     pub(crate) brief: bool,
     pub(crate) refresh: bool,
+    /// Whether dumps of guests stay where they are.
+    pub(crate) keep: bool,
     /// Parts of the names of the tests to run; all when empty.
     pub(crate) filters: Vec<String>,
 }
@@ -77,6 +79,7 @@ impl Default for Options {
             output: false,
             brief: false,
             refresh: false,
+            keep: false,
             filters: Vec::new(),
         }
     }
@@ -132,6 +135,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
         ignored: arguments.flag("--ignored"),
         output: arguments.flag("--output"),
         refresh: arguments.flag("--refresh"),
+        keep: arguments.flag("--keep-dumps"),
         ..defaults
     };
     let (kernels, filters) = arguments.finish()?;

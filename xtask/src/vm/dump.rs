@@ -87,7 +87,7 @@ impl Dump {
         Ok(written.join(", "))
     }
 
-    /// Unpacks what the guest said, runs the suites that compare, and removes the dump when all agree.
+    /// Unpacks what the guest said, runs the suites that compare, and removes the dump when all agree and nobody wants it.
     pub(super) fn compare(
         &self,
         kernel: &str,
@@ -126,7 +126,7 @@ impl Dump {
             }
         }
         let failed = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Failed(_));
-        if outcomes.iter().any(failed) {
+        if options.keep || outcomes.iter().any(failed) {
             println!("    the dump is kept in {}", self.folder.display());
         } else {
             self.remove();
