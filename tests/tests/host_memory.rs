@@ -129,7 +129,9 @@ fn mounts_are_those_of_mountinfo() {
     for line in lines.lines() {
         let words: Vec<&str> = line.split(' ').collect();
         let dash = words.iter().position(|word| *word == "-").expect("a dash");
-        let row = rows.iter().find(|row| row["id"].to_string() == words[0]);
+        let row = rows
+            .iter()
+            .find(|row| row["id"].as_u64() == words[0].parse().ok());
         let row = row.unwrap_or_else(|| panic!("{line} is missing of {rows:?}"));
         assert_eq!(row["parent"].to_string(), words[1], "{line}");
         let device = format!("{}:{}", row["major"], row["minor"]);
@@ -192,7 +194,9 @@ fn sockets_are_those_that_are_open() {
             .to_str()
             .expect("text")
             .trim_matches(|c: char| !c.is_ascii_digit());
-        let row = rows.iter().find(|row| row["inode"].to_string() == inode);
+        let row = rows
+            .iter()
+            .find(|row| row["inode"].as_u64() == inode.parse().ok());
         let row = row.unwrap_or_else(|| panic!("{inode} is missing of {rows:?}"));
         for (name, value) in expected.as_object().expect("an object") {
             assert_eq!(&row[name], value, "{name} of {row}");
