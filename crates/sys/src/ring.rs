@@ -18,8 +18,8 @@ const BUSY: u32 = 1 << 31;
 const DISCARDED: u32 = 1 << 30;
 /// Bytes before each record.
 const HEADER: usize = 8;
-/// What is mapped of the data at once: pages count as this process's memory from the moment that they are mapped, and a ring is
-/// read from one end to the other.
+/// What is mapped of the data at once where memory is spared: pages count as this process's memory from the moment that they are
+/// mapped, and a ring is read from one end to the other.
 const WINDOW: usize = 2 << 20;
 /// What is mapped behind that, so that nearly all records are in one piece. The kernel has the data twice in a row, so there is
 /// something behind its end as well.
@@ -116,13 +116,26 @@ pub struct RingRound {
 }
 
 impl RingConsumer {
-    /// Maps the ring of a map.
+    /// Maps the ring of a map, whole.
     ///
     /// # Errors
     ///
     /// `EINVAL` if the map is no ring buffer, `EBUSY` if it has a consumer already, or what
     /// mmap(2) says.
     pub fn new(kernel: &SharedKernel, map: &MapFd) -> Result<RingConsumer, Errno> {
+        RingConsumer::of_map(kernel, map, usize::MAX)
+    }
+
+    /// Maps the ring of a map in parts of 2 MB, one at a time: less of this process's memory, for a mapping each 2 MB.
+    ///
+    /// # Errors
+    ///
+    /// As [`RingConsumer::new`].
+    pub fn in_parts(kernel: &SharedKernel, map: &MapFd) -> Result<RingConsumer, Errno> {
+        RingConsumer::of_map(kernel, map, WINDOW)
+    }
+
+    fn of_map(kernel: &SharedKernel, map: &MapFd, window: usize) -> Result<RingConsumer, Errno> {
         let shape = *map.shape();
         if shape.kind != RINGBUF {
             return Err(Errno::INVAL);
@@ -131,7 +144,7 @@ impl RingConsumer {
         let fd = map.as_fd().try_clone_to_owned();
         let fd = fd.map_err(|error| Errno::from_io(&error))?;
         let size = shape.max_entries as usize;
-        let parts = (WINDOW, OVERLAP);
+        let parts = (window, OVERLAP);
         let mut ring = RingConsumer::of_file(kernel.clone(), fd, size, parts)?;
         ring.claim = Some(claim);
         Ok(ring)

@@ -57,8 +57,11 @@ impl FromArgMatches for ToolCommand {
 
 impl Subcommand for ToolCommand {
     fn augment_subcommands(command: Command) -> Command {
-        tools().fold(command, |command, tool| {
-            command.subcommand(tool.command_over_dump())
+        // Their options are read when a dump is looked at: every other start of the program does without.
+        command.defer(|command| {
+            tools().fold(command, |command, tool| {
+                command.subcommand(tool.command_over_dump())
+            })
         })
     }
 
@@ -67,6 +70,6 @@ impl Subcommand for ToolCommand {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        tools().any(|tool| tool.name == name)
+        Tool::find(name).is_some_and(Tool::reads_dumps)
     }
 }

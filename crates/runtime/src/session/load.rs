@@ -287,7 +287,7 @@ fn reader(plan: &Plan, object: &Object) -> Result<Option<EventReader>, Error> {
     };
     Ok(match plan.service.events {
         None => None,
-        Some(EventMap::Ring(id)) => Some(EventReader::Ring(RingBuffer::new(&[map(id)?])?)),
+        Some(EventMap::Ring(id)) => Some(EventReader::Ring(RingBuffer::in_parts(&[map(id)?])?)),
         Some(EventMap::Perf(id)) => {
             let bytes = match plan.config.perf_rb_pages as usize {
                 0 => PERF_BUFFER_BYTES,
