@@ -75,14 +75,9 @@ impl Data {
         })
     }
 
-    /// Gives where in what is mapped the byte at an offset is, and maps another part where it is not.
-    #[inline]
-    fn place(&mut self, at: usize) -> Result<(&Mapping, usize), Errno> {
-        if at.wrapping_sub(self.start) >= self.window || self.mapped.is_none() {
-            self.slide(at)?;
-        }
-        let mapped = self.mapped.as_ref().ok_or(Errno::IO)?;
-        Ok((mapped, at - self.start))
+    /// Tells whether a record that begins at an offset begins in the part that is mapped.
+    fn has(&self, at: usize) -> bool {
+        at.wrapping_sub(self.start) < self.window && self.mapped.is_some()
     }
 
     #[cold]
@@ -91,6 +86,30 @@ impl Data {
         self.start = at & !(self.window - 1);
         self.mapped = Some(self.map(self.start, self.window + self.overlap)?);
         Ok(())
+    }
+
+    /// Finds the committed record at a position, whose place in what is mapped is given: its header, its whole size.
+    #[inline]
+    fn record(
+        &self,
+        mapped: &Mapping,
+        place: usize,
+        position: u64,
+        produced: u64,
+    ) -> Result<Option<(u32, u64)>, Errno> {
+        if position >= produced {
+            return Ok(None);
+        }
+        let header = mapped.load_u32(place).ok_or(Errno::IO)?;
+        if header & BUSY != 0 {
+            return Ok(None);
+        }
+        let length = (header & !DISCARDED) as usize;
+        let whole = (length + HEADER).next_multiple_of(8) as u64;
+        if length > self.size || whole > produced - position {
+            return Err(Errno::IO);
+        }
+        Ok(Some((header, whole)))
     }
 
     /// Maps all of a record that ends behind the part that is mapped, and gives where it begins.
@@ -214,77 +233,71 @@ impl RingConsumer {
         let mut round = RingRound::default();
         let begin = self.consumer.load_u64(0).ok_or(Errno::IO)?;
         let (mut position, mut published, mut produced) = (begin, begin, begin);
-        loop {
-            if position >= produced {
-                produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
-            }
-            let record = self.record(position, produced)?;
-            let Some((header, whole)) = record else {
-                if position == published {
-                    round.busy = position < produced;
-                    break;
+        let mask = self.data.size - 1;
+        'parts: loop {
+            let start = position as usize & mask;
+            if !self.data.has(start) {
+                if let Err(error) = self.data.slide(start) {
+                    // What was given is not given again.
+                    self.publish(position);
+                    return Err(error);
                 }
-                // A program that commits a record wakes the reader only if it finds the position
-                // at that record. So the position is made visible first, and then looked again.
-                self.publish(position);
-                published = position;
-                produced = position;
-                continue;
-            };
-            let mut stop = false;
-            if header & DISCARDED != 0 {
-                round.discarded += 1;
-            } else {
-                let length = (header & !DISCARDED) as usize;
-                let start = position as usize & (self.data.size - 1);
-                let (mapped, place) = self.data.place(start)?;
-                // SAFETY: the record is committed and lies before the producer's position; the
-                // kernel writes there again only when the consumer's position has passed it. This
-                // is the map's only consumer (its claim) and the position moves below, after
-                // the borrow has ended.
-                stop = if let Some(record) = unsafe { mapped.bytes(place + HEADER, length) } {
-                    each(record)
+            }
+            let data = &self.data;
+            let mapped = data.mapped.as_ref().ok_or(Errno::IO)?;
+            loop {
+                let start = (position as usize & mask).wrapping_sub(data.start);
+                if start >= data.window {
+                    continue 'parts;
+                }
+                if position >= produced {
+                    produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
+                }
+                let Some((header, whole)) = data.record(mapped, start, position, produced)? else {
+                    if position == published {
+                        round.busy = position < produced;
+                        break 'parts;
+                    }
+                    // A program that commits a record wakes the reader only if it finds the position
+                    // at that record. So the position is made visible first, and then looked again.
+                    self.publish(position);
+                    published = position;
+                    produced = position;
+                    continue;
+                };
+                let mut stop = false;
+                if header & DISCARDED != 0 {
+                    round.discarded += 1;
                 } else {
-                    let (mapping, place) = self.data.apart(start + HEADER, length)?;
-                    // SAFETY: as above; it is the same memory.
-                    each(unsafe { mapping.bytes(place, length) }.ok_or(Errno::IO)?)
+                    let length = (header & !DISCARDED) as usize;
+                    // SAFETY: the record is committed and lies before the producer's position; the
+                    // kernel writes there again only when the consumer's position has passed it. This
+                    // is the map's only consumer (its claim) and the position moves below, after
+                    // the borrow has ended.
+                    stop = if let Some(record) = unsafe { mapped.bytes(start + HEADER, length) } {
+                        each(record)
+                    } else {
+                        let (mapping, place) = data.apart(data.start + start + HEADER, length)?;
+                        // SAFETY: as above; it is the same memory.
+                        each(unsafe { mapping.bytes(place, length) }.ok_or(Errno::IO)?)
+                    }
+                    .is_break();
+                    round.records += 1;
                 }
-                .is_break();
-                round.records += 1;
-            }
-            position += whole;
-            if stop || position - begin >= self.data.size as u64 {
-                self.publish(position);
-                let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
-                round.more = position < produced;
-                break;
-            }
-            if (round.records + round.discarded) % PUBLISH_EVERY == 0 {
-                self.publish(position);
-                published = position;
+                position += whole;
+                if stop || position - begin >= data.size as u64 {
+                    self.publish(position);
+                    let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
+                    round.more = position < produced;
+                    break 'parts;
+                }
+                if (round.records + round.discarded) % PUBLISH_EVERY == 0 {
+                    self.publish(position);
+                    published = position;
+                }
             }
         }
         Ok(round)
-    }
-
-    /// Finds the committed record at a position: its header, its whole size.
-    #[inline]
-    fn record(&mut self, position: u64, produced: u64) -> Result<Option<(u32, u64)>, Errno> {
-        if position >= produced {
-            return Ok(None);
-        }
-        let size = self.data.size;
-        let (mapped, place) = self.data.place(position as usize & (size - 1))?;
-        let header = mapped.load_u32(place).ok_or(Errno::IO)?;
-        if header & BUSY != 0 {
-            return Ok(None);
-        }
-        let length = (header & !DISCARDED) as usize;
-        let whole = (length + HEADER).next_multiple_of(8) as u64;
-        if length > size || whole > produced - position {
-            return Err(Errno::IO);
-        }
-        Ok(Some((header, whole)))
     }
 
     fn publish(&self, position: u64) {
