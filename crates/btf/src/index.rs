@@ -228,8 +228,11 @@ impl Btf {
         })
     }
 
-    /// Looks at each own type.
+    /// Looks at each own type that an index would have.
     fn look_for(&self, name: &str, kind: Kind) -> Option<TypeId> {
+        if matches!(kind, Kind::DeclTag | Kind::TypeTag) {
+            return None;
+        }
         let same = |text: &[u8]| {
             text.strip_prefix(name.as_bytes())
                 .is_some_and(|rest| rest.first() == Some(&0))
@@ -283,6 +286,7 @@ mod tests {
         }
         b.add_typedef("task", int);
         b.add_enum("color", 4, &[("RED", 0)]);
+        b.add_type_tag("task_struct", int);
         let bytes = b.finish();
         let names = [
             "task",
@@ -301,6 +305,7 @@ mod tests {
             Kind::Int,
             Kind::Enum,
             Kind::Union,
+            Kind::TypeTag,
         ];
         for (name, kind) in names
             .iter()

@@ -3,6 +3,7 @@
 use clap::{CommandFactory as _, Parser};
 
 use super::Command;
+use super::tool::with_tools;
 
 /// A sub-command with its words.
 #[derive(Debug, Parser)]
@@ -20,9 +21,14 @@ pub(super) struct Line {
     pub(super) command: Command,
 }
 
+/// Gives all sub-commands with their words, to look at: those of tools are otherwise added when words are read.
+pub(super) fn all() -> clap::Command {
+    with_tools(Line::command()).defer(|command| command)
+}
+
 /// Gives the names of the sub-commands that can be asked for without words, in the order of the help.
 pub(super) fn without_words() -> Vec<String> {
-    let all = Line::command();
+    let all = all();
     let free = all
         .get_subcommands()
         .filter(|sub| !sub.get_arguments().any(clap::Arg::is_required_set));

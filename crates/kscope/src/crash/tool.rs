@@ -41,6 +41,13 @@ fn tools() -> impl Iterator<Item = Tool> {
     Tool::all().filter(|tool| tool.reads_dumps())
 }
 
+/// Adds their commands to one.
+pub(super) fn with_tools(command: Command) -> Command {
+    tools().fold(command, |command, tool| {
+        command.subcommand(tool.command_over_dump())
+    })
+}
+
 impl FromArgMatches for ToolCommand {
     fn from_arg_matches(matches: &ArgMatches) -> Result<ToolCommand, Error> {
         let given = matches.subcommand();
@@ -58,11 +65,7 @@ impl FromArgMatches for ToolCommand {
 impl Subcommand for ToolCommand {
     fn augment_subcommands(command: Command) -> Command {
         // Their options are read when a dump is looked at: every other start of the program does without.
-        command.defer(|command| {
-            tools().fold(command, |command, tool| {
-                command.subcommand(tool.command_over_dump())
-            })
-        })
+        command.defer(with_tools)
     }
 
     fn augment_subcommands_for_update(command: Command) -> Command {

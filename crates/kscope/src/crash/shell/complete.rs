@@ -2,10 +2,10 @@
 
 use std::collections::BTreeSet;
 
-use clap::{Arg, CommandFactory as _};
+use clap::Arg;
 use kscope_dump::Kernel;
 
-use super::super::line::Line;
+use super::super::line;
 use super::super::raw::types;
 
 /// Words that the prompt itself knows.
@@ -20,7 +20,7 @@ pub(super) fn complete(kernel: &Kernel, line: &str) -> (usize, Vec<String>) {
         return (start, Vec::new());
     }
     let words: Vec<&str> = before.split_whitespace().collect();
-    let all = Line::command();
+    let all = line::all();
     let commands = || all.get_subcommands().map(clap::Command::get_name);
     let Some((name, rest)) = words.split_first() else {
         return (start, beginning(word, commands().chain(OWN)));

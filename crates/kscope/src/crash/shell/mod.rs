@@ -11,11 +11,11 @@ use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::process::{Command as Process, Stdio};
 
-use clap::{Args, CommandFactory as _, Parser as _};
+use clap::{Args, Parser as _};
 use kscope_sys::Interrupts;
 
 use self::words::Words;
-use super::line::Line;
+use super::line::{self, Line};
 use super::script::ScriptArgs;
 use super::{Command, Session, plain};
 use crate::console::{divert, say, tell};
@@ -193,7 +193,7 @@ fn one(session: &Session, words: &[String], json: bool) -> Result<u8, Failure> {
 
 /// Prints the commands, or what one of them does.
 fn help(words: &[String]) -> Result<u8, Failure> {
-    let mut all = Line::command();
+    let mut all = line::all();
     let Some(name) = words.first() else {
         let shown = all
             .get_subcommands()
