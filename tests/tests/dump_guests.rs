@@ -103,7 +103,7 @@ fn the_log_is_what_dmesg_said() {
 #[test]
 fn tasks_are_those_of_proc() {
     let dump = dump_or_skip!();
-    let own = by_number(rows(&dump.crash(&["ps", "--json"])), "pid");
+    let own = by_number(rows(&dump.crash(&["ps", "--threads", "--json"])), "tid");
     let said = by_number(dump.threads(), "tid");
     let (mut same, mut gone) = (0, Vec::new());
     for (tid, thread) in &said {
@@ -111,12 +111,12 @@ fn tasks_are_those_of_proc() {
             gone.push(text(thread, "comm"));
             continue;
         };
-        for (ours, theirs) in [("tgid", "tgid"), ("ppid", "ppid"), ("uid", "uid")] {
+        for (ours, theirs) in [("pid", "tgid"), ("ppid", "ppid"), ("uid", "uid")] {
             assert_eq!(row[ours], thread[theirs], "{row} {thread}");
         }
         let (comm, said) = (text(row, "comm"), text(thread, "comm"));
         // Threads of the kernel have more to their names in /proc.
-        let is_same = match row["kernel"] == true {
+        let is_same = match row["mapped"] == 0 {
             true => said.starts_with(comm),
             false => said == comm,
         };
@@ -222,11 +222,13 @@ fn tools_give_what_they_gave_of_the_running_kernel() {
         &lines(&dump.said("script")),
         &lines(&own),
     );
-    let fields = |text: &str| -> Vec<Vec<String>> {
+    let fields = |tool: &str, text: &str| -> Vec<Vec<String>> {
+        // How long it has been there, and what a task does while it is looked at.
+        let changes =
+            |name: &str| name == "ms" || (tool == "ps" && matches!(name, "cpu" | "state"));
         let of_row = |row: Value| {
             let object = row.as_object().expect("an object").clone();
-            // How long it has been there.
-            let lasting = object.into_iter().filter(|(name, _)| name != "ms");
+            let lasting = object.into_iter().filter(|(name, _)| !changes(name));
             lasting
                 .map(|(_, value)| {
                     value
@@ -246,7 +248,12 @@ fn tools_give_what_they_gave_of_the_running_kernel() {
         );
         match (code, dump.try_said(&format!("tools/{tool}"))) {
             (Some(0), Some(live)) => {
-                check_same(tool, "the running kernel", &fields(&live), &fields(&out));
+                check_same(
+                    tool,
+                    "the running kernel",
+                    &fields(tool, &live),
+                    &fields(tool, &out),
+                );
             }
             (Some(2), None) => without.push(tool),
             (code, live) => panic!("{tool}: {code:?} {err}, live: {}", live.is_some()),
