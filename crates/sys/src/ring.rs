@@ -224,7 +224,8 @@ impl RingConsumer {
     ///
     /// # Errors
     ///
-    /// `EIO` if the ring's content makes no sense; the ring is then unusable.
+    /// `EIO` if the ring's content makes no sense; the ring is then unusable. What mmap(2) says of a part that
+    /// cannot be mapped: the next pass begins with the record that was not given.
     #[inline]
     pub fn consume(
         &mut self,
@@ -277,7 +278,9 @@ impl RingConsumer {
                     stop = if let Some(record) = unsafe { mapped.bytes(start + HEADER, length) } {
                         each(record)
                     } else {
-                        let (mapping, place) = data.apart(data.start + start + HEADER, length)?;
+                        let apart = data.apart(data.start + start + HEADER, length);
+                        // What was given is not given again.
+                        let (mapping, place) = apart.inspect_err(|_| self.publish(position))?;
                         // SAFETY: as above; it is the same memory.
                         each(unsafe { mapping.bytes(place, length) }.ok_or(Errno::IO)?)
                     }

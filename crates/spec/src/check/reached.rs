@@ -4,8 +4,8 @@
 //! of data that nobody can change any more. Ways are joined where they meet, so an instruction that is
 //! not reached here is not reached by the verifier either; the verifier, which walks each way apart, may
 //! leave out more. Of the stack is known what every verifier since Linux 5.10 keeps: whole registers that
-//! were stored there, and zeros. Those of Linux 5.16 keep parts of registers too, those of 6.3 the numbers
-//! that one instruction stores.
+//! were stored there, and parts of those that are zero. Those of Linux 5.16 keep parts of other registers too,
+//! those of 6.3 the numbers, zero among them, that one instruction stores.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -146,8 +146,10 @@ impl State {
                 let at = base.saturating_add(off.into());
                 self.forget(at, at.saturating_add(bytes.into()));
                 let whole = size == Size::DW && at.rem_euclid(8) == 0;
-                let is_register = matches!(src, Some(Operand::Reg(_)));
-                let keeps = whole && is_register || value == Some(Value::Const(0));
+                let keeps = match src {
+                    Some(Operand::Reg(reg)) => whole || self.get(reg) == Value::Const(0),
+                    _ => false,
+                };
                 match value {
                     Some(Value::Any) | None => {}
                     Some(value) if keeps && self.stack.len() < PLACES => {

@@ -247,23 +247,27 @@ fn what_is_mapped_follows_the_records() {
 
 #[test]
 fn what_cannot_be_mapped_is_an_error() {
-    let (mut producer, mut ring) = Producer::of(4 * SIZE, (SIZE, 0));
-    producer.put(0, &[1; 2000]);
-    // What is not there cannot be mapped by a descriptor that cannot be read.
-    let write_only = std::fs::OpenOptions::new().write(true).open("/dev/null");
-    let fd: OwnedFd = write_only.expect("it is there").into();
-    let good = std::mem::replace(&mut ring.data.fd, fd);
-    producer.put(0, &[2; 2080]);
-    producer.put(0, &[3; 8]);
-    let mut records = Vec::new();
-    let read = ring.consume(|record| {
-        records.push(record.to_vec());
-        ControlFlow::Continue(())
-    });
-    assert!(read.is_err());
-    assert_eq!(records, [vec![1; 2000], vec![2; 2080]]);
-    // They are not given twice.
-    assert!(ring.consume(|_| panic!("no record")).is_err());
-    ring.data.fd = good;
-    assert_eq!(drain(&mut ring).0, [[3; 8]]);
+    // The second record ends with what is mapped, or goes on behind it.
+    for (second, given) in [(2080, 2), (3000, 1)] {
+        let all = [vec![1; 2000], vec![2; second], vec![3; 8]];
+        let (mut producer, mut ring) = Producer::of(4 * SIZE, (SIZE, 0));
+        // What is not there cannot be mapped by a descriptor that cannot be read.
+        let write_only = std::fs::OpenOptions::new().write(true).open("/dev/null");
+        let fd: OwnedFd = write_only.expect("it is there").into();
+        let good = std::mem::replace(&mut ring.data.fd, fd);
+        for record in &all {
+            producer.put(0, record);
+        }
+        let mut records = Vec::new();
+        let read = ring.consume(|record| {
+            records.push(record.to_vec());
+            ControlFlow::Continue(())
+        });
+        assert!(read.is_err());
+        assert_eq!(records, all[..given]);
+        // They are not given twice.
+        assert!(ring.consume(|_| panic!("no record")).is_err());
+        ring.data.fd = good;
+        assert_eq!(drain(&mut ring).0, all[given..]);
+    }
 }

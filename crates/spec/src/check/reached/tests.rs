@@ -209,6 +209,15 @@ fn of_the_stack_as_much_is_known_as_verifiers_keep() {
     check("u32", 8, 3, "");
     check("u32", 4, 3, "");
     check("u32", 4, 0, "4");
+    // A part that is zero of a register that is not, and a zero without a register.
+    for store in [
+        "r7 = 0x100000000 ll / *(u32 *)(r10 - 4) = r7",
+        "*(u32 *)(r10 - 4) = 0",
+    ] {
+        let text =
+            format!("{store} / r6 = *(u32 *)(r10 - 4) / if r6 == 0 goto a / call 1 / a: exit");
+        assert_eq!(left_out(&text, &[]), "", "{text}");
+    }
     // Not of more places than there is room for.
     let stores = (2..=PLACES + 1).map(|i| format!("*(u64 *)(r10 - {}) = r7 / ", 8 * i));
     let stores = stores.collect::<String>();
