@@ -332,7 +332,7 @@ fn a_locked_filter_is_no_matter_of_permission() {
         AttachKind::None,
         &[("socket", Errno::PERM)],
         |program| program.attach_socket(program.as_fd()),
-        "setsockopt of socket:Filter: EPERM (Operation not permitted)",
+        "setsockopt of socket:Filter, whose filter may be locked (SO_LOCK_FILTER): EPERM (Operation not permitted)",
     );
 }
 

@@ -57,8 +57,12 @@ impl Program {
             .kernel
             .socket_program(socket, place, Some(self.as_fd()));
         set.map_err(|errno| match errno {
-            // No capability is asked for here: the socket's filter is locked (SO_LOCK_FILTER).
-            Errno::PERM => Error::os("setsockopt", errno, &target),
+            // No capability is asked for here.
+            Errno::PERM => Error::os(
+                "setsockopt",
+                errno,
+                format!("{target}, whose filter may be locked (SO_LOCK_FILTER)"),
+            ),
             errno => self.failed("setsockopt", errno, &target),
         })?;
         let undo = Undo::Socket {

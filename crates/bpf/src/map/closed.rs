@@ -26,8 +26,8 @@ impl Map {
         // How the descriptor was opened, in octal digits.
         let mode = value_of(&info, "flags").and_then(|flags| u64::from_str_radix(flags, 8).ok());
         match mode.map(|mode| mode & 3) {
-            Some(READ_ONLY) if writes => Some("which system calls can read alone (BPF_F_RDONLY)"),
-            Some(WRITE_ONLY) if reads => Some("which system calls can write alone (BPF_F_WRONLY)"),
+            Some(READ_ONLY) if writes => Some("which system calls may only read (BPF_F_RDONLY)"),
+            Some(WRITE_ONLY) if reads => Some("which system calls may only write (BPF_F_WRONLY)"),
             _ if writes && number_of(&info, "frozen") == Some(1) => Some("which is frozen"),
             _ => None,
         }

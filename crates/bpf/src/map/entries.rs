@@ -1,4 +1,4 @@
-//! Entries under a lock, taken, in bulk, by CPU; queues, stacks and bloom filters.
+//! Values by CPU, and entries that are looked up and deleted at once.
 
 use kscope_sys::Errno;
 

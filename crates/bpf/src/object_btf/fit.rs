@@ -152,9 +152,10 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
         return placeholder(builder);
     };
     let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
-    let of_map = || spec.variables.iter().filter(|known| known.map == id);
+    let of_map = spec.variables.iter().filter(|known| known.map == id);
+    let of_map: Vec<&Variable> = of_map.collect();
     // Both are in the order of the section, but for variables without symbols.
-    let mut rest = of_map();
+    let mut next = 0;
     let vars: Vec<(TypeId, u32, u32)> = section
         .vars()
         .filter_map(|var| {
@@ -162,8 +163,12 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
                 return None;
             };
             let is_it = |known: &&Variable| known.name == name;
-            let next = rest.next().filter(is_it);
-            let known = next.or_else(|| of_map().find(is_it));
+            let at = match of_map.get(next).is_some_and(is_it) {
+                true => Some(next),
+                false => of_map.iter().position(is_it),
+            };
+            next = at.map_or(next, |at| at + 1);
+            let known = at.and_then(|at| of_map.get(at));
             // A static variable may have no symbol; then the linker has said where it is, or none.
             let offset = match known {
                 Some(known) => known.offset,
