@@ -38,7 +38,8 @@ pub struct Disk {
     /// Whether it has requests; those of others, such as of device mapper, are those of the disks
     /// below.
     pub has_requests: bool,
-    /// Reads and writes that the kernel counts as begun and not ended.
+    /// Reads and writes that the kernel counts as begun and not ended. Older ones, such as 6.1, count
+    /// none of disks that have requests: [`BlockState::requests`] has them.
     pub in_flight: (u64, u64),
     /// The address of its `struct request_queue`.
     pub queue: VirtAddr,

@@ -155,7 +155,8 @@ struct Figures<'k> {
 }
 
 impl Kernel {
-    /// Gives the figures that /proc/meminfo would show, each or why it is not known.
+    /// Gives figures that /proc/meminfo would show, each or why it is not known. Some are left out,
+    /// such as VmallocTotal, SecPageTables, Zswap and those that are always 0.
     #[must_use]
     pub fn memory_figures(&self) -> Vec<MemoryFigure> {
         let zones = self
@@ -286,7 +287,8 @@ impl Figures<'_> {
     /// Estimates what programs could get without swapping, as the kernel does.
     fn available(&self) -> Result<u64, Error> {
         let zones = self.zones.as_ref().map_err(Clone::clone)?;
-        let low = zones.iter().map(|zone| zone.low).sum::<u64>();
+        let low = zones.iter().map(|zone| zone.low);
+        let low = low.fold(0, u64::saturating_add);
         let reserved = self.kernel.number("totalreserve_pages")?;
         let files = self
             .node("NR_ACTIVE_FILE")?
@@ -345,7 +347,12 @@ impl Figures<'_> {
             .kernel
             .read_u32(self.kernel.need("sysctl_overcommit_ratio")?)?;
         let total = self.kernel.number("_totalram_pages")?.saturating_mul(PAGE);
-        let pages = total.saturating_sub(self.huge()?) / PAGE;
+        // Kernels without huge pages of this kind (CONFIG_HUGETLB_PAGE) take none away.
+        let huge = match self.kernel.global("hugetlb_max_hstate") {
+            Some(_) => self.huge()?,
+            None => 0,
+        };
+        let pages = total.saturating_sub(huge) / PAGE;
         let limit = pages.saturating_mul(u64::from(percent)) / 100;
         Ok(limit.saturating_mul(PAGE).saturating_add(swap))
     }

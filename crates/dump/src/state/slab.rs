@@ -246,11 +246,11 @@ impl<'k> Layout<'k> {
         if let Some(fault) = walked.fault {
             return Err(fault);
         }
-        walked
-            .items
-            .into_iter()
-            .map(|slab| self.free_of(slab))
-            .sum()
+        let mut slabs = walked.items.into_iter();
+        slabs.try_fold(
+            0u64,
+            |sum, slab| Ok(sum.saturating_add(self.free_of(slab)?)),
+        )
     }
 
     /// Counts what a CPU has of a slab that it took, and of those it keeps for later.
@@ -349,7 +349,9 @@ impl<'k> Layout<'k> {
         if let Some(fault) = walked.fault {
             return Err(fault);
         }
-        let sheaves = walked.items.into_iter();
-        sheaves.map(|sheaf| self.in_sheaf(layout, sheaf)).sum()
+        let mut sheaves = walked.items.into_iter();
+        sheaves.try_fold(0u64, |sum, sheaf| {
+            Ok(sum.saturating_add(self.in_sheaf(layout, sheaf)?))
+        })
     }
 }

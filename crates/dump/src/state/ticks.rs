@@ -88,16 +88,20 @@ impl Kernel {
         let object = self.object("task_struct", task)?;
         let came = object.member("sched_info.last_arrival")?.value()?;
         let queues = self.need("runqueues")?;
-        let mut now = 0;
-        // The clock of a CPU without work stands still.
+        let mut now = Err(Error::Missing("clock of a CPU"));
+        // The clock of a CPU without work stands still: the newest says what time it is.
         for cpu in self.cpus("__cpu_possible_mask")? {
             let clock = || -> Result<u64, Error> {
                 let queue = self.object("rq", self.per_cpu(queues, cpu)?)?;
                 Ok(queue.member("clock")?.value()?)
             };
-            now = clock().unwrap_or(0).max(now);
+            now = match (now, clock()) {
+                (Ok(now), Ok(clock)) => Ok(clock.max(now)),
+                (Ok(now), Err(_)) => Ok(now),
+                (Err(_), clock) => clock,
+            };
         }
-        Ok(now.saturating_sub(came))
+        Ok(now?.saturating_sub(came))
     }
 }
 

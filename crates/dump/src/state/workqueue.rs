@@ -144,14 +144,15 @@ impl Kernel {
     /// # Errors
     /// Where neither pools nor workqueues are found, or the kernel keeps them otherwise.
     pub fn workqueues(&self) -> Result<WorkState, Error> {
-        let on_cpu = self.on_cpu().unwrap_or_default();
+        let mut state = WorkState::default();
+        let on_cpu = state.unread.keep(self.on_cpu()).unwrap_or_default();
         let mut reader = Reader {
             layout: Layout::of(self)?,
             kernel: self,
             ticks: self.ticks().ok(),
             on_cpu: on_cpu.items.iter().filter_map(|on| on.task).collect(),
             ids: HashMap::new(),
-            state: WorkState::default(),
+            state,
         };
         let pools = self.variable("worker_pool_idr")?.member("idr_rt")?.addr();
         let xarray = XarrayLayout::of(self.btf()?)?;
@@ -240,7 +241,11 @@ impl Reader<'_> {
         let mut found = WorkPool {
             id,
             cpu: u32::try_from(cpu).ok(),
-            nice: nice.and_then(|nice| nice.signed()).unwrap_or(0),
+            nice: self
+                .state
+                .unread
+                .keep(nice.and_then(|nice| nice.signed()))
+                .unwrap_or(0),
             workers: number("nr_workers")?,
             idle: number("nr_idle")?,
             busy: 0,

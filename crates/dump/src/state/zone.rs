@@ -97,8 +97,10 @@ fn read(kernel: &Kernel, zone: &Object<'_>, free: u64) -> Result<MemoryZone, Err
     };
     let free = zone.member("vm_stat")?.index(free)?;
     // Raised for a while after memory was hard to get.
-    let boost = zone.member("watermark_boost");
-    let boost = boost.and_then(|boost| boost.value()).unwrap_or(0);
+    let boost = match zone.member("watermark_boost") {
+        Ok(boost) => boost.value()?,
+        Err(_) => 0,
+    };
     let mark = |name: &'static str| -> Result<u64, Error> {
         let index = kernel.counter(name)?;
         let mark = zone.member("_watermark")?.index(index)?.value()?;
