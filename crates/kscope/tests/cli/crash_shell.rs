@@ -247,6 +247,14 @@ fn what_is_not_there_is_refused_by_name() {
         ("list modules module mkobj", &["links no list"]),
         ("tree modules module list", &["no struct rb_node"]),
         (
+            "list init_task.tasks task_struct group_leader.tasks",
+            &["leads through a pointer, out of struct task_struct"],
+        ),
+        (
+            "tree runqueues@0.cfs.tasks_timeline task_struct parent.se.run_node",
+            &["leads through a pointer"],
+        ),
+        (
             "list linux_banner module list",
             &["cannot go to the first element"],
         ),

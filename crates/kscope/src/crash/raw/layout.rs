@@ -196,6 +196,7 @@ pub(super) fn paths(btf: &Btf, id: TypeId, paths: &[Path]) -> Result<Listing, Fa
             of,
             bit_offset,
             bits,
+            ..
         } = path.walk(btf, id)?;
         listing.push(vec![
             text(path.text.clone()),

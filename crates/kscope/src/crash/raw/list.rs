@@ -8,9 +8,12 @@ use kscope_memory::{Memory, VirtAddr, WalkError, hlist, list};
 
 use super::address;
 use super::elements::{Element, ElementArgs};
-use super::types::{self, Path};
+use super::types;
 use crate::crash::analysis::{Analysis, Ask, Need};
 use crate::error::Failure;
+
+/// The lock in the head of a `struct hlist_bl_head` (include/linux/list_bl.h).
+const LOCK: u64 = 1;
 
 /// Go through a list of the kernel
 ///
@@ -39,6 +42,8 @@ enum Links {
     Ring,
     /// From link to link, the last of which is null.
     Chain,
+    /// The same, with a lock in the lowest bit of the head.
+    Locked,
     /// From the begin of an element to the begin of the next.
     Pointers,
 }
@@ -50,7 +55,7 @@ impl Analysis for ListArgs {
 
     fn run(&self, ask: &Ask<'_>) -> Result<(), Failure> {
         let named = types::find(ask.kernel, &self.what)?;
-        let link = Path::parse(&self.member)?.walk(&named.btf, named.id)?;
+        let link = types::inside(&named, &self.member)?;
         let offset = link.bit_offset / 8;
         let links = links(&named.btf, named.id, link.id)?;
         let head = address::parse(ask.kernel, &self.head)?;
@@ -64,8 +69,13 @@ impl Analysis for ListArgs {
         match links {
             Links::Ring => list(ask.kernel, head, most).for_each(|link| push(link, offset)),
             Links::Chain => hlist(ask.kernel, head, most).for_each(|link| push(link, offset)),
+            Links::Locked => {
+                let (links, error) = chain(ask.kernel, head, 0, LOCK, most);
+                links.into_iter().for_each(|at| push(Ok(at), offset));
+                fault = error;
+            }
             Links::Pointers => {
-                let (elements, error) = chain(ask.kernel, head, offset, most);
+                let (elements, error) = chain(ask.kernel, head, offset, 0, most);
                 elements.into_iter().for_each(|at| push(Ok(at), 0));
                 fault = error;
             }
@@ -83,9 +93,10 @@ fn links(btf: &Btf, of: TypeId, link: TypeId) -> Result<Links, Failure> {
     let name = btf.composite(link).map(|c| c.name);
     match name {
         Some("list_head") => Ok(Links::Ring),
-        Some(
-            "hlist_node" | "hlist_nulls_node" | "hlist_bl_node" | "llist_node" | "callback_head",
-        ) => Ok(Links::Chain),
+        Some("hlist_node" | "hlist_nulls_node" | "llist_node" | "callback_head") => {
+            Ok(Links::Chain)
+        }
+        Some("hlist_bl_node") => Ok(Links::Locked),
         _ => {
             let is = btf.type_name(link);
             let failure = Failure::new(format!("a {is} links no list"));
@@ -97,18 +108,20 @@ fn links(btf: &Btf, of: TypeId, link: TypeId) -> Result<Links, Failure> {
     }
 }
 
-/// Walks from a pointer to an element, and on by the pointer at an offset in each.
+/// Walks from a pointer to an element, and on by the pointer at an offset in each; `flags` are no part
+/// of the address in a pointer.
 fn chain(
     memory: &dyn Memory,
     head: VirtAddr,
     offset: u64,
+    flags: u64,
     most: usize,
 ) -> (Vec<VirtAddr>, Option<WalkError>) {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
     let mut link = head;
     loop {
-        let next = match memory.read_u64(link) {
+        let next = match memory.read_u64(link).map(|next| next & !flags) {
             Ok(0) => return (found, None),
             Ok(next) => VirtAddr(next),
             Err(gap) => return (found, Some(gap.into())),
@@ -129,7 +142,7 @@ fn chain(
 
 #[cfg(test)]
 mod tests {
-    use super::{Memory, VirtAddr, WalkError, chain};
+    use super::{LOCK, Memory, VirtAddr, WalkError, chain};
     use kscope_memory::{Gap, GapAt};
 
     /// Words from an address on.
@@ -156,7 +169,7 @@ mod tests {
                 word => word,
             });
             let memory = Words(START, words.collect());
-            let (found, why) = chain(&memory, VirtAddr(START), 8, 3);
+            let (found, why) = chain(&memory, VirtAddr(START), 8, 0, 3);
             let found: Vec<u64> = found.iter().map(|at| (at.0 - START) / 8).collect();
             assert_eq!((&*found, why), (expected, fault));
         };
@@ -177,5 +190,10 @@ mod tests {
             why: Gap::Lost,
         };
         check(&[40], &[40], Some(WalkError::Gap(gap)));
+        // A head that is locked, and an empty one.
+        for (head, found) in [(at(1).0, vec![at(1)]), (0, Vec::new())] {
+            let memory = Words(START, vec![head | LOCK, 0]);
+            assert_eq!(chain(&memory, VirtAddr(START), 0, LOCK, 3), (found, None));
+        }
     }
 }

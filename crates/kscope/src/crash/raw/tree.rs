@@ -5,7 +5,7 @@ use kscope_memory::{VirtAddr, WalkError, XarrayLayout, rbtree};
 
 use super::address;
 use super::elements::{Element, ElementArgs};
-use super::types::{self, Path};
+use super::types;
 use crate::crash::analysis::{Analysis, Ask, Need};
 use crate::crash::failed;
 use crate::error::Failure;
@@ -45,7 +45,7 @@ impl Analysis for TreeArgs {
         let mut fault = None;
         match &self.member {
             Some(member) => {
-                let node = Path::parse(member)?.walk(&named.btf, named.id)?;
+                let node = types::inside(&named, member)?;
                 let is_node = named.btf.composite(node.id).map(|c| c.name) == Some("rb_node");
                 if !is_node {
                     let is = named.btf.type_name(node.id);

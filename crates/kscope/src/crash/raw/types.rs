@@ -178,6 +178,7 @@ impl Path {
             of: from,
             bit_offset: 0,
             bits: None,
+            behind: false,
         };
         for step in &self.steps {
             if let Some(to) = btf.pointee(at.id) {
@@ -186,6 +187,7 @@ impl Path {
                     of: to,
                     bit_offset: 0,
                     bits: None,
+                    behind: true,
                 };
                 if let Step::Index(_) = step {
                     continue;
@@ -208,6 +210,7 @@ impl Path {
                         of: at.of,
                         bit_offset: at.bit_offset.saturating_add(field.bit_offset.into()),
                         bits: field.bitfield,
+                        behind: at.behind,
                     }
                 }
                 Step::Index(index) => {
@@ -223,6 +226,7 @@ impl Path {
                         of: at.of,
                         bit_offset: at.bit_offset.saturating_add(bits),
                         bits: None,
+                        behind: at.behind,
                     }
                 }
             };
@@ -239,6 +243,19 @@ pub(super) struct Reached {
     /// Offset in that structure.
     pub(super) bit_offset: u64,
     pub(super) bits: Option<u32>,
+    /// Whether a pointer is on the way.
+    behind: bool,
+}
+
+/// Goes a way to a member that lies in the structure itself, as what links elements does.
+pub(super) fn inside(named: &Named, way: &str) -> Result<Reached, Failure> {
+    let reached = Path::parse(way)?.walk(&named.btf, named.id)?;
+    if reached.behind {
+        let of = named.btf.type_name(named.id);
+        let failure = Failure::new(format!("{way} leads through a pointer, out of {of}"));
+        return Err(failure.hint("elements are linked by a member of their own"));
+    }
+    Ok(reached)
 }
 
 /// Gives the member whose name is near to one that a structure has not.
