@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use clap::Args;
 use kscope_dump::Kernel;
-use kscope_memory::{GapAt, Memory, PhysAddr, PhysMemory as _, VirtAddr};
+use kscope_memory::{Gap, GapAt, Memory, PhysAddr, PhysMemory as _, VirtAddr};
 use kscope_rows::Value;
 
 use super::value::{self, Gaps, bytes, gap_in};
@@ -95,7 +95,7 @@ impl ReadArgs {
 
     fn text(&self, ask: &Ask<'_>, at: VirtAddr, source: &Source<'_>) -> Result<(), Failure> {
         let most = self.count.map_or(TEXT, u64::from).min(TEXT);
-        let found = source.read_text(at, most as usize);
+        let found = text_at(source, at, most);
         if ask.json {
             let columns = [
                 ("address", Holds::Text),
@@ -104,18 +104,36 @@ impl ReadArgs {
             ];
             let mut listing = Listing::new("read", &columns);
             let (said, why) = match &found {
-                Ok(bytes) => (Value::Str(bytes.clone()), Value::None),
+                Ok((bytes, cut)) => {
+                    let cut = cut.map_or(Value::None, |why| text(why.to_string()));
+                    (Value::Str(bytes.clone()), cut)
+                }
                 Err(gap) => (Value::None, text(gap.why.to_string())),
             };
             listing.push(vec![text(at.to_string()), said, why]);
             return listing.print(true);
         }
         let shown = match found {
-            Ok(bytes) => format!("\"{}\"", bytes.escape_ascii()),
+            Ok((bytes, cut)) => {
+                let cut = cut.map(|why| format!(" {}", missing(why)));
+                format!("\"{}\"{}", bytes.escape_ascii(), cut.unwrap_or_default())
+            }
             Err(gap) => missing(gap.why).to_owned(),
         };
         Ok(say(format_args!("{:016x}:  {shown}\n", at.0))?)
     }
+}
+
+/// Reads a text of at most so many bytes, and why it breaks off where its end is missing.
+fn text_at(memory: &dyn Memory, at: VirtAddr, most: u64) -> Result<(Vec<u8>, Option<Gap>), GapAt> {
+    let text = memory.read_text(at, most as usize)?;
+    let len = text.len() as u64;
+    let next = VirtAddr(at.0.wrapping_add(len));
+    let cut = match len < most {
+        true => memory.read(next, &mut [0]).err(),
+        false => None,
+    };
+    Ok((text, cut.map(|gap| gap.why)))
 }
 
 /// Memory by one of its two kinds of addresses.
@@ -259,8 +277,34 @@ impl Found<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Found, VirtAddr};
-    use kscope_memory::Gap;
+    use super::{Found, Gap, GapAt, Memory, VirtAddr, text_at};
+
+    /// Bytes up to 0x1000, behind which memory is lost.
+    struct Before(&'static [u8]);
+
+    impl Memory for Before {
+        fn read(&self, addr: VirtAddr, buf: &mut [u8]) -> Result<(), GapAt> {
+            let len = buf.len() as u64;
+            let from = (addr.0 + self.0.len() as u64).checked_sub(0x1000);
+            let bytes = from.and_then(|from| self.0.get(from as usize..)?.get(..buf.len()));
+            let why = Gap::Lost;
+            buf.copy_from_slice(bytes.ok_or(GapAt { addr, len, why })?);
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn texts_say_where_they_break_off() {
+        let check = |bytes: &'static [u8], most: u64, text: &[u8], cut: Option<Gap>| {
+            let at = VirtAddr(0x1000 - bytes.len() as u64);
+            let found = text_at(&Before(bytes), at, most).expect("its first byte is there");
+            assert_eq!((&*found.0, found.1), (text, cut));
+        };
+        check(b"abc\0", 9, b"abc", None);
+        check(b"abc", 3, b"abc", None);
+        check(b"abc", 9, b"abc", Some(Gap::Lost));
+        assert!(text_at(&Before(b""), VirtAddr(0x1000), 9).is_err());
+    }
 
     #[test]
     fn numbers_with_text_and_gaps() {

@@ -162,6 +162,8 @@ impl Reader<'_> {
             }
             _ => match gap_in(self.gaps, range.clone()) {
                 Some(why) => Shown::Missing(why),
+                // A member that reaches out of what it is in.
+                None if range.end > self.bytes.len() as u64 => Shown::Unknown,
                 None => {
                     let raw = little(self.raw(&range));
                     number(self.kernel, self.btf, id, raw, self.style)
@@ -172,8 +174,15 @@ impl Reader<'_> {
 
     fn bitfield(&mut self, id: TypeId, bit: u64, width: u32) -> Shown {
         let range = bit / 8..bit.saturating_add(width.into()).div_ceil(8);
+        let Some(left) = self.left.checked_sub(1) else {
+            return Shown::Folded;
+        };
+        self.left = left;
         if let Some(why) = gap_in(self.gaps, range.clone()) {
             return Shown::Missing(why);
+        }
+        if range.end > self.bytes.len() as u64 {
+            return Shown::Unknown;
         }
         let width = width.clamp(1, 64);
         let raw = little(self.raw(&range)) >> (bit % 8);
@@ -226,7 +235,7 @@ fn number(kernel: &Kernel, btf: &Btf, id: TypeId, raw: u128, style: Style) -> Sh
     let value = match btf.get_resolved(id) {
         Some(Type::Ptr(to)) => return pointer(kernel, btf, to, wide),
         Some(Type::Enum(e)) => {
-            let unused = 64 - (e.size * 8).clamp(8, 64);
+            let unused = 64 - e.size.saturating_mul(8).clamp(8, 64);
             let value = match e.signed {
                 true => ((wide << unused) as i64) >> unused,
                 false => wide as i64,
