@@ -41,7 +41,7 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     (
         "kscope-crash",
-        "What a task's memory begins with, and what is where it was:",
+        "The name and the page tables of a task, and the code of a function:",
         "kscope crash vmcore struct task_struct.comm,mm.pgd pid:1; kscope crash vmcore dis schedule",
     ),
     (

@@ -80,7 +80,7 @@ fn is_stuck(pool: &WorkPool) -> bool {
     pool.stalled.is_some_and(|stalled| stalled >= STUCK)
 }
 
-fn seconds(nanoseconds: Option<u64>) -> Value {
+fn milliseconds(nanoseconds: Option<u64>) -> Value {
     nanoseconds.map_or(Value::None, |ns| number(ns / 1_000_000))
 }
 
@@ -112,7 +112,7 @@ fn pools(works: &WorkState, all: bool, json: bool) -> Result<(), Failure> {
             number(pool.idle),
             number(pool.busy),
             number(pool.pending),
-            seconds(pool.stalled),
+            milliseconds(pool.stalled),
         ]);
     }
     table::print("pools", &columns, rows, json)
@@ -133,7 +133,7 @@ fn running(kernel: &Kernel, works: &WorkState, json: bool) -> Result<(), Failure
         rows.push(vec![
             pool_number(work.pool),
             number(work.pid as u32),
-            seconds(work.runs),
+            milliseconds(work.runs),
             text(work.queue.clone()),
             text(if work.rescuer { "yes" } else { "no" }),
             text(work.work.to_string()),
@@ -215,7 +215,7 @@ fn delayed(kernel: &Kernel, works: &WorkState, json: bool) -> Result<(), Failure
     let mut rows = Vec::new();
     for work in &works.delayed {
         rows.push(vec![
-            seconds(work.due),
+            milliseconds(work.due),
             number(work.cpu),
             text(work.queue.clone()),
             text(work.work.to_string()),

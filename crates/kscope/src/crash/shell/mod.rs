@@ -47,7 +47,7 @@ fn interactive(session: &Session, json: bool) -> Result<u8, Failure> {
         plain(session.kernel.release())
     ))?;
     prompt::read(&session.kernel, |line| {
-        // Ctrl-C ends what a line does, not the prompt.
+        // Ctrl-C ends a script or a tool, not the prompt; what else a line does comes to its end.
         if let Err(errno) = Interrupts::install() {
             tell(format_args!("NOTE: cannot catch signals: {errno}"));
         }
