@@ -206,8 +206,8 @@ pub(crate) fn prepare(options: &Options) -> Result<Payload, String> {
                 .filters
                 .iter()
                 .any(|filter| match filter.split_once("::") {
+                    _ if filter.starts_with(dump::ON_HOST) => name == dump::IN_GUEST,
                     Some((suite, _)) => name.ends_with(suite),
-                    None if filter.starts_with(dump::ON_HOST) => name == dump::IN_GUEST,
                     None => {
                         !IN_GUESTS.iter().any(|start| filter.starts_with(start))
                             || name.contains(filter.as_str())

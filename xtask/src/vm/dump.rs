@@ -96,7 +96,10 @@ impl Dump {
         options: &Options,
     ) -> Vec<Outcome> {
         if let Err(why) = unpack(said, &self.folder.join("said")) {
-            let why = format!("what the guest said cannot be unpacked: {why}");
+            let folder = self.folder.display();
+            let why = format!(
+                "what the guest said cannot be unpacked: {why}; the dump is kept in {folder}"
+            );
             return vec![Outcome::new("dump", Verdict::Failed(why))];
         }
         let mut environment = vec![("KSCOPE_DUMP".to_string(), self.folder.display().to_string())];
