@@ -334,6 +334,17 @@ fn walks_give_what_was_found() {
 }
 
 #[test]
+fn symbols_that_end_in_a_number_are_others() {
+    let check = |body: &str, values: usize| {
+        let code = compiled(&format!("begin {{ {body} }}")).expect("code");
+        assert_eq!(code.late.len(), values, "{body}");
+    };
+    check("print(kaddr(\"a\", 0)); print(kaddr(\"a\", 0));", 1);
+    check("print(kaddr(\"a\", 0)); print(kaddr(\"a\"));", 2);
+    check("print(kaddr(\"a\", 0)); print(kaddr(\"a.0\"));", 2);
+}
+
+#[test]
 fn what_memory_tells_of_places() {
     let check = |body: &str, expected: &str| {
         let script = format!(

@@ -151,7 +151,8 @@ impl Parser<'_> {
                 | ExprKind::Index { .. }
         );
         if op == UnaryOp::AddressOf && !whole && !self.is_lost() {
-            let message = "`&` takes the address of a variable or a map only";
+            let message =
+                "`&` takes the address of a variable, of a map, or of what is read of memory";
             let found = Diagnostic::error("bad-operand", operand.span, message);
             self.report(found);
         }

@@ -215,7 +215,10 @@ fn steps() {
     );
     errors(
         "begin { f(&pid); }",
-        &[("pid", "`&` takes the address of a variable or a map only")],
+        &[(
+            "pid",
+            "`&` takes the address of a variable, of a map, or of what is read of memory",
+        )],
     );
 }
 

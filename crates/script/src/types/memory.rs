@@ -66,7 +66,8 @@ impl Checker<'_> {
                 kind: ExprKind::Int(0),
                 ..
             }) => (
-                format!("kaddr.{symbol}.0"),
+                // Symbols such as `a.0` exist: the mark comes first.
+                format!("kaddr0.{symbol}"),
                 LateKind::KernelSymbolOrZero(symbol),
             ),
             Some(other) => {
