@@ -11,6 +11,8 @@ use crate::error::Error;
 const FILES: u64 = 1 << 20;
 /// Most mappings of a process; `vm.max_map_count` is 65,530 unless somebody sets it.
 const MAPPINGS: usize = 1 << 20;
+/// Most bytes of a context and of what is made for it; the kernel's have a few hundred.
+const LARGEST: usize = 64 << 10;
 
 /// How a walk ended.
 #[derive(Debug, Default)]
@@ -90,8 +92,14 @@ fn symbols(kernel: &Kernel, btf: &Btf, take: Take<'_>) -> Result<Walked, Error> 
     let (value, kind) = (field("value")?, field("type")?);
     let (name, module) = (field("name")?, field("module_name")?);
     let shown = field("show_value")?;
-    let ends = [value, kind, name, module, shown].map(|(offset, size)| offset + size);
+    let ends = [value, kind, name, module, shown].map(|(at, size)| at.saturating_add(size));
     let size = ends.into_iter().max().unwrap_or(0);
+    if size > LARGEST || pointer > LARGEST {
+        let what =
+            "what the kernel's types say of struct kallsym_iter, whose members end too far away,";
+        let offset = size.max(pointer) as u64;
+        return Err(Error::Dump(kscope_dump::Error::Malformed { what, offset }));
+    }
     let all = kernel.symbols().map_err(Error::Dump)?.iter();
     for symbol in all.chain(kernel.module_symbols().iter()) {
         let mut bytes = vec![0; size];
