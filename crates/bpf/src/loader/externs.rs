@@ -33,8 +33,10 @@ pub(crate) struct Externs<'a> {
 }
 
 /// Finds a symbol among those that are looked for, which are ascending.
-fn place(wanted: &[(&[u8], Option<u64>)], name: &[u8]) -> Result<usize, usize> {
-    wanted.binary_search_by(|(known, _)| (*known).cmp(name))
+fn place(wanted: &[(&[u8], Option<u64>)], name: &[u8]) -> Option<usize> {
+    wanted
+        .binary_search_by(|(known, _)| (*known).cmp(name))
+        .ok()
 }
 
 struct Missing {
@@ -227,9 +229,7 @@ impl<'a> Externs<'a> {
             return Ok(resolve(name));
         }
         let known = self.addresses.get_or_init(|| self.read_addresses());
-        let known = place(known, name.as_bytes())
-            .ok()
-            .and_then(|at| known.get(at)?.1);
+        let known = place(known, name.as_bytes()).and_then(|at| known.get(at)?.1);
         match known {
             Some(0) => Err(Error::Permission {
                 call: "reading kernel addresses",
@@ -244,15 +244,13 @@ impl<'a> Externs<'a> {
 
     /// Looks up all symbols without a type at once.
     fn read_addresses(&self) -> Vec<(&'a [u8], Option<u64>)> {
-        let mut found: Vec<(&[u8], Option<u64>)> = Vec::new();
-        for external in &self.spec.externs {
-            let name = external.name.as_bytes();
-            if external.kind == ExternKind::Address {
-                if let Err(at) = place(&found, name) {
-                    found.insert(at, (name, None));
-                }
-            }
-        }
+        let externs = self.spec.externs.iter();
+        let addresses = externs.filter(|external| external.kind == ExternKind::Address);
+        let mut found: Vec<(&[u8], Option<u64>)> = addresses
+            .map(|external| (external.name.as_bytes(), None))
+            .collect();
+        found.sort_unstable();
+        found.dedup();
         let text = crate::kallsyms::read(&*self.kernel);
         for line in text.split(|&byte| byte == b'\n') {
             // "ffffffff81000000 T _text", modules' with "\t[name]" behind
@@ -261,7 +259,7 @@ impl<'a> Externs<'a> {
             else {
                 continue;
             };
-            let entry = place(&found, name).ok().and_then(|at| found.get_mut(at));
+            let entry = place(&found, name).and_then(|at| found.get_mut(at));
             let Some((_, kept @ None)) = entry else {
                 continue;
             };

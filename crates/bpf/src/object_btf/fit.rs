@@ -4,6 +4,8 @@
 //! sections without sizes), and kinds of types that some kernels do not know. Each is replaced by
 //! something harmless of the same number, so that nothing that refers to a type changes.
 
+use std::collections::BTreeMap;
+
 use kscope_btf::write::Builder;
 use kscope_btf::{Btf, DataSec, Encoding, Kind, Linkage, Type, TypeId};
 use kscope_spec::{MapId, MapKind, Spec, Variable};
@@ -156,6 +158,10 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
     let of_map: Vec<&Variable> = of_map.collect();
     // Both are in the order of the section, but for variables without symbols.
     let mut next = 0;
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for (at, known) in of_map.iter().enumerate() {
+        first.entry(&known.name).or_insert(at);
+    }
     let vars: Vec<(TypeId, u32, u32)> = section
         .vars()
         .filter_map(|var| {
@@ -165,7 +171,7 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
             let is_it = |known: &&Variable| known.name == name;
             let at = match of_map.get(next).is_some_and(is_it) {
                 true => Some(next),
-                false => of_map.iter().position(is_it),
+                false => first.get(name).copied(),
             };
             next = at.map_or(next, |at| at + 1);
             let known = at.and_then(|at| of_map.get(at));

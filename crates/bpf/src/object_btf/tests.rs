@@ -176,8 +176,16 @@ fn many_variables_are_found_in_time_whatever_their_names() {
     let int = b.add_int("int", 4, Encoding::Signed);
     // Static ones of several functions may have one name.
     let name = |index: u32| format!("v{}", index / 2);
-    // One that has no symbol is before them.
-    let mut vars = vec![(b.add_var("gone", int, Linkage::Static), 0, 4)];
+    // As many that have no symbol are before them.
+    let mut vars: Vec<_> = (0..COUNT)
+        .map(|index| {
+            (
+                b.add_var(&format!("gone{index}"), int, Linkage::Static),
+                0,
+                4,
+            )
+        })
+        .collect();
     vars.extend((0..COUNT).map(|index| (b.add_var(&name(index), int, Linkage::Static), 0, 4)));
     b.add_datasec(".bss", 0, &vars);
     let variables = (0..COUNT).map(|index| kscope_spec::Variable {

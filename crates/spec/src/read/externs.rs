@@ -270,16 +270,18 @@ fn lay_out(types: &Btf, externs: &mut Externs, options: Vec<(ExternId, TypeId)>)
             continue;
         };
         let key = (Reverse(align), size, name);
-        let after = ordered.partition_point(|other| other.key <= key);
-        ordered.insert(after, BuildOption { key, id, var });
+        ordered.push(BuildOption { key, id, var });
     }
+    ordered.sort_by(|a, b| a.key.cmp(&b.key));
     let mut end = 0u32;
-    let mut full = Vec::new();
+    let mut full = vec![false; externs.list.len()];
     for BuildOption { key, id, var } in ordered {
         let (Reverse(align), bytes, _) = key;
         let start = end.div_ceil(align) * align;
         let Some(after) = start.checked_add(bytes).filter(|&after| after <= LARGEST) else {
-            full.push(id);
+            if let Some(full) = full.get_mut(id.0 as usize) {
+                *full = true;
+            }
             continue;
         };
         end = after;
@@ -294,7 +296,8 @@ fn lay_out(types: &Btf, externs: &mut Externs, options: Vec<(ExternId, TypeId)>)
     }
     externs.config.size = end;
     for found in externs.by_symbol.values_mut() {
-        if found.as_ref().is_ok_and(|id| full.contains(id)) {
+        let is_full = |id: &ExternId| full.get(id.0 as usize) == Some(&true);
+        if found.as_ref().is_ok_and(is_full) {
             *found = Err(Why::ConfigSize);
         }
     }
