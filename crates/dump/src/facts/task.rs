@@ -47,8 +47,8 @@ impl Task {
             (0x02, 'D'),
             (0x04, 'T'),
             (0x08, 't'),
-            (0x10, 'X'),
             (0x20, 'Z'),
+            (0x10, 'X'),
             (0x40, 'P'),
             (0x80, 'X'),
             // Waits for a lock (real-time kernels), is frozen.
@@ -356,5 +356,7 @@ mod tests {
         // One that has ended, and whose parent has not asked yet; one that is gone.
         check(0x80, 0x20, 'Z');
         check(0x80, 0x10, 'X');
+        // One that has ended, and whose tracer has been told but not its parent.
+        check(0x80, 0x30, 'Z');
     }
 }
