@@ -5,7 +5,7 @@ mod check;
 pub(crate) mod holders;
 #[cfg(all(feature = "jited", target_arch = "x86_64"))]
 #[path = "bpf/jited_x86.rs"]
-mod jited;
+pub(crate) mod jited;
 #[cfg(not(all(feature = "jited", target_arch = "x86_64")))]
 #[path = "bpf/jited_none.rs"]
 mod jited;

@@ -48,6 +48,17 @@ pub(super) fn disassemble(
     Ok(text)
 }
 
+/// Writes instructions as Intel does, numbers as C.
+pub(crate) fn formatter() -> IntelFormatter {
+    let mut formatter = IntelFormatter::new();
+    let options = formatter.options_mut();
+    options.set_hex_prefix("0x");
+    options.set_hex_suffix("");
+    options.set_uppercase_hex(false);
+    options.set_space_after_operand_separator(true);
+    formatter
+}
+
 fn function(
     text: &mut String,
     program: &LoadedProgram,
@@ -56,12 +67,7 @@ fn function(
     address: u64,
     code: &[u8],
 ) {
-    let mut formatter = IntelFormatter::new();
-    let options = formatter.options_mut();
-    options.set_hex_prefix("0x");
-    options.set_hex_suffix("");
-    options.set_uppercase_hex(false);
-    options.set_space_after_operand_separator(true);
+    let mut formatter = formatter();
     let end = address.saturating_add(code.len() as u64);
     let mut decoder = Decoder::with_ip(64, code, address, DecoderOptions::NONE);
     let mut insn = Instruction::default();

@@ -1,8 +1,9 @@
 //! Machine code of x86_64 as text.
 
-use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, IntelFormatter, OpKind, Register};
+use iced_x86::{Decoder, DecoderOptions, Formatter, Instruction, OpKind, Register};
 
 use super::dis::Insn;
+use crate::commands::bpf::jited::formatter;
 use crate::error::Failure;
 
 /// Longest instruction in bytes.
@@ -10,14 +11,9 @@ pub(super) const LONGEST: u64 = 15;
 
 /// Decodes instructions up to the end of the bytes, the last of which may be cut off.
 pub(super) fn decode(code: &[u8], start: u64) -> Result<Vec<Insn>, Failure> {
-    let mut formatter = IntelFormatter::new();
-    let options = formatter.options_mut();
-    options.set_hex_prefix("0x");
-    options.set_hex_suffix("");
-    options.set_uppercase_hex(false);
-    options.set_space_after_operand_separator(true);
+    let mut formatter = formatter();
     // Where it leads is said by name.
-    options.set_rip_relative_addresses(false);
+    formatter.options_mut().set_rip_relative_addresses(false);
     let mut decoder = Decoder::with_ip(64, code, start, DecoderOptions::NONE);
     let mut insn = Instruction::default();
     let mut found = Vec::new();
