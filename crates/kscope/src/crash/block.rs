@@ -5,7 +5,7 @@ use kscope_dump::RequestState;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{failed, function, table, tell_unread};
+use super::{failed, function, milliseconds, table, tell_unread};
 use crate::commands::bpf::listing::{Holds, number, text};
 use crate::error::Failure;
 
@@ -47,13 +47,22 @@ impl Analysis for BlockArgs {
             if !self.all && disk.size == 0 && own == 0 {
                 continue;
             }
+            // Kernels such as 6.1 count none of what goes to a disk as requests.
+            let is_counted = own == 0 || disk.in_flight != (0, 0);
+            let counted = |count| {
+                if is_counted {
+                    number(count)
+                } else {
+                    Value::None
+                }
+            };
             rows.push(vec![
                 text(disk.name.clone()),
                 number(disk.numbers.0),
                 number(disk.numbers.1),
                 number(disk.size >> 10),
-                number(disk.in_flight.0),
-                number(disk.in_flight.1),
+                counted(disk.in_flight.0),
+                counted(disk.in_flight.1),
                 match disk.has_requests {
                     true => number(own),
                     false => Value::None,
@@ -80,8 +89,6 @@ impl Analysis for BlockArgs {
         ];
         let mut rows = Vec::new();
         for request in &state.requests {
-            let milliseconds =
-                |ns: Option<u64>| ns.map_or(Value::None, |ns| number(ns / 1_000_000));
             let tag = |tag: Option<u32>| tag.map_or(Value::None, number);
             let flags = request.flags.iter().cloned().map(Value::Text);
             rows.push(vec![

@@ -7,7 +7,7 @@ use kscope_dump::{Kernel, OnCpu, Stack, Task};
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{failed, panic, plain, stack, tell_fault};
+use super::{failed, panic, plain, stack, tasks, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, number, numbers, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -62,11 +62,8 @@ impl Analysis for BtArgs {
 fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
     let unwinder = kernel.unwinder();
     let unwinder = unwinder.map_err(|error| failed("cannot follow stacks", &error))?;
-    let walked = kernel.tasks().unwrap_or_else(|error| {
-        // What ran on CPUs needs no tasks.
-        crate::console::tell(format_args!("WARNING: there are no tasks: {error}"));
-        kscope_dump::Walked::default()
-    });
+    // What ran on CPUs needs no tasks.
+    let walked = tasks(kernel);
     let tasks = walked.items;
     let on_cpu = kernel.on_cpu();
     let on_cpu = on_cpu.map_err(|error| failed("cannot tell what ran on CPUs", &error))?;

@@ -9,7 +9,7 @@ use kscope_memory::VirtAddr;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{duration, failed, plain, stack, tell_error, tell_unread};
+use super::{duration, failed, in_symbol, on_cpus, plain, stack, tasks, tell_unread};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -34,7 +34,7 @@ impl Analysis for LocksArgs {
         let (kernel, json) = (ask.kernel, ask.json);
         let locks = kernel.locks();
         let locks = locks.map_err(|error| failed("cannot tell who waits for locks", &error))?;
-        let tasks = kernel.tasks().unwrap_or_default().items;
+        let tasks = tasks(kernel).items;
         let names: HashMap<VirtAddr, &Task> = tasks.iter().map(|task| (task.addr, task)).collect();
         let name = |task: VirtAddr| match names.get(&task) {
             Some(task) => format!("{} ({})", plain(&task.comm), task.pid),
@@ -142,8 +142,10 @@ fn kind(kind: LockKind) -> &'static str {
 /// Names a lock by its variable, if it is one, and by its address.
 fn place(kernel: &Kernel, addr: VirtAddr) -> String {
     match kernel.symbolize(addr) {
-        Some(found) if found.offset == 0 => format!("{addr} ({})", found.symbol.name),
-        Some(found) => format!("{addr} ({}+{:#x})", found.symbol.name, found.offset),
+        Some(found) => {
+            let offset = (found.offset > 0).then_some(found.offset);
+            format!("{addr} ({})", in_symbol(&found.symbol, offset))
+        }
         None => addr.to_string(),
     }
 }
@@ -181,13 +183,7 @@ fn write_stacks(
 ) -> Result<(), Failure> {
     let unwinder = kernel.unwinder();
     let unwinder = unwinder.map_err(|error| failed("cannot follow stacks", &error))?;
-    let on_cpu = match kernel.on_cpu() {
-        Ok(on_cpu) => on_cpu.items,
-        Err(error) => {
-            tell_error("what ran on CPUs is not known", &error);
-            Vec::new()
-        }
-    };
+    let on_cpu = on_cpus(kernel);
     let mut shown: Vec<VirtAddr> = Vec::new();
     for wait in waits {
         let owner = match wait.lock.map(|lock| lock.owner) {

@@ -26,10 +26,12 @@ mod workqueues;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kscope_dump::{Dump, Error as DumpError, Kernel, MissingReads, Unread};
-use kscope_memory::{Gap, VirtAddr};
+use kscope_dump::{Dump, Error as DumpError, Kernel, MissingReads, OnCpu, Task, Unread, Walked};
+use kscope_memory::{Gap, KernelSymbol, VirtAddr};
+use kscope_rows::Value;
 
 use self::analysis::{Analysis, Ask};
+use crate::commands::bpf::listing::number;
 use crate::console::tell;
 use crate::dump;
 use crate::error::Failure;
@@ -148,12 +150,13 @@ pub(crate) fn run(args: &CrashArgs) -> Result<u8, Failure> {
 
 /// Makes a failure of what a dump does not say.
 fn failed(what: &str, error: &DumpError) -> Failure {
-    Failure::new(format!("{what}: {error}"))
+    Failure::new(plain(&format!("{what}: {error}")))
 }
 
 /// Tells of a walk that did not come to its end.
 fn tell_fault(what: &str, fault: Option<&DumpError>) {
     if let Some(fault) = fault {
+        let fault = plain(&fault.to_string());
         tell(format_args!("WARNING: there may be more {what}: {fault}"));
     }
 }
@@ -161,7 +164,7 @@ fn tell_fault(what: &str, fault: Option<&DumpError>) {
 /// Tells of what an analysis could not read.
 fn tell_unread(what: &str, unread: &Unread) {
     if let Some(first) = &unread.first {
-        let count = unread.count;
+        let (count, first) = (unread.count, plain(&first.to_string()));
         tell(format_args!(
             "WARNING: {count} {what} could not be read: {first}"
         ));
@@ -170,7 +173,27 @@ fn tell_unread(what: &str, unread: &Unread) {
 
 /// Tells of a part of an analysis that cannot be there.
 fn tell_error(what: &str, error: &DumpError) {
+    let error = plain(&error.to_string());
     tell(format_args!("WARNING: {what}: {error}"));
+}
+
+/// Gives all threads, or tells why there are none.
+fn tasks(kernel: &Kernel) -> Walked<Task> {
+    kernel.tasks().unwrap_or_else(|error| {
+        tell_error("there are no tasks", &error);
+        Walked::default()
+    })
+}
+
+/// Gives what ran on each CPU, or tells why that is not known.
+fn on_cpus(kernel: &Kernel) -> Vec<OnCpu> {
+    match kernel.on_cpu() {
+        Ok(on_cpu) => on_cpu.items,
+        Err(error) => {
+            tell_error("what ran on CPUs is not known", &error);
+            Vec::new()
+        }
+    }
 }
 
 /// Names a function, with its module behind it.
@@ -178,14 +201,20 @@ fn function(kernel: &Kernel, addr: VirtAddr) -> String {
     let Some(found) = kernel.symbolize(addr) else {
         return addr.to_string();
     };
-    let mut name = found.symbol.name.to_owned();
-    if found.offset > 0 {
-        name.push_str(&format!("+{:#x}", found.offset));
+    let offset = (found.offset > 0).then_some(found.offset);
+    in_symbol(&found.symbol, offset)
+}
+
+/// Writes a place in a symbol: `name+0x10 [module]`.
+fn in_symbol(symbol: &KernelSymbol<'_>, offset: Option<u64>) -> String {
+    let mut out = plain(symbol.name);
+    if let Some(offset) = offset {
+        out.push_str(&format!("+{offset:#x}"));
     }
-    if let Some(module) = found.symbol.module {
-        name.push_str(&format!(" [{module}]"));
+    if let Some(module) = symbol.module {
+        out.push_str(&format!(" [{}]", plain(module)));
     }
-    name
+    out
 }
 
 /// Writes a time as people do: the two largest units.
@@ -198,6 +227,11 @@ fn duration(nanoseconds: u64) -> String {
         (0, _, _) => format!("{hours} h {minutes} min"),
         (_, _, _) => format!("{days} d {hours} h"),
     }
+}
+
+/// Gives a time for a column of milliseconds.
+fn milliseconds(nanoseconds: Option<u64>) -> Value {
+    nanoseconds.map_or(Value::None, |ns| number(ns / 1_000_000))
 }
 
 /// Counts the reads that failed for what the dump does not have but should.

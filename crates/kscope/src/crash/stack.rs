@@ -4,6 +4,8 @@ use std::fmt::Write as _;
 
 use kscope_dump::{Frame, FrameFrom, Kernel, Registers, Stack, StackEnd};
 
+use super::in_symbol;
+
 /// Gives the place of a frame: `schedule+0x5a`, with the module's name behind it.
 pub(super) fn place(kernel: &Kernel, frame: &Frame) -> String {
     let Some(found) = kernel.symbolize(frame.code()) else {
@@ -11,12 +13,7 @@ pub(super) fn place(kernel: &Kernel, frame: &Frame) -> String {
     };
     // Where it goes on, which may be behind the function's end.
     let offset = frame.pc.0.saturating_sub(found.symbol.address.0);
-    let module = found.symbol.module.map(|module| format!(" [{module}]"));
-    format!(
-        "{}+{offset:#x}{}",
-        found.symbol.name,
-        module.unwrap_or_default()
-    )
+    in_symbol(&found.symbol, Some(offset))
 }
 
 /// Writes a stack, a line for each frame.

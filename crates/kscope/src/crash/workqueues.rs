@@ -8,7 +8,7 @@ use kscope_memory::VirtAddr;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{duration, failed, function, table, tell_unread};
+use super::{duration, failed, function, milliseconds, table, tell_unread};
 use crate::commands::bpf::listing::{Holds, number, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -78,10 +78,6 @@ fn told(works: &WorkState) -> String {
 
 fn is_stuck(pool: &WorkPool) -> bool {
     pool.stalled.is_some_and(|stalled| stalled >= STUCK)
-}
-
-fn milliseconds(nanoseconds: Option<u64>) -> Value {
-    nanoseconds.map_or(Value::None, |ns| number(ns / 1_000_000))
 }
 
 fn pool_number(pool: Option<u32>) -> Value {

@@ -6,7 +6,7 @@ use kscope_btf::nearest;
 use kscope_dump::Kernel;
 use kscope_memory::{KernelSymbol, Memory as _, Object, VirtAddr};
 
-use super::super::failed;
+use super::super::{failed, plain};
 use super::types::{Path, not_followed};
 use crate::error::Failure;
 
@@ -211,7 +211,7 @@ pub(super) fn unknown(kernel: &Kernel, word: &str) -> Failure {
 pub(super) fn did_you_mean(failure: Failure, near: &[&str]) -> Failure {
     match near {
         [] => failure,
-        near => failure.hint(format!("did you mean `{}`?", near.join("`, `"))),
+        near => failure.hint(format!("did you mean `{}`?", plain(&near.join("`, `")))),
     }
 }
 

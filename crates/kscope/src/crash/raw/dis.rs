@@ -19,7 +19,7 @@ use super::{address, address::is_per_cpu};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::{say, tell};
 use crate::crash::analysis::{Analysis, Ask, Need};
-use crate::crash::plain;
+use crate::crash::{in_symbol, on_cpus};
 use crate::error::Failure;
 
 /// Instructions that are printed from an address on that is in no function.
@@ -135,9 +135,7 @@ impl DisArgs {
 
     /// Takes a whole function, or some instructions from an address in it on.
     fn from(&self, kernel: &Kernel, symbol: &KernelSymbol<'_>, at: VirtAddr) -> Wanted {
-        let name = plain(symbol.name);
-        let module = symbol.module.map(|module| format!(" [{module}]"));
-        let function = Some((name + &module.unwrap_or_default(), symbol.address));
+        let function = Some((in_symbol(symbol, None), symbol.address));
         match self.count {
             Some(count) => Wanted {
                 start: at,
@@ -169,9 +167,8 @@ impl Marks {
             at: HashMap::new(),
             calls: HashMap::new(),
         };
-        let on_cpu = kernel.on_cpu().unwrap_or_default();
         let unwinder = kernel.unwinder().ok();
-        for on in on_cpu.items {
+        for on in on_cpus(kernel) {
             let Some(registers) = on.registers else {
                 continue;
             };
@@ -214,11 +211,8 @@ fn name(kernel: &Kernel, insn: &Insn) -> Option<String> {
     let nearest = all.iter().take_while(|symbol| symbol.address.0 <= to);
     let nearest = nearest.filter(own).last()?;
     let offset = to - nearest.address.0;
-    let name = plain(nearest.name);
-    Some(match offset {
-        0 => format!("<{name}>"),
-        offset => format!("<{name}+{offset:#x}>"),
-    })
+    let offset = (offset > 0).then_some(offset);
+    Some(format!("<{}>", in_symbol(&nearest, offset)))
 }
 
 fn offset(wanted: &Wanted, insn: &Insn) -> Option<u64> {

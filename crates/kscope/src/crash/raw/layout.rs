@@ -5,9 +5,10 @@ use std::fmt::Write as _;
 use kscope_btf::{Btf, Composite, Member, Type, TypeId};
 use kscope_rows::Value;
 
-use super::types::{Path, Reached};
+use super::types::{Path, Reached, type_name};
 use super::value::DEEPEST;
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
+use crate::crash::plain;
 use crate::error::Failure;
 
 /// Column at which the places stand.
@@ -23,7 +24,7 @@ pub(super) fn write(btf: &Btf, id: TypeId, depth: usize) -> String {
         left: LINES,
         out: String::new(),
     };
-    let name = btf.type_name(id);
+    let name = type_name(btf, id);
     match btf.get_resolved(id) {
         Some(Type::Struct(c) | Type::Union(c)) => {
             // Behind a typedef the structure has a name of its own, or none.
@@ -45,7 +46,7 @@ pub(super) fn write(btf: &Btf, id: TypeId, depth: usize) -> String {
                     true => constant.value.to_string(),
                     false => (constant.value as u64).to_string(),
                 };
-                let _ = writeln!(writer.out, "    {} = {value},", constant.name);
+                let _ = writeln!(writer.out, "    {} = {value},", plain(constant.name));
             }
             let _ = writeln!(writer.out, "}}; /* {} bytes */", e.size);
         }
@@ -60,7 +61,7 @@ pub(super) fn write(btf: &Btf, id: TypeId, depth: usize) -> String {
 /// Gives what a block of members begins with: `struct list_head`, or `union`.
 fn head(btf: &Btf, id: TypeId, c: &Composite<'_>) -> String {
     if !c.name.is_empty() {
-        return btf.type_name(id);
+        return type_name(btf, id);
     }
     let is_union = matches!(btf.get(id), Some(Type::Union(_)));
     if is_union { "union" } else { "struct" }.to_owned()
@@ -124,9 +125,12 @@ impl Writer<'_> {
                 self.open(indent, &head(btf, member.type_id, &c));
                 self.members(member.type_id, &c, at, indent + 1);
                 let space = if member.name.is_empty() { "" } else { " " };
-                format!("{pad}}}{space}{};", member.name)
+                format!("{pad}}}{space}{};", plain(member.name))
             }
-            None => format!("{pad}{};", btf.declaration(member.type_id, member.name)),
+            None => {
+                let declared = btf.declaration(member.type_id, member.name);
+                format!("{pad}{};", plain(&declared))
+            }
         };
         match member.bitfield {
             Some(width) => {

@@ -98,7 +98,7 @@ fn links(btf: &Btf, of: TypeId, link: TypeId) -> Result<Links, Failure> {
         }
         Some("hlist_bl_node") => Ok(Links::Locked),
         _ => {
-            let is = btf.type_name(link);
+            let is = types::type_name(btf, link);
             let failure = Failure::new(format!("a {is} links no list"));
             Err(failure.hint(
                 "struct list_head, hlist_node and llist_node do, and a pointer to the same structure; \

@@ -88,8 +88,8 @@ impl StructArgs {
                 out,
                 "{}: {} {place} of {}, {} bytes",
                 path.text,
-                btf.type_name(to.id),
-                btf.type_name(to.of),
+                types::type_name(btf, to.id),
+                types::type_name(btf, to.of),
                 btf.size_of(to.id).unwrap_or(0)
             );
             if btf.composite(to.id).is_some() {
@@ -107,7 +107,7 @@ impl StructArgs {
         at: VirtAddr,
     ) -> Result<(), Failure> {
         let btf = &named.btf;
-        let type_name = btf.type_name(named.id);
+        let type_name = types::type_name(btf, named.id);
         let size = btf.size_of(named.id).filter(|size| *size > 0);
         let no_size = || Failure::new(format!("{type_name} has no size: it is only declared"));
         let size = size.ok_or_else(no_size)?;

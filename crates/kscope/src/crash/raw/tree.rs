@@ -48,7 +48,7 @@ impl Analysis for TreeArgs {
                 let node = types::inside(&named, member)?;
                 let is_node = named.btf.composite(node.id).map(|c| c.name) == Some("rb_node");
                 if !is_node {
-                    let is = named.btf.type_name(node.id);
+                    let is = types::type_name(&named.btf, node.id);
                     let failure = Failure::new(format!("{member} is a {is}, no struct rb_node"));
                     return Err(failure.hint("`list` goes through lists"));
                 }

@@ -68,6 +68,11 @@ pub(super) fn find(kernel: &Kernel, name: &str) -> Result<Named, Failure> {
     Err(did_you_mean(failure, &near))
 }
 
+/// Writes the name of a type, without characters that move the cursor.
+pub(super) fn type_name(btf: &Btf, id: TypeId) -> String {
+    plain(&btf.type_name(id))
+}
+
 /// Gives the names of the types of some kinds.
 fn names<'b>(btf: &'b Btf, kinds: &'b [Kind]) -> impl Iterator<Item = &'b str> {
     let known = |id: &TypeId| btf.kind(*id).is_some_and(|kind| kinds.contains(&kind));
@@ -194,7 +199,7 @@ impl Path {
                 }
             }
             let missing = || {
-                let of = btf.type_name(at.id);
+                let of = type_name(btf, at.id);
                 let failure = match step {
                     Step::Member(name) => Failure::new(format!("{of} has no member {name}")),
                     Step::Index(index) => Failure::new(format!("{of} has no element {index}")),
@@ -251,7 +256,7 @@ pub(super) struct Reached {
 pub(super) fn inside(named: &Named, way: &str) -> Result<Reached, Failure> {
     let reached = Path::parse(way)?.walk(&named.btf, named.id)?;
     if reached.behind {
-        let of = named.btf.type_name(named.id);
+        let of = type_name(&named.btf, named.id);
         let failure = Failure::new(format!("{way} leads through a pointer, out of {of}"));
         return Err(failure.hint("elements are linked by a member of their own"));
     }

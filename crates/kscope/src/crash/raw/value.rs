@@ -8,7 +8,7 @@ use kscope_dump::Kernel;
 use kscope_memory::{Gap, GapAt, Memory, Object, VirtAddr};
 use kscope_rows::Value;
 
-use super::super::plain;
+use super::super::in_symbol;
 use super::shown::Shown;
 
 /// Most bytes of one value.
@@ -297,13 +297,8 @@ pub(super) fn named(kernel: &Kernel, address: u64) -> Option<String> {
     if !found.symbol.is_code() && found.offset >= REACH {
         return None;
     }
-    let name = plain(found.symbol.name);
-    let module = found.symbol.module.map(|module| format!(" [{module}]"));
-    let module = module.unwrap_or_default();
-    Some(match found.offset {
-        0 => format!("<{name}{module}>"),
-        offset => format!("<{name}+{offset:#x}{module}>"),
-    })
+    let offset = (found.offset > 0).then_some(found.offset);
+    Some(format!("<{}>", in_symbol(&found.symbol, offset)))
 }
 
 #[cfg(test)]

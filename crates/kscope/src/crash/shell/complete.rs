@@ -98,16 +98,22 @@ fn kind(argument: &Arg) -> &str {
     names.first().map_or("", |name| name.as_str())
 }
 
-/// Gives those that begin with a word, each once and in order.
+/// Tells whether what has such a letter in it is no word of a line.
+fn is_separator(c: char) -> bool {
+    c.is_whitespace() || c.is_control()
+}
+
+/// Gives those that begin with a word and are one, each once and in order.
 fn beginning<'a>(word: &str, all: impl Iterator<Item = &'a str>) -> Vec<String> {
-    let found: BTreeSet<&str> = all.filter(|name| name.starts_with(word)).collect();
+    let found: BTreeSet<&str> = all
+        .filter(|name| name.starts_with(word) && !name.contains(is_separator))
+        .collect();
     found.into_iter().map(str::to_owned).collect()
 }
 
 fn tasks(kernel: &Kernel, word: &str) -> Vec<String> {
     let tasks = kernel.tasks().unwrap_or_default().items;
-    let is_word = |name: &&str| !name.contains(|c: char| c.is_whitespace() || c.is_control());
-    beginning(word, tasks.iter().map(|task| &*task.comm).filter(is_word))
+    beginning(word, tasks.iter().map(|task| &*task.comm))
 }
 
 fn type_names(kernel: &Kernel, word: &str) -> Vec<String> {
