@@ -117,9 +117,11 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         .stderr(words)
         .spawn()
         .map_err(|error| format!("{EMULATOR}: {error}"))?;
-    // An emulator without a monitor has said why, and ends.
-    let mut monitor = machine.dump.and_then(|_| Monitor::of(&mut child).ok());
-    let mut dump = None;
+    let (mut monitor, mut dump) = match machine.dump.map(|_| Monitor::of(&mut child)) {
+        Some(Ok(monitor)) => (Some(monitor), None),
+        Some(Err(why)) => (None, Some(Err(why))),
+        None => (None, None),
+    };
     let mut killed = None;
     loop {
         // A guest that is ready to be dumped waits.

@@ -14,6 +14,8 @@ const PATIENCE: Duration = Duration::from_secs(20);
 pub(super) struct Monitor {
     to: ChildStdin,
     from: Receiver<String>,
+    /// Commands so far: an answer has the number of its command.
+    asked: u64,
 }
 
 impl Monitor {
@@ -29,7 +31,7 @@ impl Monitor {
                 }
             }
         });
-        let mut monitor = Self { to, from };
+        let mut monitor = Self { to, from, asked: 0 };
         monitor.ask("qmp_capabilities", &json!({}), PATIENCE)?;
         Ok(monitor)
     }
@@ -61,7 +63,8 @@ impl Monitor {
 
     /// Sends a command and waits for its answer.
     fn ask(&mut self, command: &str, arguments: &Value, limit: Duration) -> Result<(), String> {
-        let line = json!({ "execute": command, "arguments": arguments });
+        self.asked += 1;
+        let line = json!({ "execute": command, "arguments": arguments, "id": self.asked });
         writeln!(self.to, "{line}").map_err(|error| format!("{command}: {error}"))?;
         let until = Instant::now() + limit;
         loop {
@@ -72,16 +75,19 @@ impl Monitor {
                 }
                 RecvTimeoutError::Disconnected => format!("{command}: the emulator has ended"),
             })?;
-            if let Some(answer) = answer(&line) {
+            if let Some(answer) = answer(&line, self.asked) {
                 return answer.map_err(|why| format!("{command}: {why}"));
             }
         }
     }
 }
 
-/// Reads the answer to a command; other lines tell what happens.
-fn answer(line: &str) -> Option<Result<(), String>> {
+/// Reads the answer to a command of this number; other lines tell what happens, or come too late.
+fn answer(line: &str, asked: u64) -> Option<Result<(), String>> {
     let message: Value = serde_json::from_str(line).ok()?;
+    if message["id"] != asked {
+        return None;
+    }
     if let Some(error) = message.get("error") {
         let why = error["desc"].as_str().unwrap_or("it failed");
         return Some(Err(why.to_string()));
@@ -97,13 +103,14 @@ mod tests {
     fn answers_are_told_from_events() {
         let check = |line, expected: Option<Result<(), &str>>| {
             let expected = expected.map(|answer| answer.map_err(str::to_string));
-            assert_eq!(answer(line), expected, "{line}");
+            assert_eq!(answer(line, 7), expected, "{line}");
         };
-        check(r#"{"return": {}}"#, Some(Ok(())));
+        check(r#"{"return": {}, "id": 7}"#, Some(Ok(())));
+        check(r#"{"return": {}, "id": 6}"#, None);
         check(r#"{"QMP": {"version": {}, "capabilities": []}}"#, None);
         check(r#"{"event": "STOP", "timestamp": {"seconds": 1}}"#, None);
         check(
-            r#"{"error": {"class": "GenericError", "desc": "no space"}}"#,
+            r#"{"error": {"class": "GenericError", "desc": "no space"}, "id": 7}"#,
             Some(Err("no space")),
         );
         check("", None);
