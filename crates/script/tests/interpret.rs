@@ -297,16 +297,16 @@ fn scripts_give_what_they_give_in_the_kernel() {
     );
 }
 
+/// Runs this in `begin`, with where the memory begins for `START`, and compares what it prints.
+fn check_with_start(body: &str, expected: &str) {
+    let body = body.replace("START", &format!("{START:#x}"));
+    let ran = ran(&format!("begin {{ {body} }}"), &still());
+    assert_eq!((ran.fault, ran.text.as_str()), (None, expected), "{body}");
+}
+
 #[test]
 fn walks_give_what_was_found() {
-    let check = |body: &str, expected: &str| {
-        let script = format!(
-            "begin {{ {} }}",
-            body.replace("START", &format!("{START:#x}"))
-        );
-        let ran = ran(&script, &still());
-        assert_eq!((ran.fault, ran.text.as_str()), (None, expected), "{body}");
-    };
+    let check = check_with_start;
     let links = "print((int64)$t - (int64)START)";
     let walk = |what: &str| format!("for ($t : {what}) {{ {links} }}");
     let threads = "struct task_struct, real_parent";
@@ -346,14 +346,7 @@ fn symbols_that_end_in_a_number_are_others() {
 
 #[test]
 fn what_memory_tells_of_places() {
-    let check = |body: &str, expected: &str| {
-        let script = format!(
-            "begin {{ {} }}",
-            body.replace("START", &format!("{START:#x}"))
-        );
-        let ran = ran(&script, &still());
-        assert_eq!((ran.fault, ran.text.as_str()), (None, expected), "{body}");
-    };
+    let check = check_with_start;
     let task = "$t = (struct task_struct *)START;";
     check(
         &format!("{task} print((uint64)&$t.real_parent - START)"),
