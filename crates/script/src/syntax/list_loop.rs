@@ -59,6 +59,12 @@ pub(super) fn is_walk(word: &str) -> bool {
     WALKS.iter().any(|(walk, ..)| *walk == word)
 }
 
+/// Says which walks there are.
+pub(super) fn names_walks() -> String {
+    let words = WALKS.map(|(word, ..)| word).join(", ");
+    format!("what the kernel links is gone through with one of {words}")
+}
+
 /// The functions that these loops call, which no script can name.
 pub(crate) const BEGIN: &str = "walk begin";
 pub(crate) const NEXT: &str = "walk next";
@@ -75,8 +81,8 @@ pub(super) fn interpreted(
     let make = Maker { span };
     let name = |what: &str| format!("walk {what} {}", span.start);
     let (number, link, round) = (name("number"), name("link"), name("round"));
-    let variable = |name: &str| make.expr(ExprKind::Var(name.to_owned()));
-    let int = |n: u64| make.expr(ExprKind::Int(n));
+    let variable = |name: &str| make.variable(name);
+    let int = |n: u64| make.int(n);
     let mut args = args.into_iter();
     let root = args.next().unwrap_or_else(|| int(0));
     let ty = args.next().unwrap_or_else(|| int(0));
@@ -89,24 +95,12 @@ pub(super) fn interpreted(
     let inner = vec![
         make.let_number(&link, next),
         make.when(at_end, vec![make.statement(StatementKind::Break)]),
-        make.statement(StatementKind::Let {
-            var,
-            ty: None,
-            value: Some(element),
-        }),
+        make.element(var, element),
         make.statement(StatementKind::Block(body)),
     ];
     let root = make.cast(make.type_name(&[]), root);
     let begin = make.call(BEGIN, vec![int(kind as u64), root]);
-    let outer = vec![
-        make.let_number(&number, begin),
-        make.statement(StatementKind::ForRange {
-            var: make.name(&round),
-            start: int(0),
-            end: int(ROUNDS),
-            body: make.block(inner),
-        }),
-    ];
+    let outer = vec![make.let_number(&number, begin), make.rounds(&round, inner)];
     StatementKind::Block(make.block(outer))
 }
 
@@ -143,8 +137,8 @@ pub(super) fn walk(var: Name, args: [Expr; 3], body: Block, span: Span) -> State
         let typed = make.cast(make.type_name(&[TypeSuffix::Pointer]), pointer);
         make.unary(UnaryOp::Deref, typed)
     };
-    let variable = |name: &str| make.expr(ExprKind::Var(name.to_owned()));
-    let int = |n: u64| make.expr(ExprKind::Int(n));
+    let variable = |name: &str| make.variable(name);
+    let int = |n: u64| make.int(n);
     let same = |left: Expr, right: Expr| make.binary(BinaryOp::Eq, left, right);
     let set = |name: &str, value: Expr| {
         make.statement(StatementKind::Assign {
@@ -177,11 +171,7 @@ pub(super) fn walk(var: Name, args: [Expr; 3], body: Block, span: Span) -> State
             vec![make.statement(StatementKind::Expr(tell)), leave()],
         ),
         make.when(is_power, vec![set(&seen, variable(&link))]),
-        make.statement(StatementKind::Let {
-            var,
-            ty: None,
-            value: Some(element),
-        }),
+        make.element(var, element),
         set(&link, read(variable(&link))),
         make.statement(StatementKind::Block(body)),
     ];
@@ -189,12 +179,7 @@ pub(super) fn walk(var: Name, args: [Expr; 3], body: Block, span: Span) -> State
         make.let_number(&head, make.cast(number(), start)),
         make.let_number(&link, read(variable(&head))),
         make.let_number(&seen, int(0)),
-        make.statement(StatementKind::ForRange {
-            var: make.name(&round),
-            start: int(0),
-            end: int(ROUNDS),
-            body: make.block(inner),
-        }),
+        make.rounds(&round, inner),
     ];
     StatementKind::Block(make.block(outer))
 }
@@ -217,6 +202,14 @@ impl Maker {
             kind,
             span: self.span,
         }
+    }
+
+    fn variable(&self, name: &str) -> Expr {
+        self.expr(ExprKind::Var(name.to_owned()))
+    }
+
+    fn int(&self, number: u64) -> Expr {
+        self.expr(ExprKind::Int(number))
     }
 
     fn type_name(&self, suffixes: &[TypeSuffix]) -> TypeName {
@@ -259,6 +252,25 @@ impl Maker {
             var: self.name(name),
             ty: Some(self.type_name(&[])),
             value: Some(value),
+        })
+    }
+
+    /// Gives the script's variable its value for one round.
+    fn element(&self, var: Name, value: Expr) -> Statement {
+        self.statement(StatementKind::Let {
+            var,
+            ty: None,
+            value: Some(value),
+        })
+    }
+
+    /// Makes the loop that ends after [`ROUNDS`] at the latest.
+    fn rounds(&self, counter: &str, inner: Vec<Statement>) -> Statement {
+        self.statement(StatementKind::ForRange {
+            var: self.name(counter),
+            start: self.int(0),
+            end: self.int(ROUNDS),
+            body: self.block(inner),
         })
     }
 

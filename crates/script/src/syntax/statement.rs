@@ -405,9 +405,12 @@ impl Parser<'_> {
                 ExprKind::Call { name, args } if list_loop::is_walk(&name.text) => {
                     self.walk_head(&name.text, args, first.span)?
                 }
-                _ => {
+                kind => {
                     let message = "expected a map or a range `a..b` to go through";
-                    let found = Diagnostic::error("expected", first.span, message);
+                    let mut found = Diagnostic::error("expected", first.span, message);
+                    if matches!(kind, ExprKind::Call { .. }) {
+                        found = found.hint(list_loop::names_walks());
+                    }
                     self.fail(found);
                     return None;
                 }

@@ -657,6 +657,10 @@ fn one_mistake_is_one_error() {
 fn hints() {
     hint("marco f(a) { a }", "did you mean `macro`?");
     hint("begin { esle { f(); } }", "did you mean `else`?");
+    hint(
+        "begin { for ($x : tree(1)) { } }",
+        "what the kernel links is gone through with one of list, hlist, llist, rbtree, xarray, maple",
+    );
     hint("begin { wihle (1) { f(); } }", "did you mean `while`?");
     hint("begin { let x = 1; }", "variables begin with `$`: `$x`");
     hint(
