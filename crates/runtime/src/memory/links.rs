@@ -1,6 +1,6 @@
 //! Walks that a script asks for, over what the kernel links.
 
-use kscope_dump::Kernel;
+use kscope_dump::{Error, Kernel};
 use kscope_memory::{MapleLayout, Walk, WalkError, XarrayLayout};
 use kscope_memory::{VirtAddr, hlist, rbtree};
 use kscope_script::interpret::WalkKind;
@@ -14,14 +14,8 @@ pub(super) fn links(kernel: &Kernel, kind: WalkKind, root: VirtAddr) -> (Vec<u64
     let (found, fault) = match kind {
         WalkKind::Hlist => all(hlist(kernel, root, MOST)),
         WalkKind::Rbtree => all(rbtree(kernel, root, MOST)),
-        WalkKind::Xarray => match kernel.btf().map(XarrayLayout::of) {
-            Ok(Ok(layout)) => entries(layout.entries(kernel, root, MOST)),
-            Ok(Err(error)) => return (Vec::new(), Some(error.to_string())),
-            Err(error) => return (Vec::new(), Some(error.to_string())),
-        },
-        WalkKind::Maple => match kernel.btf().map(MapleLayout::of) {
-            Ok(Ok(layout)) => entries(layout.entries(kernel, root, MOST)),
-            Ok(Err(error)) => return (Vec::new(), Some(error.to_string())),
+        WalkKind::Xarray | WalkKind::Maple => match entries(kernel, kind, root) {
+            Ok(found) => found,
             Err(error) => return (Vec::new(), Some(error.to_string())),
         },
     };
@@ -47,9 +41,18 @@ fn all(walk: Walk<'_>) -> (Vec<u64>, Option<WalkError>) {
     (found, fault)
 }
 
-/// Takes the entries that are pointers.
-fn entries((found, fault): (Vec<(u64, u64)>, Option<WalkError>)) -> (Vec<u64>, Option<WalkError>) {
+/// Gives the entries of an array or a tree of ranges that are pointers.
+fn entries(
+    kernel: &Kernel,
+    kind: WalkKind,
+    root: VirtAddr,
+) -> Result<(Vec<u64>, Option<WalkError>), Error> {
+    let btf = kernel.btf()?;
+    let (found, fault) = match kind {
+        WalkKind::Maple => MapleLayout::of(btf)?.entries(kernel, root, MOST),
+        _ => XarrayLayout::of(btf)?.entries(kernel, root, MOST),
+    };
     let pointers = found.into_iter().map(|(_, entry)| entry);
     let pointers = pointers.filter(|entry| VirtAddr(*entry).is_kernel());
-    (pointers.collect(), fault)
+    Ok((pointers.collect(), fault))
 }
