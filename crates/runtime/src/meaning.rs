@@ -84,7 +84,7 @@ fn named(text: &str, what: &str, prefix: &str, range: RangeInclusive<i64>) -> Re
         true => upper,
         false => format!("{prefix}{upper}"),
     };
-    // Beside SIGKILL there are SIG_BLOCK and SIGEV_NONE, which are no signals; the parts of CAP_ are.
+    // SIG_BLOCK and SIGEV_NONE are no signals; CAP_NET_RAW and CAP_SYS_ADMIN are capabilities.
     let is_one = |name: &str| {
         let rest = name.strip_prefix(prefix);
         rest.is_some_and(|rest| prefix.ends_with('_') || !rest.contains('_'))
