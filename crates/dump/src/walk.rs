@@ -1,8 +1,9 @@
-//! Walks over the kernel's lists, with a bound, that end where the list does or a gap is.
+//! Walks over the kernel's lists and arrays, with a bound, that end where they do or a gap is.
 
 use std::collections::HashSet;
 
-use kscope_memory::{Memory, VirtAddr};
+use kscope_btf::Btf;
+use kscope_memory::{Memory, VirtAddr, XarrayLayout};
 
 use crate::Error;
 
@@ -49,6 +50,21 @@ pub(crate) fn list(
         items: items.map(|l| VirtAddr(l.0.wrapping_sub(offset))).collect(),
         fault,
     }
+}
+
+/// Gives the entries of a `struct xarray`, in the order of their indices.
+pub(crate) fn array(
+    memory: &dyn Memory,
+    btf: &Btf,
+    array: VirtAddr,
+    most: usize,
+) -> Result<Walked<VirtAddr>, Error> {
+    let (entries, fault) = XarrayLayout::of(btf)?.entries(memory, array, most);
+    let items = entries.into_iter();
+    Ok(Walked {
+        items: items.map(|(_, entry)| VirtAddr(entry)).collect(),
+        fault: fault.map(Error::from),
+    })
 }
 
 /// Walks from the last link to the first as far as that goes and gives those not known, in the

@@ -3,12 +3,12 @@
 use std::collections::{HashMap, HashSet};
 
 use kscope_btf::Type;
-use kscope_memory::{FieldAt, Memory, Object, VirtAddr, XarrayLayout};
+use kscope_memory::{FieldAt, Memory, Object, VirtAddr};
 
 use super::{Ticks, Unread};
 use crate::Error;
 use crate::facts::kernel::Kernel;
-use crate::walk::list;
+use crate::walk::{array, list};
 
 /// Most disks and partitions.
 const DEVICES: usize = 1 << 16;
@@ -322,15 +322,9 @@ impl Reader<'_> {
         unread: &mut Unread,
     ) -> Result<Vec<VirtAddr>, Error> {
         if let Ok(table) = queue.member("hctx_table") {
-            let xarray = XarrayLayout::of(self.kernel.btf()?)?;
-            let (entries, fault) = xarray.entries(self.kernel, table.addr(), QUEUES as usize);
-            if let Some(fault) = fault {
-                unread.note(fault.into());
-            }
-            return Ok(entries
-                .into_iter()
-                .map(|(_, entry)| VirtAddr(entry))
-                .collect());
+            let btf = self.kernel.btf()?;
+            let queues = array(self.kernel, btf, table.addr(), QUEUES as usize)?;
+            return Ok(unread.walked(queues));
         }
         let count = queue.member("nr_hw_queues")?.value()?.min(QUEUES);
         let array = queue.member("queue_hw_ctx")?;

@@ -2,13 +2,13 @@
 
 use std::collections::{HashMap, HashSet};
 
-use kscope_memory::{FieldAt, Memory, Object, VirtAddr, XarrayLayout, hlist};
+use kscope_memory::{FieldAt, Memory, Object, VirtAddr, hlist};
 
 use super::ticks::{after, word};
 use super::{Ticks, Unread};
 use crate::Error;
 use crate::facts::kernel::Kernel;
-use crate::walk::list;
+use crate::walk::{array, list};
 
 /// Most workqueues, pools, and workers or works of one.
 const MOST: usize = 1 << 16;
@@ -155,14 +155,10 @@ impl Kernel {
             state,
         };
         let pools = self.variable("worker_pool_idr")?.member("idr_rt")?.addr();
-        let xarray = XarrayLayout::of(self.btf()?)?;
-        let (pools, fault) = xarray.entries(self, pools, MOST);
-        for (_, pool) in pools {
-            let read = reader.pool(VirtAddr(pool));
+        let pools = array(self, self.btf()?, pools, MOST)?;
+        for pool in reader.state.unread.walked(pools) {
+            let read = reader.pool(pool);
             reader.state.unread.keep(read);
-        }
-        if let Some(fault) = fault {
-            reader.state.unread.note(fault.into());
         }
         let queues = self.variable("workqueues")?.addr();
         let queues = list(self, queues, reader.layout.queues, MOST);
@@ -313,8 +309,9 @@ impl Reader<'_> {
         Ok(true)
     }
 
-    fn queue_name(&self, part: &Object<'_>) -> Result<String, Error> {
-        let name = part.member("wq")?.member("name")?.text(64)?;
+    /// Gives the name of the workqueue that a part of one or a delayed work is of.
+    fn queue_name(&self, of: &Object<'_>) -> Result<String, Error> {
+        let name = of.member("wq")?.member("name")?.text(64)?;
         Ok(String::from_utf8_lossy(&name).into_owned())
     }
 
@@ -459,15 +456,10 @@ impl Reader<'_> {
         }
         let expires = timer.member("expires")?.value()?;
         let delayed = timer.container("delayed_work", "timer")?;
-        let name =
-            || -> Result<Vec<u8>, Error> { Ok(delayed.member("wq")?.member("name")?.text(64)?) };
         Ok(Some(DelayedWork {
             work: delayed.member("work")?.addr(),
             function: delayed.member("work.func")?.pointer()?,
-            queue: name().map_or_else(
-                |_| String::new(),
-                |name| String::from_utf8_lossy(&name).into_owned(),
-            ),
+            queue: self.queue_name(&delayed).unwrap_or_default(),
             due: self.ticks.map(|ticks| ticks.until(expires)),
             cpu,
         }))
