@@ -74,7 +74,8 @@ pub fn list(memory: &dyn Memory, head: VirtAddr, most: usize) -> Walk<'_> {
 }
 
 /// Walks a `struct hlist_head` or `struct llist_head`, whose last link is null. The lowest bit of
-/// a link that ends a `hlist_nulls` counts as null.
+/// a link that ends a `hlist_nulls` counts as null; that of the head of a `hlist_bl` says that the
+/// list is locked.
 #[must_use]
 pub fn hlist(memory: &dyn Memory, head: VirtAddr, most: usize) -> Walk<'_> {
     let kind = Kind::List {
@@ -115,7 +116,13 @@ impl<'m> Walk<'m> {
     fn advance(&mut self) -> Result<Option<VirtAddr>, WalkError> {
         match &mut self.kind {
             Kind::List { head, link } => {
-                let next = VirtAddr(self.memory.read_u64(*link)?);
+                let mut next = VirtAddr(self.memory.read_u64(*link)?);
+                let bare = VirtAddr(next.0 & !1);
+                let is_first = head.is_none() && self.seen.is_empty();
+                // The head of an empty `hlist_nulls` has a number with the bit, or its own address.
+                if is_first && bare != *link && bare.is_kernel() {
+                    next = bare;
+                }
                 let end = match head {
                     Some(head) => next == *head,
                     None => next.0 == 0 || next.0 & 1 != 0,

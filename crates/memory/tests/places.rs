@@ -248,6 +248,26 @@ fn lists_that_end_in_null() {
 }
 
 #[test]
+fn lists_whose_links_have_a_bit() {
+    let check = |first: u64, last: u64, expected: &[u64]| {
+        let mut memory = Bytes::default();
+        memory.words(node(1).0, &[first]);
+        memory.words(node(2).0, &[last]);
+        let expected: Vec<_> = expected.iter().map(|&number| Ok(node(number))).collect();
+        let found: Vec<_> = hlist(&memory, node(1), 4).collect();
+        assert_eq!(found, expected, "{first:#x} {last:#x}");
+    };
+    // Locked, with an element and without.
+    check(node(2).0 | 1, 0, &[2]);
+    check(1, 0, &[]);
+    // They end in a number, or in the address of their head.
+    check(node(2).0, 7, &[2]);
+    check(node(2).0, node(1).0 | 1, &[2]);
+    check(7, 0, &[]);
+    check(node(1).0 | 1, 0, &[]);
+}
+
+#[test]
 fn trees() {
     let walk = |memory: &Bytes| rbtree(memory, node(1), 9).collect();
     // Parent, right, left.
