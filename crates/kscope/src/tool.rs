@@ -342,7 +342,7 @@ fn argument(option: &OptionDecl) -> Arg {
 
 #[cfg(test)]
 mod tests {
-    use super::{RESERVED, Tool};
+    use super::{OptionKind, OptionMeaning, RESERVED, Tool};
 
     #[test]
     fn reserved_are_the_flags_of_every_tool() {
@@ -385,6 +385,20 @@ mod tests {
                 "{}",
                 tool.name
             );
+            for option in tool.options() {
+                let OptionMeaning::Choice(choices) = &option.meaning else {
+                    continue;
+                };
+                // What is not named is the default, which the help shows.
+                let is_default = |choice: &str| match &option.kind {
+                    OptionKind::Str { default, .. } => default == choice,
+                    _ => false,
+                };
+                for choice in choices.iter().filter(|choice| !is_default(choice)) {
+                    let (name, help) = (&option.name, &option.help);
+                    assert!(help.contains(choice), "{} --{name}: {choice}", tool.name);
+                }
+            }
         }
     }
 }

@@ -27,7 +27,7 @@ const TEXT: u64 = 1 << 16;
 /// SYMBOL@CPU, of a task pid:PID, of a member init_task.tasks; behind a pointer *SYMBOL. What the dump does not have is said in its place.
 #[derive(Args, Debug)]
 pub(in crate::crash) struct ReadArgs {
-    /// Where
+    /// Where to read
     #[arg(value_name = "ADDRESS")]
     at: String,
     /// How many numbers; of text, bytes at most
