@@ -1,5 +1,7 @@
 //! The objects that `iter:` probes are run for, in the order in which the kernel gives them.
 
+use std::fmt;
+
 use kscope_btf::Btf;
 use kscope_dump::{Kernel, Task};
 use kscope_memory::{FieldAt, MapleLayout, Memory, Object, VirtAddr, WalkError};
@@ -23,6 +25,14 @@ pub(super) struct Walked {
     pub(super) stopped: bool,
 }
 
+impl Walked {
+    /// Notes why some are missing, for the first that are.
+    fn missing(&mut self, what: &str, why: &dyn fmt::Display) {
+        self.fault
+            .get_or_insert_with(|| format!("there may be more {what}: {why}"));
+    }
+}
+
 /// What a program is given for one object.
 pub(super) struct Given {
     /// Its context.
@@ -42,11 +52,10 @@ pub(super) fn objects(kernel: &Kernel, kind: &str, take: Take<'_>) -> Result<Wal
         return symbols(kernel, btf, take);
     }
     let found = kernel.tasks().map_err(Error::Dump)?;
-    let fault = found.fault.as_ref();
-    let mut walked = Walked {
-        fault: fault.map(|fault| format!("there may be more tasks: {fault}")),
-        stopped: false,
-    };
+    let mut walked = Walked::default();
+    if let Some(fault) = &found.fault {
+        walked.missing("tasks", fault);
+    }
     // As the kernel gives them: by their numbers, which idle tasks have none of.
     let mut tasks: Vec<&Task> = found.items.iter().filter(|task| task.pid > 0).collect();
     tasks.sort_by_key(|task| task.pid);
@@ -54,14 +63,13 @@ pub(super) fn objects(kernel: &Kernel, kind: &str, take: Take<'_>) -> Result<Wal
     for task in tasks {
         let go_on = match kind {
             "task" => take(context.with(task, &[]))?,
-            "task_file" => files(kernel, btf, task, &mut |fd, file| {
+            "task_file" => files(kernel, btf, task, &mut walked, &mut |fd, file| {
                 take(context.with(task, &[("fd", u64::from(fd)), ("file", file.0)]))
             })?,
             "task_vma" => {
-                let (found, fault) = mappings(kernel, btf, task);
-                if walked.fault.is_none() {
-                    let missing = |fault| format!("there may be more mappings: {fault}");
-                    walked.fault = fault.map(missing);
+                let mut found = Vec::new();
+                if let Err(error) = mappings(kernel, btf, task, &mut found) {
+                    walked.missing("mappings", &error);
                 }
                 let mut go_on = true;
                 for vma in found {
@@ -130,52 +138,42 @@ fn symbols(kernel: &Kernel, btf: &Btf, take: Take<'_>) -> Result<Walked, Error> 
     Ok(Walked::default())
 }
 
-/// Gives the mappings of a process, not again those of threads, in the order of their addresses.
-fn mappings(kernel: &Kernel, btf: &Btf, task: &Task) -> (Vec<u64>, Option<WalkError>) {
-    let start = || -> Result<Option<VirtAddr>, kscope_dump::Error> {
-        let object = kernel.object("task_struct", task.addr)?;
-        if shares_files(&object)? {
-            return Ok(None);
-        }
-        let mm = object.member("mm")?.pointer()?;
-        Ok(Some(mm).filter(|mm| mm.0 != 0))
-    };
-    let Ok(Some(mm)) = start() else {
-        return (Vec::new(), None);
-    };
+/// Finds the mappings of a process, not again those of threads, in the order of their addresses.
+fn mappings(
+    kernel: &Kernel,
+    btf: &Btf,
+    task: &Task,
+    found: &mut Vec<u64>,
+) -> Result<(), kscope_dump::Error> {
+    let object = kernel.object("task_struct", task.addr)?;
+    if shares_files(&object)? {
+        return Ok(());
+    }
+    let mm = object.member("mm")?.pointer()?;
+    if mm.0 == 0 {
+        return Ok(());
+    }
     // Since Linux 6.1 they are in a tree.
     if let Ok(tree) = FieldAt::of(btf, "mm_struct", "mm_mt") {
-        let Ok(layout) = MapleLayout::of(btf) else {
-            return (Vec::new(), None);
-        };
         let tree = VirtAddr(mm.0.wrapping_add(tree.offset));
-        let (found, fault) = layout.entries(kernel, tree, MAPPINGS);
-        return (found.into_iter().map(|(_, vma)| vma).collect(), fault);
+        let (entries, fault) = MapleLayout::of(btf)?.entries(kernel, tree, MAPPINGS);
+        found.extend(entries.into_iter().map(|(_, vma)| vma));
+        return fault.map_or(Ok(()), |fault| Err(fault.into()));
     }
     let of = |member| FieldAt::of(btf, "vm_area_struct", member).map(|field| field.offset);
-    let links = || -> Result<[u64; 3], kscope_memory::ObjectError> {
-        let first = FieldAt::of(btf, "mm_struct", "mmap")?.offset;
-        Ok([first, of("vm_next")?, of("vm_start")?])
-    };
-    let Ok([first, next, start]) = links() else {
-        return (Vec::new(), None);
-    };
-    let mut found = Vec::new();
+    let (next, start) = (of("vm_next")?, of("vm_start")?);
+    let first = FieldAt::of(btf, "mm_struct", "mmap")?.offset;
     let mut at = VirtAddr(mm.0.wrapping_add(first));
     let mut last = 0;
     loop {
-        let vma = match kernel.read_u64(at) {
-            Ok(0) => return (found, None),
-            Ok(vma) => vma,
-            Err(gap) => return (found, Some(gap.into())),
-        };
+        let vma = kernel.read_u64(at)?;
+        if vma == 0 {
+            return Ok(());
+        }
         // They are in the order of their addresses, so that no list of them comes back unseen.
-        let start = match kernel.read_u64(VirtAddr(vma.wrapping_add(start))) {
-            Ok(start) => start,
-            Err(gap) => return (found, Some(gap.into())),
-        };
+        let start = kernel.read_u64(VirtAddr(vma.wrapping_add(start)))?;
         if start < last || found.len() >= MAPPINGS {
-            return (found, Some(WalkError::Cycle(VirtAddr(vma))));
+            return Err(WalkError::Cycle(VirtAddr(vma)).into());
         }
         last = start.saturating_add(1);
         found.push(vma);
@@ -237,11 +235,13 @@ impl Context {
     }
 }
 
-/// Gives the open files of a process, not again those of threads that share them.
+/// Gives the open files of a process, not again those of threads that share them. What cannot be read
+/// of one process is missing of it alone.
 fn files(
     kernel: &Kernel,
     btf: &Btf,
     task: &Task,
+    walked: &mut Walked,
     take: &mut dyn FnMut(u32, VirtAddr) -> Result<bool, Error>,
 ) -> Result<bool, Error> {
     let walk = || -> Result<Option<(VirtAddr, u64)>, kscope_dump::Error> {
@@ -258,16 +258,26 @@ fn files(
         let count = table.member("max_fds")?.value()?;
         Ok(Some((table.member("fd")?.pointer()?, count.min(FILES))))
     };
-    // What cannot be read of one process is missing of it alone.
-    let Ok(Some((table, count))) = walk() else {
-        return Ok(true);
+    let (table, count) = match walk() {
+        Ok(Some(table)) => table,
+        Ok(None) => return Ok(true),
+        Err(error) => {
+            walked.missing("open files", &error);
+            return Ok(true);
+        }
     };
     for fd in 0..count {
-        let Some(Ok(file)) = table.checked_add(8 * fd).map(|at| kernel.read_u64(at)) else {
-            break;
-        };
-        if file != 0 && !take(fd as u32, VirtAddr(file))? {
-            return Ok(false);
+        match kernel.read_u64(VirtAddr(table.0.wrapping_add(8 * fd))) {
+            Ok(0) => {}
+            Ok(file) => {
+                if !take(fd as u32, VirtAddr(file))? {
+                    return Ok(false);
+                }
+            }
+            Err(gap) => {
+                walked.missing("open files", &gap);
+                break;
+            }
         }
     }
     Ok(true)
