@@ -13,13 +13,14 @@ use crate::commands::build::BuildArgs;
 use crate::commands::check::CheckArgs;
 use crate::commands::completions::CompletionsArgs;
 use crate::commands::doctor::DoctorArgs;
+use crate::commands::kdump::KdumpArgs;
 use crate::commands::link::LinkArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
 use crate::commands::tools::ToolsArgs;
 use crate::commands::{
-    bindgen, bpf, btf, build, check, completions, doctor, link, list, man, run, tool, tools,
+    bindgen, bpf, btf, build, check, completions, doctor, kdump, link, list, man, run, tool, tools,
 };
 use crate::console::tell;
 use crate::crash::{self, CrashArgs};
@@ -51,6 +52,7 @@ enum Command {
     List(ListArgs),
     Tools(ToolsArgs),
     Crash(CrashArgs),
+    Kdump(KdumpArgs),
     Doctor(DoctorArgs),
     Bpf(BpfArgs),
     Btf(BtfArgs),
@@ -101,6 +103,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
         Command::Crash(args) => crash::run(&args),
+        Command::Kdump(args) => kdump::run(&args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Bpf(args) => bpf::run(&args),
         Command::Btf(args) => btf::run(&args),

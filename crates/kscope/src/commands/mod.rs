@@ -7,6 +7,7 @@ pub(crate) mod build;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod doctor;
+pub(crate) mod kdump;
 pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;

@@ -53,6 +53,23 @@ fn run(kernel: &Kernel, args: &LogArgs, json: bool) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Gives the whole log as dmesg prints it; where it breaks off, the last line says why.
+pub(crate) fn log_text(kernel: &Kernel) -> Result<String, Failure> {
+    let log = kernel
+        .log()
+        .map_err(|error| failed("cannot read the log", &error))?;
+    let lines: Vec<&LogLine> = log.items.iter().collect();
+    let mut text = written(&lines, false);
+    if let Some(fault) = &log.fault {
+        let _ = writeln!(
+            text,
+            "(there may be more lines: {})",
+            plain(&fault.to_string())
+        );
+    }
+    Ok(text)
+}
+
 /// Writes lines as dmesg does.
 fn written(lines: &[&LogLine], with_caller: bool) -> String {
     let mut out = String::new();

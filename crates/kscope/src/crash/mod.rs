@@ -10,6 +10,7 @@ mod cause;
 mod line;
 mod locks;
 mod log;
+pub(crate) use log::log_text;
 mod memory;
 mod panic;
 mod raw;
