@@ -5,8 +5,9 @@ mod recipe;
 
 use std::sync::Arc;
 
+use kscope_btf::{Encoding, NewMember};
 use kscope_dump::{Bytes, Dump, DumpOptions, Kernel, LockKind, LockOwner, PendingWhy};
-use recipe::kernel::{SHAPE, Tiny};
+use recipe::kernel::{MAP, SHAPE, Tiny};
 use recipe::locks::{self, MUTEXES, NAMES, QUEUE, THREADS, saved, waiter};
 use recipe::{Kdump, Pack, tasks, works};
 
@@ -189,6 +190,68 @@ fn a_type_that_is_missing_is_named() {
         total.expect("a line").value.clone().err(),
         "this kernel has no symbol _totalram_pages",
     );
+}
+
+#[test]
+fn a_kernel_without_swap_has_none() {
+    const PLACE: u64 = MAP + 0x118_0000;
+    let check = |symbols: &[&str], expected: Result<u64, &str>| {
+        let kernel = kernel(|tiny| {
+            for name in symbols {
+                tiny.symbol(name, 'D', PLACE);
+            }
+            tiny.write(PLACE, &5u64.to_le_bytes());
+        });
+        for name in ["SwapTotal", "SwapFree"] {
+            let figures = kernel.memory_figures();
+            let figure = figures.iter().find(|figure| figure.name == name);
+            let value = figure.expect("a line").value.clone();
+            let value = value.map_err(|error| error.to_string());
+            assert_eq!(value, expected.map_err(str::to_owned), "{symbols:?}");
+        }
+    };
+    check(&["total_swap_pages", "nr_swap_pages"], Ok(5 * 4096));
+    check(&[], Ok(0));
+    // It has some, and cannot be asked.
+    let all = kernel(|tiny| tiny.symbol("si_swapinfo", 'T', PLACE));
+    let figures = all.memory_figures();
+    let total = figures.iter().find(|figure| figure.name == "SwapTotal");
+    let why = total.expect("a line").value.clone().expect_err("no number");
+    assert_eq!(
+        why.to_string(),
+        "this kernel has no symbol total_swap_pages"
+    );
+}
+
+#[test]
+fn the_unit_of_transparent_huge_pages() {
+    const PLACE: u64 = MAP + 0x118_0000;
+    let check = |swap: bool, users: Option<&str>, expected: u64| {
+        let kernel = kernel(|tiny| {
+            let mut types = tasks::types();
+            let long = types.add_int("long", 8, Encoding::Signed);
+            let mut counters = vec![("NR_ANON_THPS", 0)];
+            if swap {
+                counters.push(("NR_SWAPCACHE", 1));
+            }
+            types.add_enum("node_stat_item", 4, &counters);
+            let users = users.map(|member| NewMember::new(member, long, 64));
+            let members = [Some(NewMember::new("mnt_root", long, 0)), users];
+            let members: Vec<NewMember<'_>> = members.into_iter().flatten().collect();
+            types.add_struct("vfsmount", 16, &members);
+            tasks::write_types(tiny, types);
+            tiny.symbol("vm_node_stat", 'D', PLACE);
+            tiny.write(PLACE, &3u64.to_le_bytes());
+        });
+        let figures = kernel.memory_figures();
+        let figure = figures.iter().find(|figure| figure.name == "AnonHugePages");
+        let value = figure.expect("a line").value.clone().expect("a number");
+        assert_eq!(value, 3 * expected, "{swap} {users:?}");
+    };
+    check(false, None, 2 << 20);
+    check(true, None, 4096);
+    check(false, Some("mnt_userns"), 4096);
+    check(false, Some("mnt_idmap"), 4096);
 }
 
 #[test]

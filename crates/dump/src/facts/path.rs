@@ -30,19 +30,20 @@ pub(crate) fn of_dentry(
 ) -> Result<Vec<u8>, Error> {
     let btf = kernel.btf()?;
     let dentry = kernel.object("dentry", dentry)?;
-    if let Some(name) = made_name(kernel, &dentry, mount.is_some())? {
-        return Ok(name);
+    let mut mount = mount
+        .map(|mount| mount_of(kernel, btf, mount))
+        .transpose()?;
+    if let Some(mount) = &mount {
+        if let Some(name) = made_name(kernel, &dentry, mount)? {
+            return Ok(name);
+        }
     }
     let links = Links::of(btf)?;
-    let is_deleted = dentry.member("d_hash.pprev")?.pointer()?.0 == 0
-        && dentry.member("d_parent")?.pointer()? != dentry.addr();
+    let is_deleted = dentry.member("d_hash.pprev")?.pointer()?.0 == 0 && !is_root(&dentry)?;
     // The names from the file to the root.
     let mut names: Vec<Vec<u8>> = Vec::new();
     let mut bytes = 0;
     let mut at = dentry;
-    let mut mount = mount
-        .map(|mount| mount_of(kernel, btf, mount))
-        .transpose()?;
     for _ in 0..LEVELS {
         if let Some(here) = mount {
             let root = here.member("mnt.mnt_root")?.pointer()?;
@@ -88,6 +89,23 @@ impl Links {
     }
 }
 
+/// Gives the name of a buffer that devices share, behind that of its directory entry
+/// (`dmabuffs_dname`).
+fn dma_buf(kernel: &Kernel, dentry: &Object<'_>, name: &[u8]) -> Result<Vec<u8>, Error> {
+    let buffer = dentry.member("d_fsdata")?.pointer()?;
+    let own = kernel.object("dma_buf", buffer)?.member("name")?;
+    let own = match own.pointer()?.0 {
+        0 => Vec::new(),
+        _ => own.text(NAME)?,
+    };
+    Ok([b"/", name, b":", own.as_slice()].concat())
+}
+
+/// Says whether a directory entry is the root of its file system, or of none.
+fn is_root(dentry: &Object<'_>) -> Result<bool, Error> {
+    Ok(dentry.member("d_parent")?.pointer()? == dentry.addr())
+}
+
 fn mount_of<'k>(kernel: &'k Kernel, btf: &'k Btf, mount: VirtAddr) -> Result<Object<'k>, Error> {
     let inside = FieldAt::of(btf, "mount", "mnt")?;
     let addr = VirtAddr(mount.0.wrapping_sub(inside.offset));
@@ -114,10 +132,14 @@ fn joined(names: &[Vec<u8>], is_deleted: bool) -> Vec<u8> {
 fn made_name(
     kernel: &Kernel,
     dentry: &Object<'_>,
-    in_mount: bool,
+    mount: &Object<'_>,
 ) -> Result<Option<Vec<u8>>, Error> {
     let ops = dentry.member("d_op")?;
-    if !in_mount || ops.pointer()?.0 == 0 || ops.member("d_dname")?.pointer()?.0 == 0 {
+    if ops.pointer()?.0 == 0 || ops.member("d_dname")?.pointer()?.0 == 0 {
+        return Ok(None);
+    }
+    // What was mounted somewhere, as `ip netns` does with namespaces, is called after that place.
+    if is_root(dentry)? && mount.member("mnt.mnt_root")?.pointer()? == dentry.addr() {
         return Ok(None);
     }
     let inode = dentry.member("d_inode")?.deref()?;
@@ -145,6 +167,9 @@ fn made_name(
             let ops = ops.member("name")?.text(NAME)?;
             numbered(&ops)?
         }
+        // pidfs_dname(), since Linux 6.9.
+        b"pidfs" => b"anon_inode:[pidfd]".to_vec(),
+        b"dmabuf" => dma_buf(kernel, dentry, &name()?)?,
         b"anon_inodefs" => [b"anon_inode:", name()?.as_slice()].concat(),
         // simple_dname()
         _ => [b"/", name()?.as_slice(), b" (deleted)"].concat(),

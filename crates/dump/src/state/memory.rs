@@ -108,8 +108,8 @@ const FIGURES: [(&str, Origin); 46] = [
     ("Inactive(file)", Node(&["NR_INACTIVE_FILE"])),
     ("Unevictable", Node(&["NR_UNEVICTABLE"])),
     ("Mlocked", Zone(&["NR_MLOCK"])),
-    ("SwapTotal", Pages("total_swap_pages")),
-    ("SwapFree", Pages("nr_swap_pages")),
+    ("SwapTotal", Calculated(|all| all.swap("total_swap_pages"))),
+    ("SwapFree", Calculated(|all| all.swap("nr_swap_pages"))),
     ("Dirty", Node(&["NR_FILE_DIRTY"])),
     ("Writeback", Node(&["NR_WRITEBACK"])),
     ("AnonPages", Node(&["NR_ANON_MAPPED"])),
@@ -246,10 +246,9 @@ impl Figures<'_> {
             NodeOrZone(name) => self.zone(name).map(pages),
             NodeOfHuge(name) => {
                 let count = self.node(name)?;
-                // Pages since 5.12, which brought the counter of the swap cache as well.
-                let unit = match self.kernel.counter("NR_SWAPCACHE") {
-                    Ok(_) => PAGE,
-                    Err(_) => 2 << 20,
+                let unit = match self.counts_huge_in_pages()? {
+                    true => PAGE,
+                    false => 2 << 20,
                 };
                 Ok(count.saturating_mul(unit))
             }
@@ -321,10 +320,27 @@ impl Figures<'_> {
         Ok(sum.saturating_mul(PAGE))
     }
 
+    /// Says whether counters of transparent huge pages count pages. They do since 5.12, which let
+    /// each mount have users of its own as well; and counts the swap cache, where there is swap.
+    fn counts_huge_in_pages(&self) -> Result<bool, Error> {
+        let btf = self.kernel.btf()?;
+        // The second since 6.2.
+        let mut since = ["mnt_userns", "mnt_idmap"].into_iter();
+        Ok(self.kernel.counter("NR_SWAPCACHE").is_ok()
+            || since.any(|member| FieldAt::of(btf, "vfsmount", member).is_ok()))
+    }
+
+    /// Gives a number of pages of swap in bytes: 0 where the kernel is built without it
+    /// (`CONFIG_SWAP`), and thus without the function that tells of it.
+    fn swap(&self, symbol: &str) -> Result<u64, Error> {
+        match self.kernel.number(symbol) {
+            Err(Error::NoSymbol(_)) if self.kernel.global("si_swapinfo").is_none() => Ok(0),
+            pages => Ok(positive(pages?).saturating_mul(PAGE)),
+        }
+    }
+
     fn swap_cached(&self) -> Result<u64, Error> {
-        if self.kernel.counter("NR_SWAPCACHE").is_err()
-            && self.kernel.number("total_swap_pages")? == 0
-        {
+        if self.kernel.counter("NR_SWAPCACHE").is_err() && self.swap("total_swap_pages")? == 0 {
             return Ok(0);
         }
         Ok(self.node("NR_SWAPCACHE")?.saturating_mul(PAGE))
@@ -338,7 +354,7 @@ impl Figures<'_> {
     }
 
     fn commit_limit(&self) -> Result<u64, Error> {
-        let swap = self.kernel.number("total_swap_pages")?.saturating_mul(PAGE);
+        let swap = self.swap("total_swap_pages")?;
         let fixed = self.kernel.number("sysctl_overcommit_kbytes")?;
         if fixed > 0 {
             return Ok(fixed.saturating_mul(KILOBYTE).saturating_add(swap));
@@ -385,10 +401,17 @@ impl Figures<'_> {
         let count = self
             .kernel
             .read_u32(self.kernel.need("hugetlb_max_hstate")?)?;
-        let first = self.kernel.object("hstate", self.kernel.need("hstates")?)?;
+        let start = self.kernel.need("hstates")?;
+        if u64::from(count) > HUGE_SIZES {
+            return Err(Error::Malformed {
+                what: "the number of sizes of huge pages",
+                offset: start.0,
+            });
+        }
+        let first = self.kernel.object("hstate", start)?;
         let size = first.size()?;
         let at = |index: u64| after(first.addr(), index.saturating_mul(size));
-        (0..u64::from(count).min(HUGE_SIZES))
+        (0..u64::from(count))
             .map(|index| self.kernel.object("hstate", at(index)))
             .collect()
     }
