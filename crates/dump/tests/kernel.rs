@@ -1,5 +1,5 @@
 //! Kernels of a few pages, built by code: symbols in every encoding and place, page tables of
-//! every depth, VMCOREINFO wherever it may be, logs of both kinds.
+//! every depth, VMCOREINFO wherever it may be, stacks.
 
 mod recipe;
 
@@ -7,12 +7,12 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kscope_dump::{
-    AddressEncoding, Bytes, Dump, DumpOptions, Error, FrameFrom, Kernel, LogCaller, LogLine,
-    OrcVersion, StackEnd, VmcoreinfoFrom,
+    AddressEncoding, Bytes, Dump, DumpOptions, Error, FrameFrom, Kernel, OrcVersion, StackEnd,
+    VmcoreinfoFrom,
 };
 use kscope_memory::{Gap, Memory, VirtAddr};
 use recipe::kernel::{Encoding, MAP, SHAPE, STEXT, Shape, Tiny, image_phys};
-use recipe::{Kdump, Machine, PAGE, Pack, elf, flatten_sparse, tasks};
+use recipe::{Kdump, Machine, PAGE, Pack, elf, flatten_sparse, log, tasks};
 
 fn open(file: Vec<u8>) -> Result<Kernel, Error> {
     let files: Vec<Arc<dyn Bytes>> = vec![Arc::new(file)];
@@ -258,200 +258,6 @@ fn vmcoreinfo_wherever_it_is() {
     assert!(matches!(none, Err(Error::Missing("VMCOREINFO"))));
 }
 
-/// A record of the ring: its number, its state, its place in the text and where the next begins.
-struct Record {
-    id: u64,
-    state: u64,
-    begin: u64,
-    next: u64,
-    text: &'static str,
-}
-
-/// Builds a ring of 8 records and 256 bytes of text.
-fn ring(head: u64, tail: u64, records: &[Record]) -> Machine {
-    const DATA: u64 = 0xffff_8880_0100_0000;
-    let mut tiny = Tiny::new(SHAPE);
-    tiny.functions = 60;
-    let (prb, rb, descs, infos, text) = (
-        DATA,
-        DATA + 0x100,
-        DATA + 0x1000,
-        DATA + 0x2000,
-        DATA + 0x3000,
-    );
-    tiny.write(prb, &rb.to_le_bytes());
-    tiny.write(rb, &3u32.to_le_bytes());
-    for (i, number) in [descs, infos, head, tail].into_iter().enumerate() {
-        tiny.write(rb + 8 + 8 * i as u64, &number.to_le_bytes());
-    }
-    tiny.write(rb + 0x40, &8u32.to_le_bytes());
-    tiny.write(rb + 0x48, &text.to_le_bytes());
-    tiny.write(descs, &[0; 8 * 24]);
-    tiny.write(infos, &[0; 8 * 32]);
-    tiny.write(text, &[0; 256]);
-    for record in records {
-        let index = record.id % 8;
-        for (i, number) in [record.id | record.state << 62, record.begin, record.next]
-            .into_iter()
-            .enumerate()
-        {
-            tiny.write(descs + index * 24 + i as u64 * 8, &number.to_le_bytes());
-        }
-        let info = infos + index * 32;
-        tiny.write(info + 8, &(record.id * 1_000_000_000).to_le_bytes());
-        tiny.write(info + 16, &(record.text.len() as u16).to_le_bytes());
-        // Facility 3, level 6, continued.
-        tiny.write(info + 18, &[3, 6 << 5 | 8]);
-        tiny.write(info + 20, &0x8000_0002u32.to_le_bytes());
-        let wraps = record.begin / 256 != record.next / 256 && record.next % 256 != 0;
-        let at = if wraps { 0 } else { record.begin % 256 };
-        tiny.write(text + at + 8, record.text.as_bytes());
-    }
-    tiny.line(format!("SYMBOL(prb)={prb:x}"));
-    for (member, offset) in [
-        ("printk_ringbuffer.desc_ring", 0),
-        ("printk_ringbuffer.text_data_ring", 0x40),
-        ("prb_desc_ring.count_bits", 0),
-        ("prb_desc_ring.descs", 8),
-        ("prb_desc_ring.infos", 16),
-        ("prb_desc_ring.head_id", 24),
-        ("prb_desc_ring.tail_id", 32),
-        ("prb_data_ring.size_bits", 0),
-        ("prb_data_ring.data", 8),
-        ("prb_desc.state_var", 0),
-        ("prb_desc.text_blk_lpos", 8),
-        ("prb_data_blk_lpos.begin", 0),
-        ("prb_data_blk_lpos.next", 8),
-        ("printk_info.ts_nsec", 8),
-        ("printk_info.text_len", 16),
-        ("printk_info.caller_id", 20),
-    ] {
-        tiny.line(format!("OFFSET({member})={offset}"));
-    }
-    tiny.line("SIZE(prb_desc)=24".to_owned());
-    tiny.line("SIZE(printk_info)=32".to_owned());
-    tiny.finish()
-}
-
-#[test]
-fn the_ring_of_the_log() {
-    const LOST: u64 = 1;
-    const EMPTY: u64 = 3;
-    let record = |id, state, begin, next, text| Record {
-        id,
-        state,
-        begin,
-        next,
-        text,
-    };
-    let machine = ring(
-        15,
-        8,
-        &[
-            record(8, 2, 0x310, 0x330, "first"),
-            record(9, 2, 0x330, 0x350, "second\nof two lines"),
-            // Being written, and free to be used again.
-            record(10, 0, 0x350, 0x360, "reserved"),
-            record(11, 3, 0x360, 0x370, "reusable"),
-            record(12, 2, EMPTY, EMPTY, ""),
-            record(15, 2, LOST, LOST, ""),
-            // Does not fit the end of the ring.
-            record(13, 1, 0x3f0, 0x420, "at the begin"),
-            // Of another round.
-            record(6, 2, 0x370, 0x380, "old"),
-        ],
-    );
-    let log = kernel(&machine).log().expect("a log");
-    assert!(log.fault.is_none(), "{:?}", log.fault);
-    let texts: Vec<&str> = log.items.iter().map(|l| &*l.text).collect();
-    assert_eq!(texts, ["first", "second\nof two lines", "", "at the begin"]);
-    assert_eq!(
-        log.items[0],
-        LogLine {
-            nanoseconds: 8_000_000_000,
-            level: 6,
-            facility: 3,
-            continues: true,
-            caller: Some(LogCaller::Cpu(2)),
-            text: "first".to_owned(),
-        }
-    );
-}
-
-#[test]
-fn a_ring_whose_numbers_are_wrong() {
-    let record = |id, begin, next| Record {
-        id,
-        state: 2,
-        begin,
-        next,
-        text: "text",
-    };
-    // Positions outside, backwards, or of the last bytes; an end that is never met.
-    let records = [
-        record(0, u64::MAX - 1, 0),
-        record(1, 0x1f8, 0x100),
-        record(2, 0xf8, 0x100),
-        record(3, 0xfe, 0xff00),
-    ];
-    let log = kernel(&ring(5000, 0, &records)).log().expect("a log");
-    assert!(log.items.len() <= 8);
-}
-
-#[test]
-fn the_log_of_older_kernels() {
-    const DATA: u64 = 0xffff_8880_0100_0000;
-    let build = |first: u32, next: u32, len: u32, there: u32, records: &[(u32, &str)]| {
-        let mut tiny = Tiny::new(SHAPE);
-        let (buf, text) = (DATA, DATA + 0x1000);
-        tiny.write(buf, &text.to_le_bytes());
-        for (i, number) in [len, first, next].into_iter().enumerate() {
-            tiny.write(buf + 8 + 4 * i as u64, &number.to_le_bytes());
-        }
-        tiny.write(text, &vec![0; there as usize]);
-        for &(at, line) in records {
-            let at = text + u64::from(at);
-            let whole = (16 + line.len()).next_multiple_of(4) as u16;
-            tiny.write(at, &(u64::from(at as u32) * 1000).to_le_bytes());
-            tiny.write(at + 8, &whole.to_le_bytes());
-            tiny.write(at + 10, &(line.len() as u16).to_le_bytes());
-            tiny.write(at + 14, &[0, 4 << 5]);
-            tiny.write(at + 16, line.as_bytes());
-        }
-        for (name, offset) in [
-            ("log_buf", 0),
-            ("log_buf_len", 8),
-            ("log_first_idx", 12),
-            ("log_next_idx", 16),
-        ] {
-            tiny.line(format!("SYMBOL({name})={:x}", buf + offset));
-        }
-        for (member, offset) in [("ts_nsec", 0), ("len", 8), ("text_len", 10)] {
-            tiny.line(format!("OFFSET(printk_log.{member})={offset}"));
-        }
-        tiny.line("SIZE(printk_log)=16".to_owned());
-        kernel(&tiny.finish()).log().expect("a log")
-    };
-    let texts = |log: &kscope_dump::Walked<LogLine>| -> Vec<String> {
-        log.items.iter().map(|l| l.text.clone()).collect()
-    };
-    // From the middle to the end, then from the begin.
-    let log = build(64, 24, 128, 128, &[(64, "one"), (84, "two"), (0, "three")]);
-    assert_eq!(texts(&log), ["one", "two", "three"]);
-    assert!(log.fault.is_none());
-    assert_eq!(log.items[0].level, 4);
-    // An end that is never met.
-    let log = build(0, 99, 128, 128, &[(0, "one")]);
-    assert_eq!(texts(&log), ["one"]);
-    assert!(log.fault.is_some());
-    let log = build(0, 0, 128, 128, &[]);
-    assert!(log.items.is_empty() && log.fault.is_none());
-    // What is before memory that is missing is there.
-    let log = build(4072, 8000, 8192, 4096, &[(4072, "one")]);
-    assert_eq!(texts(&log), ["one"]);
-    assert!(matches!(log.fault, Some(Error::Gap(_))));
-}
-
 #[test]
 fn without_a_log_the_rest_is_there() {
     let kernel = kernel(&Tiny::new(SHAPE).finish());
@@ -583,7 +389,10 @@ fn seeds() -> Vec<(&'static str, Vec<u8>)> {
         ("elf", sparse(elf(&small, false))),
         ("zlib", sparse(Kdump::new(Pack::Zlib).write(&small))),
         ("zstd", sparse(Kdump::new(Pack::Zstd).write(&small))),
-        ("log", sparse(Kdump::new(Pack::Raw).write(&ring(1, 0, &[])))),
+        (
+            "log",
+            sparse(Kdump::new(Pack::Raw).write(&log::ring(1, 0, &[]))),
+        ),
         ("old", sparse(Kdump::new(Pack::Zlib).write(&old))),
         ("new", sparse(Kdump::new(Pack::Raw).write(&new.finish()))),
     ]

@@ -4,6 +4,7 @@
 
 pub(crate) mod kernel;
 pub(crate) mod locks;
+pub(crate) mod log;
 pub(crate) mod lzo1x;
 pub(crate) mod tasks;
 pub(crate) mod works;
