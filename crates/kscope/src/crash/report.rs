@@ -97,7 +97,8 @@ fn write(folder: &Path, name: &str, contents: &str) -> Result<(), Failure> {
         .map_err(|error| Failure::new(format!("cannot write {}: {error}", path.display())))
 }
 
-/// Writes an analysis in both forms; none where the words are of what is none.
+/// Writes an analysis in both forms; none where the words are of what is none. Words that cannot be
+/// read are a failure of their own.
 fn one(
     session: &Session,
     folder: &Path,
@@ -105,8 +106,17 @@ fn one(
     words: String,
 ) -> Result<Option<Written>, Failure> {
     let begun = Instant::now();
-    let Ok(line) = Line::try_parse_from(words.split(' ')) else {
-        return Ok(None);
+    let line = match Line::try_parse_from(words.split(' ')) {
+        Ok(line) => line,
+        Err(error) => {
+            return Ok(Some(Written {
+                name,
+                words,
+                failure: Some(format!("its words cannot be read: {error}")),
+                notes: Vec::new(),
+                milliseconds: 0,
+            }));
+        }
     };
     let Some(analysis) = line.command.analysis() else {
         return Ok(None);

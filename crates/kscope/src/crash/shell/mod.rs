@@ -23,6 +23,8 @@ use crate::error::{FAILED, Failure};
 
 /// Longest line in bytes.
 const LINE: u64 = 1 << 20;
+/// How many characters are shown of a longer one.
+const SHOWN: usize = 60;
 
 /// Ask one thing after the other, at a prompt
 ///
@@ -67,19 +69,23 @@ fn interactive(session: &Session, json: bool) -> Result<u8, Failure> {
 fn batch(session: &Session, json: bool) -> Result<u8, Failure> {
     let mut code = 0;
     for number in 1.. {
-        let mut line = Vec::new();
         // A script of `run -` is what is left of the input, so that it is not held on to.
-        let mut input = io::Read::take(io::stdin().lock(), LINE);
-        match input.read_until(b'\n', &mut line) {
-            Ok(0) => break,
-            Ok(_) => {}
-            Err(error) => {
-                return Err(Failure::new(format!("cannot read standard input: {error}")));
-            }
-        }
-        drop(input);
-        let line = String::from_utf8_lossy(&line).into_owned();
-        let Answer::Ran(done) = answer(session, line.trim_end_matches(['\n', '\r']), json) else {
+        let read = one_line(&mut io::stdin().lock());
+        let read = read.map_err(|error| {
+            let what = format!("cannot read standard input: {error}");
+            Failure::new(what)
+        })?;
+        let Some(read) = read else {
+            break;
+        };
+        let line = String::from_utf8_lossy(&read.bytes).into_owned();
+        let answer = match read.is_whole {
+            true => answer(session, line.trim_end_matches(['\n', '\r']), json),
+            false => Answer::Ran(Err(Failure::usage(format!(
+                "the line is longer than {LINE} bytes; a script of that length is a file for `run FILE`"
+            )))),
+        };
+        let Answer::Ran(done) = answer else {
             break;
         };
         let own = match done {
@@ -90,11 +96,50 @@ fn batch(session: &Session, json: bool) -> Result<u8, Failure> {
             }
         };
         if own != 0 {
-            tell(format_args!("line {number} failed: {}", plain(line.trim())));
+            let shown = match read.is_whole {
+                true => plain(line.trim()),
+                false => plain(&line.chars().take(SHOWN).collect::<String>()) + "…",
+            };
+            tell(format_args!("line {number} failed: {shown}"));
             code = if code == 0 { own } else { code };
         }
     }
     Ok(code)
+}
+
+/// A line of the input.
+struct Read {
+    bytes: Vec<u8>,
+    /// Whether that is all of it; what is behind the first [`LINE`] bytes is not kept.
+    is_whole: bool,
+}
+
+/// Reads a line up to its end; none at the end of the input.
+fn one_line(input: &mut dyn io::BufRead) -> io::Result<Option<Read>> {
+    let mut bytes = Vec::new();
+    io::Read::take(&mut *input, LINE).read_until(b'\n', &mut bytes)?;
+    let is_ended = bytes.ends_with(b"\n");
+    if is_ended || (bytes.len() as u64) < LINE {
+        let is_whole = true;
+        return Ok((!bytes.is_empty()).then_some(Read { bytes, is_whole }));
+    }
+    let mut is_whole = true;
+    loop {
+        let rest = match input.fill_buf() {
+            Ok(rest) => rest,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+        };
+        let end = rest.iter().position(|byte| *byte == b'\n');
+        let len = end.map_or(rest.len(), |end| end + 1);
+        let is_last = end.is_some() || rest.is_empty();
+        // Its end alone makes it no longer.
+        is_whole &= rest.is_empty() || end == Some(0);
+        input.consume(len);
+        if is_last {
+            return Ok(Some(Read { bytes, is_whole }));
+        }
+    }
 }
 
 /// What became of a line.
@@ -231,7 +276,28 @@ fn help(words: &[String]) -> Result<u8, Failure> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_script;
+    use super::{LINE, is_script, one_line};
+
+    #[test]
+    fn lines_that_are_too_long_are_passed_over() {
+        let check = |text: &str, expected: &[(usize, bool)]| {
+            let mut input = text.as_bytes();
+            let mut found = Vec::new();
+            while let Some(read) = one_line(&mut input).expect("memory") {
+                found.push((read.bytes.len(), read.is_whole));
+            }
+            assert_eq!(found, expected);
+        };
+        let most = LINE as usize;
+        let line = |len: usize| "x".repeat(len);
+        check("", &[]);
+        check("a\n\nb", &[(2, true), (1, true), (1, true)]);
+        check(&line(most), &[(most, true)]);
+        check(&(line(most) + "\nlog\n"), &[(most, true), (4, true)]);
+        check(&(line(most - 1) + "\nlog"), &[(most, true), (3, true)]);
+        check(&(line(most + 1) + "\nlog\n"), &[(most, false), (4, true)]);
+        check(&line(3 * most), &[(most, false)]);
+    }
 
     #[test]
     fn lines_that_are_scripts() {
