@@ -10,6 +10,7 @@ use kscope_runtime::{
     run_on_dump,
 };
 
+use crate::commands::tool::columns_of;
 use crate::console::tell;
 use crate::crash::plain;
 use crate::error::Failure;
@@ -78,6 +79,8 @@ pub(crate) struct DumpRun<'a> {
     pub(crate) options: &'a [(String, Option<String>)],
     /// Whether the number of probes is not told.
     pub(crate) quiet: bool,
+    /// Whether it is a tool: a table without rows has its header.
+    pub(crate) is_tool: bool,
 }
 
 /// Compiles a script for a kernel in a dump, runs it and gives the exit code.
@@ -101,6 +104,7 @@ pub(crate) fn run(
     setup.tell(source, &findings);
     let code = code.ok_or_else(Failure::told)?;
     let options = Options::parse(&code.plan, run.options).map_err(failed)?;
+    let columns = run.is_tool.then(|| columns_of(run.name, &code.plan));
     let request = DumpRequest {
         code,
         options,
@@ -127,6 +131,11 @@ pub(crate) fn run(
             false => failure,
         }
     })?;
+    // A tool that failed has no table; the rows of one that has some came with their header.
+    let is_whole = !matches!(summary.stop, Stop::Exit(code) if code != 0);
+    if let Some(columns) = columns.flatten().filter(|_| is_whole) {
+        sink.begin(&columns)?;
+    }
     sink.finish()?;
     losses(&summary.summary).iter().for_each(tell);
     tell_missing(&summary);

@@ -48,6 +48,8 @@ pub struct Program {
     pub reads_checked: bool,
     /// Whether the kernel has a helper that runs loops over ranges.
     pub loops: bool,
+    /// Whether no verifier sees the code, and thus none limits it: it is interpreted.
+    pub interpreted: bool,
     /// What portable code asks of the target's types, indexed by [`LayoutId`].
     pub layouts: Vec<Layout>,
 }

@@ -5,13 +5,16 @@
 #[allow(dead_code, reason = "the checker's tests use all of it")]
 mod fixture;
 
+use std::cell::RefCell;
 use std::fmt::Write as _;
 
 use fixture::Setup;
 use kscope_memory::{Gap, GapAt, Memory, VirtAddr};
 use kscope_rows::{Unresolved, Value, decode, decode_field, decode_map_value};
 use kscope_script::compile::Options;
-use kscope_script::interpret::{Code, Fault, Interpreter, Reads, WalkKind, World, compile};
+use kscope_script::interpret::{
+    Code, Fault, Interpreter, Paths, Reads, Walk, WalkKind, World, compile,
+};
 use kscope_script::plan::{Attach, SiteKind};
 use kscope_script::types::Inputs;
 
@@ -58,6 +61,8 @@ impl Memory for Page {
 struct Still {
     memory: Page,
     stop: bool,
+    /// Why walks may have missed something.
+    faults: RefCell<Vec<String>>,
 }
 
 impl World for Still {
@@ -73,12 +78,19 @@ impl World for Still {
         (task.0 == START).then(|| vec![START + 8, START + 16])
     }
 
-    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64> {
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Walk {
         let count = match kind {
             WalkKind::Hlist | WalkKind::Rbtree => root.0 - START,
             WalkKind::Xarray | WalkKind::Maple => 1,
         };
-        (0..count).map(|place| START + 8 * place).collect()
+        Walk {
+            found: (0..count).map(|place| START + 8 * place).collect(),
+            fault: (count > 2).then(|| format!("more than {count}")),
+        }
+    }
+
+    fn fault(&self, fault: String) {
+        self.faults.borrow_mut().push(fault);
     }
 
     fn path(&self, path: VirtAddr) -> Option<Vec<u8>> {
@@ -113,6 +125,7 @@ fn compiled(source: &str) -> Result<Code, String> {
 struct Ran {
     text: String,
     reads: Reads,
+    paths: Paths,
     fault: Option<Fault>,
 }
 
@@ -149,6 +162,7 @@ fn ran(source: &str, world: &Still) -> Ran {
     Ran {
         text,
         reads: interpreter.reads(),
+        paths: interpreter.paths(),
         fault,
     }
 }
@@ -211,6 +225,7 @@ fn still() -> Still {
     Still {
         memory: Page::with_threads(),
         stop: false,
+        faults: RefCell::default(),
     }
 }
 
@@ -331,6 +346,98 @@ fn walks_give_what_was_found() {
         }
     }";
     check(body, "@n: 6\n");
+}
+
+#[test]
+fn what_a_break_leaves_of_a_walk_is_given_back() {
+    // Each walk finds a million, sixteen million of which may wait at a time.
+    let many = START + (1 << 20);
+    let check = |body: &str, expected: &str| {
+        let world = still();
+        let setup = format!("begin {{ {body} }}");
+        let code = compiled(&setup).expect("code");
+        let mut interpreter = Interpreter::new(&code.functions, &code.maps, Vec::new(), &world);
+        assert_eq!(interpreter.run(0, &[]).map(|_| ()), Ok(()), "{body}");
+        let mut text = String::new();
+        maps(&code, &interpreter, &mut text);
+        assert_eq!(text, expected, "{body}");
+        // What may be missing behind the break is not missed.
+        assert_eq!(*world.faults.borrow(), [""; 0], "{body}");
+    };
+    let inner =
+        format!("for ($t : rbtree({many:#x}, struct task_struct, real_parent)) {{ @n++; break; }}");
+    check(&format!("for ($i : 0..17) {{ {inner} }}"), "@n: 17\n");
+    check(
+        &format!(
+            "for ($i : 0..9) {{ for ($a : xarray({START:#x}, struct task_struct)) {{ {inner} {inner} }} }}"
+        ),
+        "@n: 18\n",
+    );
+}
+
+#[test]
+fn a_walk_that_is_followed_to_its_end_tells_what_it_missed() {
+    let check = |links: u64, until: u64, expected: &[&str]| {
+        let world = still();
+        let root = START + links;
+        let ran = ran(
+            &format!(
+                "begin {{ for ($t : rbtree({root:#x}, struct task_struct, real_parent)) {{
+                    @n++; if (@n == {until}) {{ break; }} }} }}"
+            ),
+            &world,
+        );
+        assert_eq!(ran.fault, None);
+        assert_eq!(*world.faults.borrow(), expected);
+    };
+    check(2, 0, &[]);
+    check(3, 0, &["more than 3"]);
+    check(3, 3, &[]);
+}
+
+#[test]
+fn paths_that_are_not_told_are_counted() {
+    let check = |body: &str, text: &str, unread: u64, too_long: u64| {
+        let paths = Paths { unread, too_long };
+        let body = format!("begin {{ {body} }}");
+        let ran = ran(&body, &still());
+        assert_eq!((&*ran.text, ran.paths), (text, paths), "{body}");
+    };
+    let path = |of: u64| format!("print(dentry_path((struct dentry *){of:#x}));");
+    check(&path(START), "/of/dentry false\n", 0, 0);
+    check(&(path(START + 8) + &path(START + 16)), "\n\n", 2, 0);
+    // Whoever asks for what is none of the kernel's gets nothing.
+    check(&path(0), "\n", 0, 0);
+    let short = format!("config = {{ max_strlen = 8 }} begin {{ {} }}", path(START));
+    let ran = ran(&short, &still());
+    let paths = Paths {
+        unread: 0,
+        too_long: 1,
+    };
+    assert_eq!((&*ran.text, ran.paths), ("\n", paths));
+}
+
+#[test]
+fn searches_have_no_limit_of_a_verifier() {
+    let check = |needle: &str, expected: &str| {
+        let script = format!(
+            "config = {{ max_strlen = 16384 }} begin {{
+                $text = (string[16384])\"the quick brown fox jumps over the lazy dog\";
+                $wanted = (string[16384])str_concat(\"{needle}\", \"\");
+                print(strcontains($text, $wanted)); print(strcontains($wanted, $text)); }}"
+        );
+        let ran = ran(&script, &still());
+        assert_eq!((ran.fault, &*ran.text), (None, expected), "{needle}");
+    };
+    check("over the lazy", "1\n0\n");
+    check("over the lazy cat", "0\n0\n");
+    let script =
+        "config = { max_strlen = 65536 } begin { $a = str(kptr(1)); print(strcontains($a, $a)); }";
+    let why = compiled(script).expect_err("too long");
+    assert!(
+        why.contains("a search for a string of up to 65536 bytes"),
+        "{why}"
+    );
 }
 
 #[test]
@@ -528,6 +635,7 @@ fn whatever_memory_holds_a_program_ends() {
         let world = Still {
             memory,
             stop: false,
+            faults: RefCell::default(),
         };
         assert_eq!(ran(script, &world).fault, None);
     }

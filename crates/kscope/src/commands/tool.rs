@@ -116,6 +116,7 @@ fn run_over(
         name: tool.name,
         options: &given(&tool.options(), matches),
         quiet: true,
+        is_tool: true,
     };
     dump::run(kernel, setup, &tool.source(), &run, &mut sink)
 }
@@ -166,6 +167,12 @@ fn probes_processes(plan: &Plan) -> bool {
     })
 }
 
+/// Gives the names of columns.
+fn names(schema: &Schema) -> Vec<&str> {
+    let columns = schema.columns.iter();
+    columns.map(|column| column.name.as_str()).collect()
+}
+
 /// Gives the columns of the rows that a tool prints with the options given; none where they have
 /// several shapes.
 fn columns(
@@ -181,10 +188,6 @@ fn columns(
             _ => None,
         }
     };
-    let names = |schema: &Schema| -> Vec<String> {
-        let columns = schema.columns.iter();
-        columns.map(|column| column.name.clone()).collect()
-    };
     let mut found: Option<Schema> = None;
     for id in program.reachable_sites(&given) {
         let site = plan.sites.get(id.0 as usize)?;
@@ -198,6 +201,15 @@ fn columns(
         }
     }
     found.map(Arc::new)
+}
+
+/// Gives the columns of the rows that a plan prints; none where they have several shapes.
+pub(crate) fn columns_of(name: &str, plan: &Plan) -> Option<Arc<Schema>> {
+    let mut shapes = plan.sites.iter().filter_map(|site| schema(name, site));
+    let first = shapes.next()?;
+    shapes
+        .all(|shape| names(&shape) == names(&first))
+        .then(|| Arc::new(first))
 }
 
 /// Prints the JSON schema of the rows that a plan prints; where they have several shapes, one that

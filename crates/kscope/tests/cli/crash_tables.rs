@@ -203,6 +203,36 @@ fn tables_are_what_crash_and_drgn_show() {
 }
 
 #[test]
+fn a_table_without_rows_has_its_header() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let kdump = path(&folder, KDUMP);
+    let check = |words: &[&str], expected: &str| {
+        let words = [words, &["--dump", &kdump]].concat();
+        let out = kscope(&words).code(0).out;
+        let found: Vec<&str> = out.split_whitespace().collect();
+        assert_eq!(found.join(" "), expected, "{words:?}");
+        assert_eq!(out.lines().count(), usize::from(!expected.is_empty()));
+    };
+    let none = ["mounts", "--type", "no such type"];
+    check(&none, "ID PARENT MAJOR MINOR TYPE FLAGS SOURCE ROOT PATH");
+    check(&[&none[..], &["--json"]].concat(), "");
+    check(
+        &["files", "--comm", "no such name"],
+        "PID FD KIND POS INODE COMM PATH",
+    );
+    check(
+        &["interfaces", "--pid", "4194304"],
+        "INDEX NAME STATE MTU MAC ADDR PREFIX",
+    );
+    // What is no tool prints what it prints.
+    let script = "begin { if (ncpus == 0) { print((a=1)); } }";
+    let words = ["run", "-q", "--dump", &kdump, "-e", script];
+    assert_eq!(kscope(&words).code(0).out.trim(), "");
+}
+
+#[test]
 fn what_a_script_over_memory_can_walk() {
     let Some(folder) = folder() else {
         return;

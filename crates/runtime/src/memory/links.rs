@@ -3,20 +3,25 @@
 use kscope_dump::{Error, Kernel};
 use kscope_memory::{MapleLayout, Walk, WalkError, XarrayLayout};
 use kscope_memory::{VirtAddr, hlist, rbtree};
-use kscope_script::interpret::WalkKind;
+use kscope_script::interpret::{self as script, WalkKind};
 
 /// Most elements of one walk: the kernel has no more processes.
 const MOST: usize = 1 << 22;
 
 /// Gives the addresses of the links below a root, or what the entries of an array are, and why
 /// there may be more.
-pub(super) fn links(kernel: &Kernel, kind: WalkKind, root: VirtAddr) -> (Vec<u64>, Option<String>) {
+pub(super) fn links(kernel: &Kernel, kind: WalkKind, root: VirtAddr) -> script::Walk {
     let (found, fault) = match kind {
         WalkKind::Hlist => all(hlist(kernel, root, MOST)),
         WalkKind::Rbtree => all(rbtree(kernel, root, MOST)),
         WalkKind::Xarray | WalkKind::Maple => match entries(kernel, kind, root) {
             Ok(found) => found,
-            Err(error) => return (Vec::new(), Some(error.to_string())),
+            Err(error) => {
+                return script::Walk {
+                    found: Vec::new(),
+                    fault: Some(error.to_string()),
+                };
+            }
         },
     };
     let what = match kind {
@@ -26,7 +31,7 @@ pub(super) fn links(kernel: &Kernel, kind: WalkKind, root: VirtAddr) -> (Vec<u64
         WalkKind::Maple => "tree of ranges",
     };
     let fault = fault.map(|fault| format!("there may be more in the {what} at {root}: {fault}"));
-    (found, fault)
+    script::Walk { found, fault }
 }
 
 fn all(walk: Walk<'_>) -> (Vec<u64>, Option<WalkError>) {

@@ -18,7 +18,7 @@ use kscope_rows::time::{Dialect, format_time};
 use kscope_script::catalogue::TextCatalogue;
 use kscope_script::compile::Options as CompileOptions;
 use kscope_script::diagnostic::Diagnostic;
-use kscope_script::interpret::{self, Code, Interpreter, Reads, WalkKind, World};
+use kscope_script::interpret::{self, Code, Interpreter, Paths, Reads, Walk, WalkKind, World};
 use kscope_script::lower::START_TIME;
 use kscope_script::plan::{Attach, CODE_OFFSET, Counter, MapPlan, Plan, ProbePlan, SET_MARK};
 use kscope_script::types::{Inputs, REALTIME_OFFSET, TAI_OFFSET};
@@ -150,6 +150,7 @@ pub fn run_on_dump(
         unwinder: OnceCell::new(),
         wishes,
         faults: RefCell::default(),
+        no_path: RefCell::default(),
     };
     let Code {
         functions,
@@ -199,7 +200,11 @@ fn late_values(
                 name => numbers.get(name).copied().unwrap_or(0),
             },
             LateKind::KernelSymbol(symbol) => address_of(kernel, symbol)?,
-            LateKind::KernelSymbolOrZero(symbol) => address_of(kernel, symbol).unwrap_or(0),
+            // Only one that is absent is 0, not one that nobody could look for.
+            LateKind::KernelSymbolOrZero(symbol) => match address_of(kernel, symbol) {
+                Err(Error::Dump(kscope_dump::Error::NoSymbol(_))) => 0,
+                found => found?,
+            },
             LateKind::CpuCount => {
                 let cpus = kernel.cpus("__cpu_possible_mask").map_err(Error::Dump)?;
                 cpus.len() as u64
@@ -212,6 +217,7 @@ fn late_values(
 
 /// Gives the address of a symbol of the kernel or of a module.
 fn address_of(kernel: &Kernel, symbol: &str) -> Result<u64, Error> {
+    kernel.symbols().map_err(Error::Dump)?;
     let found = kernel.global(symbol).or_else(|| {
         let symbols = kernel.module_symbols();
         symbols.find(symbol).next().map(|found| found.address)
@@ -231,6 +237,8 @@ struct DumpWorld<'k> {
     wishes: &'k dyn Wishes,
     /// Why walks of the script may have missed something.
     faults: RefCell<Vec<String>>,
+    /// Why the first path that cannot be read cannot.
+    no_path: RefCell<Option<String>>,
 }
 
 impl DumpWorld<'_> {
@@ -257,6 +265,40 @@ impl DumpWorld<'_> {
     fn unwinder(&self) -> Option<&Unwinder<'_>> {
         let unwinder = self.unwinder.get_or_init(|| self.kernel.unwinder());
         unwinder.as_ref().ok()
+    }
+
+    /// Gives a path, and keeps why the first that cannot be read cannot.
+    fn told(&self, of: VirtAddr, path: Result<Vec<u8>, kscope_dump::Error>) -> Option<Vec<u8>> {
+        let error = match path {
+            Ok(path) => return Some(path),
+            Err(error) => error,
+        };
+        if of.is_kernel() {
+            let mut first = self.no_path.borrow_mut();
+            first.get_or_insert_with(|| format!("that at {of}: {error}"));
+        }
+        None
+    }
+
+    /// Says how many paths are empty that are none, and why.
+    fn missing_paths(&self, paths: Paths) -> Vec<String> {
+        let mut said = Vec::new();
+        if paths.unread > 0 {
+            let first = self.no_path.borrow();
+            let why = first.as_ref().map(|first| format!(" ({first})"));
+            said.push(format!(
+                "{} paths cannot be read and are empty{}",
+                paths.unread,
+                why.unwrap_or_default()
+            ));
+        }
+        if paths.too_long > 0 {
+            said.push(format!(
+                "{} paths are longer than a string of the script (max_strlen) and are empty",
+                paths.too_long
+            ));
+        }
+        said
     }
 
     /// Gives the stack of a thread of the running kernel, which has to sleep all the while.
@@ -291,23 +333,23 @@ impl World for DumpWorld<'_> {
         Some(frames.map(|frame| frame.pc.0).collect())
     }
 
-    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64> {
-        let (found, fault) = links::links(self.kernel, kind, root);
-        if let Some(fault) = fault {
-            let mut faults = self.faults.borrow_mut();
-            if faults.len() < TOLD && !faults.contains(&fault) {
-                faults.push(fault);
-            }
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Walk {
+        links::links(self.kernel, kind, root)
+    }
+
+    fn fault(&self, fault: String) {
+        let mut faults = self.faults.borrow_mut();
+        if faults.len() < TOLD && !faults.contains(&fault) {
+            faults.push(fault);
         }
-        found
     }
 
     fn path(&self, path: VirtAddr) -> Option<Vec<u8>> {
-        self.kernel.path(path).ok()
+        self.told(path, self.kernel.path(path))
     }
 
     fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Option<Vec<u8>> {
-        self.kernel.dentry_path(dentry, mount).ok()
+        self.told(dentry, self.kernel.dentry_path(dentry, mount))
     }
 
     fn stop(&self) -> bool {
@@ -392,6 +434,7 @@ impl Run<'_> {
             faults: {
                 let mut faults = std::mem::take(&mut self.faults);
                 faults.append(&mut self.world.faults.borrow_mut());
+                faults.extend(self.world.missing_paths(self.interpreter.paths()));
                 faults
             },
             age: self.world.kernel.age(),

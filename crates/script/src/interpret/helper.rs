@@ -5,7 +5,7 @@ use kscope_spec::helper as h;
 
 use super::arena::Arena;
 use super::map::{FULL, NO_ROOM, NOT_THERE};
-use super::{EVENT_BYTES, Fault, Frame, Interpreter, WalkKind};
+use super::{EVENT_BYTES, Fault, Frame, Interpreter, Walk, WalkKind, Walking};
 use crate::ir::kfunc;
 
 /// `-EFAULT`: memory cannot be read.
@@ -42,6 +42,7 @@ pub(super) const KNOWN: &[u32] = &[
     kfunc::TASK_STACK,
     kfunc::WALK,
     kfunc::WALK_NEXT,
+    kfunc::WALK_END,
     kfunc::DENTRY_PATH,
 ];
 
@@ -107,16 +108,17 @@ impl Interpreter<'_> {
             h::FOR_EACH_MAP_ELEM => self.each(frame, first, second, third)?,
             h::D_PATH => {
                 let path = self.world.path(VirtAddr(first));
-                self.put_path(path, second, third)?
+                self.put_path(first, path, second, third)?
             }
             _ if number == kfunc::TASK_STACK => self.stack_id(first) as u64,
             _ if number == kfunc::DENTRY_PATH => {
                 let mount = Some(VirtAddr(second)).filter(|mount| mount.0 != 0);
                 let path = self.world.dentry_path(VirtAddr(first), mount);
-                self.put_path(path, third, fourth)?
+                self.put_path(first, path, third, fourth)?
             }
             _ if number == kfunc::WALK => self.walk(first, second)?,
             _ if number == kfunc::WALK_NEXT => self.next_of_walk(first)?,
+            _ if number == kfunc::WALK_END => self.end_walk(first)?,
             _ => return Err(Fault::Helper(number)),
         })
     }
@@ -203,13 +205,23 @@ impl Interpreter<'_> {
         Some(text[..text.len().min(most)].to_vec())
     }
 
-    /// Writes a path with its NUL, as the kernel does: one that is too long is not written.
-    fn put_path(&mut self, path: Option<Vec<u8>>, to: u64, size: u64) -> Result<u64, Fault> {
+    /// Writes the path of what is at an address with its NUL, as the kernel does: one that is too
+    /// long is not written. What is not written is counted.
+    fn put_path(
+        &mut self,
+        of: u64,
+        path: Option<Vec<u8>>,
+        to: u64,
+        size: u64,
+    ) -> Result<u64, Fault> {
         let Some(path) = path else {
+            // What is none of the kernel's addresses has no path, as those who ask may know.
+            self.paths.unread += u64::from(VirtAddr(of).is_kernel());
             return Ok(NO_MEMORY as u64);
         };
         let len = path.len() as u64 + 1;
         if len > size {
+            self.paths.too_long += 1;
             return Ok(TOO_LONG as u64);
         }
         let room = self.arena.get_mut(to, len)?;
@@ -223,32 +235,52 @@ impl Interpreter<'_> {
     fn walk(&mut self, kind: u64, root: u64) -> Result<u64, Fault> {
         let kind = usize::try_from(kind).ok();
         let kind = kind.and_then(|kind| WalkKind::ALL.get(kind));
-        let found = match kind {
+        let walk = match kind {
             // Nothing hangs below no root.
-            Some(_) if root == 0 => Vec::new(),
+            Some(_) if root == 0 => Walk::default(),
             Some(kind) => self.world.walk(*kind, VirtAddr(root)),
             None => return Err(Fault::Malformed),
         };
-        self.step(found.len() as u64)?;
-        self.walked += found.len();
+        let found = walk.found.len();
+        self.step(found as u64)?;
+        self.walked += found;
         if self.walked > WALKED {
             return Err(Fault::NoRoom);
         }
-        self.walks.push(found.into_iter());
+        self.walks.push(Walking {
+            found: walk.found.into_iter(),
+            fault: walk.fault,
+        });
         Ok(self.walks.len() as u64)
     }
 
-    /// Gives the next that a walk found; 0 behind the last.
+    /// Gives the next that a walk found; 0 behind the last, where it is told why there may be more.
     fn next_of_walk(&mut self, number: u64) -> Result<u64, Fault> {
         let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
         let walk = index.and_then(|index| self.walks.get_mut(index));
-        match walk.ok_or(Fault::Malformed)?.next() {
+        let walk = walk.ok_or(Fault::Malformed)?;
+        match walk.found.next() {
             Some(found) => {
                 self.walked -= 1;
                 Ok(found)
             }
-            None => Ok(0),
+            None => {
+                if let Some(fault) = walk.fault.take() {
+                    self.world.fault(fault);
+                }
+                Ok(0)
+            }
         }
+    }
+
+    /// Ends a walk, and those that began after it: loops lie in each other.
+    fn end_walk(&mut self, number: u64) -> Result<u64, Fault> {
+        let index = usize::try_from(number).ok().and_then(|n| n.checked_sub(1));
+        let index = index.filter(|index| *index < self.walks.len());
+        let ended = self.walks.drain(index.ok_or(Fault::Malformed)?..);
+        let left: usize = ended.map(|walk| walk.found.len()).sum();
+        self.walked -= left;
+        Ok(0)
     }
 
     /// Makes room for an event; 0 where too many wait.

@@ -49,9 +49,11 @@ pub trait World {
     /// followed.
     fn task_stack(&self, task: VirtAddr) -> Option<Vec<u64>>;
 
-    /// Walks over what the kernel links, and gives the addresses of the links, or what the entries
-    /// of an array are.
-    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Vec<u64>;
+    /// Walks over what the kernel links.
+    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Walk;
+
+    /// Takes why a walk that a program followed to its end may have missed something.
+    fn fault(&self, fault: String);
 
     /// Gives the name of what a `struct path` leads to; none where it cannot be read.
     fn path(&self, path: VirtAddr) -> Option<Vec<u8>>;
@@ -64,6 +66,32 @@ pub trait World {
     fn stop(&self) -> bool {
         false
     }
+}
+
+/// What a walk over what the kernel links found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Walk {
+    /// The addresses of the links, or what the entries of an array are.
+    pub found: Vec<u64>,
+    /// Why there may be more behind them.
+    pub fault: Option<String>,
+}
+
+/// A walk that a program goes through.
+struct Walking {
+    /// What it found and nobody asked for yet.
+    found: std::vec::IntoIter<u64>,
+    /// Why there may be more, until it is told.
+    fault: Option<String>,
+}
+
+/// Paths that programs asked for and did not get: they are empty.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Paths {
+    /// Those that cannot be read.
+    pub unread: u64,
+    /// Those that are longer than the script has room for (`max_strlen`).
+    pub too_long: u64,
 }
 
 /// Reads of kernel memory that programs made.
@@ -160,12 +188,13 @@ pub struct Interpreter<'a> {
     /// Values of maps whose entries are gone, until the program ends.
     dead: Vec<u64>,
     /// What walks of the program found, and how many of them nobody asked for yet.
-    walks: Vec<std::vec::IntoIter<u64>>,
+    walks: Vec<Walking>,
     walked: usize,
     /// Events in their order.
     events: VecDeque<Vec<u8>>,
     event_bytes: usize,
     reads: Reads,
+    paths: Paths,
     steps: u64,
     most_steps: u64,
     random: u64,
@@ -232,6 +261,7 @@ impl<'a> Interpreter<'a> {
             events: VecDeque::new(),
             event_bytes: 0,
             reads: Reads::default(),
+            paths: Paths::default(),
             steps: 0,
             most_steps: STEPS,
             // Any number will do: what is random need not be secret here.
@@ -290,6 +320,12 @@ impl<'a> Interpreter<'a> {
     #[must_use]
     pub fn reads(&self) -> Reads {
         self.reads
+    }
+
+    /// Gives what was asked for and not told of paths so far.
+    #[must_use]
+    pub fn paths(&self) -> Paths {
+        self.paths
     }
 
     /// Gives the addresses of a kernel stack by its id, innermost first.

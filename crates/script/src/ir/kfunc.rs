@@ -15,6 +15,8 @@ pub const TASK_STACK: u32 = u32::MAX;
 pub const WALK: u32 = u32::MAX - 1;
 /// Gives the next that a walk found, 0 behind the last. The interpreter's alone.
 pub const WALK_NEXT: u32 = u32::MAX - 2;
+/// Ends a walk, whether or not all that it found was asked for. The interpreter's alone.
+pub const WALK_END: u32 = u32::MAX - 4;
 /// Writes the path of a directory entry in a mount, or in its file system. The interpreter's alone.
 pub const DENTRY_PATH: u32 = u32::MAX - 3;
 

@@ -19,6 +19,9 @@ const MOST_BYTES: u32 = 8192;
 /// Most bytes of the strings of all searches of a probe.
 const MOST_SEARCHED: u32 = 10_240;
 
+/// Most bytes of what is looked for where no verifier goes through the code: places in it have two bytes.
+const MOST_WANTED: u32 = 1 << 15;
+
 /// A copy of a string that ends with a NUL in any case, in memory of a power of two.
 #[derive(Clone, Copy)]
 struct Copied {
@@ -59,6 +62,25 @@ impl Lower<'_> {
         answer: Answer,
     ) -> Result<Value> {
         let (size, len) = (haystack.ty.size(), needle.ty.size());
+        match self.program.interpreted {
+            true if len > MOST_WANTED => {
+                let what = format!("a search for a string of up to {len} bytes");
+                let hint = format!(
+                    "it has {MOST_WANTED} bytes at most; `str(…, LENGTH)` and `max_strlen` make it shorter"
+                );
+                return Err(unsupported(needle.span, &what).hint(hint));
+            }
+            true => {}
+            false => self.count_searched(size, len, needle)?,
+        }
+        let text = self.copied(haystack, size)?;
+        // The beginning of one that is longer than the text is not in it either.
+        let wanted = self.copied(needle, size.saturating_add(1))?;
+        self.find(text, wanted, answer)
+    }
+
+    /// Refuses what the kernel's verifier has no room for.
+    fn count_searched(&mut self, size: u32, len: u32, needle: &Expr) -> Result<()> {
         if size.saturating_add(len) > MOST_BYTES {
             let what = format!("a search in a string of {size} bytes for one of up to {len}");
             let hint = format!(
@@ -77,9 +99,10 @@ impl Lower<'_> {
                         quotes is searched for at a small part of that";
             return Err(Diagnostic::error("too-large", needle.span, message).hint(hint));
         }
-        let text = self.copied(haystack, size)?;
-        // The beginning of one that is longer than the text is not in it either.
-        let wanted = self.copied(needle, size.saturating_add(1))?;
+        Ok(())
+    }
+
+    fn find(&mut self, text: Copied, wanted: Copied, answer: Answer) -> Result<Value> {
         let slot = self.slot(2 * (wanted.mask + 1));
         let borders = self.slot_place(slot);
         let find = Find {

@@ -68,6 +68,7 @@ pub(super) fn names_walks() -> String {
 /// The functions that these loops call, which no script can name.
 pub(crate) const BEGIN: &str = "walk begin";
 pub(crate) const NEXT: &str = "walk next";
+pub(crate) const END: &str = "walk end";
 
 /// Makes the loop of its variable, the words in the parentheses, and its body, of a walk that the
 /// interpreter makes.
@@ -100,7 +101,13 @@ pub(super) fn interpreted(
     ];
     let root = make.cast(make.type_name(&[]), root);
     let begin = make.call(BEGIN, vec![int(kind as u64), root]);
-    let outer = vec![make.let_number(&number, begin), make.rounds(&round, inner)];
+    // What a `break` left is given back.
+    let end = make.call(END, vec![variable(&number)]);
+    let outer = vec![
+        make.let_number(&number, begin),
+        make.rounds(&round, inner),
+        make.statement(StatementKind::Expr(end)),
+    ];
     StatementKind::Block(make.block(outer))
 }
 

@@ -21,6 +21,7 @@ impl Checker<'_> {
         let helper = match name {
             list_loop::BEGIN => kfunc::WALK,
             list_loop::NEXT => kfunc::WALK_NEXT,
+            list_loop::END => kfunc::WALK_END,
             _ => return None,
         };
         if let Some(refused) = self.needs_memory("a walk of this kind", span) {

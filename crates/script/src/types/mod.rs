@@ -305,6 +305,7 @@ impl<'a> Checker<'a> {
             task: self.task.flatten(),
             fetches: self.used_steps > 0 && self.fetches(),
             loops: self.inputs.interpreted || btf.is_some_and(task::loops),
+            interpreted: self.inputs.interpreted,
             layouts: self.layouts.clone(),
         }
     }
