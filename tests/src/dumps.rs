@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::program::{kscope, run};
 
 /// Files of a guest that are kept beside its dump, under their own paths.
-pub const FILES: [&str; 25] = [
+pub const FILES: [&str; 26] = [
     "/proc/1/mountinfo",
     "/proc/buddyinfo",
     "/proc/diskstats",
@@ -19,6 +19,7 @@ pub const FILES: [&str; 25] = [
     "/proc/modules",
     "/proc/mounts",
     "/proc/net/dev",
+    "/proc/net/if_inet6",
     "/proc/net/packet",
     "/proc/net/tcp",
     "/proc/net/tcp6",

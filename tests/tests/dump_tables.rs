@@ -2,9 +2,9 @@
 //! read right before, and things that it made. Each prints a line of the table.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use kscope_tests::dumps::{GuestDump, commands, compared, rows};
-use kscope_tests::program::Folder;
 use serde_json::Value;
 
 /// Gives the guest's dump, of which a command is asked, or ends the test as skipped.
@@ -123,39 +123,72 @@ fn irq() {
     compared("irq", "/proc/interrupts", &result);
 }
 
+/// Reads an address of /proc/net/tcp or tcp6: words of the host's byte order, in hexadecimal.
+fn address(text: &str) -> String {
+    let (ip, port) = text.split_once(':').expect("a port");
+    let word = |at: usize| u32::from_str_radix(&ip[at..at + 8], 16).expect("an address");
+    let bytes: Vec<u8> = (0..ip.len())
+        .step_by(8)
+        .flat_map(|at| word(at).to_le_bytes())
+        .collect();
+    let ip = match <[u8; 4]>::try_from(&*bytes) {
+        Ok(four) => Ipv4Addr::from(four).to_string(),
+        Err(_) => Ipv6Addr::from(<[u8; 16]>::try_from(&*bytes).expect("sixteen")).to_string(),
+    };
+    let port = u16::from_str_radix(port, 16).expect("a port");
+    format!("{ip} {port}")
+}
+
 #[test]
 fn sockets() {
     let dump = dump_or_skip!("sockets");
     let own = rows(&dump.crash(&["sockets", "--json"]));
     let names = ["laddr", "lport", "raddr", "rport", "state", "uid", "inode"];
-    let tcp = own.iter().filter(|row| row["proto"] == "tcp");
-    let tcp = tcp.map(|row| words(row, &names)).collect();
-    let address = |text: &str| {
-        let (ip, port) = text.split_once(':').expect("a port");
-        let ip = u32::from_str_radix(ip, 16)
-            .expect("an address")
-            .to_le_bytes();
-        let port = u16::from_str_radix(port, 16).expect("a port");
-        format!("{}.{}.{}.{} {port}", ip[0], ip[1], ip[2], ip[3])
+    let of = |proto: &str| -> BTreeSet<String> {
+        let rows = own.iter().filter(|row| text(row, "proto") == proto);
+        rows.map(|row| words(row, &names)).collect()
     };
-    let said = dump.said("/proc/net/tcp");
+    let said = |file: &str| -> BTreeSet<String> {
+        let said = dump.said(file);
+        let lines = said.lines().skip(1).map(|line| {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            let state = match words[3] {
+                "01" => "ESTABLISHED",
+                "07" => "CLOSE",
+                "0A" => "LISTEN",
+                other => other,
+            };
+            let (local, remote) = (address(words[1]), address(words[2]));
+            [&*local, &*remote, state, words[7], words[9]].join(" ")
+        });
+        lines.collect()
+    };
+    let both = &said("/proc/net/tcp") | &said("/proc/net/tcp6");
+    check("sockets", "/proc/net/tcp, tcp6", &of("tcp"), &both, 0);
+    check(
+        "sockets",
+        "/proc/net/udp",
+        &of("udp"),
+        &said("/proc/net/udp"),
+        0,
+    );
+    // Num RefCount Protocol Flags Type St Inode Path
+    let own = own
+        .iter()
+        .filter(|row| text(row, "proto").starts_with("unix"));
+    let own = own.map(|row| words(row, &["inode", "laddr"]).trim_end().to_owned());
+    let said = dump.said("/proc/net/unix");
     let said = said.lines().skip(1).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
-        let state = match words[3] {
-            "01" => "ESTABLISHED",
-            "0A" => "LISTEN",
-            other => other,
-        };
-        [
-            &*address(words[1]),
-            &*address(words[2]),
-            state,
-            words[7],
-            words[9],
-        ]
-        .join(" ")
+        words[6..].join(" ")
     });
-    check("sockets", "/proc/net/tcp", &tcp, &said.collect(), 0);
+    check(
+        "sockets",
+        "/proc/net/unix",
+        &own.collect(),
+        &said.collect(),
+        0,
+    );
 }
 
 #[test]
@@ -175,11 +208,29 @@ fn files() {
 fn interfaces() {
     let dump = dump_or_skip!("interfaces");
     let own = rows(&dump.crash(&["interfaces", "--json"]));
-    let own = own.iter().map(|row| words(row, &["name"])).collect();
+    let found = own.iter().map(|row| words(row, &["name"])).collect();
     let said = dump.said("/proc/net/dev");
     let said = said.lines().skip(2).filter_map(|line| line.split_once(':'));
     let said = said.map(|(name, _)| name.trim().to_owned()).collect();
-    check("interfaces", "/proc/net/dev", &own, &said, 0);
+    check("interfaces", "/proc/net/dev", &found, &said, 0);
+    // Address index prefix scope flags name, in hexadecimal.
+    let names = ["name", "index", "addr", "prefix"];
+    let found = own.iter().filter(|row| text(row, "addr").contains(':'));
+    let found = found.map(|row| words(row, &names)).collect();
+    let said = dump.said("/proc/net/if_inet6");
+    let said = said.lines().map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let hex = |text| u128::from_str_radix(text, 16).expect("a number");
+        let address = Ipv6Addr::from(hex(words[0]));
+        format!("{} {} {address} {}", words[5], hex(words[1]), hex(words[2]))
+    });
+    check(
+        "interfaces",
+        "/proc/net/if_inet6",
+        &found,
+        &said.collect(),
+        0,
+    );
 }
 
 #[test]
@@ -225,108 +276,4 @@ fn timers() {
     assert!(said > 4 && differ <= 6, "{said} {counts:?}");
     let result = format!("{said} timers of high resolution, {differ} came or went");
     compared("timers", "/proc/timer_list", &result);
-}
-
-#[test]
-fn sym() {
-    let dump = dump_or_skip!("sym");
-    let said = dump.said("kallsyms");
-    let said: BTreeSet<String> = said.lines().map(str::to_owned).collect();
-    let names: Vec<&str> = said
-        .iter()
-        .filter_map(|line| line.split(' ').nth(2))
-        .collect();
-    let own = rows(&dump.crash(&[&["sym", "--json"], &*names].concat()));
-    let own: BTreeSet<String> = own
-        .iter()
-        .map(|row| {
-            let address = text(row, "address").trim_start_matches("0x");
-            format!("{address:0>16} {} {}", text(row, "kind"), text(row, "name"))
-        })
-        .collect();
-    let missing: Vec<&String> = said.difference(&own).collect();
-    assert!(said.len() > 50 && missing.is_empty(), "{missing:?} {own:?}");
-    compared(
-        "sym",
-        "/proc/kallsyms",
-        &format!("{} symbols are the same", said.len()),
-    );
-}
-
-#[test]
-fn read() {
-    let dump = dump_or_skip!("read");
-    let own = rows(&dump.crash(&["read", "--text", "--json", "linux_banner"]));
-    assert_eq!(text(&own[0], "text"), dump.said("/proc/version"));
-    compared("read", "/proc/version", "the kernel's banner is the same");
-}
-
-#[test]
-fn r#struct() {
-    let dump = dump_or_skip!("struct");
-    let mut count = 0;
-    for name in ["mutex_owner", "block_reader"] {
-        let tid = &dump.made(name)[0];
-        let place = format!("pid:{tid}");
-        let own = dump.crash(&["struct", "--json", "task_struct.pid,tgid,comm", &place]);
-        let row = &rows(&own)[0];
-        let mut threads = dump.threads().into_iter();
-        let thread = threads.find(|thread| number(thread, "tid").to_string().eq(tid));
-        let thread = thread.expect("it was there");
-        for (member, said) in [("pid", "tid"), ("tgid", "tgid"), ("comm", "comm")] {
-            assert_eq!(row["value"][member], thread[said], "{row} {thread}");
-            count += 1;
-        }
-    }
-    compared(
-        "struct",
-        "/proc/PID/status",
-        &format!("{count} members are the same"),
-    );
-}
-
-#[test]
-fn report() {
-    let dump = dump_or_skip!("report");
-    let folder = Folder::new("report");
-    let into = folder.path().join("all");
-    let _ = dump.crash(&["report", into.to_str().expect("a name")]);
-    let mut count = 0;
-    for command in [
-        "log", "ps", "modules", "mounts", "sockets", "slabs", "locks", "block",
-    ] {
-        let file = std::fs::read_to_string(into.join(format!("{command}.json")));
-        assert!(
-            file.expect("a file") == dump.crash(&[command, "--json"]),
-            "{command}"
-        );
-        count += 1;
-    }
-    compared(
-        "report",
-        "the commands, which have others",
-        &format!("{count} files are the same"),
-    );
-}
-
-#[test]
-fn every_command_has_a_second_source() {
-    let Some(_) = GuestDump::given() else {
-        return;
-    };
-    let sources = [
-        include_str!("dump_guests.rs"),
-        include_str!("dump_state.rs"),
-        include_str!("dump_tables.rs"),
-    ]
-    .concat();
-    let sources: String = sources.split_whitespace().collect();
-    let commands = commands();
-    // The name of a command, and then that of its source.
-    let lacks = |command: &&String| !sources.contains(&format!("(\"{command}\",\""));
-    let without: Vec<&String> = commands.iter().filter(lacks).collect();
-    for command in &without {
-        compared(command, "nothing", "it has no second source in a guest");
-    }
-    assert!(without.len() * 3 < commands.len(), "{without:?}");
 }

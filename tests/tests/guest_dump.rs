@@ -6,8 +6,9 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read as _, Write as _};
-use std::net::{TcpListener, TcpStream};
+use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::net::UnixListener;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -89,12 +90,17 @@ fn it_says_what_it_is_and_is_dumped() {
         .map_or("lacks a C compiler", |(_, made)| made);
     println!("{made}");
     std::fs::write(said.path().join("stuck"), made).expect("written");
+    let others = (
+        TcpListener::bind("[::1]:0").expect("a port"),
+        UdpSocket::bind("127.0.0.1:0").expect("a port"),
+        UnixListener::bind(programs.path().join("socket")).expect("a socket"),
+    );
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its own");
     let stream = TcpStream::connect(address).expect("connected");
     dumps::say_all(said.path());
     be_dumped(port);
-    drop((stream, listener));
+    drop((stream, listener, others));
     if let Some((stuck, _)) = stuck {
         stuck.end();
     }

@@ -26,6 +26,9 @@ pub(super) const ON_HOST: &str = "dump_";
 const FORMS: &str = "dump_forms";
 const KERNEL_OF_FORMS: &str = "6.1";
 
+/// What a line of the table of comparisons begins with; the command follows.
+const ROW: &str = "compared: ";
+
 /// How long the emulator may take to write the memory.
 const LIMIT: Duration = Duration::from_secs(180);
 
@@ -122,11 +125,25 @@ impl Dump {
         };
         let output = self.folder.join("output");
         let cases = payload.comparisons.iter().filter(wanted);
-        let outcomes: Vec<Outcome> = cases.map(|case| case.run(&rules, &output)).collect();
-        for line in outcomes.iter().flat_map(|outcome| outcome.output.lines()) {
-            if let Some(at) = line.find("compared: ") {
-                println!("    {kernel} {}", &line[at..]);
-            }
+        let mut outcomes: Vec<Outcome> = cases.map(|case| case.run(&rules, &output)).collect();
+        let printed = outcomes.iter().flat_map(|outcome| outcome.output.lines());
+        let table: Vec<&str> = printed
+            .filter_map(|line| Some(line.split_once(ROW)?.1))
+            .collect();
+        for row in &table {
+            println!("    {kernel} {ROW}{row}");
+        }
+        let is_whole = options.filters.iter().all(|filter| filter == ON_HOST);
+        if let Some(kscope) = payload.kscope.as_ref().filter(|_| is_whole) {
+            let verdict = match commands(kscope) {
+                Ok(commands) => match without(&commands, &table).as_slice() {
+                    [] => Verdict::Passed,
+                    without => Verdict::Failed(format!("no row for {}", without.join(", "))),
+                },
+                Err(why) => Verdict::Failed(why),
+            };
+            let name = "dump: every command was compared with a second source";
+            outcomes.push(Outcome::new(name, verdict));
         }
         let failed = |outcome: &Outcome| matches!(outcome.verdict, Verdict::Failed(_));
         if options.keep || outcomes.iter().any(failed) {
@@ -141,6 +158,30 @@ impl Dump {
     pub(super) fn remove(&self) {
         let _ = std::fs::remove_dir_all(&self.folder);
     }
+}
+
+/// Gives the names of what `kscope crash` does.
+fn commands(kscope: &Path) -> Result<Vec<String>, String> {
+    let output = Command::new(kscope).args(["crash", "--help"]).output();
+    let output = output.map_err(|error| format!("{}: {error}", kscope.display()))?;
+    let help = String::from_utf8_lossy(&output.stdout);
+    let (_, commands) = help
+        .split_once("\nCommands:\n")
+        .ok_or("`kscope crash --help` names no commands")?;
+    let lines = commands.lines().take_while(|line| !line.is_empty());
+    let names = lines.filter_map(|line| line.split_whitespace().next());
+    let names = names.filter(|name| *name != "help");
+    Ok(names.map(str::to_string).collect())
+}
+
+/// Gives the commands that no row of the table is of.
+fn without<'c>(commands: &'c [String], table: &[&str]) -> Vec<&'c str> {
+    let has_row = |command: &str| {
+        let mut names = table.iter().filter_map(|row| row.split_whitespace().next());
+        names.any(|name| name == command)
+    };
+    let names = commands.iter().map(String::as_str);
+    names.filter(|command| !has_row(command)).collect()
 }
 
 /// Unpacks what a guest sent: lines of base64 of a packed archive.
@@ -159,5 +200,24 @@ fn unpack(said: &str, folder: &Path) -> Result<(), String> {
     match status.success() {
         true => Ok(()),
         false => Err(status.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::without;
+
+    #[test]
+    fn commands_without_a_row() {
+        let commands = ["log", "bt", "ps"].map(str::to_string);
+        let check = |table: &[&str], expected: &[&str]| {
+            assert_eq!(without(&commands, table), expected, "{table:?}");
+        };
+        check(
+            &["log  dmesg  3 lines", "bt --blocked  x", "ps /proc 1"],
+            &[],
+        );
+        check(&["logs  dmesg", "psx bt"], &["log", "bt", "ps"]);
+        check(&[], &["log", "bt", "ps"]);
     }
 }

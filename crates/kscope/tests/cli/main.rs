@@ -5,6 +5,7 @@ mod build;
 mod check;
 mod crash;
 mod crash_shell;
+mod crash_sources;
 mod crash_state;
 mod crash_tables;
 mod failures;
