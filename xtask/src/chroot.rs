@@ -105,6 +105,24 @@ impl Release {
         ))
     }
 
+    /// Installs one more package in a folder that is there, unless a file of it is there.
+    pub(crate) fn add(&self, root: &Path, package: &str, proof: &str) -> Result<(), String> {
+        if root.join(proof).exists() {
+            return Ok(());
+        }
+        println!("installing {package} of Debian {}", self.suite);
+        let log = cargo::scratch_dir()?.join(format!("install-{package}.log"));
+        let install = format!(
+            "apt-get -q update && apt-get install -q -y --no-install-recommends {package} && \
+             apt-get clean"
+        );
+        let mut command = Command::new("chroot");
+        command.arg(root).args(["sh", "-c", &install]);
+        command.env("DEBIAN_FRONTEND", "noninteractive");
+        deadline::run_to_file(&mut command, &log, LIMIT)
+            .map_err(|how| format!("{package}: {how} (see {})", log.display()))
+    }
+
     /// Installs the packages of the other architecture, which debootstrap does not know.
     fn add_foreign(&self, root: &Path, log: &Path) -> Result<(), String> {
         let Some((architecture, packages)) = self.foreign else {

@@ -38,8 +38,8 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
     --keep-dumps     keeps the dumps of guests, and says where
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
 cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
-    --peers          beside those of Debian sid's bpftrace, fetched into a folder of its own
-    --only GROUP     library, startup, size, btf, tool, events or printf (repeatable)
+    --peers          beside those of Debian sid's bpftrace and crash, and of drgn, fetched into folders of their own
+    --only GROUP     library, dump, startup, size, btf, tool, events or printf (repeatable)
     --runs N         runs whose median counts (9)
     --calls N        traced calls per run (300000)
     --seconds N      how long a rate of printf must hold (5)

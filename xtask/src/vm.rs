@@ -24,7 +24,7 @@ use crate::kernels;
 use crate::outcome::{Outcome, Sum, Verdict};
 use crate::runner::{self, Case};
 
-pub(crate) use apt::mirrors;
+pub(crate) use apt::{Archive, mirrors};
 pub(crate) use guest::SECOND_BOOT;
 pub(crate) use kernel::{USUAL, cache_dir};
 pub(crate) use shipped::folder as bpftrace_scripts;

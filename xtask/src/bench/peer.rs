@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::OnceLock;
 
 use crate::cargo;
 use crate::chroot::Release;
@@ -162,7 +163,7 @@ impl Peer {
 
     /// The bpftrace of Debian's newest release, in a folder of its own.
     pub(crate) fn in_chroot() -> Result<Self, String> {
-        SID.enter().map(Peer::Chroot)
+        sid().map(Peer::Chroot)
     }
 
     /// Finds out how this peer is called.
@@ -206,6 +207,19 @@ impl Peer {
         }
         Ok(tracer)
     }
+}
+
+/// Gives the folder of Debian's newest release, with the kernel's file systems in it.
+pub(crate) fn sid() -> Result<PathBuf, String> {
+    static ROOT: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    ROOT.get_or_init(|| SID.enter()).clone()
+}
+
+/// Gives the same folder with one more package, of which a file is named.
+pub(crate) fn sid_with(package: &str, proof: &str) -> Result<PathBuf, String> {
+    let root = sid()?;
+    SID.add(&root, package, proof)?;
+    Ok(root)
 }
 
 /// Gives major and minor of a version.

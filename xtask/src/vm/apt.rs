@@ -1,7 +1,7 @@
 //! Debian packages of any release, from the mirror this machine's own apt sources name, without touching apt's state.
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 
 /// One entry of an apt source list.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -23,6 +23,14 @@ impl Mirror {
     /// Gives its address.
     pub(crate) fn uri(&self) -> &str {
         &self.uri
+    }
+
+    /// Gives the archive of security updates beside it.
+    pub(crate) fn security(&self) -> Mirror {
+        Mirror {
+            uri: format!("{}-security", self.uri.trim_end_matches('/')),
+            signed_by: self.signed_by.clone(),
+        }
     }
 }
 
@@ -203,6 +211,28 @@ impl Archive {
 
     /// Downloads a package and unpacks it into a folder.
     pub(crate) fn unpack(&self, package: &str, into: &Path) -> Result<(), String> {
+        let mut unpack = Command::new("dpkg-deb");
+        self.with_package(package, |file| {
+            unpack.arg("-x").arg(file).arg(into).output()
+        })
+    }
+
+    /// Downloads a package and writes one file of it.
+    pub(crate) fn unpack_file(&self, package: &str, file: &str, to: &Path) -> Result<(), String> {
+        const PICK: &str = "dpkg-deb --fsys-tarfile \"$0\" | tar xO \"./$1\" > \"$2\"";
+        let mut unpack = Command::new("sh");
+        self.with_package(package, |package| {
+            let words = [package.as_os_str(), file.as_ref(), to.as_os_str()];
+            unpack.args(["-c", PICK]).args(words).output()
+        })
+    }
+
+    /// Downloads a package, has something done with it, and removes it.
+    fn with_package(
+        &self,
+        package: &str,
+        work: impl FnOnce(&Path) -> std::io::Result<Output>,
+    ) -> Result<(), String> {
         self.run("apt-get", &["download", "-q", package])?;
         let folder = std::fs::read_dir(&self.folder).map_err(|error| error.to_string())?;
         let mut files = folder.filter_map(|entry| Some(entry.ok()?.path()));
@@ -214,11 +244,7 @@ impl Archive {
         let file = files
             .find(is_it)
             .ok_or_else(|| format!("apt-get download {package} left no file"))?;
-        let unpacked = Command::new("dpkg-deb")
-            .arg("-x")
-            .arg(&file)
-            .arg(into)
-            .output();
+        let unpacked = work(&file);
         let output = unpacked.map_err(|error| format!("dpkg-deb: {error}"))?;
         let _ = std::fs::remove_file(&file);
         if output.status.success() {
