@@ -5,7 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kscope_spec::{AttachType, MapKind, ProgramSpec};
-use kscope_sys::{Delegated, Errno, Kernel, SharedKernel, TokenKernel};
+use kscope_sys::{Delegated, Errno, Kernel, SharedKernel, TokenKernel, mount_path};
 
 use crate::denial::{Denial, Needs, cause};
 use crate::error::Error;
@@ -136,7 +136,8 @@ impl Mounted {
         };
         text.lines().rev().find_map(|line| {
             let (mount, file_system) = around(line, " - ")?;
-            (unescaped(mount.split(' ').nth(4)?) == path).then_some(())?;
+            let place = mount_path(mount.split(' ').nth(4)?.as_bytes());
+            (place == path.as_bytes()).then_some(())?;
             let mut words = file_system.split(' ');
             Some(Mounted {
                 kind: words.next()?.to_owned(),
@@ -144,31 +145,6 @@ impl Mounted {
             })
         })
     }
-}
-
-/// Reads a path of mountinfo, in which a blank, a tab, a line's end and a backslash are a backslash
-/// and three octal digits.
-fn unescaped(text: &str) -> String {
-    let mut plain = String::new();
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once('\\') {
-        plain.push_str(before);
-        let code = after
-            .get(..3)
-            .and_then(|digits| u8::from_str_radix(digits, 8).ok());
-        match code {
-            Some(code) => {
-                plain.push(char::from(code));
-                rest = after.get(3..).unwrap_or_default();
-            }
-            None => {
-                plain.push('\\');
-                rest = after;
-            }
-        }
-    }
-    plain.push_str(rest);
-    plain
 }
 
 /// What is to be made with a token.

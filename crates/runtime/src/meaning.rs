@@ -1,6 +1,8 @@
 //! Values of options as people write them: names of errors and users, flags, times.
 
+use std::ffi::OsString;
 use std::ops::RangeInclusive;
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -9,7 +11,7 @@ use kscope_script::near::near;
 use kscope_script::plan::OptionMeaning;
 use kscope_script::types::{constant_names, constant_value};
 use kscope_symbol::UserNames;
-use kscope_sys::Errno;
+use kscope_sys::{Errno, mount_path};
 
 /// Reads a number as its meaning allows it to be written.
 pub(crate) fn value(text: &str, meaning: &OptionMeaning) -> Result<i64, String> {
@@ -327,7 +329,8 @@ fn cgroup_mounts(mountinfo: &str) -> Vec<PathBuf> {
         let (before, after) = line.split_once(" - ")?;
         let is_cgroup = after.split(' ').next() == Some("cgroup2");
         let point = before.split(' ').nth(4).filter(|_| is_cgroup)?;
-        Some(PathBuf::from(point))
+        let point = mount_path(point.as_bytes());
+        Some(PathBuf::from(OsString::from_vec(point)))
     };
     mountinfo.lines().filter_map(mount).collect()
 }
@@ -447,9 +450,11 @@ mod tests {
     fn cgroups_are_where_they_are_mounted() {
         let text = "25 24 0:23 / /sys/fs/cgroup/cpu rw - cgroup cgroup rw,cpu\n\
                     26 24 0:24 / /sys/fs/cgroup/unified rw shared:1 - cgroup2 cgroup2 rw\n\
+                    27 24 0:24 / /mnt/my\\040groups rw shared:1 - cgroup2 cgroup2 rw\n\
                     odd line\n";
         let found = cgroup_mounts(text);
-        assert_eq!(found, [std::path::Path::new("/sys/fs/cgroup/unified")]);
+        let expected = ["/sys/fs/cgroup/unified", "/mnt/my groups"];
+        assert_eq!(found, expected.map(std::path::PathBuf::from));
     }
 
     #[test]

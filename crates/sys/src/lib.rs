@@ -17,6 +17,7 @@ mod interrupt;
 mod kernel;
 mod map_fd;
 mod mapping;
+mod mounts;
 mod perf;
 #[cfg(any(test, feature = "buffers"))]
 mod perf_ring;
@@ -46,6 +47,7 @@ pub use interrupt::Interrupts;
 pub use kernel::{Kernel, SharedKernel};
 pub use map_fd::{MapFd, MapShape};
 pub use mapping::{Mapping, MemoryRequest, page_size};
+pub use mounts::mount_path;
 pub use perf::{PerfEvent, PerfIoctl, PerfKind, PerfTarget, Sampling};
 #[cfg(any(test, feature = "buffers"))]
 pub use perf_ring::{PerfRecord, PerfRing};

@@ -1,11 +1,11 @@
 //! Names in the BPF file system.
 
-use std::ffi::{CString, OsStr};
+use std::ffi::{CString, OsString};
 use std::os::fd::{BorrowedFd, OwnedFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::{Path, PathBuf};
 
-use kscope_sys::{Errno, Kernel};
+use kscope_sys::{Errno, Kernel, mount_path};
 
 use crate::denial::{Needs, explain};
 use crate::error::Error;
@@ -61,7 +61,7 @@ impl Mounts {
             let place = |line: &[u8]| {
                 let mut words = line.split(|&byte| byte == b' ').skip(1);
                 let place = words.next()?;
-                let place = PathBuf::from(OsStr::from_bytes(place));
+                let place = PathBuf::from(OsString::from_vec(mount_path(place)));
                 (words.next() == Some(b"bpf")).then_some(place)
             };
             lines.filter_map(place).collect()
@@ -142,6 +142,10 @@ mod tests {
         check(MOUNTS, get, Errno::ACCES, "/tmp/x", nowhere);
         let dot = "names in the BPF file system have no dots: /sys/fs/bpf/a.bss";
         check(MOUNTS, pin, Errno::PERM, "/sys/fs/bpf/a.bss", dot);
+        let blank = "bpf /sys/fs/bpf/my\\040own bpf rw 0 0\n";
+        let nowhere = "/tmp/x is in no BPF file system, and objects are pinned nowhere else: one is \
+                       mounted at /sys/fs/bpf/my own";
+        check(blank, pin, Errno::PERM, "/tmp/x", nowhere);
         let lacks = "BPF_OBJ_PIN is not permitted: the process lacks CAP_BPF";
         check(MOUNTS, pin, Errno::PERM, "/sys/fs/bpf/x", lacks);
         let none = "the BPF file system is not mounted (mount it: mount -t bpf bpf /sys/fs/bpf)";
