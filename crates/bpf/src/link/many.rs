@@ -1,5 +1,6 @@
 //! Many kernel functions by one program (kprobe.multi, kprobe.session), and where tracefs lists them.
 
+use std::collections::HashSet;
 use std::ffi::{CStr, CString};
 use std::os::fd::AsFd;
 
@@ -8,6 +9,7 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
 use crate::error::Error;
+use crate::kallsyms;
 use crate::program::Program;
 use crate::search::matches;
 use crate::tracefs::Tracefs;
@@ -145,12 +147,26 @@ impl Program {
             Errno::INVAL if session && !knows() => {
                 Error::unsupported("kprobe_session", "Linux 6.10 with CONFIG_FPROBE")
             }
-            Errno::INVAL if !knows() => {
-                Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE")
-            }
+            Errno::INVAL if !knows() => self.not_many(names, &target),
             errno => self.failed("BPF_LINK_CREATE", errno, &target),
         })?;
         Ok(Link::of(&self.kernel, fd, target))
+    }
+
+    /// Says what `EINVAL` means of a kernel that says so of a function that is nowhere too: either it has
+    /// no such links, or it is Linux 5.18, which first looks for the functions among its symbols
+    /// (kprobe_multi_resolve_syms, kernel/trace/bpf_trace.c) and has no `ESRCH` for those not there.
+    fn not_many(&self, names: &[CString], target: &str) -> Error {
+        let symbols = kallsyms::read(&*self.kernel);
+        let known: HashSet<&[u8]> = kallsyms::names(&symbols).collect();
+        if !known.contains(&b"bpf_kprobe_multi_link_attach"[..]) {
+            return Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE");
+        }
+        let missing = names.iter().find(|name| !known.contains(name.to_bytes()));
+        match missing {
+            Some(name) => Error::not_found("kernel function", name.to_string_lossy()),
+            None => self.failed("BPF_LINK_CREATE", Errno::INVAL, target),
+        }
     }
 }
 

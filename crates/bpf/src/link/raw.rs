@@ -10,8 +10,9 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget};
 
 use super::Link;
 use crate::error::Error;
+use crate::kallsyms;
 #[cfg(feature = "explain")]
-use crate::kallsyms::{self, function_of};
+use crate::kallsyms::function_of;
 use crate::program::Program;
 use crate::search::has;
 
@@ -143,13 +144,20 @@ impl Program {
             })
         };
         let fd = opened.map_err(|errno| match errno {
-            Errno::INVAL | Errno::TOO_BIG if cookie != 0 => {
+            Errno::INVAL | Errno::TOO_BIG if cookie != 0 && !self.knows_typed_cookies() => {
                 Error::unsupported("cookie of BTF-typed programs", "Linux 5.19")
             }
             Errno::NOTSUPP | Errno::OPNOTSUPP => no_trampolines(),
+            errno if cookie != 0 => self.failed("BPF_LINK_CREATE", errno, &target),
             errno => self.failed("BPF_RAW_TRACEPOINT_OPEN", errno, &target),
         })?;
         Ok(Link::of(&self.kernel, fd, target))
+    }
+
+    /// Tells whether the kernel has cookies of trampolines, by the function with which programs ask for
+    /// theirs (kernel/trace/bpf_trace.c, 2fcc82411e74): one without says `EINVAL` to all such links.
+    fn knows_typed_cookies(&self) -> bool {
+        kallsyms::has(&*self.kernel, "bpf_get_attach_cookie_tracing")
     }
 
     pub(crate) fn wrong_kind(&self, place: &str) -> Error {

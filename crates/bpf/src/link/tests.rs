@@ -504,6 +504,58 @@ fn what_a_kernel_knows_and_refuses_is_not_missing() {
     check(ProgramType::Tracepoint, none, Errno::BADF, cookie, refused);
 }
 
+/// What a kernel that says `EINVAL` to each link, and has these symbols, is said to lack.
+#[track_caller]
+fn told_by_symbols(
+    symbols: &'static str,
+    attach: AttachKind,
+    call: fn(&Program) -> Result<Link, Error>,
+    expected: &str,
+) {
+    let fake = FakeKernel::new(move |call| match call {
+        Call::ReadFile(path) if path == Path::new("/proc/kallsyms") => {
+            Ok(Reply::Bytes(symbols.into()))
+        }
+        Call::Bpf(Bpf::LinkCreate(_)) => Err(Errno::INVAL),
+        _ => Err(Errno::NOENT),
+    });
+    let kind = match attach {
+        AttachKind::FunctionEntry(_) => ProgramType::Tracing,
+        _ => ProgramType::Kprobe,
+    };
+    let program = Program::fake(fake, kind, attach, "");
+    let error = call(&program).expect_err("refused");
+    assert_eq!(error.to_string(), expected);
+}
+
+#[test]
+fn a_function_that_linux_5_18_does_not_find_is_told_from_links_it_lacks() {
+    let attach = || AttachKind::Expected(AttachType::TraceKprobeMulti);
+    let many: fn(&Program) -> _ = |p| p.attach_kprobe_multi(&["vfs_read", "vfs_reed"], false, &[]);
+    let lacks = "this kernel has no kprobe_multi (it comes with Linux 5.18 with CONFIG_FPROBE)";
+    told_by_symbols("", attach(), many, lacks);
+    told_by_symbols("0 T vfs_read\n0 t vfs_reed\n", attach(), many, lacks);
+    const KNOWS: &str = "0 T vfs_read\n0 T bpf_kprobe_multi_link_attach\n0 t vfs_reeds\t[m]\n";
+    let nowhere = "there is no kernel function vfs_reed";
+    told_by_symbols(KNOWS, attach(), many, nowhere);
+    let refused = "BPF_LINK_CREATE of kprobe_multi of 1 functions: EINVAL (Invalid argument)";
+    let of_module: fn(&Program) -> _ = |p| p.attach_kprobe_multi(&["vfs_reeds"], false, &[]);
+    told_by_symbols(KNOWS, attach(), of_module, refused);
+    let at: fn(&Program) -> _ = |program| program.attach_kprobe_multi_at(&[1], false, &[]);
+    told_by_symbols(KNOWS, attach(), at, refused);
+}
+
+#[test]
+fn cookies_of_typed_programs_that_are_refused_are_told_from_cookies_a_kernel_lacks() {
+    let attach = || AttachKind::FunctionEntry("vfs_read".to_owned());
+    let typed: fn(&Program) -> _ = |program| program.attach_typed(7);
+    let lacks = "this kernel has no cookie of BTF-typed programs (it comes with Linux 5.19)";
+    told_by_symbols("", attach(), typed, lacks);
+    let knows = "0 t bpf_get_attach_cookie_tracing\n";
+    let refused = "BPF_LINK_CREATE of fentry:vfs_read: EINVAL (Invalid argument)";
+    told_by_symbols(knows, attach(), typed, refused);
+}
+
 #[test]
 fn names_of_functions_that_are_gone_are_not_probed() {
     let list = b"vfs_read\n__ftrace_invalid_address___12\nvfs_write [m]\ntwo\ntwo\n";
