@@ -10,6 +10,7 @@ use kscope_sys::{CpuSet, Errno, Kernel, MapCreate, MapFd, MapShape, SharedKernel
 
 use crate::error::Error;
 use crate::map::Map;
+use crate::unmounted::unmounted;
 use refusal::refusal;
 #[cfg(feature = "explain")]
 pub(crate) use refusal::{since, surely_right};
@@ -98,7 +99,10 @@ fn created(kernel: &dyn Kernel, spec: &MapSpec, extras: &Extras<'_>) -> Result<M
         }
         _ => attempt(plain),
     };
-    outcome.map_err(|errno| refusal(kernel, spec, errno))
+    outcome.map_err(|errno| match shape.is_per_cpu() {
+        true => unmounted(kernel, errno).unwrap_or_else(|| refusal(kernel, spec, errno)),
+        false => refusal(kernel, spec, errno),
+    })
 }
 
 /// Gives the number of entries as the kernel demands it.

@@ -78,6 +78,7 @@ mod token;
 mod tracefs;
 #[cfg(feature = "typed")]
 pub mod typed;
+mod unmounted;
 #[cfg(feature = "uprobe")]
 mod usdt;
 #[cfg(feature = "buffers")]

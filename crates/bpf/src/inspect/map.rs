@@ -8,6 +8,7 @@ use kscope_sys::{MapInfo, SharedKernel};
 use super::{ids, not_opened, text};
 use crate::error::Error;
 use crate::map::Map;
+use crate::unmounted::undescribed;
 
 /// A map that somebody made.
 #[derive(Clone, Debug)]
@@ -38,7 +39,7 @@ impl LoadedMap {
     pub fn by_id(kernel: &SharedKernel, id: u32) -> Result<LoadedMap, Error> {
         let failed = |errno| not_opened(kernel, "map", "BPF_MAP_GET_FD_BY_ID", id, errno);
         let fd = kernel.map_by_id(id).map_err(failed)?;
-        let os = |errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, format!("map {id}"));
+        let os = |errno| undescribed(&**kernel, errno, format!("map {id}"));
         let info = kernel.map_info(fd.as_fd()).map_err(os)?;
         let fd = kernel.map_adopt(fd).map_err(os)?;
         let kind = MapKind::from_number(info.shape.kind).unwrap_or_default();

@@ -7,6 +7,7 @@ use kscope_sys::{Errno, SharedKernel};
 
 use super::{ids, not_opened, text};
 use crate::error::Error;
+use crate::unmounted::undescribed;
 
 /// Types that are loaded: the kernel's, its modules', those of objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -47,8 +48,7 @@ impl LoadedTypes {
             Err(Errno::TOO_BIG) => kernel.btf_info(fd.as_fd(), &mut [], &mut []),
             answered => answered,
         };
-        let info =
-            info.map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, format!("BTF {id}")))?;
+        let info = info.map_err(|errno| undescribed(&**kernel, errno, format!("BTF {id}")))?;
         Ok(LoadedTypes {
             id,
             name: text(&name),
@@ -69,7 +69,7 @@ impl LoadedTypes {
         let mut bytes = vec![0; self.size as usize];
         kernel
             .btf_info(fd.as_fd(), &mut [], &mut bytes)
-            .map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, format!("BTF {id}")))?;
+            .map_err(|errno| undescribed(&**kernel, errno, format!("BTF {id}")))?;
         let is_module = self.is_kernel && self.name != "vmlinux";
         let parsed = match base.filter(|_| is_module) {
             Some(base) => Btf::parse_split(bytes, base),

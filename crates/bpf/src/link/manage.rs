@@ -12,6 +12,7 @@ use super::pin::{open_pin, pin};
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::program::Program;
+use crate::unmounted::undescribed;
 
 /// What the kernel knows of a BPF link.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -397,6 +398,7 @@ impl Link {
         // Programs and maps answer the same question with other fields.
         link.target = match link.details() {
             Ok(details) => details.kind.to_string(),
+            Err(error @ Error::NotMounted { .. }) => return Err(error),
             Err(_) => return Err(Error::invalid(format!("{about} is no BPF link"))),
         };
         Ok(link)
@@ -439,8 +441,7 @@ impl Link {
     /// [`Error::Invalid`] for what is no BPF link.
     pub fn details(&self) -> Result<LinkDetails, Error> {
         let info = self.kernel.link_info(self.bpf_link()?);
-        let info =
-            info.map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, &self.target))?;
+        let info = info.map_err(|errno| undescribed(&*self.kernel, errno, &self.target))?;
         Ok(LinkDetails {
             id: info.id,
             program: info.program,

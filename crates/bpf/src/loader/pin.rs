@@ -13,6 +13,7 @@ use super::maps::fits;
 use crate::create::max_entries;
 use crate::error::Error;
 use crate::map::Map;
+use crate::unmounted::undescribed;
 
 impl Loader<'_> {
     /// Takes the map pinned under this name, or makes it and pins it there.
@@ -33,7 +34,7 @@ impl Loader<'_> {
                     let fd = self.kernel.map_adopt(fd);
                     let fd = fd.map_err(|errno| match errno {
                         Errno::INVAL => Error::invalid(format!("{shown} is no map")),
-                        errno => Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, &shown),
+                        errno => undescribed(&*self.kernel, errno, &shown),
                     })?;
                     let info = self.kernel.map_info(fd.as_fd());
                     let info = info.map_err(|e| Error::os("BPF_OBJ_GET_INFO_BY_FD", e, &shown))?;

@@ -11,6 +11,7 @@ use super::closed::number_of;
 use crate::denial::{Needs, explain};
 use crate::error::Error;
 use crate::link::{open_pin, pin};
+use crate::unmounted::undescribed;
 
 /// What the kernel knows of a map beside its sizes.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -127,7 +128,7 @@ impl Map {
     fn adopt(kernel: &SharedKernel, fd: OwnedFd, about: &str) -> Result<Map, Error> {
         let fd = kernel.map_adopt(fd).map_err(|errno| match errno {
             Errno::INVAL => Error::invalid(format!("{about} is no map")),
-            errno => Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, about),
+            errno => undescribed(&**kernel, errno, about),
         })?;
         let info = kernel.map_info(fd.as_fd());
         let info = info.map_err(|errno| Error::os("BPF_OBJ_GET_INFO_BY_FD", errno, about))?;
