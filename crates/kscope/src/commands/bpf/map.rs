@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use clap::{Args, Subcommand};
 use kscope_bpf::btf::{Btf, TypeId, ValueStyle};
 use kscope_bpf::inspect::{LoadedMap, LoadedTypes};
-use kscope_bpf::sys::SharedKernel;
+use kscope_bpf::sys::{CpuSet, SharedKernel};
 
 use super::holders::{Held, Holders};
 use super::listing::{Holds, ListArgs, Listing, ShowArgs, kind, number, some, text};
@@ -116,6 +116,11 @@ fn dump(kernel: &SharedKernel, map: &LoadedMap, json: bool) -> Result<String, Fa
     } else {
         ValueStyle::C
     };
+    // A map by CPU has a value for each CPU that could be there, and their numbers may have gaps.
+    let cpus = match map.map.is_per_cpu() {
+        true => kernel.cpus(CpuSet::Possible).unwrap_or_default(),
+        false => Vec::new(),
+    };
     let write = |type_id: u32, bytes: &[u8]| written(types.as_ref(), type_id, bytes, style);
     let mut text = String::new();
     for entry in snapshot.entries() {
@@ -127,12 +132,7 @@ fn dump(kernel: &SharedKernel, map: &LoadedMap, json: bool) -> Result<String, Fa
         let per_cpu = map.map.is_per_cpu();
         let value = match (per_cpu, json) {
             (false, _) => values.pop().unwrap_or_default(),
-            (true, true) => format!("[{}]", values.join(",")),
-            (true, false) => {
-                let each = values.iter().enumerate();
-                let each = each.map(|(cpu, value)| format!("\n  cpu {cpu}: {value}"));
-                each.collect()
-            }
+            (true, _) => by_cpu(&cpus, &values, json),
         };
         let _ = match json {
             true => writeln!(text, "{{\"key\":{key},\"value\":{value}}}"),
@@ -140,6 +140,27 @@ fn dump(kernel: &SharedKernel, map: &LoadedMap, json: bool) -> Result<String, Fa
         };
     }
     Ok(text)
+}
+
+/// Writes the values of possible CPUs, in the order of their numbers. In JSON they are an array by
+/// number, with `null` for numbers that no CPU has.
+fn by_cpu(cpus: &[u32], values: &[String], json: bool) -> String {
+    // Without a list they are taken to have none left out.
+    let numbers = cpus
+        .iter()
+        .copied()
+        .chain(cpus.last().map_or(0, |last| last + 1)..);
+    let numbered = numbers.zip(values);
+    if !json {
+        let line = |(cpu, value)| format!("\n  cpu {cpu}: {value}");
+        return numbered.map(line).collect();
+    }
+    let mut array: Vec<&str> = Vec::new();
+    for (cpu, value) in numbered {
+        array.resize(cpu as usize, "null");
+        array.push(value);
+    }
+    format!("[{}]", array.join(","))
 }
 
 /// Writes bytes by their type; without one as hexadecimal digits.
@@ -153,5 +174,29 @@ fn written(types: Option<&Btf>, type_id: u32, bytes: &[u8], style: ValueStyle) -
                 ValueStyle::Json => format!("\"{}\"", digits.concat()),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::by_cpu;
+
+    #[test]
+    fn values_have_the_numbers_of_their_cpus() {
+        let values = ["a", "b", "c"].map(str::to_owned);
+        let check = |cpus: &[u32], text: &str, json: &str| {
+            assert_eq!(by_cpu(cpus, &values, false), text);
+            assert_eq!(by_cpu(cpus, &values, true), json);
+        };
+        let plain = "\n  cpu 0: a\n  cpu 1: b\n  cpu 2: c";
+        check(&[0, 1, 2], plain, "[a,b,c]");
+        check(&[], plain, "[a,b,c]");
+        let gaps = "\n  cpu 0: a\n  cpu 2: b\n  cpu 5: c";
+        check(&[0, 2, 5], gaps, "[a,null,b,null,null,c]");
+        check(
+            &[0, 2],
+            "\n  cpu 0: a\n  cpu 2: b\n  cpu 3: c",
+            "[a,null,b,c]",
+        );
     }
 }
