@@ -44,18 +44,15 @@ impl Functions {
     /// Finds the function that an offset lies in, and how many bytes from its begin.
     pub(super) fn find(&self, offset: u64) -> Option<(&Arc<str>, u64)> {
         let after = self.all.partition_point(|(start, ..)| *start <= offset);
-        // A short function may lie in front of the one that goes on behind it.
-        for (start, size, name) in self.all.get(..after)?.iter().rev().take(NEIGHBOURS) {
+        let before = self.all.get(..after)?.iter().rev();
+        // A short function may lie in front of the one that goes on behind it. One whose end nobody
+        // knows ends where the next begins.
+        let mut near = before.take(NEIGHBOURS).enumerate();
+        near.find_map(|(behind, (start, size, name))| {
             let inside = offset - start;
-            if inside < *size || (*size == 0 && after == self.all.len()) || inside == 0 {
-                return Some((name, inside));
-            }
-            // One whose end nobody knows ends where the next begins.
-            if *size == 0 {
-                return Some((name, inside));
-            }
-        }
-        None
+            let is_in = inside < *size || (*size == 0 && behind == 0);
+            is_in.then_some((name, inside))
+        })
     }
 }
 
@@ -85,6 +82,7 @@ mod tests {
         };
         Functions::new(UserFile {
             functions: vec![
+                function("open", 0x1f0, 0),
                 function("second", 0x200, 0x10),
                 function("__read", 0x100, 0x20),
                 function("read", 0x100, 0x20),
@@ -106,7 +104,9 @@ mod tests {
         check(0x100, Some(("read", 0)));
         check(0x11f, Some(("read", 0x1f)));
         check(0x120, None);
+        check(0x1ff, Some(("open", 0xf)));
         check(0x205, Some(("second", 5)));
+        check(0x215, None);
         check(0x315, Some(("inner", 5)));
         check(0x325, Some(("outer", 0x25)));
         check(0x504, Some(("_fini", 4)));

@@ -79,8 +79,10 @@ fn mapping(line: &str) -> Option<Mapping> {
     }
     let path = path.trim_start_matches(' ');
     let inode: u64 = inode.parse().ok()?;
+    let end = hex(end)?;
     let file = match (path, inode) {
-        ("[vdso]", _) => Backing::Vdso,
+        // That of 32-bit processes is another, of which nothing is known here.
+        ("[vdso]", _) if end > 1 << 32 => Backing::Vdso,
         (_, 0) => Backing::Anonymous,
         (path, inode) => {
             let live = path.strip_suffix(DELETED);
@@ -95,7 +97,7 @@ fn mapping(line: &str) -> Option<Mapping> {
     };
     Some(Mapping {
         start: hex(start)?,
-        end: hex(end)?,
+        end,
         offset: hex(offset)?,
         file,
     })
@@ -117,6 +119,7 @@ mod tests {
 55d0c0a02000-55d0c0a07000 r-xp 00002000 fd:01 1054 /usr/bin/a b
 7f0000000000-7f0000001000 r-xp 00000000 fd:01 77   /tmp/gone (deleted)
 7f0000002000-7f0000003000 rwxp 00000000 00:00 0
+f7f00000-f7f02000 r-xp 00000000 00:00 0            [vdso]
 7fff00000000-7fff00001000 r-xp 00000000 00:00 0    [vdso]
 nonsense
 ";
@@ -137,9 +140,10 @@ nonsense
         check(0x55d0_c0a0_7000, None);
         check(0x7f00_0000_0fff, Some(("/tmp/gone", 0xfff)));
         check(0x7f00_0000_2000, Some(("", 0)));
+        check(0xf7f0_0001, Some(("", 0)));
         check(0x7fff_0000_0001, Some(("[vdso]", 1)));
         check(0, None);
-        assert_eq!(mappings.len(), 4);
+        assert_eq!(mappings.len(), 5);
     }
 
     #[test]
