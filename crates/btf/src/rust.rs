@@ -379,7 +379,7 @@ impl Writer<'_> {
             } else {
                 self.align(m.type_id, 0).max(1)
             };
-            if end.next_multiple_of(align) != start {
+            if end.checked_next_multiple_of(align) != Some(start) {
                 self.pad(end, start);
             }
             let field = unique(&mut names, m.name, m.bit_offset / 8);
@@ -389,7 +389,7 @@ impl Writer<'_> {
         }
         let align = self.layout(id, 0).align;
         let size = u64::from(c.size);
-        if end.next_multiple_of(align) != size {
+        if end.checked_next_multiple_of(align) != Some(size) {
             self.pad(end, size);
         }
         self.tail(name, c.size);
@@ -415,7 +415,8 @@ impl Writer<'_> {
             largest = largest.max(self.btf.size_of(m.type_id).unwrap_or(0));
         }
         let align = self.layout(id, 0).align;
-        if largest.next_multiple_of(align) != u64::from(c.size) || c.is_empty() {
+        let size = u64::from(c.size);
+        if largest.checked_next_multiple_of(align) != Some(size) || c.is_empty() {
             let _ = writeln!(self.out, "    pub _bytes: [u8; {}],", c.size);
         }
         self.tail(name, c.size);

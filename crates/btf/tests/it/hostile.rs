@@ -180,6 +180,26 @@ fn endless_types_end() {
 }
 
 #[test]
+fn sizes_at_the_end_of_the_numbers_are_written() {
+    let mut w = BtfWriter::new(Order::Little);
+    let byte = w.int("u8", 1, 0);
+    let word = w.int("u64", 8, 0);
+    // Together 2^64 - 1.
+    let lengths = [6_700_417, 641, 65_537, 65_535];
+    let huge = lengths.iter().fold(byte, |of, &len| w.array(of, byte, len));
+    w.structure("s", 16, &[("a", word, 0, 0), ("b", huge, 64, 0)]);
+    w.structure("t", 16, &[("b", huge, 0, 0), ("a", word, 0, 0)]);
+    w.union("u", 16, &[("a", word, 0, 0), ("b", huge, 0, 0)]);
+    let btf = Btf::parse(w.blob()).unwrap();
+    assert_eq!(btf.size_of(TypeId(huge)), Some(u64::MAX));
+    ask_everything(&btf);
+    let rust = btf.write_rust();
+    for name in ["struct s", "struct t", "union u"] {
+        assert!(rust.contains(name), "{rust}");
+    }
+}
+
+#[test]
 fn names_that_share_a_megabyte_are_indexed_in_time() {
     let mut writer = BtfWriter::new(Order::Little);
     let long = writer.string(&"x".repeat(1 << 20));
