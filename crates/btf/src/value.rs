@@ -15,20 +15,23 @@ pub enum ValueStyle {
     Json,
 }
 
-/// Values written for one value, at most.
+/// Values written for one value, at most, beside [`TIMES`] for each byte: types may have any number of
+/// elements without bytes, and name the same bytes any number of times.
 const ELEMENTS: usize = 1 << 16;
+const TIMES: usize = 4;
 /// Deepest nesting written.
 const NESTING: usize = 32;
 
 impl Btf {
     /// Writes the bytes of a value of this type in the byte order of the blob. What the bytes are
-    /// too few for, or the types cannot say, is `null` in JSON and `/* ... */` in C.
+    /// too few for, or the types cannot say, is `null` in JSON and `/* ... */` in C; so is the rest
+    /// of a value of more elements than sound types give so many bytes.
     #[must_use]
     pub fn write_value(&self, id: TypeId, bytes: &[u8], style: ValueStyle) -> String {
         let mut writer = Writer {
             btf: self,
             style,
-            left: ELEMENTS,
+            left: bytes.len().saturating_mul(TIMES).saturating_add(ELEMENTS),
             out: String::new(),
         };
         writer.value(id, bytes, 0);
@@ -100,6 +103,10 @@ impl Writer<'_> {
                 self.open('{');
                 let mut first = true;
                 for var in section.vars() {
+                    if self.left == 0 {
+                        self.rest(&mut first);
+                        break;
+                    }
                     let from = var.offset as usize;
                     let rest = bytes.get(from..).unwrap_or_default();
                     let name = self.btf.name(var.type_id).unwrap_or_default();
@@ -165,11 +172,12 @@ impl Writer<'_> {
         });
         let mut first = true;
         for index in 0..len as usize {
+            self.comma(&mut first);
             if self.left == 0 {
+                self.unknown();
                 break;
             }
             let rest = bytes.get(index.saturating_mul(size)..).unwrap_or_default();
-            self.comma(&mut first);
             self.value(element, rest, depth + 1);
         }
         self.close(
@@ -189,10 +197,12 @@ impl Writer<'_> {
         self.close('}', first);
     }
 
-    fn members(&mut self, c: &Composite<'_>, bytes: &[u8], depth: usize, first: &mut bool) {
+    /// Writes members; false where it has said that there are more.
+    fn members(&mut self, c: &Composite<'_>, bytes: &[u8], depth: usize, first: &mut bool) -> bool {
         for m in c.members() {
             if self.left == 0 {
-                break;
+                self.rest(first);
+                return false;
             }
             let rest = bytes.get(m.bit_offset as usize / 8..).unwrap_or_default();
             if m.name.is_empty() && m.bitfield.is_none() {
@@ -200,7 +210,9 @@ impl Writer<'_> {
                 if let Some(inner) = self.btf.composite(m.type_id) {
                     if depth < NESTING {
                         self.left -= 1;
-                        self.members(&inner, rest, depth + 1, first);
+                        if !self.members(&inner, rest, depth + 1, first) {
+                            return false;
+                        }
                     }
                 }
                 continue;
@@ -214,27 +226,35 @@ impl Writer<'_> {
                 None => self.value(m.type_id, rest, depth + 1),
             }
         }
+        true
+    }
+
+    /// Says that there are members which are not written.
+    fn rest(&mut self, first: &mut bool) {
+        match self.style {
+            ValueStyle::C => self.comma(first),
+            ValueStyle::Json => self.member("...", first),
+        }
+        self.unknown();
     }
 
     fn bits(&mut self, id: TypeId, bytes: &[u8], bit_offset: u32, width: u32) {
         let Some(shape) = self.btf.int_shape(id) else {
             return self.unknown();
         };
-        let size = self.btf.size_of(id).unwrap_or(0).clamp(1, 16) as usize;
         let endian = self.btf.endian();
-        // The unit of storage that the first bit is in; bits are numbered as the machine does.
-        let unit = bit_offset as usize / 8 / size * size;
-        let Some(storage) = bytes.get(unit..).and_then(|rest| rest.get(..size)) else {
-            return self.unknown();
-        };
-        let first = bit_offset as usize - unit * 8;
+        // The bytes that it lies in, which are not those of a whole number of its type where a
+        // structure is packed; bits are numbered as the machine does.
+        let (from, before) = (bit_offset as usize / 8, bit_offset as usize % 8);
         let width = width as usize;
-        let Some(above) = (size * 8).checked_sub(first + width) else {
+        let len = (before + width).div_ceil(8);
+        let storage = bytes.get(from..).and_then(|rest| rest.get(..len));
+        let Some(storage) = storage.filter(|_| len <= 16) else {
             return self.unknown();
         };
         let shift = match endian {
-            Endian::Little => first,
-            Endian::Big => above,
+            Endian::Little => before,
+            Endian::Big => len * 8 - before - width,
         };
         let raw = number(endian, storage)
             .checked_shr(shift as u32)
@@ -290,7 +310,8 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes text in quotes; bytes that are no text are `\xNN` in C and U+FFFD in JSON.
+    /// Writes text in quotes; bytes that are no text are octal (`\001`) in C, where digits behind a
+    /// hexadecimal escape are part of it, and U+FFFD in JSON.
     fn quoted(&mut self, text: &[u8]) {
         self.out.push('"');
         for chunk in text.utf8_chunks() {
@@ -300,25 +321,30 @@ impl Writer<'_> {
                     '\\' => self.out.push_str("\\\\"),
                     '\n' => self.out.push_str("\\n"),
                     '\t' => self.out.push_str("\\t"),
-                    c if c.is_control() => {
-                        let _ = match self.style {
-                            ValueStyle::C => write!(self.out, "\\x{:02x}", u32::from(c)),
-                            ValueStyle::Json => write!(self.out, "\\u{:04x}", u32::from(c)),
-                        };
-                    }
+                    c if c.is_control() => match self.style {
+                        ValueStyle::C => self.octal(c.encode_utf8(&mut [0; 4]).as_bytes()),
+                        ValueStyle::Json => {
+                            let _ = write!(self.out, "\\u{:04x}", u32::from(c));
+                        }
+                    },
                     c => self.out.push(c),
                 }
             }
-            for byte in chunk.invalid() {
-                match self.style {
-                    ValueStyle::C => {
-                        let _ = write!(self.out, "\\x{byte:02x}");
-                    }
-                    ValueStyle::Json => self.out.push('\u{fffd}'),
+            match self.style {
+                ValueStyle::C => self.octal(chunk.invalid()),
+                ValueStyle::Json => {
+                    let each = chunk.invalid().iter().map(|_| char::REPLACEMENT_CHARACTER);
+                    self.out.extend(each);
                 }
             }
         }
         self.out.push('"');
+    }
+
+    fn octal(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            let _ = write!(self.out, "\\{byte:03o}");
+        }
     }
 }
 
@@ -398,9 +424,9 @@ mod tests {
         check(comm, b"a\"\n\0", r#""a\"\n""#, r#""a\"\n""#);
         check(
             comm,
-            b"\xff\x01\0\0",
-            "\"\\xff\\x01\"",
-            "\"\u{fffd}\\u0001\"",
+            b"\xff\x01b\0",
+            r#""\377\001b""#,
+            "\"\u{fffd}\\u0001b\"",
         );
         check(int, &[1, 2], "/* ... */", "null");
         let mut bytes = Vec::new();
@@ -413,5 +439,51 @@ mod tests {
             r#"{ .a = 7, .comm = "sh", .pair = { 1, 2 }, .deep = 9, .flag = true }"#,
             r#"{"a":7,"comm":"sh","pair":[1,2],"deep":9,"flag":true}"#,
         );
+    }
+    #[test]
+    fn large_values_are_written_whole_and_what_is_not_is_told() {
+        let mut b = Builder::new();
+        let byte = b.add_int("unsigned char", 1, Encoding::Unsigned);
+        let large = b.add_array(byte, byte, 100_000);
+        let none = b.add_struct("none", 0, &[]);
+        let endless = b.add_array(none, byte, u32::MAX);
+        let inner = b.add_struct("", 4, &[NewMember::new("list", endless, 0)]);
+        let members = [NewMember::new("", inner, 0), NewMember::new("a", byte, 0)];
+        let outer = b.add_struct("outer", 4, &members);
+        let btf = Btf::parse(b.finish()).unwrap();
+        let bytes = vec![7; 100_000];
+        for style in [ValueStyle::C, ValueStyle::Json] {
+            let text = btf.write_value(large, &bytes, style);
+            assert_eq!(text.matches('7').count(), bytes.len());
+            assert!(!text.contains("/*") && !text.contains("null"));
+        }
+        let text = btf.write_value(outer, &[0; 4], ValueStyle::C);
+        assert!(text.ends_with("{}, /* ... */ }, /* ... */ }"), "{text:.80}");
+        let text = btf.write_value(outer, &[0; 4], ValueStyle::Json);
+        assert!(text.ends_with("{},null],\"...\":null}"), "{text:.80}");
+    }
+    #[test]
+    fn bitfields_are_read_out_of_the_bytes_they_lie_in() {
+        let check = |endian, bytes: &[u8], expected: &str| {
+            let mut b = Builder::with_endian(endian);
+            let int = b.add_int("int", 4, Encoding::Signed);
+            let field = |name, bit_offset, width| NewMember {
+                bitfield: Some(width),
+                ..NewMember::new(name, int, bit_offset)
+            };
+            // Closer than C places them: the second lies across two numbers of its type, and the
+            // third's number would end behind the structure.
+            let members = [field("a", 0, 3), field("b", 3, 31), field("c", 34, 6)];
+            let packed = b.add_struct("packed", 5, &members);
+            let btf = Btf::parse(b.finish()).unwrap();
+            assert_eq!(btf.write_value(packed, bytes, ValueStyle::C), expected);
+        };
+        let expected = "{ .a = -2, .b = 305419896, .c = -3 }";
+        // -2 in 3 bits, 0x12345678 in 31, -3 in 6.
+        let number: u64 = 0b110 | 0x1234_5678 << 3 | 0b11_1101 << 34;
+        check(Endian::Little, &number.to_le_bytes()[..5], expected);
+        let number: u64 = 0b110 << 37 | 0x1234_5678 << 6 | 0b11_1101;
+        check(Endian::Big, &number.to_be_bytes()[3..], expected);
+        check(Endian::Little, &[0b110, 0, 0, 0], "/* ... */");
     }
 }
