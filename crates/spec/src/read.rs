@@ -29,7 +29,7 @@ mod why;
 use std::ops::Range;
 
 use crate::elf::number::{SHT_REL, SHT_RELA};
-use crate::elf::{Elf, Reader, Relocation, SectionIndex};
+use crate::elf::{Elf, Reader, Relocation, SectionIndex, Symbol, SymbolIndex};
 use crate::object::{MapId, MapSpec, Spec};
 use crate::table::{self, Table};
 
@@ -60,6 +60,7 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
     let types = types::mend(&elf, declared, &externs.config)?;
     let ext = types::ext(&elf)?;
     let object = Object {
+        symbols: by_section(&elf),
         elf,
         relocations,
         types,
@@ -112,8 +113,31 @@ pub fn object_named(name: &str, bytes: &[u8]) -> Result<Spec, ReadError> {
 /// What is read of, by all parts.
 struct Object<'a> {
     elf: Elf<'a>,
+    /// The symbols of each section, in the table's order.
+    symbols: Table<SectionIndex, Vec<SymbolIndex>>,
     relocations: Relocations,
     types: Option<kscope_btf::Btf>,
+}
+
+/// Sorts the symbols by section: a file may have very many of both.
+fn by_section(elf: &Elf<'_>) -> Table<SectionIndex, Vec<SymbolIndex>> {
+    let mut symbols: Table<SectionIndex, Vec<SymbolIndex>> = Table::default();
+    for (index, symbol) in (0..).map(SymbolIndex).zip(&elf.symbols) {
+        let into = symbol.section().and_then(|of| symbols.get_or(of, Vec::new));
+        if let Some(into) = into {
+            into.push(index);
+        }
+    }
+    symbols
+}
+
+impl<'a> Object<'a> {
+    /// Gives the symbols of a section, in the table's order.
+    fn symbols(&self, of: SectionIndex) -> impl Iterator<Item = (SymbolIndex, &Symbol<'a>)> {
+        let all = self.symbols.get(&of).map_or(&[][..], Vec::as_slice);
+        all.iter()
+            .filter_map(|&index| Some((index, self.elf.symbol(index)?)))
+    }
 }
 
 /// The relocations of each section, ascending.
@@ -178,12 +202,17 @@ impl Maps {
         self.list.get_mut(id.0 as usize)
     }
 
-    /// Gives the maps whose descriptions are in a section, by their offsets, ascending.
-    fn places(&self, section: SectionIndex) -> Vec<(u64, MapId)> {
-        let described = self.described.iter();
-        let inside = described.filter(|((of, _), _)| *of == section);
-        let mut places: Vec<_> = inside.map(|&((_, offset), id)| (offset, id)).collect();
-        table::sort(&mut places, |place| *place);
+    /// Gives the maps whose descriptions are in each section, by their offsets, ascending.
+    fn places(&self) -> Table<SectionIndex, Vec<(u64, MapId)>> {
+        let mut places: Table<SectionIndex, Vec<(u64, MapId)>> = Table::default();
+        for &((section, offset), id) in self.described.iter() {
+            if let Some(into) = places.get_or(section, Vec::new) {
+                into.push((offset, id));
+            }
+        }
+        for inside in places.values_mut() {
+            table::sort(inside, |place| *place);
+        }
         places
     }
 

@@ -1,6 +1,8 @@
 //! Global variables: `.data`, `.rodata`, `.bss`, their namesakes with a suffix, and those of an
 //! arena.
 
+use core::cell::OnceCell;
+
 use kscope_btf::{Btf, Linkage, Type};
 
 use super::budget::Budget;
@@ -64,6 +66,7 @@ pub(super) fn read(
     budget: &mut Budget,
 ) -> Result<(), ReadError> {
     let arena = one_arena(maps);
+    let names = OnceCell::new();
     for (index, section) in object.elf.indexed() {
         let Some(kind) = kind(section) else {
             continue;
@@ -87,6 +90,7 @@ pub(super) fn read(
             .and_then(|types| Some((types, types::section(types, section.name)?.1)));
         match of_types {
             Some((types, found)) => {
+                budget.take(found.vars().len() * types::VARIABLE, "variables")?;
                 for var in found.vars() {
                     let Some(Type::Var { name, to, .. }) = types.get(var.type_id) else {
                         continue;
@@ -104,7 +108,7 @@ pub(super) fn read(
             None => untyped(object, index, id, variables, budget)?,
         }
         let added = variables.get(first..).unwrap_or_default();
-        addresses(object, index, section, added, maps);
+        addresses(object, (index, section), added, &names, maps);
     }
     Ok(())
 }
@@ -180,9 +184,8 @@ fn untyped(
     budget: &mut Budget,
 ) -> Result<(), ReadError> {
     let first = variables.len();
-    for symbol in &object.elf.symbols {
-        let here = symbol.section() == Some(index) && symbol.kind == SymbolKind::Object;
-        if !here || symbol.name.is_empty() {
+    for (_, symbol) in object.symbols(index) {
+        if symbol.kind != SymbolKind::Object || symbol.name.is_empty() {
             continue;
         }
         let (Ok(offset), Ok(size)) = (u32::try_from(symbol.value), u32::try_from(symbol.size))
@@ -206,11 +209,11 @@ fn untyped(
 
 /// Finds the variables that hold addresses, which nobody fills in: sections are copied as they are.
 /// Whoever uses such a variable is refused.
-fn addresses(
-    object: &Object<'_>,
-    index: SectionIndex,
-    section: &Section<'_>,
+fn addresses<'a>(
+    object: &Object<'a>,
+    (index, section): (SectionIndex, &Section<'_>),
     variables: &[Variable],
+    names: &OnceCell<PlaceNames<'a>>,
     maps: &mut Maps,
 ) {
     let elf = &object.elf;
@@ -218,9 +221,8 @@ fn addresses(
     if relocations.is_empty() {
         return;
     }
-    let is_object =
-        |symbol: &&Symbol<'_>| symbol.section() == Some(index) && symbol.kind == SymbolKind::Object;
-    let of_symbols = elf.symbols.iter().filter(is_object);
+    let symbols = object.symbols(index).map(|(_, symbol)| symbol);
+    let of_symbols = symbols.filter(|symbol| symbol.kind == SymbolKind::Object);
     let mut spans: Vec<(u64, u64)> = variables
         .iter()
         .map(|variable| (variable.offset.into(), variable.size.into()))
@@ -228,7 +230,7 @@ fn addresses(
         .map(|(start, size)| (start, start.saturating_add(size)))
         .collect();
     table::sort(&mut spans, |span| *span);
-    let names = names(object);
+    let names = names.get_or_init(|| place_names(object));
     let Some(found) = maps.addresses.get_or(index, Vec::new) else {
         return;
     };
@@ -261,8 +263,10 @@ fn addresses(
     }
 }
 
-/// Gives the names of functions and variables by their places.
-fn names<'a>(object: &Object<'a>) -> Table<(SectionIndex, u64), &'a str> {
+/// Names of functions and variables by their places.
+type PlaceNames<'a> = Table<(SectionIndex, u64), &'a str>;
+
+fn place_names<'a>(object: &Object<'a>) -> PlaceNames<'a> {
     let whole =
         |symbol: &&Symbol<'_>| matches!(symbol.kind, SymbolKind::Function | SymbolKind::Object);
     let named = object.elf.symbols.iter().filter(whole);

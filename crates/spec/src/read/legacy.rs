@@ -38,15 +38,12 @@ pub(super) fn read(
             continue;
         }
         let mut symbols: Vec<(u64, SymbolIndex)> = object
-            .elf
-            .symbols
-            .iter()
-            .enumerate()
+            .symbols(index)
             .filter(|(_, symbol)| {
                 let variable = matches!(symbol.kind, SymbolKind::Object | SymbolKind::None);
-                symbol.section() == Some(index) && variable && !symbol.name.is_empty()
+                variable && !symbol.name.is_empty()
             })
-            .map(|(number, symbol)| (symbol.value, SymbolIndex(number as u32)))
+            .map(|(number, symbol)| (symbol.value, number))
             .collect();
         table::sort(&mut symbols, |symbol| *symbol);
         symbols.dedup_by_key(|(offset, _)| *offset);
@@ -56,11 +53,14 @@ pub(super) fn read(
             let Some(symbol) = object.elf.symbol(symbol) else {
                 continue;
             };
-            budget.take(symbol.name.len().saturating_add(64), "maps")?;
             let size = match symbol.size {
                 0 => end.saturating_sub(offset),
                 size => size,
             };
+            // All its bytes are looked at.
+            let bytes = usize::try_from(size).map_or(0, |size| size.min(section.data.len()));
+            let kept = symbol.name.len().saturating_add(64);
+            budget.take(kept.saturating_add(bytes), "maps")?;
             let mut map = MapSpec {
                 name: symbol.name.to_owned(),
                 section: section.name.to_owned(),

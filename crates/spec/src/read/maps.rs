@@ -51,7 +51,10 @@ pub(super) fn read(
         if linkage == Linkage::Extern {
             continue;
         }
-        budget.take(name.len().saturating_add(64), "maps")?;
+        // All its bytes are looked at.
+        let bytes = section.data.len().min(var.size as usize);
+        let kept = name.len().saturating_add(64);
+        budget.take(kept.saturating_add(bytes), "maps")?;
         let mut map = MapSpec {
             name: name.to_owned(),
             section: SECTION.to_owned(),
@@ -78,8 +81,8 @@ fn undescribed(
     maps: &mut Maps,
     budget: &mut Budget,
 ) -> Result<(), ReadError> {
-    for symbol in &object.elf.symbols {
-        if symbol.section() != Some(index) || symbol.kind != SymbolKind::Object {
+    for (_, symbol) in object.symbols(index) {
+        if symbol.kind != SymbolKind::Object {
             continue;
         }
         budget.take(symbol.name.len().saturating_add(64), "maps")?;

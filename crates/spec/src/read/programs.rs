@@ -10,7 +10,7 @@ use crate::elf::{SectionIndex, SymbolKind};
 use crate::insn::Insn;
 use crate::object::{CoreReloc, FuncInfo, LineInfo, ProgramId, ProgramSpec, Reloc, RelocKind};
 use crate::section;
-use crate::table::{self, Table};
+use crate::table::{self, Names, Table};
 
 /// Most slots of a program that any kernel takes.
 const LONGEST: u32 = 1_000_000;
@@ -41,6 +41,10 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         .as_ref()
         .map(exceptions)
         .unwrap_or_default();
+    let by_name = match callbacks.len() {
+        0 => Names::default(),
+        _ => functions_by_name(uses),
+    };
     for (index, function) in uses.functions.list.iter().enumerate() {
         let index = FunctionIndex(index);
         let full = uses.object.elf.section_name(function.section);
@@ -55,7 +59,12 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         }
         let (mut program, mut why) = described(function, full);
         let mut layout = Layout::new(uses, bodies);
-        let callback = callbacks.get(&layout.type_of(index)).copied();
+        let callback = callbacks.get(&layout.type_of(index)).map(|&name| {
+            let found = by_name.get(name).copied().flatten();
+            found.ok_or_else(|| Why::ExceptionCallback {
+                name: name.to_owned(),
+            })
+        });
         match layout.whole(index, callback, budget) {
             Ok(()) => {
                 program.unlinked = why.is_none() && layout.is_unlinked();
@@ -75,6 +84,23 @@ pub(super) fn assemble(uses: &Uses<'_, '_>, bodies: &[Body], budget: &mut Budget
         programs.list.push(program);
     }
     programs
+}
+
+/// Gives the functions by name, the first of each; none where its place is no function's.
+fn functions_by_name<'a>(uses: &Uses<'_, 'a>) -> Names<'a, Option<FunctionIndex>> {
+    let mut by_name = Names::default();
+    for symbol in &uses.object.elf.symbols {
+        let Some(section) = symbol.section() else {
+            continue;
+        };
+        if symbol.kind == SymbolKind::Function {
+            by_name.get_or(symbol.name, || {
+                let slot = i64::try_from(symbol.value / 8).ok()?;
+                uses.functions.at(section, slot)
+            });
+        }
+    }
+    by_name
 }
 
 /// Describes a program without its instructions by its section, and says why it is none that can be
@@ -150,17 +176,14 @@ impl<'l, 'a> Layout<'l, 'a> {
     fn whole(
         &mut self,
         program: FunctionIndex,
-        callback: Option<&str>,
+        callback: Option<Result<FunctionIndex, Why>>,
         budget: &mut Budget,
     ) -> Result<(), Why> {
         self.append(program, budget)?;
-        let Some(name) = callback else {
-            return Ok(());
-        };
-        let callback = self.named(name).ok_or_else(|| Why::ExceptionCallback {
-            name: name.to_owned(),
-        })?;
-        self.append(callback, budget)
+        match callback {
+            Some(callback) => self.append(callback?, budget),
+            None => Ok(()),
+        }
     }
 
     fn function(&self, index: FunctionIndex) -> Option<&'l Function<'a>> {
@@ -182,16 +205,6 @@ impl<'l, 'a> Layout<'l, 'a> {
 
     fn type_of(&self, index: FunctionIndex) -> u32 {
         self.body(index).map_or(0, |body| body.type_id)
-    }
-
-    /// Finds a global function by name.
-    fn named(&self, name: &str) -> Option<FunctionIndex> {
-        let elf = &self.uses.object.elf;
-        let symbol = elf.symbols.iter().find(|symbol| {
-            symbol.kind == SymbolKind::Function && symbol.name == name && symbol.section().is_some()
-        })?;
-        let slot = i64::try_from(symbol.value / 8).ok()?;
-        self.uses.functions.at(symbol.section()?, slot)
     }
 
     /// Appends a function and, depth first, those that it calls and that are not in yet.

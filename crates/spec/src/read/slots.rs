@@ -31,7 +31,8 @@ pub(super) fn read(
     let Some((index, _)) = object.elf.named(SECTION) else {
         return;
     };
-    let places = maps.places(index);
+    let places = maps.places();
+    let places = places.get(&index).map_or(&[][..], Vec::as_slice);
     for relocation in object.relocations.of(index) {
         let after = places.partition_point(|(offset, _)| *offset <= relocation.offset);
         let Some(&(offset, id)) = after.checked_sub(1).and_then(|at| places.get(at)) else {

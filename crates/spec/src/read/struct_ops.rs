@@ -41,6 +41,7 @@ pub(super) fn read(
         let Some((_, variables)) = types::section(types, section.name) else {
             continue;
         };
+        budget.take(variables.vars().len() * types::VARIABLE, "maps")?;
         let kept = section.name.trim_start_matches('?');
         let link = kept == ".struct_ops.link";
         for var in variables.vars() {
@@ -98,11 +99,11 @@ pub(super) fn members(object: &Object<'_>, maps: &mut Maps, programs: &mut Progr
     let Some(types) = &object.types else {
         return;
     };
+    let all = maps.places();
     for (index, section) in object.elf.indexed() {
-        if !is_table(section.name) {
+        let Some(places) = all.get(&index).filter(|_| is_table(section.name)) else {
             continue;
-        }
-        let places = maps.places(index);
+        };
         let mut tables: Table<TypeId, Table<u64, (&str, TypeId)>> = Table::default();
         for relocation in object.relocations.of(index) {
             let after = places.partition_point(|(offset, _)| *offset <= relocation.offset);

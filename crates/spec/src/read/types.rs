@@ -16,7 +16,7 @@ pub(super) const KSYMS: &str = ".ksyms";
 
 /// Sizes in bytes of a type's header and of a variable in a section.
 const HEADER: usize = 12;
-const VARIABLE: usize = 12;
+pub(super) const VARIABLE: usize = 12;
 
 /// Reads the types as they stand.
 pub(super) fn parse(elf: &Elf<'_>) -> Result<Option<Btf>, ReadError> {

@@ -2,6 +2,7 @@
 
 mod data;
 mod externs;
+mod many;
 mod maps;
 mod mutation;
 mod object;
