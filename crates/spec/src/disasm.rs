@@ -60,7 +60,7 @@ pub fn program_with_notes(
                     let _ = writeln!(out, "; {}", one_line(&text));
                 }
             }
-            let _ = writeln!(out, "{}:", func.name);
+            let _ = writeln!(out, "{}:", one_line(&func.name));
         }
         if options.source {
             for line in at(&program.lines, number, |line| line.insn) {
@@ -120,9 +120,11 @@ fn callee(spec: &Spec, insn: Insn, reloc: &Reloc) -> Option<String> {
     }
 }
 
-/// Makes text of foreign origin fit a comment, which is one line.
+/// Makes text of foreign origin fit a line: it has no control characters, which would end the line or be
+/// for the terminal.
 fn one_line(text: &str) -> String {
-    text.replace(['\n', '\r', '\t'], " ")
+    let plain = |c: char| if c.is_control() { ' ' } else { c };
+    text.chars().map(plain).collect()
 }
 
 /// Prints instructions one a line, without numbers and helper names.

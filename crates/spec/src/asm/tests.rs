@@ -616,3 +616,18 @@ callback:
     assert!(printed.contains("\ncall 5\n"), "{printed}");
     assert!(!printed.contains(';'), "{printed}");
 }
+
+#[test]
+fn names_have_no_control_characters() {
+    let program = ProgramSpec {
+        insns: vec![Insn::exit()],
+        funcs: vec![FuncInfo {
+            insn: 0,
+            name: "a\x1b[2J\nexit".to_owned(),
+            type_id: 0,
+        }],
+        ..empty_program()
+    };
+    let printed = disasm::program(&Spec::default(), &program, disasm::Options::default());
+    assert_eq!(printed, "a [2J exit:\n   0: exit\n");
+}
