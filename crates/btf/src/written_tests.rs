@@ -53,6 +53,17 @@ fn c_has_each_type_after_what_it_needs() {
 }
 
 #[test]
+fn constants_do_not_have_the_names_of_typedefs() {
+    let mut b = Builder::new();
+    b.add_enum("kind", 4, &[("plain", 0), ("size", 1)]);
+    let int = b.add_int("int", 4, Encoding::Signed);
+    b.add_typedef("size", int);
+    let text = Btf::parse(b.finish()).unwrap().write_c();
+    assert!(text.contains("typedef int size;"), "{text}");
+    assert!(text.contains("plain = 0,\n\tsize___2 = 1,"), "{text}");
+}
+
+#[test]
 fn rust_says_its_sizes() {
     let base = Btf::parse(sample()).unwrap();
     let node = base.find("node", Kind::Struct).unwrap();

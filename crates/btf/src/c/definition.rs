@@ -63,7 +63,7 @@ impl Btf {
 pub(super) struct Renames {
     /// Names of types that another of the same name took, or that are no C names.
     pub(super) types: HashMap<TypeId, String>,
-    /// How often each name of a constant was written.
+    /// How often each name was given to a typedef, or written as that of a constant.
     pub(super) constants: RefCell<HashMap<String, u32>>,
 }
 

@@ -1,5 +1,6 @@
 //! A whole blob written as C that compiles: each type after those it needs.
 
+use core::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
@@ -180,8 +181,8 @@ impl Whole<'_> {
     }
 }
 
-/// Finds names that clash: structures, unions and enumerations share one set of names, typedefs
-/// have another.
+/// Finds names that clash: structures, unions and enumerations share one set of names, typedefs and
+/// constants have another.
 fn renames(btf: &Btf) -> Renames {
     let mut tags: HashMap<&str, (Kind, u32)> = HashMap::new();
     let mut others: HashMap<&str, u32> = HashMap::new();
@@ -221,9 +222,13 @@ fn renames(btf: &Btf) -> Renames {
         let times = if *kind == own { 1 } else { *times + 1 };
         rename(&mut types, id, name, times);
     }
+    // Constants and typedefs share the second set.
+    let constants = others
+        .iter()
+        .map(|(&name, &times)| (name.to_owned(), times));
     Renames {
         types,
-        ..Renames::default()
+        constants: RefCell::new(constants.collect()),
     }
 }
 
