@@ -44,6 +44,20 @@ impl Endian {
     }
 }
 
+/// Gives a blob of version 1 without flags: its header, types, and strings. Each has fewer than 2^32
+/// bytes, as what refers to them has 32 bits.
+pub(crate) fn blob(endian: Endian, types: &[u8], strings: &[u8]) -> Vec<u8> {
+    const HEADER: u32 = 24;
+    let (types_len, strings_len) = (types.len() as u32, strings.len() as u32);
+    let mut blob = Vec::with_capacity(HEADER as usize + types.len() + strings.len());
+    blob.extend_from_slice(&endian.put_u16(0xeb9f));
+    blob.extend_from_slice(&[1, 0]);
+    endian.put_words(&mut blob, &[HEADER, 0, types_len, types_len, strings_len]);
+    blob.extend_from_slice(types);
+    blob.extend_from_slice(strings);
+    blob
+}
+
 /// Longest string read, in bytes; kernels take names of 511. Without a bound a blob whose types all
 /// name the same megabyte would take hours to index.
 pub(crate) const LONGEST: usize = 4096;

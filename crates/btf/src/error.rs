@@ -34,6 +34,8 @@ pub enum Error {
     },
     /// A chain of typedefs, qualifiers or arrays does not end.
     EndlessChain(TypeId),
+    /// A blob continues another where one that stands on its own is needed.
+    Split,
     /// A split blob's byte order differs from its base's.
     EndianOfBase,
 }
@@ -56,6 +58,9 @@ impl fmt::Display for Error {
                 )
             }
             Error::EndlessChain(id) => write!(f, "BTF type {id} begins a chain without end"),
+            Error::Split => f.write_str(
+                "split BTF, which continues another: only BTF that stands on its own is merged",
+            ),
             Error::EndianOfBase => f.write_str("split BTF whose byte order is not its base's"),
         }
     }

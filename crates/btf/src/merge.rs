@@ -35,7 +35,7 @@ use std::ops::Range;
 
 use crate::Error;
 use crate::blob::{Btf, TypeId};
-use crate::bytes::Endian;
+use crate::bytes::{Endian, blob};
 use crate::kind::Kind;
 use crate::shape::Word;
 use crate::types::Linkage;
@@ -89,6 +89,9 @@ impl Added {
     }
 }
 
+/// Multiple of a blob's section of strings that its strings may take.
+const STRINGS: usize = 16;
+
 /// Strings, each once, by their offsets.
 #[derive(Clone, Debug)]
 struct Names {
@@ -114,6 +117,14 @@ impl Names {
         self.bytes.push(0);
         self.places.insert(text.to_owned(), place);
         place
+    }
+
+    /// Gives how many bytes there may be with all strings of a blob: names may begin inside of one
+    /// another, and together be far larger than the section that has them.
+    fn limit(&self, btf: &Btf) -> usize {
+        let own = btf.string_bytes(0).map_or(0, <[u8]>::len);
+        let more = own.saturating_mul(STRINGS).saturating_add(4096);
+        self.bytes.len().saturating_add(more)
     }
 
     fn get(&self, place: u32) -> &str {
@@ -146,13 +157,16 @@ impl Merger {
     /// Adds the types of a blob that stands on its own, of either byte order.
     ///
     /// # Errors
-    /// What [`Btf::validate`] finds, a kind newer than this library, and more types than there are
-    /// numbers.
+    /// [`Error::Split`], what [`Btf::validate`] finds, a kind newer than this library, strings that overlap
+    /// so much that they would take many times their section, and more types than there are numbers.
     pub fn add(&mut self, btf: &Btf) -> Result<Added, Error> {
+        if btf.base().is_some() {
+            return Err(Error::Split);
+        }
         btf.validate()?;
         let before = self.nodes.len() as u32 - 1;
         let count = btf.type_count() - 1;
-        if btf.base().is_some() || before.checked_add(count).is_none_or(|all| all > 1 << 30) {
+        if before.checked_add(count).is_none_or(|all| all > 1 << 30) {
             return Err(Error::Malformed {
                 what: "number of types",
                 offset: 0,
@@ -161,6 +175,7 @@ impl Merger {
         let added = Added { before, count };
         // Names are mostly the same few: each place of the blob is looked up once.
         let mut places = HashMap::new();
+        let limit = self.names.limit(btf);
         for id in btf.own_ids() {
             let offset = btf.offset_of(id);
             let cut = || Error::Malformed {
@@ -199,6 +214,12 @@ impl Merger {
                 rest: start..self.words.len(),
                 state: State::Kept,
             });
+            if self.names.bytes.len() > limit {
+                return Err(Error::Malformed {
+                    what: "strings, which overlap,",
+                    offset,
+                });
+            }
         }
         Ok(added)
     }
@@ -355,22 +376,25 @@ impl Merged {
         self.names.add(text)
     }
 
+    /// Gives how many bytes of strings there may be with those of a blob, as [`Merged::string_bytes`] counts
+    /// them, before it is plain that they overlap.
+    #[must_use]
+    pub fn string_limit(&self, btf: &Btf) -> usize {
+        self.names.limit(btf)
+    }
+
+    /// Gives how many bytes the strings take.
+    #[must_use]
+    pub fn string_bytes(&self) -> usize {
+        self.names.bytes.len()
+    }
+
     /// Gives the blob: header, types, strings.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
-        const HEADER: u32 = 24;
-        let e = self.endian;
-        let types = self.words.len() as u32 * 4;
-        let strings = self.names.bytes.len() as u32;
-        let mut blob = e.put_u16(0xeb9f).to_vec();
-        // Version 1, no flags.
-        blob.extend_from_slice(&[1, 0]);
-        let header = [HEADER, 0, types, types, strings];
-        for word in header.iter().chain(&self.words) {
-            blob.extend_from_slice(&e.put_u32(*word));
-        }
-        blob.extend_from_slice(&self.names.bytes);
-        blob
+        let mut types = Vec::with_capacity(self.words.len() * 4);
+        self.endian.put_words(&mut types, &self.words);
+        blob(self.endian, &types, &self.names.bytes)
     }
 }
 

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use crate::blob::{Btf, Raw, TypeId};
+use crate::bytes;
 use crate::kind::Kind;
 use crate::shape::Word;
 
@@ -106,19 +107,10 @@ impl<'a> Writer<'a> {
     }
 
     fn blob(self) -> Vec<u8> {
-        const HEADER: u32 = 24;
-        let e = self.btf.endian();
-        let types = self.words.len() as u32 * 4;
-        let strings = self.strings.len() as u32;
-        let mut blob = e.put_u16(0xeb9f).to_vec();
-        // Version 1, no flags.
-        blob.extend_from_slice(&[1, 0]);
-        let header = [HEADER, 0, types, types, strings];
-        for word in header.iter().chain(&self.words) {
-            blob.extend_from_slice(&e.put_u32(*word));
-        }
-        blob.extend_from_slice(&self.strings);
-        blob
+        let endian = self.btf.endian();
+        let mut types = Vec::with_capacity(self.words.len() * 4);
+        endian.put_words(&mut types, &self.words);
+        bytes::blob(endian, &types, &self.strings)
     }
 }
 

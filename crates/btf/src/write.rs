@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
-use crate::bytes::Endian;
+use crate::bytes::{Endian, blob};
 use crate::kind::Kind;
 use crate::types::{Encoding, Linkage};
 
@@ -302,20 +302,7 @@ impl Builder {
     /// Gives the blob: header, types, strings.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
-        const HEADER: u32 = 24;
-        let e = self.endian;
-        let types = self.types.len() as u32;
-        let strings = self.strings.len() as u32;
-        let mut blob = Vec::with_capacity(HEADER as usize + self.types.len() + self.strings.len());
-        blob.extend_from_slice(&e.put_u16(0xeb9f));
-        // Version 1, no flags.
-        blob.extend_from_slice(&[1, 0]);
-        for word in [HEADER, 0, types, types, strings] {
-            blob.extend_from_slice(&e.put_u32(word));
-        }
-        blob.extend_from_slice(&self.types);
-        blob.extend_from_slice(&self.strings);
-        blob
+        blob(self.endian, &self.types, &self.strings)
     }
 }
 

@@ -219,3 +219,29 @@ fn a_long_chain_takes_no_long_time() {
     let btf = Btf::parse(merger.deduplicate().finish()).unwrap();
     assert_eq!(btf.ids().count(), 100_002);
 }
+
+#[test]
+fn split_blobs_and_strings_that_overlap_are_refused() {
+    let base = Btf::parse(list("value").0.finish()).unwrap();
+    // Without strings of its own.
+    let mut split = Builder::new().finish();
+    split[20..24].fill(0);
+    split.pop();
+    let split = Btf::parse_split(split, &base).unwrap();
+    let mut merger = Merger::new(Endian::Little);
+    assert_eq!(merger.add(&split), Err(Error::Split));
+
+    let mut b = Builder::new();
+    let long = b.add_string(&"x".repeat(4000));
+    for _ in 0..4000 {
+        b.add_fwd("y", false);
+    }
+    let mut blob = b.finish();
+    // The name of each begins one byte behind that of the one before.
+    for (number, header) in (0..4000).zip(blob[24..].chunks_exact_mut(12)) {
+        header[..4].copy_from_slice(&(long + number).to_le_bytes());
+    }
+    let error = merger.add(&Btf::parse(blob).unwrap()).unwrap_err();
+    let expected = "malformed BTF: strings, which overlap, at byte";
+    assert!(error.to_string().starts_with(expected), "{error}");
+}

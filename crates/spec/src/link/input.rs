@@ -59,7 +59,10 @@ impl<'a> Input<'a> {
             };
             match types.endian() == order {
                 true => Ok(types),
-                false => Err(kscope_btf::Error::EndianOfBase),
+                false => Err(kscope_btf::Error::Malformed {
+                    what: "byte order, which is not that of the object,",
+                    offset: 0,
+                }),
             }
         });
         let types = types

@@ -179,8 +179,13 @@ impl<'a> About<'a> {
             let moved = u32::try_from(place.offset).ok()?;
             Some((layout.list.get(place.part)?.name, moved))
         };
+        let limit = merged.string_limit(types);
         let text = |merged: &mut Merged, offset: u32| {
-            merged.add_string(types.string(offset).unwrap_or_default())
+            let place = merged.add_string(types.string(offset).unwrap_or_default());
+            match merged.string_bytes() > limit {
+                true => Err(malformed("texts, which overlap,")),
+                false => Ok(place),
+            }
         };
         let far = || malformed("place of a record");
         for section in &input.ext.funcs {
@@ -205,8 +210,8 @@ impl<'a> About<'a> {
             for record in &section.records {
                 into.push(LineRecord {
                     offset: record.offset.checked_add(moved).ok_or_else(far)?,
-                    file: text(merged, record.file),
-                    text: text(merged, record.text),
+                    file: text(merged, record.file)?,
+                    text: text(merged, record.text)?,
                     ..*record
                 });
             }
@@ -221,7 +226,7 @@ impl<'a> About<'a> {
                 into.push(CoreRecord {
                     offset: record.offset.checked_add(moved).ok_or_else(far)?,
                     type_id: id(merged, record.type_id)?,
-                    access: text(merged, record.access),
+                    access: text(merged, record.access)?,
                     kind: record.kind,
                 });
             }

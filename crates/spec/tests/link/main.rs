@@ -530,3 +530,32 @@ fn alignments_do_not_make_a_small_file_large() {
     let why = "is one of many with alignments that add more than 16 MiB";
     assert!(error.contains(why), "{error}");
 }
+
+#[test]
+fn texts_of_lines_that_overlap_are_refused() {
+    use kscope_btf::ext::{Ext, LineRecord, Section};
+    use kscope_spec::elf::write::Writer;
+    let mut types = kscope_btf::write::Builder::new();
+    types.add_int("int", 4, kscope_btf::Encoding::Signed);
+    let (name, long) = (types.add_string("xdp"), types.add_string(&"x".repeat(4000)));
+    // The text of each begins one byte behind that of the one before.
+    let records = (0..4000).map(|number| LineRecord {
+        offset: 0,
+        file: 0,
+        text: long + number,
+        line: 1,
+        column: 1,
+    });
+    let records = records.collect();
+    let ext = Ext {
+        lines: vec![Section { name, records }],
+        ..Ext::default()
+    };
+    let mut writer = Writer::new(ByteOrder::Little);
+    writer.code("xdp", &NOTHING);
+    writer.note(".BTF", types.finish());
+    writer.note(".BTF.ext", ext.to_bytes(kscope_btf::Endian::Little));
+    let error = link::objects(&[("a.o", &writer.finish())]).expect_err("refused");
+    let expected = "a.o: section .BTF.ext: malformed BTF: texts, which overlap, at byte 0";
+    assert_eq!(error.to_string(), expected);
+}
