@@ -10,6 +10,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     let mut arguments = std::env::args().skip(1);
     let seconds = arguments.next().map_or(Ok(1.0), |word| word.parse())?;
+    let time = Duration::try_from_secs_f64(seconds)?;
     let only_pid = arguments.next().map_or(Ok(0), |word| word.parse())?;
 
     let mut open = execsnoop::Open::new()?;
@@ -19,8 +20,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let mut events = skeleton.maps.events.events::<execsnoop::ExecEvent>()?;
     println!("TIME(ns) PID UID CALLER COMM");
 
-    let end = Instant::now() + Duration::from_secs_f64(seconds);
-    while let Some(left) = end.checked_duration_since(Instant::now()) {
+    let begin = Instant::now();
+    while let Some(left) = time.checked_sub(begin.elapsed()) {
         events.poll(Some(left), &mut |event| {
             let execsnoop::ExecEvent {
                 time,

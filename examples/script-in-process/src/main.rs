@@ -30,15 +30,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .next()
         .unwrap_or_else(|| std::process::id().to_string());
     let seconds = arguments.next().map_or(Ok(1.0), |word| word.parse())?;
-    run(&pid, Duration::from_secs_f64(seconds)).map_err(|error| error.to_string().into())
+    run(&pid, Duration::try_from_secs_f64(seconds)?).map_err(|error| error.to_string().into())
 }
 
 fn run(pid: &str, time: Duration) -> Result<(), Error> {
     let mut running = Script::compile(SCRIPT, &[pid])?.start()?;
     println!("attached");
-    let end = Instant::now() + time;
+    let begin = Instant::now();
     loop {
-        let left = end.saturating_duration_since(Instant::now());
+        let left = time.saturating_sub(begin.elapsed());
         let Some(open) = running.next::<Open>(left)? else {
             break;
         };
