@@ -155,7 +155,7 @@ impl Writer {
     }
 
     /// Adds a section of zeros with flags of the caller's own.
-    pub fn nothing(&mut self, name: &str, flags: u64, size: u64) -> SectionIndex {
+    pub fn zeros_with(&mut self, name: &str, flags: u64, size: u64) -> SectionIndex {
         self.add(name, n::SHT_NOBITS, flags, Vec::new(), size)
     }
 

@@ -177,7 +177,7 @@ impl<'a> Layout<'a> {
         for part in &mut self.list {
             let data = core::mem::take(&mut part.data);
             let index = match part.kind {
-                SHT_NOBITS => writer.nothing(part.name, part.flags, part.size),
+                SHT_NOBITS => writer.zeros_with(part.name, part.flags, part.size),
                 kind => writer.section(part.name, kind, part.flags, data),
             };
             writer.align(index, part.align);

@@ -6,7 +6,7 @@ use kscope_btf::write::{Builder, NewMember};
 use kscope_btf::{Encoding, Linkage, TypeId};
 
 use super::WriteError;
-use super::types::{Known, Known1};
+use super::types::{Known, KnownVariable};
 use crate::elf::number::{R_BPF_64_ABS64, SHF_ALLOC, SHF_WRITE, SHT_PROGBITS};
 use crate::elf::write::Writer;
 use crate::elf::{Binding, Place, SectionIndex, Symbol, SymbolIndex, SymbolKind};
@@ -172,7 +172,7 @@ struct Described {
 
 fn kept_places(
     known: &Known<'_>,
-    kept: &[Known1<'_>],
+    kept: &[KnownVariable<'_>],
     described: &[(MapId, &MapSpec)],
 ) -> Result<Vec<Described>, WriteError> {
     let own = kept.iter().filter(|one| one.linkage != Linkage::Extern);
@@ -380,7 +380,7 @@ fn section_of_data(
     };
     let zeros = map.initial.is_none() && (arena || name == ".bss" || name.starts_with(".bss."));
     let section = if zeros {
-        writer.nothing(name, flags, size.into())
+        writer.zeros_with(name, flags, size.into())
     } else {
         if size as usize - bytes.len() > LARGEST as usize {
             return Err(refuse(map, "it has too many zeros"));

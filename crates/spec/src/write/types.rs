@@ -17,7 +17,7 @@ const KCONFIG: &str = ".kconfig";
 
 /// A variable of a section of types.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Known1<'t> {
+pub(super) struct KnownVariable<'t> {
     pub(super) name: &'t str,
     pub(super) to: TypeId,
     pub(super) offset: u32,
@@ -29,7 +29,7 @@ pub(super) struct Known1<'t> {
 #[derive(Default)]
 pub(super) struct Known<'t> {
     pub(super) types: Option<&'t Btf>,
-    kept: HashMap<&'t str, Vec<Known1<'t>>>,
+    kept: HashMap<&'t str, Vec<KnownVariable<'t>>>,
     /// Those that say something else.
     left_out: HashSet<TypeId>,
 }
@@ -58,7 +58,7 @@ impl<'t> Known<'t> {
     }
 
     /// Gives the variables of a section that is kept.
-    pub(super) fn section(&self, name: &str) -> Option<&[Known1<'t>]> {
+    pub(super) fn section(&self, name: &str) -> Option<&[KnownVariable<'t>]> {
         self.kept.get(name).map(Vec::as_slice)
     }
 
@@ -135,11 +135,11 @@ impl<'t> Known<'t> {
     }
 }
 
-fn variables<'t>(types: &'t Btf, section: DataSec<'t>) -> Vec<Known1<'t>> {
+fn variables<'t>(types: &'t Btf, section: DataSec<'t>) -> Vec<KnownVariable<'t>> {
     let all = section
         .vars()
         .filter_map(|var| match types.get(var.type_id) {
-            Some(Type::Var { name, to, linkage }) => Some(Known1 {
+            Some(Type::Var { name, to, linkage }) => Some(KnownVariable {
                 name,
                 to,
                 offset: var.offset,
@@ -153,7 +153,7 @@ fn variables<'t>(types: &'t Btf, section: DataSec<'t>) -> Vec<Known1<'t>> {
 
 /// Tells whether a section of types says what the spec says; of those that are no maps of it
 /// nothing is said.
-fn says(spec: &Spec, types: &Btf, name: &str, variables: &[Known1<'_>]) -> bool {
+fn says(spec: &Spec, types: &Btf, name: &str, variables: &[KnownVariable<'_>]) -> bool {
     if name == MAPS {
         let own = variables.iter().filter(|v| v.linkage != Linkage::Extern);
         let maps: Vec<&MapSpec> = spec.maps.iter().filter(|map| is_described(map)).collect();
