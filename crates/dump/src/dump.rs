@@ -72,7 +72,7 @@ pub struct Coverage {
 
 /// A crash dump: physical memory and notes.
 pub struct Dump {
-    format: Format,
+    pub(crate) format: Format,
     flattened: bool,
     incomplete: bool,
     pages: Mutex<Cache<Result<Box<[u8]>, Gap>>>,
@@ -80,7 +80,7 @@ pub struct Dump {
     missing: [AtomicU64; 4],
 }
 
-enum Format {
+pub(crate) enum Format {
     Elf(Elf),
     /// The files of a set, by their first frame.
     Kdump(Vec<Kdump>),
@@ -269,11 +269,16 @@ impl Dump {
 
     /// Reads the ELF notes of the dump.
     pub(crate) fn notes(&self) -> Notes {
+        Notes::parse(&self.raw_notes())
+    }
+
+    /// Reads the ELF notes of the dump as they are in it.
+    pub(crate) fn raw_notes(&self) -> Vec<u8> {
         match &self.format {
-            Format::Elf(elf) => Notes::parse(&elf.notes),
+            Format::Elf(elf) => elf.notes.clone(),
             Format::Kdump(parts) => {
                 let found = parts.iter().find_map(|p| extent(p, p.header.notes, NOTES));
-                Notes::parse(&found.unwrap_or_default())
+                found.unwrap_or_default()
             }
         }
     }
@@ -481,7 +486,7 @@ fn check_set(parts: &mut [Kdump]) -> Result<(), Error> {
 }
 
 /// Loads a frame from the file of the set that has it.
-fn load_frame(parts: &[Kdump], pfn: Pfn) -> Result<Box<[u8]>, Gap> {
+pub(crate) fn load_frame(parts: &[Kdump], pfn: Pfn) -> Result<Box<[u8]>, Gap> {
     let holder = parts
         .iter()
         .find(|p| (p.header.start..p.header.end).contains(&pfn.0))

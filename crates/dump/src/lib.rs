@@ -2,6 +2,7 @@
 //!
 //! A [`Dump`] is physical memory, whatever the format. A [`Kernel`] is what is in it: virtual
 //! memory through its page tables, symbols and types out of its own image, tasks, the log, stacks.
+//! [`save()`] writes a dump again, with what is not wanted left out.
 //! Whatever cannot be read is a value that says why.
 
 #[cfg(doctest)]
@@ -19,6 +20,7 @@ mod pages;
 mod state;
 mod unwind;
 mod walk;
+mod write;
 
 pub use bytes::{Bytes, FileBytes};
 pub use dump::{Coverage, Dump, DumpFormat, DumpOptions, MissingReads};
@@ -39,3 +41,7 @@ pub use state::{
 };
 pub use unwind::{Frame, FrameFrom, OrcVersion, Stack, StackEnd, Unwinder};
 pub use walk::Walked;
+pub use write::{
+    Compression, DumpLevel, PageKind, SaveError, SaveOptions, SaveOutput, SaveProgress, SaveStep,
+    SaveSummary, SaveWatch, Unfinished, open_to_save, save,
+};

@@ -88,6 +88,10 @@ impl Kernel {
         self.source.dump().map(|source| &source.dump)
     }
 
+    pub(crate) fn dump_source(&self) -> Option<&DumpSource> {
+        self.source.dump()
+    }
+
     /// Tells whether the kernel runs, so that what is read may have changed since.
     #[must_use]
     pub fn is_running(&self) -> bool {

@@ -159,6 +159,12 @@ impl Elf {
         files.map(|(start, len, to, _)| (PhysAddr(start), len, to))
     }
 
+    /// Gives every range of physical memory, in the file or left out: begin, length, place.
+    pub(crate) fn places(&self) -> impl Iterator<Item = (PhysAddr, u64, Place)> + '_ {
+        let all = self.physical.iter();
+        all.map(|(start, len, _, place)| (PhysAddr(start), len, place))
+    }
+
     /// Gives how many bytes the segments say there are, and how many of them are behind the end
     /// of the file.
     pub(crate) fn coverage(&self) -> (u64, u64) {

@@ -207,6 +207,16 @@ impl Kdump {
         self.known.saturating_mul(self.header.block_size.into())
     }
 
+    /// Gives the number of frames of which the file tells what there is.
+    pub(crate) fn known_frames(&self) -> u64 {
+        self.known
+    }
+
+    /// Gives where the bitmaps are: of frames that are memory, and of those that were dumped.
+    pub(crate) fn bitmaps(&self) -> (u64, u64) {
+        (self.ram_at, self.dumped_at)
+    }
+
     /// Gives how many frames were dumped.
     pub(crate) fn dumped(&self) -> u64 {
         let end = self.rank(self.header.end.min(self.known));

@@ -1,5 +1,6 @@
 //! `kscope kdump`
 
+mod progress;
 mod save;
 
 use clap::{Args, Subcommand};

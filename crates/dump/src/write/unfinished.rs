@@ -1,0 +1,72 @@
+//! Files that get their name when they are whole.
+
+use std::ffi::OsString;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What follows the name of a file that is being written.
+const SUFFIX: &str = "-incomplete";
+
+/// A file that is written under its name and `-incomplete`, and renamed at the end.
+///
+/// However the writing ends, there is never a part of a file under the final name; what was
+/// written stays under the other.
+#[derive(Debug)]
+pub struct Unfinished {
+    file: File,
+    unfinished: PathBuf,
+    path: PathBuf,
+}
+
+impl Unfinished {
+    /// Begins a file. Unless `replace`, neither it nor an unfinished one may be there.
+    ///
+    /// # Errors
+    /// Where the file cannot be made; with [`io::ErrorKind::AlreadyExists`] where there is one.
+    pub fn create(path: &Path, replace: bool) -> io::Result<Unfinished> {
+        let mut name = OsString::from(path);
+        name.push(SUFFIX);
+        let unfinished = PathBuf::from(name);
+        if !replace && path.symlink_metadata().is_ok() {
+            return Err(io::ErrorKind::AlreadyExists.into());
+        }
+        let mut options = OpenOptions::new();
+        options.write(true);
+        match replace {
+            true => options.create(true).truncate(true),
+            false => options.create_new(true),
+        };
+        Ok(Unfinished {
+            file: options.open(&unfinished)?,
+            unfinished,
+            path: path.to_owned(),
+        })
+    }
+
+    /// Gives the file to write to.
+    #[must_use]
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Gives the name that the file has for now.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.unfinished
+    }
+
+    /// Has the disk take what was written, and gives the file its name.
+    ///
+    /// # Errors
+    /// Where the disk does not take it: the file keeps the name that it has.
+    pub fn finish(self) -> io::Result<()> {
+        self.file.sync_all()?;
+        std::fs::rename(&self.unfinished, &self.path)?;
+        let folder = match self.path.parent() {
+            Some(folder) if folder != Path::new("") => folder,
+            _ => Path::new("."),
+        };
+        File::open(folder)?.sync_all()
+    }
+}
