@@ -119,6 +119,14 @@ impl<'k> MemoryMap<'k> {
         Some(VirtAddr(map.wrapping_add(pfn.wrapping_mul(self.page))))
     }
 
+    /// Gives where the section of a frame ends if the kernel has no `struct page`s for it.
+    pub(crate) fn without(&mut self, pfn: u64) -> Option<u64> {
+        match self.start(pfn) {
+            Some(_) => None,
+            None => Some(((pfn >> self.shift) + 1) << self.shift),
+        }
+    }
+
     /// Reads the `struct page`s from frame `pfn` on until `buf` is full or the section ends, and
     /// gives for how many frames; 0 where those of this frame cannot be read.
     ///

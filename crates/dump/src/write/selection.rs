@@ -208,9 +208,15 @@ impl<'k> Selection<'k> {
                 let mut pfn = (first + run.start).max(carry.until);
                 while pfn < end {
                     let Some(block) = pages.block(pfn, end) else {
-                        let next = (pfn / PASSED + 1) * PASSED;
-                        counts.unknown += next.min(end) - pfn;
-                        pfn = next;
+                        match pages.map.without(pfn) {
+                            // Not the kernel's: memory of a device, which QEMU dumps too.
+                            Some(next) => pfn = next,
+                            None => {
+                                let next = (pfn / PASSED + 1) * PASSED;
+                                counts.unknown += next.min(end) - pfn;
+                                pfn = next;
+                            }
+                        }
                         continue;
                     };
                     let after = pfn + block.pages;

@@ -135,10 +135,15 @@ impl Tiny {
 
     /// Writes bytes at a virtual address, mapping what is not mapped yet.
     pub(crate) fn write(&mut self, virt: u64, bytes: &[u8]) {
-        for (i, &byte) in bytes.iter().enumerate() {
-            let at = virt + i as u64;
+        let mut done = 0;
+        while done < bytes.len() {
+            let at = virt + done as u64;
             let frame = self.frame(at);
-            self.machine.pages.get_mut(&frame).expect("a page")[at as usize % PAGE] = byte;
+            let inside = at as usize % PAGE;
+            let len = (bytes.len() - done).min(PAGE - inside);
+            let page = self.machine.pages.get_mut(&frame).expect("a page");
+            page[inside..inside + len].copy_from_slice(&bytes[done..done + len]);
+            done += len;
         }
     }
 

@@ -6,6 +6,7 @@ pub(crate) mod kernel;
 pub(crate) mod locks;
 pub(crate) mod log;
 pub(crate) mod lzo1x;
+pub(crate) mod pages;
 pub(crate) mod tasks;
 pub(crate) mod works;
 
