@@ -36,6 +36,11 @@ cargo xtask vm KERNEL… [options] [-- TEST…]   runs the kernel-facing tests i
     --output         prints what passing tests printed
     --refresh        fetches the kernels again
     --keep-dumps     keeps the dumps of guests, and says where
+cargo xtask kdump KERNEL… [options]           crashes guests, and reads what their capture kernels saved
+    --ssh            over ssh to this machine, not to the guest's disk
+    --kscope FILE    a static kscope; the release build when absent
+    --debug          builds kscope in debug mode
+    --keep           keeps what was saved, and says where
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
 cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
     --peers          beside those of Debian sid's bpftrace and crash, and of drgn, fetched into folders of their own
@@ -57,6 +62,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::new(words);
     let result = match command.as_str() {
         "vm" => vm::run(arguments),
+        "kdump" => vm::kdump::run(arguments),
         "bench" => bench::run(arguments),
         "bench-one" => bench::one(arguments),
         "test" => suites::run(arguments),

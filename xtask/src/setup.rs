@@ -11,6 +11,10 @@ const GUESTS: &[(&str, &str)] = &[
     ("qemu-system-x86_64", "qemu-system-x86"),
     ("busybox", "busybox-static"),
     ("xz", "xz-utils"),
+    ("depmod", "kmod"),
+    ("mkfs.ext4", "e2fsprogs"),
+    ("ssh", "openssh-client"),
+    ("sshd", "openssh-server"),
 ];
 
 /// What tests of objects compile and compare with; they are skipped where it is missing.

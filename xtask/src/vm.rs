@@ -5,6 +5,7 @@ mod boot;
 mod dump;
 mod guest;
 mod initramfs;
+pub(crate) mod kdump;
 mod kernel;
 mod modules;
 mod objects;

@@ -30,6 +30,9 @@ use std::process::ExitCode;
 fn main() -> ExitCode {
     console::tell_of_bugs();
     let mut arguments: Vec<OsString> = std::env::args_os().collect();
+    if commands::kdump::is_first(arguments.first()) {
+        commands::kdump::supervise();
+    }
     let result = if bpftrace::is_called(arguments.first()) {
         bpftrace::run(arguments)
     } else if arguments.get(1).is_some_and(|word| word == "bpftrace") {

@@ -6,6 +6,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use crate::bpf::{Bpf, BtfInfo, ProgramQueryOutcome, TestRunOutcome};
+#[cfg(feature = "machine")]
+use crate::machine::{Machine, Space};
 use crate::map_fd::MapFd;
 use crate::mapping::{Mapping, MemoryRequest};
 use crate::perf::{PerfEvent, PerfIoctl};
@@ -97,6 +99,9 @@ pub enum Call<'a> {
         /// The file's path below the root.
         file: &'a str,
     },
+    /// What a machine's start and end need.
+    #[cfg(feature = "machine")]
+    Machine(Machine<'a>),
     /// Raises RLIMIT_MEMLOCK to infinity (kernels before 5.11 charge maps to it). Answer:
     /// [`Reply::Done`].
     RaiseMemlock,
@@ -136,6 +141,8 @@ impl Call<'_> {
             Call::Mount { .. } => "mount",
             #[cfg(feature = "detached")]
             Call::ReadDetached { .. } => "fsmount",
+            #[cfg(feature = "machine")]
+            Call::Machine(machine) => machine.name(),
             Call::RaiseMemlock => "setrlimit",
             Call::Memlock => "getrlimit",
             Call::Capabilities => "capget",
@@ -182,6 +189,9 @@ pub enum Reply {
     TestRun(TestRunOutcome),
     /// What a BTF is.
     Btf(BtfInfo),
+    /// Room in a file system.
+    #[cfg(feature = "machine")]
+    Space(Space),
 }
 
 /// Up to 16 tokens of ready descriptors.

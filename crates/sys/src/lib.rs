@@ -15,6 +15,8 @@ mod fake;
 mod file;
 mod interrupt;
 mod kernel;
+#[cfg(feature = "machine")]
+mod machine;
 mod map_fd;
 mod mapping;
 mod mounts;
@@ -45,6 +47,8 @@ pub use fake::{FakeCall, FakeKernel};
 pub use file::FileBytes;
 pub use interrupt::Interrupts;
 pub use kernel::{Kernel, SharedKernel};
+#[cfg(feature = "machine")]
+pub use machine::{Machine, Restart, Space};
 pub use map_fd::{MapFd, MapShape};
 pub use mapping::{Mapping, MemoryRequest, page_size};
 pub use mounts::mount_path;

@@ -2,6 +2,8 @@
 
 #[cfg(feature = "detached")]
 mod detached;
+#[cfg(feature = "machine")]
+mod machine;
 mod net;
 mod object;
 
@@ -109,6 +111,8 @@ impl Kernel for RealKernel {
             Call::Mount { kind, target } => mount(kind, target),
             #[cfg(feature = "detached")]
             Call::ReadDetached { kind, file } => detached::read(kind, file).map(Reply::Bytes),
+            #[cfg(feature = "machine")]
+            Call::Machine(call) => machine::run(&call),
             Call::RaiseMemlock => {
                 let limit = libc::rlimit {
                     rlim_cur: libc::RLIM_INFINITY,

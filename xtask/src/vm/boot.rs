@@ -23,6 +23,10 @@ pub(crate) struct Machine<'a> {
     pub(crate) logs: &'a Path,
     /// Where its memory goes when it says that it is ready.
     pub(crate) dump: Option<&'a Dump>,
+    /// More words for the kernel's command line.
+    pub(crate) append: &'a str,
+    /// More words for the emulator.
+    pub(crate) devices: &'a [String],
 }
 
 /// What a guest left behind.
@@ -47,6 +51,9 @@ pub(crate) fn emulator() -> Result<(), String> {
         .map(|_| ())
         .map_err(|_| format!("{EMULATOR} is not installed"))
 }
+
+/// What every guest's kernel is told.
+const APPEND: &str = "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on no_timer_check tsc=unstable lsm=lockdown,yama,bpf pti=off spectre_v2=off retbleed=off";
 
 const EMULATOR: &str = "qemu-system-x86_64";
 
@@ -92,10 +99,9 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         // Programs of security hooks run only where `bpf` is among the modules in force; Debian leaves it out before 6.12.
         // What guards against the faults of real CPUs costs the emulator a tenth of its time, with a flush of its
         // translations at each system call; `mitigations=off` would do more, and change what verifiers allow.
-        .args([
-            "-append",
-            "console=ttyS0 loglevel=5 panic=-1 oops=panic random.trust_cpu=on no_timer_check tsc=unstable lsm=lockdown,yama,bpf pti=off spectre_v2=off retbleed=off",
-        ])
+        .arg("-append")
+        .arg(format!("{APPEND} {}", machine.append))
+        .args(machine.devices)
         .arg("-serial")
         .arg(format!("file:{}", console.display()))
         .arg("-chardev")

@@ -66,6 +66,8 @@ pub(super) fn run(
                 limit,
                 logs: &logs,
                 dump,
+                append: "",
+                devices: &[],
             })
         });
         let _ = std::fs::remove_file(&initramfs);

@@ -8,6 +8,8 @@ use std::process::{Command, Stdio};
 #[derive(Clone, Debug)]
 pub(crate) struct Module {
     pub(crate) file: String,
+    /// Where it is, packed or not.
+    pub(crate) path: PathBuf,
     pub(crate) bytes: Vec<u8>,
 }
 
@@ -45,6 +47,7 @@ fn add(
     }
     modules.push(Module {
         file: format!("{name}.ko"),
+        path: path.clone(),
         bytes,
     });
     Ok(())

@@ -1,0 +1,257 @@
+//! The first process of the capture kernel: keeps what is said, and ends the machine.
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use kscope_sys::{Errno, Kernel, RealKernel, Restart};
+
+use super::place::Place;
+use super::settings::{SETTINGS, SHELL, Settings};
+use super::{FOLDER, WORK, say};
+use crate::config::Action;
+use crate::root::Root;
+
+/// How often the second process and memory are looked at.
+const PAUSE: Duration = Duration::from_millis(50);
+/// The most bytes of what is said that are kept.
+const KEPT: usize = 1 << 20;
+/// How long what follows the work may take, where there is a deadline.
+const END: Duration = Duration::from_secs(120);
+
+/// All that was said.
+type Said = Arc<Mutex<String>>;
+
+/// Runs a capture to its end and the machine's: the first program of the capture kernel.
+pub fn supervise() -> ! {
+    mount_all();
+    let root = Root::default();
+    let settings = root.text(SETTINGS).map_err(|why| why.to_string());
+    let settings = settings.and_then(|text| Settings::parse(&text).map_err(|why| why.to_string()));
+    match settings {
+        Ok(settings) => {
+            if !settings.deadline.is_zero() {
+                watch(settings.deadline + END);
+            }
+            let action = capture(&root, &settings);
+            end(action)
+        }
+        Err(why) => {
+            say(format_args!("{SETTINGS}: {why}"));
+            end(Action::Reboot)
+        }
+    }
+}
+
+fn mount_all() {
+    let kernel: &dyn Kernel = &RealKernel;
+    for (kind, target, devices) in [
+        ("proc", "/proc", false),
+        ("sysfs", "/sys", false),
+        ("devtmpfs", "/dev", true),
+    ] {
+        match kernel.mount_source(Path::new(kind), Path::new(target), kind, devices) {
+            Ok(()) | Err(Errno::BUSY) => {}
+            Err(errno) => say(format_args!("{target} cannot be mounted: {errno}")),
+        }
+    }
+}
+
+/// Starts the machine again when all else hangs.
+fn watch(limit: Duration) {
+    std::thread::spawn(move || {
+        std::thread::sleep(limit);
+        say("the capture hangs; the machine starts again");
+        let kernel: &dyn Kernel = &RealKernel;
+        let _ = kernel.restart(Restart::Reboot);
+    });
+}
+
+/// Has the work done and writes down how it went.
+fn capture(root: &Root, settings: &Settings) -> Action {
+    let started = Instant::now();
+    let said = Said::default();
+    let mut memory = Memory::default();
+    let outcome = match start(&said) {
+        Ok((mut child, readers)) => {
+            let outcome = follow(root, &mut child, settings.deadline, &mut memory);
+            // Who holds the pipes open is killed with the machine, at the latest.
+            if outcome.is_ok() {
+                readers.into_iter().for_each(|reader| drop(reader.join()));
+            }
+            outcome
+        }
+        Err(why) => Err(format!("the work cannot be started: {why}")),
+    };
+    let done = outcome.is_ok();
+    let line = match &outcome {
+        Ok(()) => "the capture is done".to_owned(),
+        Err(why) => format!("the capture has failed: {why}"),
+    };
+    tell(&said, &line);
+    let status = format!(
+        "result = {}\nwhy = {}\nseconds = {:.1}\nmemory = {}\nmemory_peak = {}\n",
+        if done { "done" } else { "failed" },
+        outcome.err().unwrap_or_default(),
+        started.elapsed().as_secs_f64(),
+        memory.all,
+        memory.peak()
+    );
+    status
+        .lines()
+        .for_each(|line| say(format_args!("| {line}")));
+    if let Some(place) = Place::opened(settings) {
+        let folder = fs::read_to_string(FOLDER).unwrap_or_default();
+        if !folder.is_empty() {
+            let log = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            let files = [("capture.log", log.as_str()), ("status", status.as_str())];
+            for (name, text) in files {
+                if let Err(why) = place.put(&folder, name, text.as_bytes()) {
+                    say(format_args!("{name} is not written: {why}"));
+                }
+            }
+        }
+        place.close();
+    }
+    match done {
+        true => settings.action,
+        false => settings.failure_action,
+    }
+}
+
+/// Starts the second process, and threads that read what it says.
+fn start(said: &Said) -> std::io::Result<(Child, Vec<JoinHandle<()>>)> {
+    let mut child = Command::new("/proc/self/exe")
+        .args(WORK)
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()?;
+    let mut readers = Vec::new();
+    if let Some(output) = child.stdout.take() {
+        readers.push(read(output, said.clone()));
+    }
+    if let Some(output) = child.stderr.take() {
+        readers.push(read(output, said.clone()));
+    }
+    Ok((child, readers))
+}
+
+fn read(from: impl Read + Send + 'static, said: Said) -> JoinHandle<()> {
+    std::thread::spawn(move || {
+        let mut from = BufReader::new(from);
+        let mut line = Vec::new();
+        while from
+            .read_until(b'\n', &mut line)
+            .is_ok_and(|count| count > 0)
+        {
+            // Of a progress line that is written again and again the last state is enough.
+            let text = String::from_utf8_lossy(&line);
+            let text = text.trim_end();
+            tell(&said, text.rsplit('\r').next().unwrap_or(text));
+            line.clear();
+        }
+    })
+}
+
+/// Says a line on the console and keeps it.
+fn tell(said: &Said, line: &str) {
+    println!("{line}");
+    let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
+    if said.len() + line.len() < KEPT {
+        said.push_str(line);
+        said.push('\n');
+    }
+}
+
+/// Waits for the second process, which is killed when its time is up.
+fn follow(
+    root: &Root,
+    child: &mut Child,
+    deadline: Duration,
+    memory: &mut Memory,
+) -> Result<(), String> {
+    let started = Instant::now();
+    loop {
+        memory.look(root);
+        match child.try_wait() {
+            Ok(Some(status)) => return judge(status),
+            Ok(None) => {}
+            Err(why) => return Err(why.to_string()),
+        }
+        if !deadline.is_zero() && started.elapsed() > deadline {
+            let _ = child.kill();
+            let seconds = deadline.as_secs();
+            return Err(format!("it took longer than {seconds} s (`deadline`)"));
+        }
+        std::thread::sleep(PAUSE);
+    }
+}
+
+fn judge(status: ExitStatus) -> Result<(), String> {
+    use std::os::unix::process::ExitStatusExt as _;
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (false, Some(9)) => Err("it was killed: too little memory is reserved".to_owned()),
+        (false, Some(6)) => Err("it ended by a fault of its own, told above".to_owned()),
+        (false, _) => Err(format!("{status}, for the reason told above")),
+    }
+}
+
+/// The memory of the capture kernel, in bytes.
+#[derive(Debug, Default)]
+struct Memory {
+    /// All that the firmware's map gave this kernel.
+    all: u64,
+    /// The least that was still to be had.
+    least: Option<u64>,
+}
+
+impl Memory {
+    fn look(&mut self, root: &Root) {
+        if self.all == 0 {
+            let map = root.text("/proc/iomem").unwrap_or_default();
+            self.all = crate::facts::kernel::regions(&map, "System RAM")
+                .iter()
+                .map(|(start, end)| end - start + 1)
+                .sum();
+        }
+        let info = root.text("/proc/meminfo").unwrap_or_default();
+        if let Some(available) = crate::facts::kernel::meminfo(&info, "MemAvailable") {
+            self.least = Some(self.least.map_or(available, |least| least.min(available)));
+        }
+    }
+
+    /// Gives the most that was in use, the kernel's own image included.
+    fn peak(&self) -> u64 {
+        self.least.map_or(0, |least| self.all.saturating_sub(least))
+    }
+}
+
+/// Ends the machine.
+fn end(action: Action) -> ! {
+    let kernel: &dyn Kernel = &RealKernel;
+    if action == Action::Shell {
+        say("a shell; the machine starts again when it ends");
+        if let Err(why) = Command::new(SHELL).status() {
+            say(format_args!("{SHELL}: {why}"));
+        }
+    }
+    let how = match action {
+        Action::Halt => Restart::Halt,
+        Action::PowerOff => Restart::PowerOff,
+        Action::Reboot | Action::Shell => Restart::Reboot,
+    };
+    let _ = kernel.sync();
+    say(format_args!("{action}"));
+    let refused = kernel.restart(how);
+    say(format_args!("the machine cannot be ended: {refused:?}"));
+    // The first program must not end.
+    loop {
+        std::thread::sleep(Duration::from_secs(60));
+    }
+}

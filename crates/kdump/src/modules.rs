@@ -1,0 +1,239 @@
+//! The modules of a kernel: which files, in which order, as depmod(8) wrote it down.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use crate::Error;
+use crate::root::Root;
+
+/// The most bytes of a module that are unpacked.
+const LARGEST: u64 = 256 << 20;
+
+/// What depmod says of the modules of a kernel.
+#[derive(Clone, Debug, Default)]
+pub struct Modules {
+    folder: PathBuf,
+    /// Files by name, below the folder, with the names they depend on, nearest first.
+    files: BTreeMap<String, (String, Vec<String>)>,
+    builtin: BTreeSet<String>,
+    /// What a module asks for that is no symbol of it, before and after.
+    soft: BTreeMap<String, (Vec<String>, Vec<String>)>,
+    /// Names without patterns that stand for modules.
+    aliases: BTreeMap<String, Vec<String>>,
+}
+
+/// A module as it goes into an initial file system.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ModuleFile {
+    /// Its name, with `_` for `-`.
+    pub name: String,
+    /// Its file, as seen from the root.
+    pub path: PathBuf,
+    /// Whether what needs it can do without it.
+    pub optional: bool,
+}
+
+/// Gives the name that the kernel has for a module's file or name.
+fn canonical(name: &str) -> String {
+    let file = name.rsplit('/').next().unwrap_or(name);
+    let stem = file.split(".ko").next().unwrap_or(file);
+    stem.replace('-', "_")
+}
+
+impl Modules {
+    /// Reads what depmod wrote for a release.
+    ///
+    /// # Errors
+    /// Where there is no `modules.dep`.
+    pub fn load(root: &Root, release: &str) -> Result<Modules, Error> {
+        let folder = Path::new("/lib/modules").join(release);
+        let text = |name: &str| root.text(folder.join(name)).unwrap_or_default();
+        let dep = root.text(folder.join("modules.dep")).map_err(|why| {
+            Error::missing(
+                format!("{}: {why}", folder.join("modules.dep").display()),
+                format!("install the modules of that kernel, or run `depmod {release}`"),
+            )
+        })?;
+        let mut modules = Modules {
+            builtin: text("modules.builtin").lines().map(canonical).collect(),
+            ..Modules::default()
+        };
+        for (file, needs) in dep.lines().filter_map(|line| line.split_once(':')) {
+            let needs = needs.split_whitespace().map(canonical).collect();
+            let entry = (file.to_owned(), needs);
+            modules.files.insert(canonical(file), entry);
+        }
+        for line in text("modules.softdep").lines() {
+            modules.soft_line(line);
+        }
+        for line in text("modules.alias").lines() {
+            let words: Vec<&str> = line.split_whitespace().collect();
+            if let ["alias", alias, name] = words.as_slice() {
+                if !alias.contains(['*', '?', '[']) {
+                    let names = modules.aliases.entry(canonical(alias)).or_default();
+                    names.push(canonical(name));
+                }
+            }
+        }
+        modules.folder = folder;
+        Ok(modules)
+    }
+
+    fn soft_line(&mut self, line: &str) {
+        let mut words = line.split_whitespace();
+        if words.next() != Some("softdep") {
+            return;
+        }
+        let name = canonical(words.next().unwrap_or_default());
+        let (before, after) = self.soft.entry(name).or_default();
+        let mut side: Option<&mut Vec<String>> = None;
+        for word in words {
+            match word {
+                "pre:" => side = Some(&mut *before),
+                "post:" => side = Some(&mut *after),
+                name => {
+                    if let Some(side) = &mut side {
+                        side.push(canonical(name));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Tells whether a module is part of the kernel's image.
+    #[must_use]
+    pub fn is_builtin(&self, name: &str) -> bool {
+        self.builtin.contains(&canonical(name))
+    }
+
+    /// Tells whether the kernel has a module, as a file or in its image.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        let name = canonical(name);
+        self.builtin.contains(&name) || self.files.contains_key(&name)
+    }
+
+    /// Gives the modules and what they depend on, each after what it needs; what is part of the
+    /// kernel's image is left out.
+    ///
+    /// # Errors
+    /// Where the kernel has no such module.
+    pub fn in_order<'n>(
+        &self,
+        names: impl IntoIterator<Item = &'n str>,
+    ) -> Result<Vec<ModuleFile>, Error> {
+        let mut order = Vec::new();
+        let mut seen = BTreeSet::new();
+        for name in names {
+            let name = canonical(name);
+            if !self.has(&name) && !self.aliases.contains_key(&name) {
+                return Err(Error::missing(
+                    format!(
+                        "the kernel has no module {name} in {}",
+                        self.folder.display()
+                    ),
+                    "install the package with that module, or take it out of `modules`",
+                ));
+            }
+            self.add(&name, false, &mut seen, &mut order);
+        }
+        Ok(order)
+    }
+
+    fn add(
+        &self,
+        name: &str,
+        optional: bool,
+        seen: &mut BTreeSet<String>,
+        order: &mut Vec<ModuleFile>,
+    ) {
+        let Some((file, needs)) = self.files.get(name) else {
+            // What it stands for may be several modules, of which the processor takes some.
+            for known in self.aliases.get(name).into_iter().flatten() {
+                if known != name && seen.insert(format!("alias {known}")) {
+                    self.add(known, true, seen, order);
+                }
+            }
+            return;
+        };
+        if !seen.insert(name.to_owned()) {
+            return;
+        }
+        let soft = self.soft.get(name);
+        for before in soft.iter().flat_map(|(before, _)| before) {
+            self.add(before, true, seen, order);
+        }
+        // Each module's list has all that it needs, the deepest last.
+        for need in needs.iter().rev() {
+            self.add(need, optional, seen, order);
+        }
+        order.push(ModuleFile {
+            name: name.to_owned(),
+            path: self.folder.join(file),
+            optional,
+        });
+        for after in soft.iter().flat_map(|(_, after)| after) {
+            self.add(after, true, seen, order);
+        }
+    }
+}
+
+/// Gives the bytes of a module, unpacked.
+///
+/// # Errors
+/// Where they cannot be read, or unpacked.
+pub(crate) fn unpacked(root: &Root, path: &Path) -> Result<Vec<u8>, Error> {
+    let packed = root
+        .bytes(path, LARGEST)
+        .map_err(Error::file("read", path))?;
+    let broken = |why: &dyn std::fmt::Display| {
+        Error::malformed(format!("cannot unpack {}: {why}", path.display()))
+    };
+    let limited = |reader: &mut dyn std::io::Read| {
+        let mut bytes = Vec::new();
+        match reader.take(LARGEST).read_to_end(&mut bytes) {
+            Ok(_) => Ok(bytes),
+            Err(why) => Err(broken(&why)),
+        }
+    };
+    match path.extension().and_then(|extension| extension.to_str()) {
+        Some("xz") => limited(&mut lzma_rust2::XzReader::new(&*packed, true)),
+        Some("zst") => {
+            let decoder = ruzstd::decoding::StreamingDecoder::new(&*packed);
+            limited(&mut decoder.map_err(|why| broken(&why))?)
+        }
+        Some("gz") => gunzip(&packed).map_err(|why| broken(&why)),
+        _ => Ok(packed),
+    }
+}
+
+/// Unpacks a gzip file of one member.
+pub(crate) fn gunzip(packed: &[u8]) -> Result<Vec<u8>, String> {
+    let header = packed.get(..10).ok_or("it ends early")?;
+    if header[..3] != [0x1f, 0x8b, 8] {
+        return Err("it is no gzip file".to_owned());
+    }
+    let (flags, mut at) = (header[3], 10usize);
+    let byte = |at: usize| packed.get(at).copied().ok_or("it ends early");
+    if flags & 4 != 0 {
+        at += 2 + usize::from(u16::from_le_bytes([byte(at)?, byte(at + 1)?]));
+    }
+    for flag in [8, 16] {
+        while flags & flag != 0 {
+            at += 1;
+            if byte(at - 1)? == 0 {
+                break;
+            }
+        }
+    }
+    if flags & 2 != 0 {
+        at += 2;
+    }
+    let body = packed.get(at..).ok_or("it ends early")?;
+    let most = LARGEST as usize;
+    miniz_oxide::inflate::decompress_to_vec_with_limit(body, most).map_err(|why| why.to_string())
+}
+
+#[cfg(test)]
+mod tests;
