@@ -235,7 +235,7 @@ fn tree_of_timers() {
     let (mut same, mut moved) = (0, 0);
     for cpu in 0..2 {
         let root = format!("hrtimer_bases@{cpu}.clock_base[0].active");
-        let words = ["tree", &*root, "hrtimer", "node.node"];
+        let words = ["tree", &*root, "hrtimer", "node"];
         let words = [&words[..], &["--print", "node.expires", "--json"]].concat();
         let found = rows(&dump.crash(&words));
         let own: Vec<u64> = found.iter().map(|r| number(r, "node.expires")).collect();

@@ -2,6 +2,8 @@
 //! `MODULE:SYMBOL`, a CPU's own as `SYMBOL@CPU`, a task as `pid:PID`; members of those whose type is
 //! known as `init_task.tasks`; where a pointer leads to as `*init_net.loopback_dev`.
 
+use std::ops::Range;
+
 use kscope_btf::nearest;
 use kscope_dump::Kernel;
 use kscope_memory::{KernelSymbol, Memory as _, Object, VirtAddr};
@@ -169,10 +171,13 @@ fn task(kernel: &Kernel, pid: &str) -> Result<VirtAddr, Failure> {
 
 /// Tells whether an address is that of a variable of which each CPU has its own.
 pub(in crate::crash) fn is_per_cpu(kernel: &Kernel, addr: VirtAddr) -> bool {
-    let ends = kernel
-        .global("__per_cpu_start")
-        .zip(kernel.global("__per_cpu_end"));
-    ends.is_some_and(|(start, end)| (start..end).contains(&addr))
+    per_cpu(kernel).is_some_and(|range| range.contains(&addr))
+}
+
+/// Gives where the variables are of which each CPU has its own; before Linux 6.15 they are counted from 0.
+pub(super) fn per_cpu(kernel: &Kernel) -> Option<Range<VirtAddr>> {
+    let start = kernel.global("__per_cpu_start")?;
+    Some(start..kernel.global("__per_cpu_end")?)
 }
 
 /// Gives every symbol of a name, or `MODULE:NAME`, those of the image first.

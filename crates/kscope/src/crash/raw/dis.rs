@@ -15,7 +15,7 @@ use super::code_x86 as code;
 use super::shown::missing;
 use super::sym::size;
 use super::value::{bytes, named, text_at};
-use super::{address, address::is_per_cpu};
+use super::{address, address::per_cpu};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::{say, tell};
 use crate::crash::analysis::{Analysis, Ask, Need};
@@ -205,11 +205,11 @@ fn name(kernel: &Kernel, insn: &Insn) -> Option<String> {
         return named(kernel, to).or_else(|| text_at(kernel, VirtAddr(to)));
     }
     // Before 6.15 their addresses are counted from 0, which are those of no other symbols.
-    let own =
-        |symbol: &KernelSymbol<'_>| is_per_cpu(kernel, VirtAddr(to)) && symbol.address.0 <= to;
+    let range = per_cpu(kernel)?;
     let all = kernel.symbols().ok()?;
-    let nearest = all.iter().take_while(|symbol| symbol.address.0 <= to);
-    let nearest = nearest.filter(own).last()?;
+    let before = all.iter().take_while(|symbol| symbol.address.0 <= to);
+    let own = before.filter(|symbol| range.contains(&symbol.address));
+    let nearest = own.last()?;
     let offset = to - nearest.address.0;
     let offset = (offset > 0).then_some(offset);
     Some(format!("<{}>", in_symbol(&nearest, offset)))

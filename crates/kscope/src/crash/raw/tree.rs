@@ -1,6 +1,7 @@
 //! `kscope crash VMCORE tree`
 
 use clap::Args;
+use kscope_btf::{Btf, TypeId};
 use kscope_memory::{VirtAddr, WalkError, XarrayLayout, rbtree};
 
 use super::address;
@@ -25,11 +26,30 @@ pub(in crate::crash) struct TreeArgs {
     /// The structure that the elements are
     #[arg(value_name = "TYPE")]
     what: String,
-    /// Its member that is the node of a red-black tree
+    /// Its member that is, or begins with, the node of a red-black tree
     #[arg(value_name = "MEMBER")]
     member: Option<String>,
     #[command(flatten)]
     elements: ElementArgs,
+}
+
+/// Tells whether a type is a node of a tree, or begins with one as struct rb_node_linked does (Linux 7.1).
+fn begins_with_node(btf: &Btf, id: TypeId) -> bool {
+    let mut id = id;
+    for _ in 0..DEEPEST {
+        let Some(composite) = btf.composite(id) else {
+            return false;
+        };
+        if composite.name == "rb_node" {
+            return true;
+        }
+        let first = composite.members().next();
+        let Some(first) = first.filter(|first| first.bit_offset == 0) else {
+            return false;
+        };
+        id = first.type_id;
+    }
+    false
 }
 
 impl Analysis for TreeArgs {
@@ -46,8 +66,7 @@ impl Analysis for TreeArgs {
         match &self.member {
             Some(member) => {
                 let node = types::inside(&named, member)?;
-                let is_node = named.btf.composite(node.id).map(|c| c.name) == Some("rb_node");
-                if !is_node {
+                if !begins_with_node(&named.btf, node.id) {
                     let is = types::type_name(&named.btf, node.id);
                     let failure = Failure::new(format!("{member} is a {is}, no struct rb_node"));
                     return Err(failure.hint("`list` goes through lists"));
