@@ -1,6 +1,7 @@
 /* Makes what a dump of a kernel is to show, and holds it until its standard input ends:
    a pipe whose mutex one thread holds, which waits for a page that nobody gives it, and for which two
-   threads wait; a network block device whose server, which is this process, does not answer one request,
+   threads wait; a file whose rwsem one thread holds, which waits for another such page, for which a thread
+   waits that holds the mutex of a second pipe, for which another waits; a network block device whose server, which is this process, does not answer one request,
    the thread that waits for that, and the kernel's worker that waits for the answer.
    Prints a line for each, "lacks WHAT" for what the kernel does not have, then "ready". */
 #define _GNU_SOURCE
@@ -28,8 +29,8 @@ struct thread {
 };
 
 static int full_pipe[2];
-static char *nobodys_page;
-static int faults, disk, sockets[2];
+static char *nobodys_page, *nobodys_other_page;
+static int faults, file, second_pipe[2], disk, sockets[2];
 static volatile int answers;
 
 static void *enter(void *pointer) {
@@ -81,11 +82,12 @@ static struct thread waiters[2] = {{.run = wait_for_it}, {.run = wait_for_it}};
 
 static int lock(void) {
   struct uffdio_api api = {.api = UFFD_API};
-  struct uffdio_register range = {.range = {.len = PAGE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
+  struct uffdio_register range = {.range = {.len = 2 * PAGE}, .mode = UFFDIO_REGISTER_MODE_MISSING};
   faults = syscall(SYS_userfaultfd, O_CLOEXEC);
   if (faults < 0 || ioctl(faults, UFFDIO_API, &api) || pipe(full_pipe))
     return 0;
-  nobodys_page = mmap(0, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  nobodys_page = mmap(0, 2 * PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  nobodys_other_page = nobodys_page + PAGE;
   range.range.start = (uintptr_t)nobodys_page;
   if (nobodys_page == MAP_FAILED || ioctl(faults, UFFDIO_REGISTER, &range))
     return 0;
@@ -103,12 +105,54 @@ static int lock(void) {
 }
 
 static void unlock(void) {
-  struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)nobodys_page, .len = PAGE}};
+  struct uffdio_zeropage zero = {.range = {.start = (uintptr_t)nobodys_page, .len = 2 * PAGE}};
   if (ioctl(faults, UFFDIO_ZEROPAGE, &zero))
     exit(6);
   pthread_join(holder.handle, 0);
   for (int i = 0; i < 2; i++)
     pthread_join(waiters[i].handle, 0);
+}
+
+static void write_file(void) {
+  if (pwrite(file, nobodys_other_page, PAGE, 0) != PAGE)
+    exit(8);
+}
+
+/* Holds the pipe's mutex while it waits for the file's rwsem. */
+static void empty_pipe(void) {
+  if (splice(second_pipe[0], 0, file, 0, 1, 0) != 1)
+    exit(9);
+}
+
+static void fill_pipe(void) {
+  if (write(second_pipe[1], "", 1) != 1)
+    exit(10);
+}
+
+static struct thread writer = {.run = write_file}, splicer = {.run = empty_pipe}, last = {.run = fill_pipe};
+
+static int chain(void) {
+  char name[] = "/tmp/stuck-XXXXXX";
+  file = mkstemp(name);
+  if (file < 0 || unlink(name) || pipe(second_pipe) || write(second_pipe[1], "", 1) != 1)
+    return 0;
+  begin(&writer);
+  if (!is_in(&writer, 'S'))
+    return 0;
+  begin(&splicer);
+  if (!is_in(&splicer, 'D'))
+    return 0;
+  begin(&last);
+  if (!is_in(&last, 'D'))
+    return 0;
+  printf("rwsem_owner %d\nrwsem_waiter %d\nchain_waiter %d\n", writer.id, splicer.id, last.id);
+  return 1;
+}
+
+static void unchain(void) {
+  pthread_join(writer.handle, 0);
+  pthread_join(splicer.handle, 0);
+  pthread_join(last.handle, 0);
 }
 
 static void attend(void) { ioctl(disk, NBD_DO_IT); }
@@ -182,9 +226,11 @@ static void unblock(void) {
 
 int main(void) {
   char byte;
-  int locked = lock(), blocked = block();
+  int locked = lock(), chained = locked && chain(), blocked = block();
   if (!locked)
     puts("lacks a page that nobody gives");
+  if (!chained)
+    puts("lacks a file that is locked while it is written");
   if (!blocked)
     puts("lacks a network block device");
   puts("ready");
@@ -193,6 +239,8 @@ int main(void) {
     ;
   if (locked)
     unlock();
+  if (chained)
+    unchain();
   if (blocked)
     unblock();
   /* Threads of what did not come to be end with the process. */

@@ -195,6 +195,32 @@ fn the_mutex_has_its_owner_and_its_waiters() {
 }
 
 #[test]
+fn a_chain_of_locks_is_told() {
+    let dump = dump_or_skip!();
+    let found = rows(&dump.crash(&["locks", "--json"]));
+    let one = |name: &str| match *made(&dump, name) {
+        [tid] => tid,
+        ref other => panic!("{name}: {other:?} {}", dump.said("stuck")),
+    };
+    let check = |waiter: u64, owner: u64, kind: &str, mode: Value| {
+        let row = found.iter().find(|row| row["pid"] == waiter);
+        let row = row.unwrap_or_else(|| panic!("{waiter} waits for nothing: {found:?}"));
+        assert_eq!((&row["kind"], &row["mode"]), (&kind.into(), &mode), "{row}");
+        assert_eq!(number(row, "owner_pid"), owner, "{row}");
+        assert_eq!(row["deadlock"], Value::Array(Vec::new()), "{row}");
+    };
+    // Who is waited for waits too.
+    let splicer = one("rwsem_waiter");
+    check(splicer, one("rwsem_owner"), "rwsem", "write".into());
+    check(one("chain_waiter"), splicer, "mutex", Value::Null);
+    compared(
+        "locks",
+        "an rwsem behind a mutex",
+        "both owners and waiters",
+    );
+}
+
+#[test]
 fn the_work_that_waits_runs() {
     let dump = dump_or_skip!();
     let found = rows(&dump.crash(&["workqueues", "--json"]));
