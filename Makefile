@@ -44,6 +44,7 @@ install: release
 bench:
 	cargo xtask bench
 
-# Figures beside those of Debian sid's bpftrace, in a folder of its own; needs root and debootstrap.
+# Figures beside those of Debian sid's bpftrace and crash, in a folder of its own, and of drgn; needs root and debootstrap, and
+# for those of dumps KSCOPE_FIXTURES.
 bench-peers:
 	cargo xtask bench --peers

@@ -16,6 +16,9 @@ const LIMIT: Duration = Duration::from_secs(1800);
 /// How long a mount may take.
 const MOUNT_LIMIT: Duration = Duration::from_secs(10);
 
+/// Takes the index of a mirror that has not been renewed for some days.
+const UNDATED: &str = "-o Acquire::Check-Valid-Until=false";
+
 /// A release with some packages.
 pub(crate) struct Release {
     /// Debian's name of it, and the folder's.
@@ -113,8 +116,8 @@ impl Release {
         println!("installing {package} of Debian {}", self.suite);
         let log = cargo::scratch_dir()?.join(format!("install-{package}.log"));
         let install = format!(
-            "apt-get -q update && apt-get install -q -y --no-install-recommends {package} && \
-             apt-get clean"
+            "apt-get -q {UNDATED} update && \
+             apt-get install -q -y --no-install-recommends {package} && apt-get clean"
         );
         let mut command = Command::new("chroot");
         command.arg(root).args(["sh", "-c", &install]);
@@ -129,7 +132,7 @@ impl Release {
             return Ok(());
         };
         let install = format!(
-            "dpkg --add-architecture {architecture} && apt-get -q update && \
+            "dpkg --add-architecture {architecture} && apt-get -q {UNDATED} update && \
              apt-get install -q -y --no-install-recommends {packages} && apt-get clean"
         );
         let mut command = Command::new("chroot");
