@@ -212,7 +212,10 @@ impl Kernel {
         if let Some(module) = self.module_at(addr) {
             // The nearest may be another module's where this one's table is missing.
             let found = self.module_symbols().lookup(addr)?;
-            return (found.symbol.module == Some(&*module.name)).then_some(found);
+            // Its per-CPU variables are elsewhere.
+            let mut ranges = module.ranges.iter();
+            let is_own = ranges.any(|range| range.contains(&found.symbol.address));
+            return (is_own && found.symbol.module == Some(&*module.name)).then_some(found);
         }
         // Behind the image is code made at run time.
         if self.global("_end").is_some_and(|end| addr >= end) {

@@ -36,6 +36,8 @@ pub struct Module {
     pub addr: VirtAddr,
     /// Where its code and data are.
     pub ranges: Vec<Range<VirtAddr>>,
+    /// Where its per-CPU variables are, before a CPU's offset is added.
+    pub per_cpu: Option<Range<VirtAddr>>,
     /// Bytes of code and data.
     pub size: u64,
     /// Taint flags that it set.
@@ -101,6 +103,7 @@ fn one(kernel: &Kernel, addr: VirtAddr) -> Result<Module, Error> {
         name: String::from_utf8_lossy(&name).into_owned(),
         addr,
         ranges,
+        per_cpu: per_cpu(&module),
         size,
         taints: module.member("taints").and_then(|t| t.value()).unwrap_or(0),
         version: version.map(|v| String::from_utf8_lossy(&v).into_owned()),
@@ -133,6 +136,14 @@ fn ranges(module: &Object<'_>) -> Vec<Range<VirtAddr>> {
         }
     }
     ranges
+}
+
+/// Gives where its per-CPU variables are; none where it has none.
+fn per_cpu(module: &Object<'_>) -> Option<Range<VirtAddr>> {
+    let base = module.member("percpu").ok()?.pointer().ok()?;
+    let size = module.member("percpu_size").ok()?.value().ok()?;
+    let end = base.checked_add(size)?;
+    (base.0 != 0 && size > 0).then_some(base..end)
 }
 
 fn orc(module: &Object<'_>) -> Option<OrcTable> {
@@ -219,7 +230,8 @@ fn add_symbols(
         let place = u32_at(symbol, 0) as usize;
         let value = VirtAddr(u64_at(symbol, 8));
         // Undefined symbols are other modules' and the kernel's.
-        if u16_at(symbol, 6) == 0 || !module.ranges.iter().any(|r| r.contains(&value)) {
+        let mut places = module.ranges.iter().chain(&module.per_cpu);
+        if u16_at(symbol, 6) == 0 || !places.any(|range| range.contains(&value)) {
             continue;
         }
         let rest = names.get(place..).unwrap_or_default();
