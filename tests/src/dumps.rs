@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::program::{kscope, run};
 
 /// Files of a guest that are kept beside its dump, under their own paths.
-pub const FILES: [&str; 26] = [
+pub const FILES: [&str; 27] = [
     "/proc/1/mountinfo",
     "/proc/buddyinfo",
     "/proc/diskstats",
@@ -20,6 +20,7 @@ pub const FILES: [&str; 26] = [
     "/proc/mounts",
     "/proc/net/dev",
     "/proc/net/if_inet6",
+    "/proc/net/netlink",
     "/proc/net/packet",
     "/proc/net/tcp",
     "/proc/net/tcp6",

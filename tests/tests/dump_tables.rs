@@ -234,6 +234,76 @@ fn interfaces() {
 }
 
 #[test]
+fn sockets_without_ports() {
+    let dump = dump_or_skip!("sockets");
+    let own = rows(&dump.crash(&["sockets", "--json"]));
+    let of = |proto: &str| -> BTreeSet<String> {
+        let rows = own.iter().filter(|row| row["proto"] == proto);
+        rows.map(|row| words(row, &["rport", "lport", "inode"]))
+            .collect()
+    };
+    // sk Eth Pid Groups Rmem Wmem Dump Locks Drops Inode
+    let said = dump.said("/proc/net/netlink");
+    let said = said.lines().skip(1).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        [words[1], words[2], words[9]].join(" ")
+    });
+    // Whoever asked for addresses had one.
+    check(
+        "sockets",
+        "/proc/net/netlink",
+        &of("netlink"),
+        &said.collect(),
+        2,
+    );
+    // sk RefCnt Type Proto Iface R Rmem User Inode
+    let said = dump.try_said("/proc/net/packet").unwrap_or_default();
+    let said = said.lines().skip(1).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let protocol = u16::from_str_radix(words[3], 16).expect("a protocol");
+        format!("{} {protocol} {}", words[4], words[8])
+    });
+    assert_eq!(of("packet"), said.collect(), "packet");
+}
+
+#[test]
+fn counters_of_interfaces() {
+    let dump = dump_or_skip!("interfaces");
+    // Of what the kernel counts, no less than right before, and little more.
+    let said = dump.said("/proc/net/dev");
+    let mut same = 0;
+    for row in rows(&dump.crash(&["interfaces", "--counters", "--json"])) {
+        let numbers = said.lines().skip(2).find_map(|line| {
+            let (name, numbers) = line.split_once(':')?;
+            (name.trim() == text(&row, "name")).then_some(numbers)
+        });
+        let numbers = numbers.expect("a line").split_whitespace();
+        let numbers: Vec<u64> = numbers
+            .map(|word| word.parse().expect("a number"))
+            .collect();
+        let columns = [
+            "rxbytes", "rxpkts", "rxerrs", "rxdrop", "txbytes", "txpkts", "txerrs", "txdrop",
+        ];
+        let places = [0, 1, 2, 3, 8, 9, 10, 11];
+        for (column, place) in columns.into_iter().zip(places) {
+            match text(&row, "counts") {
+                "kernel" => {
+                    let (own, said) = (number(&row, column), numbers[place]);
+                    assert!(
+                        own >= said && own < said + 10_000,
+                        "{column}: {said}, {row}"
+                    );
+                    same += 1;
+                }
+                other => assert_eq!((other, row[column].as_i64()), ("driver", Some(-1))),
+            }
+        }
+    }
+    assert!(same >= 8, "{same}");
+    compared("interfaces", "/proc/net/dev", &format!("{same} counts fit"));
+}
+
+#[test]
 fn runq() {
     let dump = dump_or_skip!("runq");
     let own = rows(&dump.crash(&["runq", "--json"]));

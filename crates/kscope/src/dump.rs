@@ -1,16 +1,19 @@
 //! Dumps: opened, and scripts run over them.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use kscope_dump::{Dump, Error as DumpError, Kernel};
 use kscope_memory::Gap;
+use kscope_rows::Schema;
 use kscope_runtime::{
     DumpRequest, DumpSummary, Error as RunError, Options, Stop, compile_for_dump, live_kernel,
     run_on_dump,
 };
+use kscope_script::hir::Program;
+use kscope_script::plan::Plan;
 
-use crate::commands::tool::columns_of;
 use crate::console::tell;
 use crate::crash::plain;
 use crate::error::Failure;
@@ -79,9 +82,12 @@ pub(crate) struct DumpRun<'a> {
     pub(crate) options: &'a [(String, Option<String>)],
     /// Whether the number of probes is not told.
     pub(crate) quiet: bool,
-    /// Whether it is a tool: a table without rows has its header.
-    pub(crate) is_tool: bool,
+    /// Finds the columns of a table, which has its header where there are no rows.
+    pub(crate) columns: Option<&'a Columns<'a>>,
 }
+
+/// Gives the columns of the rows that a script prints; none where they have several shapes.
+pub(crate) type Columns<'a> = dyn Fn(&Plan, &Program) -> Option<Arc<Schema>> + 'a;
 
 /// Compiles a script for a kernel in a dump, runs it and gives the exit code.
 pub(crate) fn run(
@@ -104,7 +110,7 @@ pub(crate) fn run(
     setup.tell(source, &findings);
     let code = code.ok_or_else(Failure::told)?;
     let options = Options::parse(&code.plan, run.options).map_err(failed)?;
-    let columns = run.is_tool.then(|| columns_of(run.name, &code.plan));
+    let columns = run.columns.map(|find| find(&code.plan, &code.program));
     let request = DumpRequest {
         code,
         options,

@@ -281,7 +281,7 @@ fn over_memory(
         name: SCRIPT,
         options,
         quiet: output.quiet,
-        is_tool: false,
+        columns: None,
     };
     dump::run(kernel, setup, source, &run, &mut sink)
 }

@@ -116,7 +116,7 @@ fn run_over(
         name: tool.name,
         options: &given(&tool.options(), matches),
         quiet: true,
-        is_tool: true,
+        columns: Some(&|plan, program| columns(tool.name, plan, program, matches)),
     };
     dump::run(kernel, setup, &tool.source(), &run, &mut sink)
 }
@@ -201,15 +201,6 @@ fn columns(
         }
     }
     found.map(Arc::new)
-}
-
-/// Gives the columns of the rows that a plan prints; none where they have several shapes.
-pub(crate) fn columns_of(name: &str, plan: &Plan) -> Option<Arc<Schema>> {
-    let mut shapes = plan.sites.iter().filter_map(|site| schema(name, site));
-    let first = shapes.next()?;
-    shapes
-        .all(|shape| names(&shape) == names(&first))
-        .then(|| Arc::new(first))
 }
 
 /// Prints the JSON schema of the rows that a plan prints; where they have several shapes, one that

@@ -199,3 +199,6 @@ fn listing(all: &[Written]) -> Listing {
     }
     listing
 }
+
+#[cfg(test)]
+mod changed;

@@ -56,7 +56,7 @@ pub(super) fn run(session: &Session, args: &ScriptArgs, json: bool) -> Result<u8
         name: "script",
         options: &script_options(&args.options)?,
         quiet: true,
-        is_tool: false,
+        columns: None,
     };
     dump::run(&session.kernel, &setup, &source, &run, &mut sink)
 }

@@ -41,9 +41,11 @@ fn a_table_without_rows_has_its_header() {
         &["files", "--comm", "no such name"],
         "PID FD KIND POS INODE COMM PATH",
     );
+    let nobody = ["interfaces", "--pid", "4194304"];
+    check(&nobody, "INDEX NAME STATE MTU MAC ADDR PREFIX");
     check(
-        &["interfaces", "--pid", "4194304"],
-        "INDEX NAME STATE MTU MAC ADDR PREFIX",
+        &[&nobody[..], &["--counters"]].concat(),
+        "INDEX NAME STATE COUNTS RXPKTS RXBYTES RXERRS RXDROP TXPKTS TXBYTES TXERRS TXDROP",
     );
     // What is no tool prints what it prints.
     let script = "begin { if (ncpus == 0) { print((a=1)); } }";
@@ -85,6 +87,17 @@ fn what_a_script_over_memory_can_walk() {
         }";
     let expected = "0 swapper/0\n1 swapper/1\n0\nvfs_read T\n/init\n1 400000";
     check(KDUMP, &format!("{others}\n{files}\n{mappings}"), expected);
+    // Of a module what each CPU has for itself.
+    let of_module = "begin {
+            $place = percpu_kaddr(\"zs_map_area\", 1);
+            for ($m : list(kaddr(\"modules\"), struct module, list)) {
+                if (strcontains($m.name, \"zsmalloc\")) {
+                    $offset = *(uint64 *)kptr(kaddr(\"__per_cpu_offset\") + 8);
+                    print($place - $offset == (uint64)$m.percpu);
+                }
+            }
+        }";
+    check(KDUMP, of_module, "true");
     let script = "begin { print(kaddr(\"no_such_symbol\")); }";
     let missing = kscope(&["run", "--dump", &path(&folder, KDUMP), "-e", script]);
     missing.code(1).says(&["no symbol no_such_symbol"]);

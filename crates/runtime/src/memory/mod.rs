@@ -6,26 +6,25 @@ mod links;
 mod live;
 mod resolve;
 mod walk;
+mod world;
 
-use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::time::Duration;
 
-use kscope_dump::{Kernel, KernelTime, OnCpu, Stack, Task, Unwinder};
-use kscope_memory::{Memory, VirtAddr};
+use kscope_dump::{Kernel, KernelTime};
 use kscope_rows::Output;
 use kscope_rows::time::{Dialect, format_time};
 use kscope_script::catalogue::TextCatalogue;
 use kscope_script::compile::Options as CompileOptions;
 use kscope_script::diagnostic::Diagnostic;
-use kscope_script::interpret::{self, Code, Interpreter, Paths, Reads, Walk, WalkKind, World};
+use kscope_script::interpret::{self, Code, Interpreter, Reads};
 use kscope_script::lower::START_TIME;
 use kscope_script::plan::{Attach, CODE_OFFSET, Counter, MapPlan, Plan, ProbePlan, SET_MARK};
 use kscope_script::types::{Inputs, REALTIME_OFFSET, TAI_OFFSET};
 use kscope_spec::LateKind;
-use kscope_sys::{Clock, Kernel as SysKernel, SharedKernel, real_kernel};
+use kscope_sys::{CpuSet, Errno, Kernel as SysKernel, real_kernel};
 
-use crate::clock::{self, WallClock};
+use crate::clock::WallClock;
 use crate::error::Error;
 use crate::event::{Event, Sites};
 use crate::files_and_commands::Render;
@@ -37,13 +36,9 @@ use crate::resolve::Cuts;
 use crate::session::{Sink, Stop, Summary, Wishes};
 
 use resolve::DumpResolver;
+use world::{DumpWorld, clocks};
 
 pub use live::live_kernel;
-
-/// Most frames that a script is given of a stack (`PERF_MAX_STACK_DEPTH`).
-const FRAMES: usize = 127;
-/// Most faults of walks that are told.
-const TOLD: usize = 8;
 
 /// A script that is to run over a dump, and how.
 #[derive(Debug)]
@@ -136,22 +131,16 @@ pub fn run_on_dump(
         }
     }
     let live = kernel.is_running().then(real_kernel);
-    // A dump may not say it: all times are 0 then.
-    let time = match &live {
-        Some(live) => clocks(&**live)?,
-        None => kernel.time().unwrap_or_default(),
+    // A dump may not say it: all times are 0 then, of which whoever asks is told.
+    let (time, no_time) = match &live {
+        Some(live) => (clocks(&**live)?, None),
+        None => match kernel.time() {
+            Ok(time) => (time, None),
+            Err(error) => (KernelTime::default(), Some(error)),
+        },
     };
-    let late = late_values(kernel, &code, &options, time)?;
-    let world = DumpWorld {
-        kernel,
-        live,
-        time,
-        tasks: OnceCell::new(),
-        unwinder: OnceCell::new(),
-        wishes,
-        faults: RefCell::default(),
-        no_path: RefCell::default(),
-    };
+    let late = late_values(kernel, &code, &options, time, live.as_deref())?;
+    let world = DumpWorld::new(kernel, live, time, no_time, wishes);
     let Code {
         functions,
         maps,
@@ -176,20 +165,13 @@ pub fn run_on_dump(
     run.whole(sink, quiet)
 }
 
-/// Reads the clocks of the running kernel.
-fn clocks(kernel: &dyn SysKernel) -> Result<KernelTime, Error> {
-    Ok(KernelTime {
-        since_boot: clock::read(kernel, Clock::Boottime)?,
-        since_1970: clock::read(kernel, Clock::Realtime)?,
-    })
-}
-
 /// Gives the numbers that are known only now, by their ids.
 fn late_values(
     kernel: &Kernel,
     code: &Code,
     options: &Options,
     time: KernelTime,
+    live: Option<&dyn SysKernel>,
 ) -> Result<Vec<u64>, Error> {
     let numbers: HashMap<&str, u64> = options.numbers_of(&code.plan, &code.late).collect();
     let value = |late: &kscope_spec::LateValue| -> Result<u64, Error> {
@@ -205,14 +187,25 @@ fn late_values(
                 Err(Error::Dump(kscope_dump::Error::NoSymbol(_))) => 0,
                 found => found?,
             },
-            LateKind::CpuCount => {
-                let cpus = kernel.cpus("__cpu_possible_mask").map_err(Error::Dump)?;
-                cpus.len() as u64
-            }
+            // The running kernel tells it without symbols of data too.
+            LateKind::CpuCount => match live {
+                Some(live) => live.cpus(CpuSet::Possible).map_err(no_cpus)?.len() as u64,
+                None => {
+                    let cpus = kernel.cpus("__cpu_possible_mask").map_err(Error::Dump)?;
+                    cpus.len() as u64
+                }
+            },
             LateKind::PidNamespaceDev | LateKind::PidNamespaceInode | LateKind::OwnPid => 0,
         })
     };
     code.late.iter().map(value).collect()
+}
+
+fn no_cpus(errno: Errno) -> Error {
+    Error::Os {
+        doing: "read the list of possible CPUs",
+        errno,
+    }
 }
 
 /// Gives the address of a symbol of the kernel or of a module.
@@ -224,137 +217,6 @@ fn address_of(kernel: &Kernel, symbol: &str) -> Result<u64, Error> {
     });
     let missing = || Error::Dump(kscope_dump::Error::NoSymbol(symbol.to_owned()));
     found.map(|address| address.0).ok_or_else(missing)
-}
-
-/// The kernel as programs ask it.
-struct DumpWorld<'k> {
-    kernel: &'k Kernel,
-    /// The door to it, where it runs.
-    live: Option<SharedKernel>,
-    time: KernelTime,
-    tasks: OnceCell<(HashMap<VirtAddr, Task>, Vec<OnCpu>)>,
-    unwinder: OnceCell<Result<Unwinder<'k>, kscope_dump::Error>>,
-    wishes: &'k dyn Wishes,
-    /// Why walks of the script may have missed something.
-    faults: RefCell<Vec<String>>,
-    /// Why the first path that cannot be read cannot.
-    no_path: RefCell<Option<String>>,
-}
-
-impl DumpWorld<'_> {
-    /// Gives what the kernel's clocks show, or showed when it stopped.
-    fn now(&self) -> KernelTime {
-        let running = self.live.as_ref().and_then(|live| clocks(&**live).ok());
-        running.unwrap_or(self.time)
-    }
-
-    fn stack(&self, task: VirtAddr) -> Option<Stack> {
-        if self.live.is_some() {
-            return self.stack_now(task);
-        }
-        let (tasks, on_cpu) = self.tasks.get_or_init(|| {
-            let tasks = self.kernel.tasks().unwrap_or_default().items;
-            let on_cpu = self.kernel.on_cpu().unwrap_or_default().items;
-            (tasks.into_iter().map(|t| (t.addr, t)).collect(), on_cpu)
-        });
-        let unwinder = self.unwinder()?;
-        let running = on_cpu.iter().find(|cpu| cpu.task == Some(task));
-        unwinder.stack(tasks.get(&task), running)
-    }
-
-    fn unwinder(&self) -> Option<&Unwinder<'_>> {
-        let unwinder = self.unwinder.get_or_init(|| self.kernel.unwinder());
-        unwinder.as_ref().ok()
-    }
-
-    /// Gives a path, and keeps why the first that cannot be read cannot.
-    fn told(&self, of: VirtAddr, path: Result<Vec<u8>, kscope_dump::Error>) -> Option<Vec<u8>> {
-        let error = match path {
-            Ok(path) => return Some(path),
-            Err(error) => error,
-        };
-        if of.is_kernel() {
-            let mut first = self.no_path.borrow_mut();
-            first.get_or_insert_with(|| format!("that at {of}: {error}"));
-        }
-        None
-    }
-
-    /// Says how many paths are empty that are none, and why.
-    fn missing_paths(&self, paths: Paths) -> Vec<String> {
-        let mut said = Vec::new();
-        if paths.unread > 0 {
-            let first = self.no_path.borrow();
-            let why = first.as_ref().map(|first| format!(" ({first})"));
-            said.push(format!(
-                "{} paths cannot be read and are empty{}",
-                paths.unread,
-                why.unwrap_or_default()
-            ));
-        }
-        if paths.too_long > 0 {
-            said.push(format!(
-                "{} paths are longer than a string of the script (max_strlen) and are empty",
-                paths.too_long
-            ));
-        }
-        said
-    }
-
-    /// Gives the stack of a thread of the running kernel, which has to sleep all the while.
-    fn stack_now(&self, task: VirtAddr) -> Option<Stack> {
-        let unwinder = self.unwinder()?;
-        let before = self.kernel.task_now(task).ok()?;
-        if before.is_on_cpu() {
-            return None;
-        }
-        let stack = unwinder.sleeping(&before.task);
-        let after = self.kernel.task_now(task).ok()?;
-        (before == after).then_some(stack)
-    }
-}
-
-impl World for DumpWorld<'_> {
-    fn memory(&self) -> &dyn Memory {
-        self.kernel
-    }
-
-    fn clock(&self, tai: bool) -> u64 {
-        let time = self.now();
-        match tai {
-            true => time.since_1970,
-            false => time.since_boot,
-        }
-    }
-
-    fn task_stack(&self, task: VirtAddr) -> Option<Vec<u64>> {
-        let stack = self.stack(task)?;
-        let frames = stack.frames.iter().take(FRAMES);
-        Some(frames.map(|frame| frame.pc.0).collect())
-    }
-
-    fn walk(&self, kind: WalkKind, root: VirtAddr) -> Walk {
-        links::links(self.kernel, kind, root)
-    }
-
-    fn fault(&self, fault: String) {
-        let mut faults = self.faults.borrow_mut();
-        if faults.len() < TOLD && !faults.contains(&fault) {
-            faults.push(fault);
-        }
-    }
-
-    fn path(&self, path: VirtAddr) -> Option<Vec<u8>> {
-        self.told(path, self.kernel.path(path))
-    }
-
-    fn dentry_path(&self, dentry: VirtAddr, mount: Option<VirtAddr>) -> Option<Vec<u8>> {
-        self.told(dentry, self.kernel.dentry_path(dentry, mount))
-    }
-
-    fn stop(&self) -> bool {
-        self.wishes.stop()
-    }
 }
 
 /// A run of a script over a dump.
@@ -411,10 +273,6 @@ impl Run<'_> {
         if self.plan.config.print_maps_on_exit {
             self.print_maps(sink)?;
         }
-        if let Some(Err(error)) = self.world.unwinder.get() {
-            let fault = format!("stacks of threads cannot be followed: {error}");
-            self.faults.push(fault);
-        }
         let lost = |counter| self.counts(counter).iter().map(|cpu| cpu.seen).sum();
         Ok(DumpSummary {
             stop: match asked && self.exit.is_none() {
@@ -433,8 +291,7 @@ impl Run<'_> {
             reads: self.interpreter.reads(),
             faults: {
                 let mut faults = std::mem::take(&mut self.faults);
-                faults.append(&mut self.world.faults.borrow_mut());
-                faults.extend(self.world.missing_paths(self.interpreter.paths()));
+                faults.append(&mut self.world.faults(self.interpreter.paths()));
                 faults
             },
             age: self.world.kernel.age(),

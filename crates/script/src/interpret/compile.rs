@@ -5,6 +5,7 @@ use kscope_spec::{LateValue, MapSpec};
 use super::check;
 use crate::compile::{Options, checked, verified};
 use crate::diagnostic::{Diagnostic, has_errors};
+use crate::hir::Program;
 use crate::ir::{self, Function};
 use crate::lower;
 use crate::plan::Plan;
@@ -21,6 +22,8 @@ pub struct Code {
     pub late: Vec<LateValue>,
     /// How what they send and leave is read.
     pub plan: Plan,
+    /// What it was compiled of: what its options leave of it can be asked of it.
+    pub program: Program,
 }
 
 /// Compiles a script for the interpreter. Findings are in the order of the source, warnings
@@ -50,16 +53,19 @@ pub fn compile(
                     functions.push(program.function);
                 }
                 diagnostics.extend(check::refusals(&functions));
-                code = Some(Code {
-                    functions,
-                    maps: lowered.maps,
-                    late: lowered.late,
-                    plan: lowered.plan,
-                });
+                code = Some((functions, lowered.maps, lowered.late, lowered.plan));
             }
             Err(findings) => diagnostics.extend(findings),
         }
     }
     diagnostics.sort_by_key(|finding| finding.span);
-    (code.filter(|_| !has_errors(&diagnostics)), diagnostics)
+    let code = code.filter(|_| !has_errors(&diagnostics));
+    let code = code.map(|(functions, maps, late, plan)| Code {
+        functions,
+        maps,
+        late,
+        plan,
+        program,
+    });
+    (code, diagnostics)
 }
