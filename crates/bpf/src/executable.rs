@@ -239,16 +239,30 @@ impl<'a> Executable<'a> {
     /// Gives all functions that are defined here and have a name, in no order; one that is in both
     /// tables of symbols comes twice.
     pub fn functions(&self) -> impl Iterator<Item = Function<'a>> + '_ {
-        self.symbols(|file, entry, strings| {
-            const FUNCTION: u64 = 2;
-            const INDIRECT: u64 = 10;
-            let is_function = |kind| matches!(kind, FUNCTION | INDIRECT);
-            let (name, address, size) = file.symbol(entry, strings, is_function)?;
-            Some(Function {
-                name,
-                offset: file.offset_of(address)?,
-                size,
-            })
+        self.symbols(Self::function_of)
+    }
+
+    /// Gives the functions of one name, whatever version stands behind it, as
+    /// [`Executable::functions`] does, and looks no closer at all others.
+    pub fn functions_named<'n>(&'n self, name: &'n str) -> impl Iterator<Item = Function<'a>> + 'n {
+        self.symbols(move |file, entry, strings| {
+            let at = usize::try_from(file.number(entry, 0, 4)?).ok()?;
+            let rest = strings.get(at..)?.strip_prefix(name.as_bytes())?;
+            let ends = matches!(rest.first(), None | Some(0 | b'@'));
+            ends.then(|| file.function_of(entry, strings)).flatten()
+        })
+    }
+
+    /// Reads a symbol that is a function.
+    fn function_of(&self, entry: &[u8], strings: &'a [u8]) -> Option<Function<'a>> {
+        const FUNCTION: u64 = 2;
+        const INDIRECT: u64 = 10;
+        let is_function = |kind| matches!(kind, FUNCTION | INDIRECT);
+        let (name, address, size) = self.symbol(entry, strings, is_function)?;
+        Some(Function {
+            name,
+            offset: self.offset_of(address)?,
+            size,
         })
     }
 

@@ -2,6 +2,8 @@
 
 mod probe;
 
+#[cfg(feature = "uprobe")]
+pub use probe::prepare_uprobes;
 pub(crate) use probe::{knows_program, perf_cookie, since_program};
 
 use std::collections::HashMap;
@@ -214,6 +216,15 @@ impl Features {
     pub fn uprobe_multi(&self) -> Support {
         self.answer(Question::Named("uprobe_multi"), || {
             probe::uprobe_multi(&self.kernel)
+        })
+    }
+
+    /// Asks for entry and return of functions by one program, at many places at once. Kernels that have
+    /// it (Linux 6.13) see all threads of the one process that places are for.
+    #[cfg(feature = "uprobe")]
+    pub fn uprobe_session(&self) -> Support {
+        self.answer(Question::Named("uprobe_session"), || {
+            probe::uprobe_session(&self.kernel)
         })
     }
 

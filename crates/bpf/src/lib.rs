@@ -98,6 +98,8 @@ pub use error::{Absent, Error, MapNumber};
 pub use event::{EventReader, EventRound};
 #[cfg(feature = "uprobe")]
 pub use executable::{DataObject, Executable, Function, UsdtNote, UsdtPlace};
+#[cfg(feature = "uprobe")]
+pub use features::prepare_uprobes;
 #[cfg(feature = "explain")]
 pub use features::{Features, Support};
 #[cfg(feature = "uprobe")]
@@ -107,7 +109,7 @@ pub use kscope_sys::{IterOver, Order, Peer};
 pub use late::NearSymbols;
 #[cfg(feature = "iter")]
 pub use link::IterReader;
-pub use link::{AttachOutcome, Attachment, KprobeAt, Link};
+pub use link::{AttachOutcome, Attachment, KprobeAt, Link, detach_all};
 #[cfg(feature = "network")]
 pub use link::{
     CgroupMode, Direction, Interface, NetfilterHook, NetkitSide, Route, TcFilter, XdpMode,

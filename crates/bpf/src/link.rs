@@ -42,6 +42,7 @@ mod static_probe;
 mod struct_ops;
 #[cfg(feature = "network")]
 mod tc;
+mod together;
 mod tracepoint;
 #[cfg(feature = "uprobe")]
 mod user_probe;
@@ -76,6 +77,7 @@ pub use route::Route;
 pub use static_probe::Usdt;
 #[cfg(feature = "network")]
 pub use tc::{Direction, TcFilter};
+pub use together::detach_all;
 #[cfg(feature = "uprobe")]
 pub use user_probe::{OpenUprobe, Uprobe, UprobePlace};
 

@@ -254,6 +254,9 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         mode,
         ..Setup::default()
     };
+    if setup.to_run {
+        kscope_runtime::look_ahead(&source.text);
+    }
     let mut compiled = setup.compile(&place, &source)?;
     if let Some(pattern) = &args.probe_filter {
         let pattern = Pattern::new(pattern)?;

@@ -262,6 +262,15 @@ impl Catalogue for LiveCatalogue<'_> {
         self.target.user().functions(path, language, function)
     }
 
+    fn near_user_functions(
+        &self,
+        path: &str,
+        language: Option<Language>,
+        function: &str,
+    ) -> Vec<String> {
+        self.target.user().near_functions(path, language, function)
+    }
+
     fn usdt(&self, path: &str, provider: &str, name: &str) -> Result<Vec<UsdtProbe>, Absent> {
         self.target.user().usdt(path, provider, name)
     }

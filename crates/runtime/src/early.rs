@@ -1,12 +1,16 @@
-//! Uprobes that are put in their places while the maps are made and the programs are loaded.
+//! Uprobes that are put in their places while the maps are made and the programs are loaded, and what of that can be done
+//! while the script is still compiled.
 
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
-use kscope_bpf::{OpenUprobe, Uprobe};
-use kscope_script::plan::{Attach, Plan};
+use kscope_bpf::{OpenUprobe, Uprobe, prepare_uprobes};
+use kscope_script::plan::{Attach, Plan, ProbePlan, SiteKind};
+use kscope_script::syntax::tree::Probe;
+use kscope_script::syntax::{Positional, parse};
 use kscope_spec::Spec;
+use kscope_sys::real_kernel;
 
 use crate::target::Target;
 use crate::user_probe::{MANY, is_user};
@@ -22,15 +26,53 @@ pub(crate) struct Early(JoinHandle<Vec<(Attach, OpenUprobe)>>);
 #[derive(Debug, Default)]
 pub(crate) struct Waiting(Mutex<Vec<(Attach, OpenUprobe)>>);
 
+/// Begins, in a thread, with what the kernel does at the first uprobe, where a script that is to be compiled and run has any.
+///
+/// Nothing is done where `begin` may end the run, which would have to wait for it, and on kernels before Linux 6.6.
+pub fn look_ahead(source: &str) {
+    const TYPES: [&str; 6] = ["uprobe", "uretprobe", "usdt", "u", "ur", "U"];
+    if !TYPES[..3].iter().any(|name| source.contains(name)) {
+        return;
+    }
+    let (script, _) = parse(source, &Positional::default());
+    let is = |probe: &Probe, types: &[&str]| {
+        let mut points = probe.attach_points.iter();
+        points.any(|point| {
+            point
+                .parts
+                .first()
+                .is_some_and(|part| types.contains(&&**part))
+        })
+    };
+    let exits = |probe: &Probe| {
+        let text = source.get(probe.span.start as usize..probe.span.end as usize);
+        is(probe, &["begin", "BEGIN"]) && text.is_none_or(|text| text.contains("exit"))
+    };
+    if script.probes.iter().any(|probe| is(probe, &TYPES)) && !script.probes.iter().any(exits) {
+        // What is wrong is told by what attaches to the script's own places.
+        let work = || drop(prepare_uprobes(&real_kernel()));
+        drop(Builder::new().spawn(work));
+    }
+}
+
 impl Early {
     /// Begins with the places of the programs that have uprobes of their own; none where there are none. What cannot be probed
-    /// is no matter here: it is tried again with its program, which tells why.
+    /// is no matter here: it is tried again with its program, which tells why. None as well where `begin` may end the run: what is
+    /// in its place by then would have to be taken away again, for which the kernel takes long.
     pub(crate) fn begin(
         target: &Target,
         spec: &Spec,
         plan: &Plan,
         pid: Option<u32>,
     ) -> Option<Early> {
+        let exits = plan
+            .sites
+            .iter()
+            .any(|site| matches!(site.kind, SiteKind::Exit));
+        let begins = |probe: &ProbePlan| probe.attach.contains(&Attach::Begin);
+        if exits && plan.probes.iter().any(begins) {
+            return None;
+        }
         let single = plan.probes.iter().filter(|probe| {
             let program = spec.programs.get(probe.program.0 as usize);
             program.is_some_and(|program| program.attach != MANY)

@@ -36,6 +36,7 @@ mod user_probe;
 mod wildcards;
 
 pub use catalogue::LiveCatalogue;
+pub use early::look_ahead;
 pub use error::Error;
 pub use files_and_commands::Render;
 pub use meaning::duration;

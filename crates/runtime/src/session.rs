@@ -12,7 +12,7 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kscope_bpf::{EventReader, Link, Object, TestInput};
+use kscope_bpf::{EventReader, Link, Object, TestInput, detach_all};
 use kscope_rows::Output;
 use kscope_script::plan::{Attach, MissingProbes, Plan};
 use kscope_spec::MapId;
@@ -254,6 +254,14 @@ impl Session {
         Ok(missing)
     }
 
+    /// Detaches everything.
+    fn detach(&mut self) {
+        let mut links = std::mem::take(&mut self.links);
+        let watchpoints = std::mem::take(&mut self.watchpoints);
+        links.extend(watchpoints.into_iter().filter_map(|(_, link)| link));
+        detach_all(links);
+    }
+
     /// Detaches the watchpoints that the script wants no more.
     fn let_go(&mut self) {
         for address in std::mem::take(&mut self.unwatched) {
@@ -346,8 +354,7 @@ impl Session {
     pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
         let asked = self.asked_to_end.get().is_some();
         let missed_calls = self.missed_calls();
-        self.links.clear();
-        self.watchpoints.clear();
+        self.detach();
         self.drain_all(sink, &|| asked)?;
         self.ending = true;
         self.run_once(&Attach::End)?;
@@ -386,6 +393,12 @@ impl Session {
             count += 1;
         }
         Ok(count)
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        self.detach();
     }
 }
 

@@ -76,7 +76,7 @@ impl UserFiles {
             return known.clone();
         }
         let image = match parts::read(path) {
-            Ok(bytes) => match Image::read(&bytes) {
+            Ok(bytes) => match Image::read(bytes) {
                 Ok(image) => Ok(Arc::new(image)),
                 Err(error) => Err(format!("{path}: {error}")),
             },
@@ -125,7 +125,7 @@ impl UserFiles {
                 None if function.is_empty() => push("", ""),
                 None if is_pattern(function) => {
                     let mut names: Vec<&str> = image
-                        .functions
+                        .functions()
                         .iter()
                         .map(|f| f.name.as_str())
                         .filter(|name| matches(function, name))
@@ -143,7 +143,7 @@ impl UserFiles {
                 }
                 Some(language) => {
                     let mut names: BTreeMap<&str, String> = BTreeMap::new();
-                    for symbol in &image.functions {
+                    for symbol in image.functions() {
                         let Some(shown) = image::demangled(&symbol.name, language) else {
                             continue;
                         };
@@ -159,7 +159,7 @@ impl UserFiles {
             }
         }
         if found.is_empty() {
-            return Err(self.no_function(&images, language, function));
+            return Err(self.no_function(&images, function, Vec::new()));
         }
         Ok(found)
     }
@@ -167,46 +167,34 @@ impl UserFiles {
     fn no_function(
         &self,
         images: &[(String, Arc<Image>)],
-        language: Option<Language>,
         function: &str,
+        near: Vec<String>,
     ) -> Absent {
-        let [(path, image)] = images else {
-            let why = format!("no function matches {function}");
-            let near = Vec::new();
-            return Absent::Missing { why, near };
-        };
-        if image.functions.is_empty() {
-            let why = format!(
+        let why = match images {
+            [(path, image)] if !image.has_functions() => format!(
                 "{path} has no symbols of functions, so that {function} cannot be found: \
                  it is stripped"
-            );
-            let near = Vec::new();
-            return Absent::Missing { why, near };
-        }
-        let names: Vec<String> = match language {
-            None => image.functions.iter().map(|f| f.name.clone()).collect(),
-            Some(language) => {
-                let names = image.functions.iter();
-                let names = names.filter_map(|f| image::demangled(&f.name, language));
-                names
-                    .map(|name| name.split('(').next().unwrap_or_default().to_owned())
-                    .collect()
+            ),
+            [(path, _)] if is_pattern(function) => {
+                format!("{path} has no function that matches {function}")
             }
-        };
-        let mut near = Vec::new();
-        if !is_pattern(function) {
-            let names = names.iter().map(String::as_str);
-            near = kscope_btf::nearest(function, names, NEAR)
-                .into_iter()
-                .map(str::to_owned)
-                .collect();
-            near.dedup();
-        }
-        let why = match is_pattern(function) {
-            true => format!("{path} has no function that matches {function}"),
-            false => format!("{path} has no function {function}"),
+            [(path, _)] => format!("{path} has no function {function}"),
+            _ => format!("no function matches {function}"),
         };
         Absent::Missing { why, near }
+    }
+
+    /// As [`kscope_script::catalogue::Catalogue::near_user_functions`].
+    pub(crate) fn near_functions(
+        &self,
+        name: &str,
+        language: Option<Language>,
+        function: &str,
+    ) -> Vec<String> {
+        match self.images(name).as_deref() {
+            Ok([(_, image)]) if !is_pattern(function) => near_functions(image, language, function),
+            _ => Vec::new(),
+        }
     }
 
     /// As [`kscope_script::catalogue::Catalogue::usdt`].
@@ -282,15 +270,15 @@ impl UserFiles {
         let file = kscope_bpf::Executable::parse(&bytes)
             .map_err(|error| missing(format!("{path}: {error}"), Vec::new()))?;
         let image = self.image(&path).map_err(|why| missing(why, Vec::new()))?;
-        let object = image.objects.iter().find(|object| object.name == symbol);
+        let object = image.objects().iter().find(|object| object.name == symbol);
         let object = object.map(|object| (object.address, object.size));
         let function = || {
             let function = image.function(symbol)?;
             Some((file.address_of(function.offset)?, function.size))
         };
         let Some((address, size)) = object.or_else(function) else {
-            let names = image.objects.iter().map(|object| object.name.as_str());
-            let names = names.chain(image.functions.iter().map(|f| f.name.as_str()));
+            let names = image.objects().iter().map(|object| object.name.as_str());
+            let names = names.chain(image.functions().iter().map(|f| f.name.as_str()));
             let near = kscope_btf::nearest(symbol, names, NEAR);
             let near = near.into_iter().map(str::to_owned).collect();
             let why = format!("{path} has no symbol {symbol}");
@@ -361,7 +349,8 @@ impl UserFiles {
         let images = [(path.clone(), image.clone())];
         let plain = function.split('@').next().unwrap_or(function);
         let Some(found) = image.function(plain) else {
-            return Err(self.no_function(&images, None, function));
+            let near = near_functions(&images[0].1, None, function);
+            return Err(self.no_function(&images, function, near));
         };
         if offset != 0 && offset >= found.size {
             return Err(missing(format!(
@@ -374,10 +363,29 @@ impl UserFiles {
         if offset != 0 {
             let bytes = read_regular(&path);
             let bytes = bytes.map_err(|error| missing(format!("cannot read {path}: {error}")))?;
-            refuse_inside_of(&image, &bytes, found, at)?;
+            refuse_inside_of(&image, &bytes, &found, at)?;
         }
         Ok((path, UprobePlace::at(at)))
     }
+}
+
+/// Gives the names of functions that are near to one.
+fn near_functions(image: &Image, language: Option<Language>, function: &str) -> Vec<String> {
+    let functions = image.functions().iter();
+    let names: Vec<String> = match language {
+        None => functions.map(|f| f.name.clone()).collect(),
+        Some(language) => {
+            let names = functions.filter_map(|f| image::demangled(&f.name, language));
+            names
+                .map(|name| name.split('(').next().unwrap_or_default().to_owned())
+                .collect()
+        }
+    };
+    let names = names.iter().map(String::as_str);
+    let near = kscope_btf::nearest(function, names, NEAR);
+    let mut near: Vec<String> = near.into_iter().map(str::to_owned).collect();
+    near.dedup();
+    near
 }
 
 /// Refuses a place of a file that is inside of an instruction of the function that is there.
@@ -386,7 +394,7 @@ fn refuse_inside(image: &Image, bytes: &[u8], at: u64) -> Result<(), Absent> {
         let end = function.offset.saturating_add(function.size);
         (function.offset..end).contains(&at)
     };
-    let mut functions = image.functions.iter().filter(covers);
+    let mut functions = image.functions().iter().filter(covers);
     // One that begins at the place says that an instruction does.
     if functions.clone().any(|function| function.offset == at) {
         return Ok(());

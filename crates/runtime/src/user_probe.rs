@@ -45,8 +45,11 @@ impl UserPlace<'_> {
 /// How a program of many places is loaded.
 pub(crate) const MANY: AttachKind = AttachKind::Expected(AttachType::TraceUprobeMulti);
 
-/// Has the programs of several places loaded for all of them at once, where the kernel can. For one
-/// process it is not done: kernels before Linux 6.12 take that for one thread.
+/// Has programs loaded for all of their places at once, where the kernel can. For one process that is done
+/// only where the kernel takes it for all its threads: those before Linux 6.12 take it for one.
+///
+/// Links of many uprobes are good for single ones as well: the kernel makes and takes away what a perf
+/// event is one by one, and waits for all CPUs each time.
 pub(crate) fn choose(
     spec: &mut Spec,
     plan: &Plan,
@@ -54,16 +57,17 @@ pub(crate) fn choose(
     kernel: &SharedKernel,
     btf: Option<&Btf>,
 ) {
-    if pid.is_some() {
-        return;
-    }
-    let many = |probe: &&ProbePlan| probe.attach.len() > 1 && probe.attach.iter().all(is_user);
+    let many = |probe: &&ProbePlan| !probe.attach.is_empty() && probe.attach.iter().all(is_user);
     let mut probes = plan.probes.iter().filter(many).peekable();
     if probes.peek().is_none() {
         return;
     }
     let features = Features::new(kernel.clone(), btf);
-    if !features.uprobe_multi().is_available() {
+    let support = match pid {
+        None => features.uprobe_multi(),
+        Some(_) => features.uprobe_session(),
+    };
+    if !support.is_available() {
         return;
     }
     for probe in probes {

@@ -103,6 +103,17 @@ pub trait Catalogue {
         Err(not_looked_at())
     }
 
+    /// Gives names of functions that are near to one which [`Catalogue::user_functions`] did not find
+    /// in a file, the nearest first. Asked only where somebody is told: all names are compared.
+    fn near_user_functions(
+        &self,
+        _path: &str,
+        _language: Option<Language>,
+        _function: &str,
+    ) -> Vec<String> {
+        Vec::new()
+    }
+
     /// Gives the places of the USDT probes that match patterns.
     ///
     /// # Errors

@@ -43,6 +43,8 @@ pub enum Call<'a> {
     },
     /// eventfd(2), non-blocking. Answer: [`Reply::Fd`].
     EventFd,
+    /// memfd_create(2): an empty file that has no name. Answer: [`Reply::Fd`].
+    MemoryFile(&'a CStr),
     /// read(2). Answer: [`Reply::Number`], the number of bytes.
     Read {
         /// What to read from.
@@ -131,6 +133,7 @@ impl Call<'_> {
             Call::EpollAdd { .. } => "epoll_ctl",
             Call::EpollWait { .. } => "epoll_wait",
             Call::EventFd => "eventfd",
+            Call::MemoryFile(_) => "memfd_create",
             Call::Read { .. } | Call::ReadFile(_) => "read",
             Call::Write { .. } => "write",
             Call::SocketProgram { .. } => "setsockopt",

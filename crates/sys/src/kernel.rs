@@ -292,6 +292,11 @@ impl dyn Kernel + '_ {
         self.fd(Call::EventFd)
     }
 
+    /// Creates an empty file in memory; the name is for people alone.
+    pub fn memory_file(&self, name: &CStr) -> Result<OwnedFd, Errno> {
+        self.fd(Call::MemoryFile(name))
+    }
+
     /// Reads from a descriptor; 0 is the end.
     pub fn read(&self, fd: BorrowedFd<'_>, into: &mut [u8]) -> Result<usize, Errno> {
         let count = answer!(self.call(Call::Read { fd, into }), Number)?;

@@ -60,6 +60,11 @@ impl Kernel for RealKernel {
                 let fd = unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) };
                 new_fd(fd.into()).map(Reply::Fd)
             }
+            Call::MemoryFile(name) => {
+                // SAFETY: the name ends with its NUL, and the kernel copies it.
+                let fd = unsafe { libc::memfd_create(name.as_ptr(), libc::MFD_CLOEXEC) };
+                new_fd(fd.into()).map(Reply::Fd)
+            }
             Call::Read { fd, into } => {
                 // SAFETY: the kernel writes at most `into.len()` bytes to a live mutable slice.
                 let count =

@@ -1,6 +1,8 @@
 //! The attempts by which features are found out.
 
 #[cfg(feature = "uprobe")]
+use std::os::fd::AsRawFd;
+#[cfg(feature = "uprobe")]
 use std::path::Path;
 
 use kscope_btf::Btf;
@@ -267,8 +269,25 @@ pub(super) fn kprobe_multi(
 /// Attaches to a folder: a kernel that knows such links says that it is no file.
 #[cfg(feature = "uprobe")]
 pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
-    let attach = AttachKind::Expected(AttachType::TraceUprobeMulti);
-    let loaded = load(kernel, None, ProgramType::Kprobe, attach);
+    let kind = AttachType::TraceUprobeMulti;
+    uprobes(kernel, kind, "uprobe_multi", "Linux 6.6")
+}
+
+/// Asks for uprobes on entry and return at many places.
+#[cfg(feature = "uprobe")]
+pub(super) fn uprobe_session(kernel: &SharedKernel) -> Support {
+    let kind = AttachType::TraceUprobeSession;
+    uprobes(kernel, kind, "uprobe_session", "Linux 6.13")
+}
+
+#[cfg(feature = "uprobe")]
+fn uprobes(kernel: &SharedKernel, kind: AttachType, feature: &str, since: &'static str) -> Support {
+    let loaded = load(
+        kernel,
+        None,
+        ProgramType::Kprobe,
+        AttachKind::Expected(kind),
+    );
     let places = [UprobePlace::at(0)];
     let attached = loaded
         .and_then(|program| program.attach_uprobe_multi(Path::new("/"), &places, false, None));
@@ -276,8 +295,28 @@ pub(super) fn uprobe_multi(kernel: &SharedKernel) -> Support {
         Err(Error::Os {
             errno: Errno::BADF, ..
         }) => Support::Available,
-        other => Support::of(other, "uprobe_multi", Some("Linux 6.6")),
+        other => Support::of(other, feature, Some(since)),
     }
+}
+
+/// Puts a uprobe into a file that nobody executes, and takes it away again.
+///
+/// When the first of some time is put anywhere, the kernel waits for all CPUs, ten milliseconds and
+/// more, and others that come after that, or meanwhile, have less to wait for or nothing. So who is about
+/// to attach uprobes does this first, in a thread of its own, and goes on with what comes before them.
+///
+/// # Errors
+///
+/// As [`Program::attach_uprobe_multi`], with its minimum kernel version.
+#[cfg(feature = "uprobe")]
+pub fn prepare_uprobes(kernel: &SharedKernel) -> Result<(), Error> {
+    let attach = AttachKind::Expected(AttachType::TraceUprobeMulti);
+    let program = load(kernel, None, ProgramType::Kprobe, attach)?;
+    let file = kernel.memory_file(c"kscope");
+    let file = file.map_err(|errno| Error::os("memfd_create", errno, "an empty file"))?;
+    let path = format!("/proc/self/fd/{}", file.as_raw_fd());
+    let link = program.attach_uprobe_multi(Path::new(&path), &[UprobePlace::at(0)], false, None);
+    link.map(drop)
 }
 
 /// Asks for links on perf events, which bring the cookies.

@@ -193,6 +193,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         let kernel = dump::open(&args.dump)?;
         return over_memory(&kernel, args, &setup, &source, &options);
     }
+    if let (Given::Script(source), true) = (&given, setup.to_run) {
+        kscope_runtime::look_ahead(&source.text);
+    }
     let place = Place::open(output.btf.as_deref())?.of_process(output.pid);
     if let Given::Script(source) = &given {
         let chosen = match args.engine {

@@ -1,18 +1,23 @@
 //! What a program or library has that can be probed, read once.
 
-use kscope_bpf::{Executable, UsdtNote};
+use std::collections::HashMap;
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use kscope_bpf::{Executable, Function, UsdtNote};
 use kscope_script::catalogue::Language;
 use kscope_symbol::{UserFile, UserFunction};
 
-/// A program or library.
-#[derive(Debug, Default)]
+/// A program or library, of which is read what somebody asks for.
+#[derive(Debug)]
 pub(crate) struct Image {
-    /// Its functions by name, then by place; each once.
-    pub(crate) functions: Vec<ImageFunction>,
+    /// What symbols and notes are in.
+    bytes: Vec<u8>,
+    functions: OnceLock<Vec<ImageFunction>>,
+    objects: OnceLock<Vec<ImageObject>>,
+    /// The functions that were asked for by name.
+    named: Mutex<HashMap<String, Option<ImageFunction>>>,
     /// The places of its USDT probes, in the order of the file.
     pub(crate) usdt: Vec<UsdtNote>,
-    /// Its variables.
-    pub(crate) objects: Vec<ImageObject>,
     /// The processor it is for.
     pub(crate) machine: u16,
 }
@@ -39,41 +44,76 @@ pub(crate) struct ImageObject {
 
 impl Image {
     /// Reads a file; one that is no executable is an error.
-    pub(crate) fn read(bytes: &[u8]) -> Result<Image, kscope_bpf::Error> {
-        let file = Executable::parse(bytes)?;
-        let mut functions: Vec<ImageFunction> = file
-            .functions()
-            .map(|function| ImageFunction {
-                name: text(function.name),
-                offset: function.offset,
-                size: function.size,
-            })
-            .collect();
-        functions.sort();
-        functions.dedup();
-        let mut objects: Vec<ImageObject> = file
-            .objects()
-            .map(|object| ImageObject {
-                name: text(object.name),
-                address: object.address,
-                size: object.size,
-            })
-            .collect();
-        objects.sort();
-        objects.dedup();
+    pub(crate) fn read(bytes: Vec<u8>) -> Result<Image, kscope_bpf::Error> {
+        let file = Executable::parse(&bytes)?;
+        let (usdt, machine) = (file.usdt_notes(), file.machine);
         Ok(Image {
-            functions,
-            usdt: file.usdt_notes(),
-            objects,
-            machine: file.machine,
+            functions: OnceLock::new(),
+            objects: OnceLock::new(),
+            named: Mutex::default(),
+            usdt,
+            machine,
+            bytes,
         })
     }
 
-    /// Finds a function by its name in the symbol table.
-    pub(crate) fn function(&self, name: &str) -> Option<&ImageFunction> {
-        let first = self.functions.partition_point(|f| f.name.as_str() < name);
-        let mut same = self.functions.get(first..)?.iter();
-        same.next().filter(|function| function.name == name)
+    /// Gives its functions by name, then by place; each once.
+    pub(crate) fn functions(&self) -> &[ImageFunction] {
+        self.functions.get_or_init(|| {
+            let file = Executable::parse(&self.bytes);
+            let functions = file.iter().flat_map(Executable::functions);
+            let mut functions: Vec<ImageFunction> = functions.map(ImageFunction::of).collect();
+            functions.sort();
+            functions.dedup();
+            functions
+        })
+    }
+
+    /// Says whether it has symbols of functions.
+    pub(crate) fn has_functions(&self) -> bool {
+        let file = Executable::parse(&self.bytes);
+        file.is_ok_and(|file| file.functions().next().is_some())
+    }
+
+    /// Gives its variables by name, then by address; each once.
+    pub(crate) fn objects(&self) -> &[ImageObject] {
+        self.objects.get_or_init(|| {
+            let file = Executable::parse(&self.bytes);
+            let objects = file.iter().flat_map(Executable::objects);
+            let mut objects: Vec<ImageObject> = objects
+                .map(|object| ImageObject {
+                    name: text(object.name),
+                    address: object.address,
+                    size: object.size,
+                })
+                .collect();
+            objects.sort();
+            objects.dedup();
+            objects
+        })
+    }
+
+    /// Finds a function by its name in the symbol table; of several the first in the file.
+    pub(crate) fn function(&self, name: &str) -> Option<ImageFunction> {
+        let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = named.get(name) {
+            return known.clone();
+        }
+        let file = Executable::parse(&self.bytes).ok()?;
+        let found = file.functions_named(name).map(ImageFunction::of);
+        let found = found.filter(|function| function.name == name).min();
+        named.insert(name.to_owned(), found.clone());
+        found
+    }
+}
+
+impl ImageFunction {
+    fn of(function: Function<'_>) -> ImageFunction {
+        ImageFunction {
+            name: text(function.name),
+            offset: function.offset,
+            size: function.size,
+        }
     }
 }
 
@@ -150,11 +190,20 @@ mod tests {
     fn this_program_has_functions() {
         let path = std::env::current_exe().expect("this program");
         let bytes = std::fs::read(path).expect("it can be read");
-        let image = Image::read(&bytes).expect("an executable");
+        let image = Image::read(bytes.clone()).expect("an executable");
         let main = image.function("main").expect("it has one");
         assert!(main.size > 0 && image.usdt.is_empty());
         assert!(image.function("no such function").is_none());
-        assert!(Image::read(b"#!/bin/sh\n").is_err());
-        assert!(read_symbols(&bytes).functions.len() >= image.functions.len());
+        assert!(image.has_functions());
+        assert!(Image::read(b"#!/bin/sh\n".to_vec()).is_err());
+        assert!(read_symbols(&bytes).functions.len() >= image.functions().len());
+        // What is found by name is the first of that name in the list.
+        for function in image
+            .functions()
+            .chunk_by(|a, b| a.name == b.name)
+            .step_by(97)
+        {
+            assert_eq!(image.function(&function[0].name).as_ref(), function.first());
+        }
     }
 }

@@ -9,6 +9,8 @@ use kscope_symbol::{LARGEST_FILE, open_regular, read_regular};
 /// Sections (`sh_type`) of code and constants: whatever the program is to have, and nothing.
 const PROGRAM: u64 = 1;
 const NOTHING: u64 = 8;
+/// Those of relocations, hash tables, versions and what else the dynamic linker reads.
+const OF_LINKERS: [u64; 8] = [4, 5, 6, 9, 19, 0x6fff_fff6, 0x6fff_fffe, 0x6fff_ffff];
 /// Such sections of fewer bytes are read: one is a mark for the places of USDT probes.
 const SMALL: u64 = 4096;
 /// Bytes at the begin that are read first: the header, which says where the others are.
@@ -60,7 +62,8 @@ fn read_parts(file: &File, size: u64) -> Option<Vec<u8>> {
     let wanted = sections.take(count as usize).filter_map(|section| {
         let kind = number(section, 4, 4)?;
         let (at, len) = (number(section, 24, 8)?, number(section, 32, 8)?);
-        let is_skipped = kind == NOTHING || (kind == PROGRAM && len >= SMALL);
+        let is_skipped =
+            kind == NOTHING || (kind == PROGRAM && len >= SMALL) || OF_LINKERS.contains(&kind);
         // What lies outside is no matter: a stripped file may have kept its header.
         let is_inside = at.checked_add(len).is_some_and(|end| end <= size);
         (!is_skipped && is_inside).then_some((at, len))

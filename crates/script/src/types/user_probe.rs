@@ -3,7 +3,7 @@
 use super::Checker;
 use super::provider::Target;
 use crate::catalogue::{Absent, Language, UsdtProbe, UserFunction, is_pattern};
-use crate::plan::Attach;
+use crate::plan::{Attach, MissingProbes};
 use crate::syntax::tree;
 
 /// Where a uprobe is to be.
@@ -157,7 +157,13 @@ impl Checker<'_> {
             let catalogue = self.inputs.catalogue;
             match catalogue.user_functions(path, *language, function) {
                 Ok(found) => found,
-                Err(absent) => {
+                Err(mut absent) => {
+                    if let Absent::Missing { near, .. } = &mut absent {
+                        let is_told = self.config.missing_probes != MissingProbes::Ignore;
+                        if is_told && near.is_empty() && !any {
+                            *near = catalogue.near_user_functions(path, *language, function);
+                        }
+                    }
                     let known = self.absent(absent, point);
                     match known {
                         true => Vec::new(),
