@@ -13,6 +13,7 @@ mod peer;
 mod printing;
 mod producer;
 mod programs;
+mod save;
 mod startup;
 mod table;
 
@@ -54,7 +55,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
         return Err(format!("bench takes no {word}"));
     }
     let mut names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
-    names.extend([LIBRARY, DUMP]);
+    names.extend([LIBRARY, DUMP, SAVE]);
     if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!(
             "no group of figures is called {unknown}; there are {}",
@@ -96,6 +97,14 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
         }
         println!();
     }
+    if wants(SAVE) {
+        println!("a dump that is saved, beside makedumpfile\n");
+        if let Err(why) = save::measure(&kscope, peers, &settings) {
+            println!("note: {SAVE}: {why}");
+            done &= only.is_empty();
+        }
+        println!();
+    }
     if GROUPS.iter().all(|(name, _)| !wants(name)) {
         return Ok(done);
     }
@@ -126,6 +135,9 @@ const LIBRARY: &str = "library";
 
 /// The group of figures of reading a dump, which has one too.
 const DUMP: &str = "dump";
+
+/// The group of figures of saving one.
+const SAVE: &str = "save";
 
 type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
 

@@ -44,7 +44,7 @@ cargo xtask kdump KERNEL… [options]           crashes guests, and reads what t
 cargo xtask test [--ignored] [--only SUITE]…  every suite, with a table and the sum at the end
 cargo xtask bench [options]                   figures beside those of the installed bpftrace; needs root
     --peers          beside those of Debian sid's bpftrace and crash, and of drgn, fetched into folders of their own
-    --only GROUP     library, dump, startup, size, btf, tool, events or printf (repeatable)
+    --only GROUP     library, dump, save, startup, size, btf, tool, events or printf (repeatable)
     --runs N         runs whose median counts (9)
     --calls N        traced calls per run (300000)
     --seconds N      how long a rate of printf must hold (5)

@@ -11,6 +11,7 @@ mod crash_tables;
 mod failures;
 mod outputs;
 mod reference;
+mod save;
 mod tools;
 
 use std::io::Write as _;

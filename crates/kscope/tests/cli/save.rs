@@ -1,0 +1,68 @@
+//! `kscope kdump save`
+
+use std::path::PathBuf;
+
+use kscope_testkit::dumps::{KDUMP, folder};
+
+use super::kscope;
+
+fn scratch(name: &str) -> PathBuf {
+    let name = format!("save-{}-{name}", std::process::id());
+    let path = PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join(name);
+    let _ = std::fs::remove_file(&path);
+    path
+}
+
+#[test]
+fn what_cannot_be_saved_is_told_with_the_way_out() {
+    let ran = kscope(&["kdump", "save", "-o", "/nowhere/vmcore", "/nonexistent"]);
+    let ran = ran.code(1);
+    assert!(
+        ran.err.contains("cannot open the dump /nonexistent"),
+        "{}",
+        ran.err
+    );
+    let ran = kscope(&["kdump", "save", "-o", "/nowhere/vmcore", "/etc/passwd"]).code(1);
+    assert!(ran.err.contains("HINT: dumps are ELF files"), "{}", ran.err);
+    for words in [
+        &["-d", "32", "-o", "x"][..],
+        &["-t", "0", "-o", "x"],
+        &["-c", "rar", "-o", "x"],
+        &["--no-log", "--log", "y", "-o", "x"],
+        &[],
+    ] {
+        let mut all = vec!["kdump", "save"];
+        all.extend(words);
+        kscope(&all).code(2);
+    }
+}
+
+#[test]
+fn a_dump_is_saved_with_its_log_and_never_over_another() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let source = folder.join(KDUMP);
+    let source = source.to_str().expect("a name");
+    let output = scratch("vmcore");
+    let name = output.to_str().expect("a name");
+    let log = PathBuf::from(format!("{name}-dmesg.txt"));
+    let _ = std::fs::remove_file(&log);
+    let words = ["kdump", "save", "-c", "none", "-o", name, source];
+    let ran = kscope(&words).code(0);
+    assert!(
+        ran.err.contains("35018 pages; 4841 of them zeros"),
+        "{}",
+        ran.err
+    );
+    let text = std::fs::read_to_string(&log).expect("a log");
+    assert!(text.contains("Kernel panic - not syncing: sysrq triggered crash"));
+    let shown = kscope(&["crash", name, "log"]).code(0);
+    assert_eq!(shown.out, text);
+    let again = kscope(&words).code(1);
+    assert!(again.err.contains("is there already"), "{}", again.err);
+    assert!(again.err.contains("-f to write over"), "{}", again.err);
+    for file in [output, log] {
+        std::fs::remove_file(file).expect("removed");
+    }
+}
