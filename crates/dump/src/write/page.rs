@@ -251,5 +251,5 @@ fn offset_of(btf: &Btf, name: &str, member: &str) -> Option<u64> {
 }
 
 fn constant(btf: &Btf, name: &str) -> Option<i64> {
-    btf.enumerator(name).map(|found| found.value as i64)
+    btf.enumerator(name).map(|found| found.value)
 }

@@ -15,8 +15,8 @@ const SUFFIX: &str = "-incomplete";
 #[derive(Debug)]
 pub struct Unfinished {
     file: File,
-    unfinished: PathBuf,
     path: PathBuf,
+    whole: PathBuf,
 }
 
 impl Unfinished {
@@ -39,8 +39,8 @@ impl Unfinished {
         };
         Ok(Unfinished {
             file: options.open(&unfinished)?,
-            unfinished,
-            path: path.to_owned(),
+            path: unfinished,
+            whole: path.to_owned(),
         })
     }
 
@@ -53,7 +53,7 @@ impl Unfinished {
     /// Gives the name that the file has for now.
     #[must_use]
     pub fn path(&self) -> &Path {
-        &self.unfinished
+        &self.path
     }
 
     /// Has the disk take what was written, and gives the file its name.
@@ -62,8 +62,8 @@ impl Unfinished {
     /// Where the disk does not take it: the file keeps the name that it has.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::rename(&self.unfinished, &self.path)?;
-        let folder = match self.path.parent() {
+        std::fs::rename(&self.path, &self.whole)?;
+        let folder = match self.whole.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };

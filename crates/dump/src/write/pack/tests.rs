@@ -53,7 +53,7 @@ fn mixed(seed: u64, len: usize) -> Vec<u8> {
             1 => page.extend(std::iter::repeat_n(noise(&mut state) as u8, size)),
             2 => page.extend((0..size).map(|_| (noise(&mut state) % letters) as u8)),
             3 => {
-                let base = 0xffff_8880_0000_0000 | noise(&mut state) % (1 << 30);
+                let base = 0xffff_8880_0000_0000 + noise(&mut state) % (1 << 30);
                 let words = (0..size / 8).map(|word| base + word as u64 * 0x40);
                 page.extend(words.flat_map(u64::to_le_bytes));
             }
