@@ -19,8 +19,8 @@ const ON_KERNEL: [&str; 5] = ["bpf_", "run_", "host_", "guest_", "dump_"];
 /// Those of them that run in guests only, or after them.
 const WITH_GUESTS: [&str; 2] = ["guest_", "dump_"];
 
-/// Suites and their budgets in seconds, 25 minutes in all; the guests' budget counts once for all kernels.
-const SUITES: [(&str, u64); 7] = [
+/// Suites and their budgets in seconds, 26 minutes in all; the guests' budget counts once for all kernels.
+const SUITES: [(&str, u64); 8] = [
     ("format", 20),
     ("clippy", 160),
     ("docs", 120),
@@ -28,6 +28,7 @@ const SUITES: [(&str, u64); 7] = [
     ("release", 200),
     ("host", 250),
     ("guests", GUESTS.as_secs()),
+    ("kdump", 90),
 ];
 
 /// The budget of the tests in each guest.
@@ -86,7 +87,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     if let Some(name) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!("no suite {name}; there are {}", names.join(", ")));
     }
-    if only.is_empty() || only.iter().any(|name| name == "guests") {
+    if only.is_empty() || only.iter().any(|name| name == "guests" || name == "kdump") {
         setup::install();
     }
     Ok(Session::new(ignored, only).run())
@@ -138,6 +139,7 @@ impl Session {
                 "features" => features::outcomes(limit),
                 "portability" => portability::outcomes(limit.max(LONG_TEST_LIMIT * 2)),
                 "release" => vec![self.release()],
+                "kdump" => self.kdump(),
                 _ => self.host(started + limit),
             };
             self.lines.push(Line {
@@ -162,7 +164,7 @@ impl Session {
 
     /// Every test that needs no kernel: unit tests of all crates, golden files, tidy, layers, architecture.
     fn pure(&mut self, until: Instant) -> Vec<Outcome> {
-        if ["release", "host", "guests"]
+        if ["release", "host", "guests", "kdump"]
             .iter()
             .any(|suite| self.wants(suite))
         {
@@ -292,6 +294,25 @@ impl Session {
             time: run.time,
             outcomes: run.outcomes,
         }));
+    }
+
+    /// Crashes a guest whose capture writes to its disk; with the long tests another kernel, and over ssh.
+    fn kdump(&mut self) -> Vec<Outcome> {
+        let kscope = match self.kscope() {
+            Ok(file) => file,
+            Err(why) => return vec![failed("kdump", why)],
+        };
+        let mut cycles = vec![("6.1", vm::kdump::Way::Disk)];
+        if self.ignored {
+            cycles.push(("6.12", vm::kdump::Way::Disk));
+            cycles.push(("6.12", vm::kdump::Way::Ssh));
+        }
+        let outcomes = cycles
+            .into_iter()
+            .flat_map(|(kernel, way)| vm::kdump::cycle(kernel, way, &kscope, false));
+        let outcomes: Vec<Outcome> = outcomes.collect();
+        println!("    {}", Sum::of(&outcomes));
+        outcomes
     }
 
     fn run_tests(

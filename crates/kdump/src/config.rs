@@ -229,7 +229,7 @@ impl Config {
             "action" => self.action = word(pair, Action::of, Action::WORDS)?,
             "failure_action" => self.failure_action = word(pair, Action::of, Action::WORDS)?,
             "deadline" => {
-                self.deadline = Duration::from_secs(60 * u64::from(number(pair, 0, 10_000)?))
+                self.deadline = Duration::from_secs(60 * u64::from(number(pair, 0, 10_000)?));
             }
             "wait" => self.wait = Duration::from_secs(number(pair, 1, 3600)?.into()),
             "cpus" => self.cpus = number(pair, 1, 1024)?,

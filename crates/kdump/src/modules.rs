@@ -215,17 +215,15 @@ pub(crate) fn gunzip(packed: &[u8]) -> Result<Vec<u8>, String> {
         return Err("it is no gzip file".to_owned());
     }
     let (flags, mut at) = (header[3], 10usize);
-    let byte = |at: usize| packed.get(at).copied().ok_or("it ends early");
     if flags & 4 != 0 {
-        at += 2 + usize::from(u16::from_le_bytes([byte(at)?, byte(at + 1)?]));
+        let size = packed.get(at..).and_then(<[u8]>::first_chunk);
+        at += 2 + usize::from(u16::from_le_bytes(*size.ok_or("it ends early")?));
     }
-    for flag in [8, 16] {
-        while flags & flag != 0 {
-            at += 1;
-            if byte(at - 1)? == 0 {
-                break;
-            }
-        }
+    // A name and a comment, each with a zero at its end.
+    for _ in [8, 16].iter().filter(|flag| flags & **flag != 0) {
+        let rest = packed.get(at..).ok_or("it ends early")?;
+        let length = rest.iter().position(|byte| *byte == 0);
+        at += length.ok_or("it ends early")? + 1;
     }
     if flags & 2 != 0 {
         at += 2;

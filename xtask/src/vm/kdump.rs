@@ -362,7 +362,8 @@ fn near(said: &[Ran], status: &Result<String, String>) -> Result<(), String> {
         .ok_or("the status has no peak")?
         / f64::from(1 << 20);
     println!(
-        "    estimate {needed:.1} MiB, used {used:.1} MiB: {:.0} %",
+        "    {}; estimate {needed:.1} MiB, used {used:.1} MiB: {:.0} %",
+        status.trim_end().replace('\n', ", "),
         needed * 100.0 / used
     );
     match (needed - used).abs() * 100.0 <= used * NEAR as f64 {

@@ -14,14 +14,18 @@ use crate::root::Root;
 const NEW_LINK: u16 = 16;
 const NEW_ADDRESS: u16 = 20;
 const NEW_ROUTE: u16 = 24;
-/// `NLM_F_REQUEST`, `NLM_F_ACK`, `NLM_F_CREATE` and `NLM_F_REPLACE`.
-const FLAGS: u16 = 1 | 4 | 0x400 | 0x100;
+/// `NLM_F_REQUEST` and `NLM_F_ACK`; where something is made, `NLM_F_CREATE` and `NLM_F_REPLACE`, which
+/// links do not take.
+const FLAGS: u16 = 1 | 4;
+const MAKE: u16 = 0x400 | 0x100;
 const AF_INET: u8 = 2;
 
 /// Sets up the interface that `ip=` of the kernel's command line names.
 pub(super) fn set_up(root: &Root, command_line: &str, settings: &Settings) -> Result<(), Error> {
     let words = command_line.split_whitespace();
-    let ip = words.filter_map(|word| word.strip_prefix("ip=")).last();
+    let ip = words
+        .filter_map(|word| word.strip_prefix("ip="))
+        .next_back();
     let ip = ip.ok_or_else(|| {
         Error::missing(
             "the command line has no ip=",
@@ -101,9 +105,10 @@ fn ask(kind: u16, header: &[u8], attributes: &[(u16, &[u8])]) -> Result<(), Erro
         message.resize(message.len().next_multiple_of(4), 0);
     }
     let length = message.len() as u32;
+    let flags = FLAGS | if kind == NEW_LINK { 0 } else { MAKE };
     message[..4].copy_from_slice(&length.to_ne_bytes());
     message[4..6].copy_from_slice(&kind.to_ne_bytes());
-    message[6..8].copy_from_slice(&FLAGS.to_ne_bytes());
+    message[6..8].copy_from_slice(&flags.to_ne_bytes());
     let kernel: &dyn Kernel = &RealKernel;
     let verdict = match kernel.call(Call::Netlink(&message)) {
         Ok(Reply::Bytes(answer)) => verdict(&answer),

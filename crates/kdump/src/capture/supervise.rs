@@ -94,11 +94,12 @@ fn capture(root: &Root, settings: &Settings) -> Action {
     };
     tell(&said, &line);
     let status = format!(
-        "result = {}\nwhy = {}\nseconds = {:.1}\nmemory = {}\nmemory_peak = {}\n",
+        "result = {}\nwhy = {}\nseconds = {:.1}\nmemory = {}\nmemory_start = {}\nmemory_peak = {}\n",
         if done { "done" } else { "failed" },
         outcome.err().unwrap_or_default(),
         started.elapsed().as_secs_f64(),
         memory.all,
+        memory.start,
         memory.peak()
     );
     status
@@ -207,6 +208,8 @@ fn judge(status: ExitStatus) -> Result<(), String> {
 struct Memory {
     /// All that the firmware's map gave this kernel.
     all: u64,
+    /// What was in use when the work began.
+    start: u64,
     /// The least that was still to be had.
     least: Option<u64>,
 }
@@ -222,6 +225,9 @@ impl Memory {
         }
         let info = root.text("/proc/meminfo").unwrap_or_default();
         if let Some(available) = crate::facts::kernel::meminfo(&info, "MemAvailable") {
+            if self.least.is_none() {
+                self.start = self.all.saturating_sub(available);
+            }
             self.least = Some(self.least.map_or(available, |least| least.min(available)));
         }
     }

@@ -17,8 +17,8 @@ pub(super) fn reservation(findings: &mut Findings, kernel: &KernelFacts, estimat
         );
         return;
     };
-    let asked = kernel.command_line.split_whitespace();
-    let asked = asked.filter(|word| word.starts_with("crashkernel=")).last();
+    let mut asked = kernel.command_line.split_whitespace();
+    let asked = asked.rfind(|word| word.starts_with("crashkernel="));
     if reserved == 0 {
         let (what, way_out) = match asked {
             Some(word) => (

@@ -202,7 +202,7 @@ fn over_ssh(findings: &mut Findings, ssh: &SshFacts, config: &Config) {
             make,
         ),
         Some(KeyFault::NoKey) => {
-            findings.fault("ssh key", format!("{key} is no private key"), make)
+            findings.fault("ssh key", format!("{key} is no private key"), make);
         }
     }
     if !ssh.knows_host {

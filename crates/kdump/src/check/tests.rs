@@ -191,7 +191,7 @@ fn faults_of_the_kernel() {
     not_loaded(&tree);
     tree.write("proc/sys/kernel/kexec_load_disabled", "1\n");
     let found = findings(&tree, &Config::default(), |facts| {
-        facts.kernel.loaded = None
+        facts.kernel.loaded = None;
     });
     expect(
         &found,
@@ -216,7 +216,7 @@ fn faults_of_the_kernel() {
     );
     planted(
         |tree| {
-            tree.write("boot/config-6.1", "CONFIG_KEXEC_FILE=y\nCONFIG_PROC_VMCORE=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n")
+            tree.write("boot/config-6.1", "CONFIG_KEXEC_FILE=y\nCONFIG_PROC_VMCORE=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n");
         },
         "kernel options",
         "CONFIG_CRASH_DUMP",
@@ -538,7 +538,7 @@ fn warnings() {
             tree.write(
                 "sys/module/kernel/parameters/crash_kexec_post_notifiers",
                 "Y\n",
-            )
+            );
         },
         "notifiers",
         "there is no pstore",
@@ -576,7 +576,7 @@ fn warnings() {
     );
     check(
         |tree| {
-            tree.write("boot/config-6.1", "CONFIG_KEXEC_FILE=y\nCONFIG_CRASH_DUMP=y\nCONFIG_PROC_VMCORE=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n")
+            tree.write("boot/config-6.1", "CONFIG_KEXEC_FILE=y\nCONFIG_CRASH_DUMP=y\nCONFIG_PROC_VMCORE=y\nCONFIG_BLK_DEV_INITRD=y\nCONFIG_DEVTMPFS=y\n");
         },
         "reading later",
         "CONFIG_DEBUG_INFO_BTF (types)",
