@@ -24,8 +24,8 @@ const WINDOW: usize = 2 << 20;
 /// What is mapped behind that, so that nearly all records are in one piece. The kernel has the data twice in a row, so there is
 /// something behind its end as well.
 const OVERLAP: usize = 64 << 10;
-/// The position is published after so many records, not after each.
-const PUBLISH_EVERY: u64 = 64;
+/// The position is published after so many bytes, or a quarter of a small ring, not after each record.
+const PUBLISH_EVERY: usize = 4 << 10;
 
 /// The one consumer of a ring buffer map.
 #[derive(Debug)]
@@ -47,6 +47,8 @@ struct Data {
     page: usize,
     /// Bytes of the data, once.
     size: usize,
+    /// The position is published after so many bytes.
+    publish_every: u64,
     /// Bytes of a part, and behind it.
     window: usize,
     overlap: usize,
@@ -88,25 +90,22 @@ impl Data {
         Ok(())
     }
 
-    /// Finds the committed record at a position, whose place in what is mapped is given: its header, its whole size.
+    /// Finds the record at a place in what is mapped, unless it is still written: its header, its whole size, which is at
+    /// most what is `left`.
     #[inline]
     fn record(
         &self,
         mapped: &Mapping,
         place: usize,
-        position: u64,
-        produced: u64,
+        left: u64,
     ) -> Result<Option<(u32, u64)>, Errno> {
-        if position >= produced {
-            return Ok(None);
-        }
         let header = mapped.load_u32(place).ok_or(Errno::IO)?;
         if header & BUSY != 0 {
             return Ok(None);
         }
         let length = (header & !DISCARDED) as usize;
         let whole = (length + HEADER).next_multiple_of(8) as u64;
-        if length > self.size || whole > produced - position {
+        if length > self.size || whole > left {
             return Err(Errno::IO);
         }
         Ok(Some((header, whole)))
@@ -195,6 +194,7 @@ impl RingConsumer {
             fd,
             page,
             size,
+            publish_every: PUBLISH_EVERY.min(size / 4) as u64,
             window: window.min(size),
             overlap: overlap.min(size),
             start: 0,
@@ -233,7 +233,10 @@ impl RingConsumer {
     ) -> Result<RingRound, Errno> {
         let mut round = RingRound::default();
         let begin = self.consumer.load_u64(0).ok_or(Errno::IO)?;
-        let (mut position, mut published, mut produced) = (begin, begin, begin);
+        let last = begin.saturating_add(self.data.size as u64);
+        // `looked` is where the positions were compared after this side's had been made visible.
+        let (mut position, mut published, mut looked) = (begin, begin, begin);
+        let mut produced = begin;
         let mask = self.data.size - 1;
         'parts: loop {
             let start = position as usize & mask;
@@ -246,66 +249,85 @@ impl RingConsumer {
             }
             let data = &self.data;
             let mapped = data.mapped.as_ref().ok_or(Errno::IO)?;
+            let rest = data.start + data.window - start;
+            let part = position.saturating_add(rest as u64).min(last);
             loop {
-                let start = (position as usize & mask).wrapping_sub(data.start);
-                if start >= data.window {
-                    continue 'parts;
-                }
                 if position >= produced {
                     produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
                 }
-                let Some((header, whole)) = data.record(mapped, start, position, produced)? else {
-                    if position == published {
-                        round.busy = position < produced;
-                        break 'parts;
+                // Up to here nothing but the records is to be looked at.
+                let until = published.saturating_add(data.publish_every);
+                let until = until.min(produced).min(part);
+                let (mut stop, mut busy) = (false, false);
+                while position < until {
+                    let start = (position as usize & mask).wrapping_sub(data.start);
+                    let Some((header, whole)) = data.record(mapped, start, produced - position)?
+                    else {
+                        busy = true;
+                        break;
+                    };
+                    position += whole;
+                    if header & DISCARDED != 0 {
+                        round.discarded += 1;
+                        continue;
                     }
-                    // A program that commits a record wakes the reader only if it finds the position
-                    // at that record. So the position is made visible first, and then looked again.
-                    self.publish(position);
-                    published = position;
-                    produced = position;
-                    continue;
-                };
-                let mut stop = false;
-                if header & DISCARDED != 0 {
-                    round.discarded += 1;
-                } else {
-                    let length = (header & !DISCARDED) as usize;
+                    let length = header as usize;
                     // SAFETY: the record is committed and lies before the producer's position; the
                     // kernel writes there again only when the consumer's position has passed it. This
-                    // is the map's only consumer (its claim) and the position moves below, after
+                    // is the map's only consumer (its claim) and the position is stored below, after
                     // the borrow has ended.
-                    stop = if let Some(record) = unsafe { mapped.bytes(start + HEADER, length) } {
+                    let flow = if let Some(record) = unsafe { mapped.bytes(start + HEADER, length) }
+                    {
                         each(record)
                     } else {
                         let apart = data.apart(data.start + start + HEADER, length);
                         // What was given is not given again.
-                        let (mapping, place) = apart.inspect_err(|_| self.publish(position))?;
+                        let (mapping, place) =
+                            apart.inspect_err(|_| self.publish(position - whole))?;
                         // SAFETY: as above; it is the same memory.
                         each(unsafe { mapping.bytes(place, length) }.ok_or(Errno::IO)?)
-                    }
-                    .is_break();
+                    };
                     round.records += 1;
+                    if flow.is_break() {
+                        stop = true;
+                        break;
+                    }
                 }
-                position += whole;
-                if stop || position - begin >= data.size as u64 {
+                if stop || position >= last {
                     self.publish(position);
                     let produced = self.producer.load_u64(0).ok_or(Errno::IO)?;
                     round.more = position < produced;
                     break 'parts;
                 }
-                if (round.records + round.discarded) % PUBLISH_EVERY == 0 {
-                    self.publish(position);
-                    published = position;
+                if position >= part {
+                    continue 'parts;
                 }
+                if !busy && position < produced {
+                    // There is room for the kernel now; whether it waits is asked at the end alone.
+                    self.store(position);
+                    published = position;
+                    continue;
+                }
+                if position == looked {
+                    round.busy = position < produced;
+                    break 'parts;
+                }
+                // A program that commits a record wakes the reader only if it finds the position
+                // at that record. So the position is made visible first, and then looked again.
+                self.publish(position);
+                (published, looked, produced) = (position, position, position);
             }
         }
         Ok(round)
     }
 
-    fn publish(&self, position: u64) {
+    fn store(&self, position: u64) {
         // Cannot fail: a page is mapped, which can be written.
         let _ = self.consumer.store_u64(0, position);
+    }
+
+    fn publish(&self, position: u64) {
+        self.store(position);
         // The store is seen before what is loaded next: the kernel's commit does it the other way
         // round, header first and then the position, so that one of both sees the other.
         fence(Ordering::SeqCst);
