@@ -421,32 +421,19 @@ impl<'a> Loader<'a> {
 
     /// Tells which programs are to be loaded.
     fn chosen(&self, spec: &Spec) -> Result<Vec<bool>, Error> {
-        let absent = |name: &&String| spec.program_named(name).is_none();
-        if let Some(name) = self.only.iter().flat_map(Named::names).find(absent) {
-            return Err(Error::not_found("program", name));
+        let program = |name: &str| spec.program_named(name).is_some();
+        let map = |name: &str| spec.map_named(name).is_some();
+        if let Some(only) = &self.only {
+            only.must_be("program", &program)?;
         }
-        let known = |name: &&String| spec.program_named(name).is_some();
-        let of_maps = |name: &&String| spec.map_named(name).is_some();
-        let named = self.also.names().chain(self.left_out.names());
-        if let Some(name) = named
-            .into_iter()
-            .find(|name| !known(name) && !of_maps(name))
-        {
-            return Err(Error::not_found("program or map", name));
-        }
-        if let Some(name) = self
-            .maps
-            .names()
-            .find(|name| spec.map_named(name).is_none())
-        {
-            return Err(Error::not_found("map", name));
-        }
+        let either = |name: &str| program(name) || map(name);
+        self.also.must_be("program or map", &either)?;
+        self.left_out.must_be("program or map", &either)?;
+        self.maps.must_be("map", &map)?;
         #[cfg(feature = "exclusive")]
         self.known_exclusive(spec)?;
         #[cfg(feature = "extend")]
-        if let Some(name) = self.extended.names().find(absent) {
-            return Err(Error::not_found("program", name));
-        }
+        self.extended.must_be("program", &program)?;
         let chosen = |program: &ProgramSpec| match &self.only {
             Some(only) => only.contains(&program.name),
             None => {

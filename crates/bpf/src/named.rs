@@ -1,5 +1,7 @@
 //! What a caller says of programs, maps and values by their names.
 
+use crate::error::Error;
+
 /// Values by name, ascending. All kinds of value share little code, and few names are given.
 #[derive(Clone, Debug)]
 pub(crate) struct Named<V>(Vec<(String, V)>);
@@ -32,7 +34,22 @@ impl<V> Named<V> {
         self.place(name).is_ok()
     }
 
+    /// Checks that there is what each name names; `what` that is.
+    pub(crate) fn must_be(
+        &self,
+        what: &'static str,
+        is: &dyn Fn(&str) -> bool,
+    ) -> Result<(), Error> {
+        for (name, _) in &self.0 {
+            if !is(name) {
+                return Err(Error::not_found(what, name));
+            }
+        }
+        Ok(())
+    }
+
     /// Gives the names, ascending.
+    #[cfg(any(test, feature = "exclusive"))]
     pub(crate) fn names(&self) -> impl Iterator<Item = &String> {
         self.0.iter().map(|(name, _)| name)
     }

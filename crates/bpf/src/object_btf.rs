@@ -43,15 +43,14 @@ impl ObjectBtf {
             None => (Builder::with_endian(host), Vec::new()),
         };
         let mut proto = None;
-        let files: Vec<File<'_>> = spec
-            .files
-            .iter()
-            .map(|file| File {
+        let mut files: Vec<File<'_>> = Vec::with_capacity(spec.files.len());
+        for file in &spec.files {
+            files.push(File {
                 name: builder.add_string(&file.name),
                 text: &file.text,
                 starts: line_starts(&file.text),
-            })
-            .collect();
+            });
+        }
         let mut records = Vec::new();
         for program in &spec.programs {
             let mut functions = Vec::new();
@@ -256,14 +255,13 @@ fn lines(
 
 /// Makes a C identifier, as the kernel demands of functions' names.
 fn identifier(name: &str) -> String {
-    let fits = |c: char| {
-        if c.is_ascii_alphanumeric() || c == '_' {
-            c
-        } else {
-            '_'
-        }
-    };
-    let mut out: String = name.chars().take(127).map(fits).collect();
+    let mut out = String::with_capacity(name.len());
+    for c in name.chars().take(127) {
+        out.push(match c {
+            c if c.is_ascii_alphanumeric() => c,
+            _ => '_',
+        });
+    }
     if out.is_empty() || out.starts_with(|c: char| c.is_ascii_digit()) {
         out.insert(0, '_');
     }

@@ -202,7 +202,7 @@ impl Btf {
     /// The first few questions are answered by a look at each type, as most programs ask no more, and later ones by an index.
     #[must_use]
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.first_of(name, kind, |btf| {
+        self.first_of(name, kind, &|btf| {
             btf.inner.asked.fetch_add(1, Ordering::Relaxed) < FEW
         })
     }
@@ -211,21 +211,28 @@ impl Btf {
     /// for who asks for a few names alone.
     #[must_use]
     pub fn find_once(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.first_of(name, kind, |_| true)
+        self.first_of(name, kind, &|_| true)
     }
 
     /// Finds a type; `looks` says of a blob without an index whether to do without.
-    fn first_of(&self, name: &str, kind: Kind, looks: impl Fn(&Btf) -> bool) -> Option<TypeId> {
+    fn first_of(&self, name: &str, kind: Kind, looks: &dyn Fn(&Btf) -> bool) -> Option<TypeId> {
         if name.is_empty() {
             return None;
         }
-        self.chain().find_map(|btf| {
+        for btf in self.chain() {
             if btf.inner.names.get().is_none() && looks(btf) {
-                return btf.look_for(name, kind);
+                match btf.look_for(name, kind) {
+                    Some(id) => return Some(id),
+                    None => continue,
+                }
             }
-            let mut ids = btf.names().types(name).iter().map(|&id| TypeId(id));
-            ids.find(|&id| self.name(id) == Some(name) && self.is_kind(id, kind))
-        })
+            for id in btf.names().types(name).iter().map(|&id| TypeId(id)) {
+                if self.name(id) == Some(name) && self.is_kind(id, kind) {
+                    return Some(id);
+                }
+            }
+        }
+        None
     }
 
     /// Looks at each own type that an index would have.

@@ -131,14 +131,18 @@ impl Btf {
             "int unsigned long",
             "int long unsigned",
         ];
-        let size = |id: TypeId| match self.get(id) {
-            Some(Type::Int(int)) if matches!(int.size, 4 | 8) => Some((id, int.size)),
-            _ => None,
-        };
-        let found = SPELLINGS
-            .iter()
-            .flat_map(|name| self.find_all(name).filter_map(size));
-        found.min_by_key(|&(id, _)| id).map(|(_, size)| size)
+        let mut first: Option<(TypeId, u32)> = None;
+        for name in SPELLINGS {
+            for id in self.find_all(name) {
+                let Some(Type::Int(int)) = self.get(id) else {
+                    continue;
+                };
+                if matches!(int.size, 4 | 8) && first.is_none_or(|(known, _)| id < known) {
+                    first = Some((id, int.size));
+                }
+            }
+        }
+        first.map(|(_, size)| size)
     }
 
     /// Gives what a pointer points to, through typedefs and qualifiers of the pointer.
@@ -313,12 +317,14 @@ impl Btf {
             let Some(Type::Enum(e)) = self.get(type_id) else {
                 continue;
             };
-            if let Some(found) = e.enumerators().find(|e| e.name == name) {
-                return Some(EnumConstant {
-                    type_id,
-                    value: found.value,
-                    signed: e.signed,
-                });
+            for constant in e.enumerators() {
+                if constant.name == name {
+                    return Some(EnumConstant {
+                        type_id,
+                        value: constant.value,
+                        signed: e.signed,
+                    });
+                }
             }
         }
         None

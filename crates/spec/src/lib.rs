@@ -26,6 +26,8 @@ pub mod insn;
 #[cfg(feature = "link")]
 pub mod link;
 mod object;
+#[doc(hidden)]
+pub mod order;
 pub mod read;
 #[doc(hidden)]
 pub mod say;

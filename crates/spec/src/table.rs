@@ -4,12 +4,14 @@
 //! to: all tables share one from numbers, or one from names, to places in a list, all sorts one of pairs of
 //! numbers.
 
+use core::cmp::Ordering;
 use std::collections::HashMap;
 
 use kscope_btf::TypeId;
 
 use crate::elf::{SectionIndex, SymbolIndex};
 use crate::object::MapId;
+use crate::order::order;
 
 /// What a key of at most two numbers is written as.
 pub(crate) type Code = (u64, u64);
@@ -202,22 +204,29 @@ fn place(places: &mut Places, code: Code, next: usize) -> usize {
 /// Puts a list into the order of its keys; those of equal keys stay in theirs.
 pub(crate) fn sort<T, K: Key>(list: &mut [T], key: impl Fn(&T) -> K) {
     let code = |at: usize| list.get(at).map_or((0, 0), |item| key(item).code());
-    for (one, other) in swaps(list.len(), &code) {
+    let swaps = swaps(list.len(), &|one, other| code(one).cmp(&code(other)));
+    for (one, other) in swaps {
         list.swap(one, other);
     }
 }
 
-/// Gives the exchanges, one after the other, that put a list with these keys into order.
-#[inline(never)]
-fn swaps(len: usize, code: &dyn Fn(usize) -> Code) -> Vec<(usize, usize)> {
-    let mut keys: Vec<(Code, usize)> = (0..len).map(|at| (code(at), at)).collect();
-    let mut swaps = Vec::new();
-    if keys.is_sorted() {
-        return swaps;
+/// Puts a list into the order that `compare` says; those that are equal stay in theirs.
+pub(crate) fn sort_by<T>(list: &mut [T], compare: impl Fn(&T, &T) -> Ordering) {
+    let compare = |one: usize, other: usize| match (list.get(one), list.get(other)) {
+        (Some(one), Some(other)) => compare(one, other),
+        _ => Ordering::Equal,
+    };
+    for (one, other) in swaps(list.len(), &compare) {
+        list.swap(one, other);
     }
-    keys.sort_unstable();
-    // From here on: which place's item belongs to each place.
-    let mut from: Vec<usize> = keys.into_iter().map(|(_, from)| from).collect();
+}
+
+/// Gives the exchanges, one after the other, that put a list into order.
+#[inline(never)]
+fn swaps(len: usize, compare: &dyn Fn(usize, usize) -> Ordering) -> Vec<(usize, usize)> {
+    let mut swaps = Vec::new();
+    // Which place's item belongs to each place.
+    let mut from = order(len, compare);
     for start in 0..from.len() {
         let mut to = start;
         // Each place is left once, since it is its own from then on.

@@ -7,6 +7,7 @@ use std::cell::{OnceCell, RefCell};
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use kscope_btf::{Btf, Kind, Type, TypeId};
+use kscope_spec::order::order;
 use kscope_spec::{Extern, ExternId, ExternKind, MapId, Spec};
 use kscope_sys::SharedKernel;
 
@@ -243,14 +244,17 @@ impl<'a> Externs<'a> {
     }
 
     /// Looks up all symbols without a type at once.
+    #[inline(never)]
     fn read_addresses(&self) -> Vec<(&'a [u8], Option<u64>)> {
         let externs = self.spec.externs.iter();
         let addresses = externs.filter(|external| external.kind == ExternKind::Address);
-        let mut found: Vec<(&[u8], Option<u64>)> = addresses
-            .map(|external| (external.name.as_bytes(), None))
-            .collect();
-        found.sort_unstable();
-        found.dedup();
+        let names: Vec<&[u8]> = addresses.map(|external| external.name.as_bytes()).collect();
+        let mut found: Vec<(&[u8], Option<u64>)> = Vec::with_capacity(names.len());
+        for at in order(names.len(), &|one, other| names[one].cmp(names[other])) {
+            if found.last().is_none_or(|(name, _)| *name != names[at]) {
+                found.push((names[at], None));
+            }
+        }
         let text = crate::kallsyms::read(&*self.kernel);
         for line in text.split(|&byte| byte == b'\n') {
             // "ffffffff81000000 T _text", modules' with "\t[name]" behind

@@ -95,13 +95,16 @@ impl<'a> KernelTypes<'a> {
 
     /// Gives the types of all modules that can be read, with their names.
     pub(crate) fn all_modules(&self) -> Vec<kscope_spec::core::Module> {
-        let modules = self.modules().iter().enumerate();
-        let named = modules.filter_map(|(index, module)| {
-            let btf = self.of_module(index)?.clone();
-            let name = module.name.clone();
-            Some(kscope_spec::core::Module { name, btf })
-        });
-        named.collect()
+        let mut named = Vec::new();
+        for (index, module) in self.modules().iter().enumerate() {
+            if let Some(btf) = self.of_module(index) {
+                named.push(kscope_spec::core::Module {
+                    name: module.name.clone(),
+                    btf: btf.clone(),
+                });
+            }
+        }
+        named
     }
 
     /// Gives the types that a type was found in.
@@ -127,18 +130,23 @@ impl<'a> KernelTypes<'a> {
                 });
             }
         }
-        let modules = self.modules().iter().enumerate();
-        let mut modules = modules.filter(|(_, module)| only.is_none_or(|only| only == module.name));
-        modules.find_map(|(index, _)| {
-            let btf = self.of_module(index)?;
-            let id = btf
-                .own_ids()
-                .find(|&id| btf.kind(id) == Some(kind) && btf.name(id) == Some(name))?;
-            Some(Found {
-                id: id.0,
-                module: Some(index),
-            })
-        })
+        for (index, module) in self.modules().iter().enumerate() {
+            if only.is_some_and(|only| only != module.name) {
+                continue;
+            }
+            let Some(btf) = self.of_module(index) else {
+                continue;
+            };
+            for id in btf.own_ids() {
+                if btf.kind(id) == Some(kind) && btf.name(id) == Some(name) {
+                    return Some(Found {
+                        id: id.0,
+                        module: Some(index),
+                    });
+                }
+            }
+        }
+        None
     }
 
     /// Gives names of a kind that begin with `prefix` and go on near to `name`, without the prefix; of

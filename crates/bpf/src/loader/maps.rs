@@ -50,6 +50,7 @@ impl Loader<'_> {
     }
 
     /// Makes the maps, each by itself.
+    #[inline(never)]
     pub(super) fn make_all(
         &self,
         spec: &Spec,

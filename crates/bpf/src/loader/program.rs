@@ -78,6 +78,8 @@ impl<'a> Filling<'a> {
     }
 
     /// Loads a program; `info` are the object's types and what belongs to the program in them.
+    // Too large to be compiled once more as part of its only caller; so are the others marked like this.
+    #[inline(never)]
     pub(super) fn load(
         &self,
         program: &ProgramSpec,

@@ -4,10 +4,9 @@
 //! sections without sizes), and kinds of types that some kernels do not know. Each is replaced by
 //! something harmless of the same number, so that nothing that refers to a type changes.
 
-use std::collections::BTreeMap;
-
 use kscope_btf::write::Builder;
 use kscope_btf::{Btf, DataSec, Encoding, Kind, Linkage, Type, TypeId};
+use kscope_spec::order::order;
 use kscope_spec::{MapId, MapKind, Spec, Variable};
 use kscope_sys::{BtfLoad, Kernel};
 
@@ -75,6 +74,7 @@ impl Takes {
 }
 
 /// Begins a blob with the types of `local`; gives the functions that were kept as well, ascending.
+#[inline(never)]
 pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<TypeId>) {
     let mut builder = Builder::with_strings_of(local);
     let mut functions = Vec::new();
@@ -156,42 +156,43 @@ fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut B
     let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
     let of_map = spec.variables.iter().filter(|known| known.map == id);
     let of_map: Vec<&Variable> = of_map.collect();
+    let by_name = order(of_map.len(), &|one, other| {
+        of_map[one].name.cmp(&of_map[other].name)
+    });
     // Both are in the order of the section, but for variables without symbols.
     let mut next = 0;
-    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
-    for (at, known) in of_map.iter().enumerate() {
-        first.entry(&known.name).or_insert(at);
+    let mut unordered: Vec<(TypeId, u32, u32)> = Vec::new();
+    for var in section.vars() {
+        let Some(Type::Var { name, .. }) = local.get(var.type_id) else {
+            continue;
+        };
+        let is_it = |known: &&&Variable| known.name == name;
+        let known = of_map.get(next).filter(is_it).map(|known| (next, known));
+        let known = known.or_else(|| {
+            // The first of that name.
+            let place = by_name.partition_point(|&at| of_map[at].name.as_str() < name);
+            let at = *by_name.get(place)?;
+            of_map.get(at).filter(is_it).map(|known| (at, known))
+        });
+        // A static variable may have no symbol; then the linker has said where it is, or none.
+        let offset = match known {
+            Some((at, known)) => {
+                next = at + 1;
+                known.offset
+            }
+            None if section.size == map.value_size => var.offset,
+            None => continue,
+        };
+        if is_defined(local, var.type_id) {
+            unordered.push((var.type_id, offset, var.size));
+        }
     }
-    let vars: Vec<(TypeId, u32, u32)> = section
-        .vars()
-        .filter_map(|var| {
-            let Some(Type::Var { name, .. }) = local.get(var.type_id) else {
-                return None;
-            };
-            let is_it = |known: &&Variable| known.name == name;
-            let at = match of_map.get(next).is_some_and(is_it) {
-                true => Some(next),
-                false => first.get(name).copied(),
-            };
-            next = at.map_or(next, |at| at + 1);
-            let known = at.and_then(|at| of_map.get(at));
-            // A static variable may have no symbol; then the linker has said where it is, or none.
-            let offset = match known {
-                Some(known) => known.offset,
-                None if section.size == map.value_size => var.offset,
-                None => return None,
-            };
-            is_defined(local, var.type_id).then_some((var.type_id, offset, var.size))
-        })
-        .collect();
-    // By offset, then as they came: numbers are sorted elsewhere as well, and share the code.
-    let keys = (0u64..).zip(&vars);
-    let mut order: Vec<u64> = keys
-        .map(|(place, &(_, offset, _))| u64::from(offset) << 32 | place)
-        .collect();
-    order.sort_unstable();
-    let ordered = order.iter().map(|&key| key as u32 as usize);
-    let mut vars: Vec<_> = ordered.filter_map(|at| vars.get(at).copied()).collect();
+    let mut vars = Vec::with_capacity(unordered.len());
+    for at in order(unordered.len(), &|one, other| {
+        unordered[one].1.cmp(&unordered[other].1)
+    }) {
+        vars.push(unordered[at]);
+    }
     let mut end = 0;
     vars.retain(|&(_, offset, size)| {
         let next = offset.checked_add(size);

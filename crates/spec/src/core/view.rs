@@ -56,12 +56,11 @@ impl<'a> View<'a> {
 
     /// Gives the types of a prototype's parameters, `void` for a trailing `...`.
     pub(super) fn params(proto: &kscope_btf::FuncProto<'a>) -> Vec<TypeId> {
-        let rest = proto.is_variadic().then_some(TypeId::VOID);
-        proto
-            .params()
-            .map(|param| param.type_id)
-            .chain(rest)
-            .collect()
+        let mut params: Vec<TypeId> = proto.params().map(|param| param.type_id).collect();
+        if proto.is_variadic() {
+            params.push(TypeId::VOID);
+        }
+        params
     }
 }
 

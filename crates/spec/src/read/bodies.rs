@@ -59,20 +59,19 @@ enum Becomes {
 impl Uses<'_, '_> {
     /// Gives the bodies of all functions, in the functions' order.
     pub(super) fn bodies(&self, files: &mut Files) -> Vec<Body> {
-        let bodies = self.functions.list.iter().enumerate();
+        let mut bodies = Vec::with_capacity(self.functions.list.len());
+        for (index, function) in self.functions.list.iter().enumerate() {
+            // What has the same place as another has that one's body.
+            let first = self.functions.at(function.section, function.start.into());
+            bodies.push(match first == Some(FunctionIndex(index)) {
+                true => self.body(function, files),
+                false => Body {
+                    why: function.why.as_ref().map(Why::copied),
+                    ..Body::default()
+                },
+            });
+        }
         bodies
-            .map(|(index, function)| {
-                // What has the same place as another has that one's body.
-                let first = self.functions.at(function.section, function.start.into());
-                match first == Some(FunctionIndex(index)) {
-                    true => self.body(function, files),
-                    false => Body {
-                        why: function.why.as_ref().map(Why::copied),
-                        ..Body::default()
-                    },
-                }
-            })
-            .collect()
     }
 
     fn body(&self, function: &Function<'_>, files: &mut Files) -> Body {

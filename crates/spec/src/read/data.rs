@@ -281,12 +281,15 @@ pub(super) fn data_name(object: &str, section: &str) -> String {
     let suffix = section.len().clamp(7, NAME);
     let custom = section.get(1..).is_some_and(|rest| rest.contains('.'));
     let prefix = if custom { 0 } else { NAME - suffix };
-    let name = object.bytes().take(prefix);
-    let name = name.chain(section.bytes().take(suffix));
-    name.map(|byte| match byte {
-        b'.' | b'_' => char::from(byte),
-        byte if byte.is_ascii_alphanumeric() => char::from(byte),
-        _ => '_',
-    })
-    .collect()
+    let mut name = String::with_capacity(NAME);
+    for (part, length) in [(object, prefix), (section, suffix)] {
+        for &byte in part.as_bytes().iter().take(length) {
+            name.push(match byte {
+                b'.' | b'_' => char::from(byte),
+                byte if byte.is_ascii_alphanumeric() => char::from(byte),
+                _ => '_',
+            });
+        }
+    }
+    name
 }

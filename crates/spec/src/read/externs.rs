@@ -12,7 +12,7 @@ use super::why::Why;
 use super::{Maps, Object};
 use crate::elf::{Binding, Elf, SymbolIndex};
 use crate::object::{ConfigType, Extern, ExternId, ExternKind, MapId, MapKind, MapSpec, RelocKind};
-use crate::table::{Names, Table};
+use crate::table::{self, Names, Table};
 
 /// Largest map of build options, in bytes.
 const LARGEST: u32 = 1 << 30;
@@ -272,7 +272,7 @@ fn lay_out(types: &Btf, externs: &mut Externs, options: Vec<(ExternId, TypeId)>)
         let key = (Reverse(align), size, name);
         ordered.push(BuildOption { key, id, var });
     }
-    ordered.sort_by(|a, b| a.key.cmp(&b.key));
+    table::sort_by(&mut ordered, |a, b| a.key.cmp(&b.key));
     let mut end = 0u32;
     let mut full = vec![false; externs.list.len()];
     for BuildOption { key, id, var } in ordered {

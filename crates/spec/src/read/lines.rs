@@ -103,21 +103,22 @@ impl<'a> About<'a> {
             return Ok(Vec::new());
         };
         let records = within(&records.core, function, |core| core.offset);
-        let relocation = |record: &CoreRecord| {
+        let mut relocations = Vec::with_capacity(records.len());
+        for record in records {
             let insn = slot(function, record.offset, starts).ok_or_else(|| Why::CorePlace {
                 section: section.to_owned(),
                 offset: record.offset,
             })?;
             let access = types.string(record.access).unwrap_or_default();
-            Ok(CoreReloc {
+            relocations.push(CoreReloc {
                 insn,
                 kind: CoreKind::from_number(record.kind).ok_or(Why::CoreKind(record.kind))?,
                 type_id: record.type_id.0,
                 access: numbers(access)
                     .ok_or_else(|| Why::CoreAccess(access.chars().take(80).collect()))?,
-            })
-        };
-        records.iter().map(relocation).collect()
+            });
+        }
+        Ok(relocations)
     }
 }
 
@@ -157,10 +158,14 @@ fn slot(function: &Function<'_>, offset: u32, starts: &[u32]) -> Option<u32> {
 
 /// Reads `0:1:2`.
 fn numbers(access: &str) -> Option<Vec<u32>> {
-    if access.split(':').count() > ACCESS {
-        return None;
+    let mut numbers = Vec::new();
+    for part in access.split(':') {
+        if numbers.len() == ACCESS {
+            return None;
+        }
+        numbers.push(part.parse().ok()?);
     }
-    access.split(':').map(|part| part.parse().ok()).collect()
+    Some(numbers)
 }
 
 /// Numbers the files in the order in which the programs name them, and leaves out files and lines
