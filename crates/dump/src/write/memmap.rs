@@ -72,12 +72,14 @@ impl<'k> MemoryMap<'k> {
         Ok(map)
     }
 
-    /// Tells whether any of the first sections has a map whose first page can be read.
+    /// Tells whether any of the first sections has a map of which something can be read.
     fn leads_somewhere(&mut self) -> bool {
         const LOOKED_AT: u64 = 64;
+        // A page of the map may be lost, or may never have been memory: others tell as well.
+        const PLACES: u64 = 8;
         let mut raw = [0; 8];
-        (0..LOOKED_AT).any(|section| {
-            let at = self.start(section << self.shift);
+        (0..LOOKED_AT * PLACES).any(|place| {
+            let at = self.start((place << self.shift) / PLACES);
             self.last = (u64::MAX, None);
             at.is_some_and(|at| {
                 self.source

@@ -55,6 +55,21 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope crash vmcore shell",
     ),
     (
+        "kscope-kdump",
+        "What stands in the way of a dump, and the way out of it:",
+        "kscope kdump check",
+    ),
+    (
+        "kscope-kdump",
+        "The initial file system of the capture, and the kernel that waits for a crash:",
+        "kscope kdump initrd && kscope kdump load",
+    ),
+    (
+        "kscope-kdump",
+        "A dump of somebody else's, filtered and compressed:",
+        "kscope kdump save -d 31 -c zstd -o small vmcore",
+    ),
+    (
         "kscope-run",
         "The tasks of a dead kernel that have programs:",
         "kscope run --dump vmcore -e 'iter:task /ctx.task.mm != 0/ { print(ctx.task.comm); }'",
