@@ -7,6 +7,9 @@ use kscope_bpf::{Executable, Function, UsdtNote};
 use kscope_script::catalogue::Language;
 use kscope_symbol::{UserFile, UserFunction};
 
+/// After so many names that were looked for one by one, all functions are put in order.
+const FEW: usize = 16;
+
 /// A program or library, of which is read what somebody asks for.
 #[derive(Debug)]
 pub(crate) struct Image {
@@ -98,6 +101,11 @@ impl Image {
         let mut named = self.named.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(known) = named.get(name) {
             return known.clone();
+        }
+        if self.functions.get().is_some() || named.len() >= FEW {
+            let all = self.functions();
+            let first = all.partition_point(|function| function.name.as_str() < name);
+            return all.get(first).filter(|one| one.name == name).cloned();
         }
         let file = Executable::parse(&self.bytes).ok()?;
         let found = file.functions_named(name).map(ImageFunction::of);
@@ -197,13 +205,16 @@ mod tests {
         assert!(image.has_functions());
         assert!(Image::read(b"#!/bin/sh\n".to_vec()).is_err());
         assert!(read_symbols(&bytes).functions.len() >= image.functions().len());
-        // What is found by name is the first of that name in the list.
-        for function in image
-            .functions()
-            .chunk_by(|a, b| a.name == b.name)
-            .step_by(97)
-        {
-            assert_eq!(image.function(&function[0].name).as_ref(), function.first());
+        // What is found by name, with a list and without, is the first of that name in the list.
+        let by_name = image.functions().chunk_by(|a, b| a.name == b.name);
+        let by_name: Vec<&[ImageFunction]> = by_name.collect();
+        for same in by_name.iter().step_by(97) {
+            assert_eq!(image.function(&same[0].name).as_ref(), same.first());
         }
+        let searched = Image::read(bytes).expect("an executable");
+        for same in by_name.iter().step_by(by_name.len() / FEW + 1) {
+            assert_eq!(searched.function(&same[0].name).as_ref(), same.first());
+        }
+        assert!(searched.functions.get().is_none());
     }
 }
