@@ -22,9 +22,16 @@ impl Process {
         let process = Process {
             stat: File::open(format!("/proc/{pid}/stat")).map_err(missing)?,
         };
-        match process.runs() {
-            true => Ok(process),
-            false => Err(Failure::new(format!("process {pid} has ended"))),
+        if !process.runs() {
+            return Err(Failure::new(format!("process {pid} has ended")));
+        }
+        // Threads are found below /proc too, and nothing would ever be of a process of their number.
+        match process_of(pid).filter(|process| *process != pid) {
+            Some(process) => {
+                let failure = Failure::new(format!("{pid} is a thread of process {process}"));
+                Err(failure.hint(format!("trace its process: -p {process}")))
+            }
+            None => Ok(process),
         }
     }
 
@@ -37,6 +44,14 @@ impl Process {
             .and_then(|()| stat.take(STAT_BYTES).read_to_end(&mut text));
         read.is_ok() && !matches!(state(&text), Some(b'Z' | b'X') | None)
     }
+}
+
+/// Gives the process of a thread; a process is its first thread.
+fn process_of(thread: u32) -> Option<u32> {
+    let status = std::fs::read(format!("/proc/{thread}/status")).ok()?;
+    let mut lines = status.split(|byte| *byte == b'\n');
+    let process = lines.find_map(|line| line.strip_prefix(b"Tgid:"))?;
+    std::str::from_utf8(process).ok()?.trim().parse().ok()
 }
 
 /// Gives the state of a process, which follows its name in parentheses.
@@ -57,6 +72,26 @@ mod tests {
         check("1 (x) Z 0", Some(b'Z'));
         check("1 (x)", None);
         check("", None);
+    }
+
+    #[test]
+    fn a_thread_is_refused_with_its_process() {
+        let process = std::process::id();
+        let thread = std::thread::spawn(|| {
+            let link = std::fs::read_link("/proc/thread-self").expect("a link");
+            let own = link
+                .file_name()
+                .and_then(|name| name.to_str()?.parse().ok());
+            let own: u32 = own.expect("a number");
+            (own, Process::find(own).err().map(|failure| failure.said()))
+        });
+        let (thread, said) = thread.join().expect("no panic");
+        let said = said.expect("refused");
+        assert!(
+            said.contains(&format!("{thread} is a thread of process {process}")),
+            "{said}"
+        );
+        assert!(Process::find(process).is_ok());
     }
 
     #[test]
