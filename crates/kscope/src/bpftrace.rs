@@ -254,7 +254,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         mode,
         ..Setup::default()
     };
-    if setup.to_run {
+    if setup.to_run && !only_compile {
         kscope_runtime::look_ahead(&source.text);
     }
     let mut compiled = setup.compile(&place, &source)?;

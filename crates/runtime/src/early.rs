@@ -31,7 +31,8 @@ pub(crate) struct Waiting(Mutex<Vec<(Attach, OpenUprobe)>>);
 /// Nothing is done where `begin` may end the run, which would have to wait for it, and on kernels before Linux 6.6.
 pub fn look_ahead(source: &str) {
     const TYPES: [&str; 6] = ["uprobe", "uretprobe", "usdt", "u", "ur", "U"];
-    if !TYPES[..3].iter().any(|name| source.contains(name)) {
+    let mut names = TYPES.iter();
+    if !names.any(|name| source.contains(&format!("{name}:"))) {
         return;
     }
     let (script, _) = parse(source, &Positional::default());
