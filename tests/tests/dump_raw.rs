@@ -128,7 +128,7 @@ const FUNCTIONS: [&str; 8] = [
     "__do_sys_newuname",
 ];
 
-/// Gives the address of each instruction with its bytes, and how many lead by address to another, as objdump has them.
+/// Gives the address of each instruction with its bytes, as objdump has them.
 fn by_objdump(bytes: &[u8], start: u64, folder: &Folder) -> Vec<(u64, String)> {
     let file = folder.path().join("code");
     std::fs::write(&file, bytes).expect("written");
