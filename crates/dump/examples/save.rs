@@ -5,7 +5,8 @@ use std::error::Error;
 use std::path::Path;
 
 use kscope_dump::{
-    Compression, DumpFormat, DumpLevel, SaveOptions, SaveOutput, Unfinished, open_to_save, save,
+    Compression, Dump, DumpFormat, DumpLevel, DumpOptions, Kernel, SaveOptions, SaveOutput,
+    Unfinished, save,
 };
 
 fn main() -> Result<(), Box<dyn Error>> {
@@ -15,7 +16,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let level = rest.first().map_or(Ok(31), |level| level.parse())?;
     let threads = rest.get(1).map_or(Ok(1), |threads| threads.parse())?;
-    let kernel = open_to_save(&[source])?;
+    let kernel = Kernel::open(Dump::open_with(&[source], DumpOptions::ONCE)?)?;
     let file = Unfinished::create(Path::new(output), true)?;
     let options = SaveOptions {
         level: DumpLevel::new(level).ok_or("levels are 0 to 31")?,

@@ -41,6 +41,11 @@ pub struct DumpOptions {
     pub cache: usize,
 }
 
+impl DumpOptions {
+    /// Keeps little: for what reads a dump once, from its begin to its end, as saving it does.
+    pub const ONCE: DumpOptions = DumpOptions { cache: 1 << 20 };
+}
+
 impl Default for DumpOptions {
     fn default() -> DumpOptions {
         DumpOptions { cache: CACHE }
@@ -92,6 +97,14 @@ impl Dump {
     /// # Errors
     /// Where a file cannot be opened, is no dump, or does not belong to the others.
     pub fn open<P: AsRef<Path>>(paths: &[P]) -> Result<Dump, Error> {
+        Dump::open_with(paths, DumpOptions::default())
+    }
+
+    /// Opens a dump as [`Dump::open`] does, with options.
+    ///
+    /// # Errors
+    /// As [`Dump::open`].
+    pub fn open_with<P: AsRef<Path>>(paths: &[P], options: DumpOptions) -> Result<Dump, Error> {
         let mut files: Vec<Arc<dyn Bytes>> = Vec::new();
         for path in paths {
             let opened = File::open(path).and_then(FileBytes::new);
@@ -101,7 +114,7 @@ impl Dump {
             })?;
             files.push(Arc::new(file));
         }
-        Dump::from_bytes(files, DumpOptions::default())
+        Dump::from_bytes(files, options)
     }
 
     /// Takes the bytes of a dump; of a split one, of all its files, in any order.

@@ -43,5 +43,5 @@ pub use unwind::{Frame, FrameFrom, OrcVersion, Stack, StackEnd, Unwinder};
 pub use walk::Walked;
 pub use write::{
     Compression, DumpLevel, PageKind, SaveError, SaveOptions, SaveOutput, SaveProgress, SaveStep,
-    SaveSummary, SaveWatch, Unfinished, open_to_save, save,
+    SaveSummary, SaveWatch, Unfinished, save,
 };

@@ -5,6 +5,7 @@ mod recipe;
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -222,6 +223,66 @@ fn each_level_keeps_what_it_says() {
     }
 }
 
+/// Gives where the pieces of a flattened file belong, and how long each is.
+fn pieces(flat: &[u8]) -> Vec<(u64, u64)> {
+    let number = |at: usize| u64::from_be_bytes(flat[at..at + 8].try_into().expect("8 bytes"));
+    let mut found = Vec::new();
+    let mut at = 4096;
+    while number(at) != u64::MAX {
+        let len = number(at + 8);
+        found.push((number(at), len));
+        at += 16 + len as usize;
+    }
+    found
+}
+
+#[test]
+fn pages_of_zeros_are_no_empty_pieces() {
+    let mut machine = machine(Era::Types);
+    for (frame, page) in &mut machine.pages {
+        if *page == recipe::page(*frame, frame % 5) {
+            page.fill(0);
+        }
+    }
+    // One thread takes 128 pages at a time.
+    let pages: Vec<&Vec<u8>> = machine.pages.values().collect();
+    let is_zero = |page: &&Vec<u8>| page.iter().all(|byte| *byte == 0);
+    assert!(pages.chunks(128).any(|chunk| chunk.iter().all(is_zero)));
+    let kernel = Kernel::open(opened(recipe::elf(&machine, false))).expect("a kernel");
+    let mut options = options(1, DumpFormat::KdumpCompressed, Compression::Zstd);
+    options.threads = 1;
+    let mut flat = Vec::new();
+    let output = SaveOutput::Flattened(&mut flat);
+    save(&kernel, output, &options, &()).expect("saved");
+    assert!(pieces(&flat).iter().all(|(_, len)| *len > 0));
+    check(&machine, &opened(flat), 1, "zeros, flattened");
+}
+
+#[test]
+fn sources_that_lie_about_memory_are_refused_or_read() {
+    let machine = machine(Era::Types);
+    let mut elf = recipe::elf(&machine, false);
+    let kernel = Kernel::open(opened(elf.clone())).expect("a kernel");
+    let level = options(0, DumpFormat::KdumpCompressed, Compression::None);
+    let (mut file, _) = saved(&kernel, &level);
+    // The first segment behind the notes says that it is of 2^60 bytes.
+    elf[64 + 56 + 40..][..8].copy_from_slice(&(1u64 << 60).to_le_bytes());
+    let kernel = Kernel::open(opened(elf)).expect("a kernel");
+    let refused = save(&kernel, SaveOutput::Flattened(&mut Vec::new()), &level, &());
+    assert!(matches!(refused, Err(SaveError::Unsupported(_))));
+    // No page is memory, and yet they are there.
+    let blocks = u32::from_le_bytes(file[432..436].try_into().expect("4 bytes"));
+    let bitmap = (1 + blocks as usize) * PAGE;
+    assert!(file[bitmap..bitmap + PAGE].iter().any(|byte| *byte != 0));
+    file[bitmap..bitmap + PAGE].fill(0);
+    let kernel = Kernel::open(opened(file)).expect("a kernel");
+    for format in [DumpFormat::KdumpCompressed, DumpFormat::Elf] {
+        let (file, summary) = saved(&kernel, &options(0, format, Compression::None));
+        check(&machine, &opened(file), 0, "without a bitmap of memory");
+        assert_eq!((summary.absent, summary.lost), (0, 0));
+    }
+}
+
 #[test]
 fn every_packing_thread_and_way() {
     let machine = machine(Era::Types);
@@ -253,6 +314,15 @@ fn every_packing_thread_and_way() {
     let elf = options(31, DumpFormat::Elf, Compression::None);
     save(&kernel, SaveOutput::Stream(&mut stream), &elf, &()).expect("saved");
     check(&machine, &opened(stream), 31, "ELF through a pipe");
+    let mut flat = Vec::new();
+    save(&kernel, SaveOutput::Flattened(&mut flat), &elf, &()).expect("saved");
+    let mut end = 0;
+    for (start, len) in pieces(&flat) {
+        // Pages of zeros are there for readers that do not take holes for them.
+        assert!(start < end + PAGE as u64, "a hole at {end:#x}");
+        end = end.max(start + len);
+    }
+    check(&machine, &opened(flat), 31, "ELF, flattened");
     let kdump = options(31, DumpFormat::KdumpCompressed, Compression::Zstd);
     let refused = save(&kernel, SaveOutput::Stream(&mut Vec::new()), &kdump, &());
     assert!(matches!(refused, Err(SaveError::Unsupported(_))));
@@ -451,6 +521,8 @@ fn a_file_has_its_name_only_when_it_is_whole() {
     file.file().write_all(b"whole").expect("written");
     file.finish().expect("finished");
     assert!(!unfinished.exists());
+    let mode = std::fs::metadata(&whole.0).expect("the file").permissions();
+    assert_eq!(mode.mode() & 0o777, 0o600);
     assert_eq!(std::fs::read(&whole.0).expect("the file"), b"whole");
     let refused = Unfinished::create(&whole.0, false).expect_err("there is one");
     assert_eq!(refused.kind(), io::ErrorKind::AlreadyExists);

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use kscope_dump::{Dump, Error as DumpError, Kernel};
+use kscope_dump::{Dump, DumpOptions, Error as DumpError, Kernel};
 use kscope_memory::Gap;
 use kscope_rows::Schema;
 use kscope_runtime::{
@@ -24,14 +24,26 @@ use crate::tracing::{Setup, Source};
 
 /// Opens a dump, which may be in several files, and finds the kernel in it.
 pub(crate) fn open(files: &[PathBuf]) -> Result<Kernel, Failure> {
+    open_with(files, DumpOptions::default())
+}
+
+/// Opens a dump as [`open`] does, with options.
+pub(crate) fn open_with(files: &[PathBuf], options: DumpOptions) -> Result<Kernel, Failure> {
     let name = |file: &PathBuf| file.display().to_string();
     let names: Vec<String> = files.iter().map(name).collect();
     let names = names.join(" ");
-    let dump = Dump::open(files).map_err(|error| {
+    let dump = Dump::open_with(files, options).map_err(|error| {
+        let why = match std::error::Error::source(&error) {
+            Some(cause) => format!("{error}: {cause}"),
+            None => error.to_string(),
+        };
         // An error may repeat what the file says.
-        let why = plain(&error.to_string());
-        let failure = Failure::new(format!("cannot open the dump {names}: {why}"));
+        let failure = Failure::new(format!("cannot open the dump {names}: {}", plain(&why)));
         match error {
+            DumpError::Read { .. } if names == "/proc/vmcore" => failure.hint(
+                "/proc/vmcore is there in a kernel that was started by a crash (kexec -p); give \
+                 another dump",
+            ),
             DumpError::NotADump => failure
                 .hint("dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"),
             _ => failure,

@@ -44,7 +44,11 @@ pub(crate) fn is_stream(path: &Path) -> bool {
 }
 
 /// Refuses to write over what was read, whatever its paths are: links lead to the same file.
-fn keep(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
+///
+/// # Errors
+///
+/// Where the output is one of the inputs.
+pub(crate) fn keep(output: &Path, inputs: &[&Path]) -> Result<(), Failure> {
     // Devices and pipes are not written over.
     let regular = |about: io::Result<Metadata>| about.ok().filter(Metadata::is_file);
     let Some(there) = regular(output.metadata()) else {

@@ -307,7 +307,12 @@ impl<'s> ElfFile<'s> {
                 .iter()
                 .take_while(|done| !is_there(done))
                 .count();
-            self.at += ((there + holes) * PAGE) as u64;
+            self.at += (there * PAGE) as u64;
+            // Readers of the flattened form take no end, and not much else, for a hole.
+            if holes > 0 && !self.sink.is_file() {
+                self.sink.write_at(self.at, &vec![0; holes * PAGE])?;
+            }
+            self.at += (holes * PAGE) as u64;
             index += there + holes;
         }
         Ok(())

@@ -6,6 +6,7 @@ use crate::Dump;
 use crate::bytes::Bytes;
 use crate::dump::{Format, load_frame};
 use crate::format::elf::Place;
+use crate::format::kdump::Kdump;
 
 /// Bytes of a page; dumps of other machines are not read here.
 pub(crate) const PAGE: usize = 4096;
@@ -42,6 +43,13 @@ impl Bits {
             at += n;
         }
         changed
+    }
+
+    /// Sets the bits that are set in `other`.
+    fn add(&mut self, other: &Bits) {
+        for (word, other) in self.0.iter_mut().zip(other.0.iter()) {
+            *word |= other;
+        }
     }
 
     pub(crate) fn count(&self) -> u64 {
@@ -126,7 +134,8 @@ impl<'d> Frames<'d> {
                 (runs, count.unwrap_or(0))
             }
             Format::Kdump(parts) => {
-                let count = parts.iter().map(|part| part.header.frames).max();
+                // A header may say any number: what there is no bit for is not known.
+                let count = parts.iter().map(Kdump::known_frames).max();
                 (Vec::new(), count.unwrap_or(0))
             }
         };
@@ -170,6 +179,8 @@ impl<'d> Frames<'d> {
                     let end = part.known_frames().clamp(first, first + WINDOW) - first;
                     bits.fill(end..WINDOW, false);
                 }
+                // Of a damaged file, a page may be there that is not said to be memory.
+                memory.add(&there);
             }
         }
         Window { memory, there }

@@ -24,6 +24,8 @@ const SUB_HEADER: usize = 104;
 const DESCRIPTOR: usize = 24;
 /// Descriptors that are written at once.
 const DESCRIPTORS: usize = 4096;
+/// Bytes of pages given up for descriptors on a full disk: more than those and a batch take.
+const ROOM: u64 = 1 << 20;
 /// The dump is not whole.
 const INCOMPLETE: u32 = 0x8;
 /// Windows whose bitmaps are written at once.
@@ -127,6 +129,8 @@ pub(crate) struct KdumpFile<'s> {
     /// Descriptors not yet written, and where they go.
     descriptors: Vec<u8>,
     descriptor_at: u64,
+    /// Where pages begin, and where the next one goes.
+    pages_at: u64,
     at: u64,
 }
 
@@ -154,6 +158,7 @@ impl<'s> KdumpFile<'s> {
             zero_at: 0,
             descriptors: Vec::with_capacity(DESCRIPTORS * DESCRIPTOR),
             descriptor_at: 0,
+            pages_at: 0,
             at: 0,
         };
         let mut status = compression.flag();
@@ -169,6 +174,7 @@ impl<'s> KdumpFile<'s> {
             file.sink.write_at(file.at, &[0; PAGE])?;
             file.at += BLOCK;
         }
+        file.pages_at = file.at;
         Ok(file)
     }
 
@@ -285,7 +291,12 @@ impl<'s> KdumpFile<'s> {
     /// Writes what is left as far as it goes, for a dump that ends before its end.
     pub(crate) fn cut(&mut self) {
         // It is incomplete either way.
-        let _ = self.describe();
+        if self.describe().is_err() && self.sink.is_file() {
+            // On a full disk the last pages make room for the descriptors of those before them.
+            let end = self.at.saturating_sub(ROOM).max(self.pages_at);
+            let _ = self.sink.finish(end);
+            let _ = self.describe();
+        }
     }
 
     /// Writes what is left, and says in the header that the dump is whole unless pages were lost.

@@ -46,6 +46,6 @@ mod watch;
 
 pub use level::{DumpLevel, PageKind};
 pub use pack::Compression;
-pub use save::{SaveError, SaveOptions, SaveOutput, SaveSummary, open_to_save, save};
+pub use save::{SaveError, SaveOptions, SaveOutput, SaveSummary, save};
 pub use unfinished::Unfinished;
 pub use watch::{SaveProgress, SaveStep, SaveWatch};

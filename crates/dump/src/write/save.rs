@@ -3,8 +3,6 @@
 use core::fmt;
 use std::fs::File;
 use std::io::{self, Write};
-use std::path::Path;
-use std::sync::Arc;
 use std::time::Duration;
 
 use super::elf::ElfFile;
@@ -16,11 +14,10 @@ use super::pipeline::{self, Batch, How};
 use super::selection::Selection;
 use super::sink::{FileSink, FlatSink, Sink, StreamSink};
 use super::watch::{SaveWatch, Tally};
-use crate::bytes::{Bytes, FileBytes};
-use crate::{Dump, DumpFormat, DumpOptions, Error, Kernel};
+use crate::{DumpFormat, Error, Kernel};
 
-/// Bytes of the source kept: enough for what is read twice.
-const CACHE: usize = 1 << 20;
+/// Most frames: those that physical addresses of 52 bits reach.
+const FRAMES: u64 = 1 << 40;
 
 /// How a dump is written.
 #[derive(Clone, Copy, Debug)]
@@ -124,23 +121,6 @@ impl std::error::Error for SaveError {
     }
 }
 
-/// Opens a dump to save it: `/proc/vmcore`, or files. Little of it is kept in memory.
-///
-/// # Errors
-/// As [`Dump::open`] and [`Kernel::open`].
-pub fn open_to_save<P: AsRef<Path>>(paths: &[P]) -> Result<Kernel, Error> {
-    let mut files: Vec<Arc<dyn Bytes>> = Vec::new();
-    for path in paths {
-        let opened = File::open(path).and_then(FileBytes::new);
-        let file = opened.map_err(|why| Error::Read {
-            offset: 0,
-            why: Arc::new(why),
-        })?;
-        files.push(Arc::new(file));
-    }
-    Kernel::open(Dump::from_bytes(files, DumpOptions { cache: CACHE })?)
-}
-
 /// Writes the dump of a kernel.
 ///
 /// # Errors
@@ -156,6 +136,11 @@ pub fn save(
         return Err(SaveError::Unsupported("a kernel that runs cannot be saved"));
     };
     let frames = Frames::new(dump);
+    if frames.count() > FRAMES {
+        return Err(SaveError::Unsupported(
+            "the dump tells of memory beyond 52 bits of physical address, which no machine has",
+        ));
+    }
     let is_elf = options.format == DumpFormat::Elf;
     let fewest = if is_elf { super::elf::FEWEST } else { 0 };
     let mut selection = Selection::new(kernel, &frames, options.level, fewest);
@@ -219,6 +204,7 @@ fn write_kdump(
         file.cut();
         return Err(error);
     }
+    tally.all_written()?;
     file.finish(tally.lost == 0)
 }
 
@@ -236,6 +222,7 @@ fn write_elf(
         tally.wrote(batch)
     };
     pipeline::run(selection, how, write)?;
+    tally.all_written()?;
     file.finish(tally.lost == 0)
 }
 

@@ -3,6 +3,7 @@
 use std::ffi::OsString;
 use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
 /// What follows the name of a file that is being written.
@@ -11,7 +12,7 @@ const SUFFIX: &str = "-incomplete";
 /// A file that is written under its name and `-incomplete`, and renamed at the end.
 ///
 /// However the writing ends, there is never a part of a file under the final name; what was
-/// written stays under the other.
+/// written stays under the other. Its owner alone may read it: memory has keys and passwords in it.
 #[derive(Debug)]
 pub struct Unfinished {
     file: File,
@@ -20,19 +21,25 @@ pub struct Unfinished {
 }
 
 impl Unfinished {
+    /// Gives the name that a file has until it is whole.
+    #[must_use]
+    pub fn path_of(whole: &Path) -> PathBuf {
+        let mut name = OsString::from(whole);
+        name.push(SUFFIX);
+        PathBuf::from(name)
+    }
+
     /// Begins a file. Unless `replace`, neither it nor an unfinished one may be there.
     ///
     /// # Errors
     /// Where the file cannot be made; with [`io::ErrorKind::AlreadyExists`] where there is one.
     pub fn create(path: &Path, replace: bool) -> io::Result<Unfinished> {
-        let mut name = OsString::from(path);
-        name.push(SUFFIX);
-        let unfinished = PathBuf::from(name);
+        let unfinished = Unfinished::path_of(path);
         if !replace && path.symlink_metadata().is_ok() {
             return Err(io::ErrorKind::AlreadyExists.into());
         }
         let mut options = OpenOptions::new();
-        options.write(true);
+        options.write(true).mode(0o600);
         match replace {
             true => options.create(true).truncate(true),
             false => options.create_new(true),
@@ -67,6 +74,8 @@ impl Unfinished {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
         };
-        File::open(folder)?.sync_all()
+        // Not every folder can be opened or synced: the file has its name all the same.
+        let _ = File::open(folder).and_then(|folder| folder.sync_all());
+        Ok(())
     }
 }

@@ -109,6 +109,15 @@ impl<'w> Tally<'w> {
         self.tell(SaveStep::Write, self.pages, self.all)
     }
 
+    /// Refuses a dump in which places were told for other pages than were written: windows that are
+    /// looked at again must be what they were.
+    pub(crate) fn all_written(&self) -> io::Result<()> {
+        match self.pages == self.all {
+            true => Ok(()),
+            false => Err(io::Error::other("the source changed while it was read")),
+        }
+    }
+
     fn tell(&self, step: SaveStep, pages: u64, all: u64) -> io::Result<()> {
         self.watch.progress(&SaveProgress {
             step,

@@ -29,6 +29,7 @@ fn what_cannot_be_saved_is_told_with_the_way_out() {
         &["-t", "0", "-o", "x"],
         &["-c", "rar", "-o", "x"],
         &["--no-log", "--log", "y", "-o", "x"],
+        &["--log", "-", "-o", "-"],
         &[],
     ] {
         let mut all = vec!["kdump", "save"];
@@ -62,7 +63,32 @@ fn a_dump_is_saved_with_its_log_and_never_over_another() {
     let again = kscope(&words).code(1);
     assert!(again.err.contains("is there already"), "{}", again.err);
     assert!(again.err.contains("-f to write over"), "{}", again.err);
+    std::fs::remove_file(&output).expect("removed");
+    // Without a log there is the dump, and something has failed.
+    let words = ["kdump", "save", "-c", "none", "--log", "/nowhere/log"];
+    let ran = kscope(&[&words[..], &["-o", name, source]].concat()).code(1);
+    assert!(ran.err.contains("cannot write /nowhere/log"), "{}", ran.err);
+    assert!(output.exists());
     for file in [output, log] {
         std::fs::remove_file(file).expect("removed");
     }
+}
+
+#[test]
+fn what_is_read_is_never_written_over() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let output = scratch("again");
+    let name = output.to_str().expect("a name");
+    let left = format!("{name}-incomplete");
+    std::fs::copy(folder.join(KDUMP), &left).expect("copied");
+    let len = std::fs::metadata(&left).expect("a file").len();
+    for to in [name, left.as_str()] {
+        kscope(&["kdump", "save", "--no-log", "-f", "-o", to, &left])
+            .code(1)
+            .says(&["is what is read, and would be written over"]);
+        assert_eq!(std::fs::metadata(&left).expect("a file").len(), len);
+    }
+    std::fs::remove_file(left).expect("removed");
 }

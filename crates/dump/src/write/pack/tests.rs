@@ -1,5 +1,10 @@
 //! What is packed is unpacked by decoders of other hands.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
+use kscope_testkit::skipped;
+
 use super::{Compression, Packer};
 use crate::format::decompress::{Packing, Unpacker};
 
@@ -125,4 +130,32 @@ fn packing_is_worth_its_work() {
     assert!(sizes[0] < raw * 8 / 10, "{sizes:?} of {raw}");
     assert!(sizes[1] < sizes[0], "{sizes:?}");
     assert!(sizes[1] < sizes[2] * 11 / 10, "{sizes:?}");
+}
+
+#[test]
+fn the_program_zstd_unpacks_it_too() {
+    let mut packer = Packer::new(Compression::Zstd);
+    let (mut packed, mut expected) = (Vec::new(), Vec::new());
+    for len in [256, 1000, 4096, 65536] {
+        for seed in 0..200 {
+            let page = mixed(seed, len);
+            let before = packed.len();
+            match packer.pack(&page, &mut packed) {
+                0 => packed.truncate(before),
+                _ => expected.extend(page),
+            }
+        }
+    }
+    let mut command = Command::new("zstd");
+    command.args(["-d", "-c", "-q"]);
+    command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let Ok(mut child) = command.spawn() else {
+        return skipped("zstd", "there is no program zstd");
+    };
+    let mut input = child.stdin.take().expect("piped");
+    let writer = std::thread::spawn(move || input.write_all(&packed));
+    let output = child.wait_with_output().expect("it ends");
+    writer.join().expect("no panic").expect("zstd reads");
+    assert!(output.status.success());
+    assert!(output.stdout == expected && expected.len() > 1 << 20);
 }

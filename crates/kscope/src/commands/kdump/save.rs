@@ -6,15 +6,16 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use kscope_dump::{
-    Compression, Dump, DumpFormat, DumpLevel, Kernel, SaveError, SaveOptions, SaveOutput,
-    SaveSummary, Unfinished, open_to_save, save,
+    Compression, DumpFormat, DumpLevel, DumpOptions, Kernel, SaveError, SaveOptions, SaveOutput,
+    SaveSummary, Unfinished, save,
 };
 
 use super::progress::Progress;
 use crate::console::{self, tell};
 use crate::crash::{log_text, plain};
+use crate::dump::open_with;
 use crate::error::Failure;
-use crate::output::is_stream;
+use crate::output::{is_stream, keep};
 
 /// What follows the name of a dump in that of its log.
 const LOG: &str = "-dmesg.txt";
@@ -128,55 +129,33 @@ impl SaveArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &SaveArgs) -> Result<u8, Failure> {
-    let names: Vec<String> = args
-        .source
-        .iter()
-        .map(|path| path.display().to_string())
-        .collect();
-    let names = names.join(" ");
-    let kernel = open_to_save(&args.source).map_err(|error| no_source(&names, &error))?;
+    if is_stream(&args.output) && args.log.as_deref().is_some_and(is_stream) {
+        return Err(
+            Failure::usage("the log and the dump cannot both go to standard output")
+                .hint("give a file with --log, or --no-log"),
+        );
+    }
+    let kernel = open_with(&args.source, DumpOptions::ONCE)?;
     if args.log_only {
         return save_log(args, &kernel, &args.output).map(|()| 0);
     }
+    let mut code = 0;
     if let Some(path) = args.log_path() {
         match save_log(args, &kernel, &path) {
             Ok(()) if !args.quiet => tell(format_args!("{}: the kernel's log", path.display())),
             Ok(()) => {}
             // The dump may still be had; without a place for the log there is none for it either.
-            Err(failure) => failure.tell(),
+            Err(failure) => {
+                failure.tell();
+                code = 1;
+            }
         }
     }
-    if let Some(coverage) = kernel
-        .dump()
-        .map(Dump::coverage)
-        .filter(|found| found.lost > 0)
-    {
-        let share = coverage.lost as f64 * 100.0 / coverage.dumped.max(1) as f64;
-        tell(format_args!(
-            "WARNING: {names} is not whole: {share:.1} % of the memory in it is lost"
-        ));
-    }
     match is_stream(&args.output) {
-        true => to_pipe(args, &kernel),
-        false => to_file(args, &kernel),
+        true => to_pipe(args, &kernel)?,
+        false => to_file(args, &kernel)?,
     }
-}
-
-fn no_source(names: &str, error: &kscope_dump::Error) -> Failure {
-    let why = match std::error::Error::source(error) {
-        Some(cause) => format!("{error}: {cause}"),
-        None => error.to_string(),
-    };
-    let failure = Failure::new(format!("cannot open the dump {names}: {}", plain(&why)));
-    match error {
-        kscope_dump::Error::Read { .. } if names == "/proc/vmcore" => failure.hint(
-            "/proc/vmcore is there in a kernel that was started by a crash (kexec -p); give \
-             another dump as SOURCE",
-        ),
-        kscope_dump::Error::NotADump => failure
-            .hint("dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"),
-        _ => failure,
-    }
+    Ok(code)
 }
 
 fn save_log(args: &SaveArgs, kernel: &Kernel, path: &Path) -> Result<(), Failure> {
@@ -191,6 +170,10 @@ fn save_log(args: &SaveArgs, kernel: &Kernel, path: &Path) -> Result<(), Failure
 }
 
 fn create(path: &Path, args: &SaveArgs) -> Result<Unfinished, Failure> {
+    let sources: Vec<&Path> = args.source.iter().map(PathBuf::as_path).collect();
+    keep(path, &sources)?;
+    // What a crash left unfinished is read to save the rest of it: never to be emptied.
+    keep(&Unfinished::path_of(path), &sources)?;
     Unfinished::create(path, args.force).map_err(|error| {
         let name = path.display();
         match error.kind() {
@@ -203,7 +186,7 @@ fn create(path: &Path, args: &SaveArgs) -> Result<Unfinished, Failure> {
     })
 }
 
-fn to_file(args: &SaveArgs, kernel: &Kernel) -> Result<u8, Failure> {
+fn to_file(args: &SaveArgs, kernel: &Kernel) -> Result<(), Failure> {
     let file = create(&args.output, args)?;
     let progress = Progress::new(args.quiet)?;
     let options = args.options();
@@ -226,10 +209,10 @@ fn to_file(args: &SaveArgs, kernel: &Kernel) -> Result<u8, Failure> {
     file.finish()
         .map_err(|error| stays(format!("cannot finish {name}: {error}")))?;
     told(args, &name.to_string(), &summary);
-    Ok(0)
+    Ok(())
 }
 
-fn to_pipe(args: &SaveArgs, kernel: &Kernel) -> Result<u8, Failure> {
+fn to_pipe(args: &SaveArgs, kernel: &Kernel) -> Result<(), Failure> {
     let out = console::output()?;
     if out.is_terminal() {
         return Err(
@@ -252,7 +235,7 @@ fn to_pipe(args: &SaveArgs, kernel: &Kernel) -> Result<u8, Failure> {
         _ => failed(&error, Failure::new),
     })?;
     told(args, "standard output", &summary);
-    Ok(0)
+    Ok(())
 }
 
 fn failed(error: &SaveError, failure: impl Fn(String) -> Failure) -> Failure {

@@ -1,6 +1,6 @@
 //! Zstandard frames (RFC 8878) of one page, for speed: each page is one block of a frame of its
-//! own, found in with one small table of places, its literals in Huffman codes, its sequences in
-//! tables of states.
+//! own. What was there before is found with one small table of places; literals are in Huffman
+//! codes, sequences in tables of states.
 //!
 //! Libraries are made for streams; on 4096 bytes much of their time goes into setting up. What is
 //! here does no more than a page needs, and is a small part of a library's size.
