@@ -85,6 +85,15 @@ pub(super) fn measure(kscope: &Path, peers: bool, settings: &Settings) -> Result
             within,
         );
         one_thread = one_thread.or(of(0, |run| run.wall));
+        // Less work for a larger file is no gain.
+        let size = |name: &str| Some(std::fs::metadata(folder.join(name)).ok()?.len() as f64 / 1e6);
+        let of_peer = peer.as_ref().ok().and_then(|_| size(THEIRS));
+        table.add(
+            &format!("{name}: size of the file"),
+            Unit::Megabytes,
+            [size(OURS), of_peer, None],
+            Aim::None,
+        );
     }
     let runs = turns(&[Some(ours(&["-t", "2"]))], settings.runs)?;
     let of = |of: fn(&Cost) -> f64| median(runs[0].iter().map(of).collect());
