@@ -39,7 +39,13 @@ const PAUSE: Duration = Duration::from_millis(100);
 const WORK: [&str; 2] = ["kdump", "capture"];
 
 fn say(line: impl std::fmt::Display) {
-    println!("kscope: {line}");
+    print(format_args!("kscope: {line}"));
+}
+
+/// Prints a line. A console that takes none ends nothing: the first program must not.
+fn print(line: impl std::fmt::Display) {
+    use std::io::Write as _;
+    let _ = writeln!(std::io::stdout(), "{line}");
 }
 
 /// Does the work of a capture: loads the modules, saves the log, then the dump, and removes old ones.
@@ -55,7 +61,7 @@ pub fn work() -> Result<(), Error> {
             "this command is for the initial file system that `kscope kdump initrd` makes",
         )
     })?)?;
-    load_modules(&root);
+    // Before a driver can hang or crash this kernel as well.
     let has_log = match save_log() {
         Ok(()) => true,
         Err(why) => {
@@ -65,6 +71,7 @@ pub fn work() -> Result<(), Error> {
             false
         }
     };
+    load_modules(&root);
     let place = Place::open(&root, &settings)?;
     let folder = keep::folder_name(now(), &settings.host, &place.names()?);
     place.make_folder(&folder)?;
@@ -82,8 +89,20 @@ pub fn work() -> Result<(), Error> {
     place.save(&folder, &settings)?;
     let seconds = started.elapsed().as_secs_f64();
     say(format_args!("the dump is saved, in {seconds:.1} s"));
-    let names = place.names()?;
-    for old in keep::too_many(&names, &settings.host, settings.keep) {
+    remove_old(&place, &folder, &settings);
+    Ok(())
+}
+
+/// Removes what is more than is to be kept; what cannot be removed is told, since the dump is saved.
+fn remove_old(place: &Place, new: &str, settings: &Settings) {
+    let names = match place.names() {
+        Ok(names) => names,
+        Err(why) => {
+            say(format_args!("old dumps are not looked for: {why}"));
+            return;
+        }
+    };
+    for old in keep::too_many(&names, &settings.host, settings.keep, new) {
         match place.remove(&old) {
             Ok(()) => say(format_args!(
                 "{old} is removed: `keep` is {}",
@@ -92,7 +111,6 @@ pub fn work() -> Result<(), Error> {
             Err(why) => say(format_args!("{old} cannot be removed: {why}")),
         }
     }
-    Ok(())
 }
 
 fn now() -> u64 {
@@ -144,7 +162,9 @@ fn save_log() -> Result<(), Error> {
     let lines: Vec<&str> = text.lines().collect();
     let from = lines.len().saturating_sub(SHOWN);
     say("the last lines of the crashed kernel's log:");
-    lines[from..].iter().for_each(|line| println!("| {line}"));
+    lines[from..]
+        .iter()
+        .for_each(|line| print(format_args!("| {line}")));
     Ok(())
 }
 
@@ -156,12 +176,17 @@ fn own_program() -> Command {
 
 /// Runs a program to its end.
 fn run(command: &mut Command, name: &str) -> Result<(), Error> {
+    use std::os::unix::process::ExitStatusExt as _;
     let status = command
         .status()
         .map_err(Error::file("run", Path::new(name)))?;
-    match status.success() {
-        true => Ok(()),
-        false => Err(Error::malformed(format!("{name} has failed: {status}"))),
+    match (status.success(), status.signal()) {
+        (true, _) => Ok(()),
+        (false, Some(9)) => Err(Error::missing(
+            format!("{name} was killed: too little memory is reserved"),
+            "`kscope kdump estimate` says how much to reserve",
+        )),
+        (false, _) => Err(Error::malformed(format!("{name} has failed: {status}"))),
     }
 }
 

@@ -1,6 +1,10 @@
 //! The way from a file system or a network interface to the drivers that it needs.
 
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
+
+use kscope_sys::mount_path;
 
 use crate::root::Root;
 
@@ -47,33 +51,15 @@ pub(crate) fn mounts(text: &str) -> Vec<Mount> {
             root: unescaped(left.get(3)?).into(),
             point: unescaped(left.get(4)?).into(),
             kind: (*right.first()?).to_owned(),
-            source: unescaped(right.get(1)?),
+            source: unescaped(right.get(1)?).to_string_lossy().into_owned(),
             read_only: read_only(left.get(5)) || read_only(right.get(2)),
         })
     };
     text.lines().filter_map(mount).collect()
 }
 
-/// Takes back the kernel's `\040` for a space and the like.
-fn unescaped(text: &str) -> String {
-    let mut out = Vec::new();
-    let bytes = text.as_bytes();
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits = bytes.get(at + 1..at + 4).filter(|_| byte == b'\\');
-        let octal = digits.and_then(|digits| std::str::from_utf8(digits).ok());
-        match octal.and_then(|octal| u8::from_str_radix(octal, 8).ok()) {
-            Some(value) => {
-                out.push(value);
-                at += 4;
-            }
-            None => {
-                out.push(byte);
-                at += 1;
-            }
-        }
-    }
-    String::from_utf8_lossy(&out).into_owned()
+fn unescaped(field: &str) -> OsString {
+    OsString::from_vec(mount_path(field.as_bytes()))
 }
 
 /// Gives the mount that holds a path: of those on the longest point, the last.

@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 use crate::Error;
 use crate::capture::settings::{KEY, KNOWN_HOSTS, MODULES, SETTINGS, SHELL, Settings};
 use crate::config::{Action, Config, Target};
-use crate::facts::target::{DiskFacts, SSH, SshFacts, TargetFacts};
+use crate::facts::target::{DiskFacts, SSH, SshFacts, TargetFacts, reached};
 use crate::manifest::{Manifest, Source, beside};
 use crate::modules::{ModuleFile, Modules, gunzip, unpacked};
 use crate::root::Root;
@@ -65,17 +65,15 @@ impl Build<'_> {
         for folder in ["dev", "proc", "run", "sys", "target", "tmp", "etc", "bin"] {
             archive.folder(folder)?;
         }
+        // What a program's standard streams are where no console works; without it none starts.
+        archive.device("dev/console", (5, 1))?;
+        archive.device("dev/null", (1, 3))?;
         self.add_program(&mut archive, &mut sources, self.program, Some("/init"))?;
         let settings = match &facts {
             TargetFacts::Disk(disk) => self.disk(disk)?,
             TargetFacts::Ssh(ssh) => {
                 self.add_ssh(ssh, &mut archive, &mut sources)?;
-                let target = Target::Ssh(crate::config::SshTarget {
-                    host: ssh
-                        .address
-                        .map_or(ssh.to.host.clone(), |address| address.to_string()),
-                    ..ssh.to.clone()
-                });
+                let target = Target::Ssh(reached(&ssh.to, ssh.address));
                 let path = self.config.path.clone();
                 let mut settings = Settings::of(self.config, target, "", path, self.host);
                 let interface = ssh.own.iter().map(|own| &own.device);
@@ -95,9 +93,10 @@ impl Build<'_> {
             .filter(|name| self.config.modules.contains(name) || modules.has(name));
         let order = modules.in_order(known.map(String::as_str))?;
         let modules_size = self.add_modules(&order, &mut archive, &mut sources)?;
-        if self.root.exists(self.config_file) {
-            sources.push(Source::of(self.root, self.config_file)?);
-        }
+        sources.push(match self.root.exists(self.config_file) {
+            true => Source::of(self.root, self.config_file)?,
+            false => Source::absent(self.config_file),
+        });
         let listing = archive.listing.clone();
         let unpacked = listing
             .iter()

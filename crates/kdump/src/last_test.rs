@@ -11,6 +11,8 @@ use crate::root::Root;
 
 /// Where the last test is written down.
 const FILE: &str = "/var/lib/kscope/kdump/test";
+/// The most bytes of a log that are looked through; the test is at its end.
+const LARGEST: u64 = 1 << 30;
 /// What the log of the crashed kernel says.
 const MARK: &str = "kscope kdump test";
 
@@ -90,7 +92,8 @@ impl LastTest {
         let mark = self.line();
         let of_test = facts.crashes.iter().rev().find(|crash| {
             let log = folder.join(&crash.name).join("dmesg.txt");
-            root.text(log).is_ok_and(|log| log.contains(&mark))
+            let log = root.bytes(log, LARGEST);
+            log.is_ok_and(|log| String::from_utf8_lossy(&log).contains(&mark))
         });
         let crash = of_test.ok_or_else(|| {
             Error::missing(

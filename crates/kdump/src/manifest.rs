@@ -64,12 +64,26 @@ impl Source {
         })
     }
 
+    /// Notes that a file was not there: no content has the sum 0 and no bytes.
+    pub(crate) fn absent(path: &Path) -> Source {
+        Source {
+            path: path.to_path_buf(),
+            size: 0,
+            changed: 0,
+            sum: 0,
+        }
+    }
+
     /// Says how the file differs from what it was; none where it does not.
     pub(crate) fn difference(&self, root: &Root) -> Option<String> {
         let path = self.path.display();
         let place = root.path(&self.path);
-        let Ok(meta) = std::fs::metadata(&place) else {
-            return Some(format!("{path} is gone"));
+        let was_absent = *self == Source::absent(&self.path);
+        let meta = match std::fs::metadata(&place) {
+            Ok(_) if was_absent => return Some(format!("{path} is new")),
+            Ok(meta) => meta,
+            Err(_) if was_absent => return None,
+            Err(_) => return Some(format!("{path} is gone")),
         };
         if meta.len() == self.size && changed(&meta) == self.changed {
             return None;
@@ -235,5 +249,9 @@ mod tests {
         assert_eq!(source.difference(&root), Some("/f has changed".to_owned()));
         tree.remove("f");
         assert_eq!(source.difference(&root), Some("/f is gone".to_owned()));
+        let absent = Source::absent(Path::new("/f"));
+        assert_eq!(absent.difference(&root), None);
+        tree.write("f", "");
+        assert_eq!(absent.difference(&root), Some("/f is new".to_owned()));
     }
 }

@@ -70,7 +70,7 @@ pub enum Restart {
 pub struct Space {
     /// All there is.
     pub total: u64,
-    /// What root can still write.
+    /// What can still be written without what is set aside for root.
     pub free: u64,
     /// Whether nothing can be written.
     pub read_only: bool,

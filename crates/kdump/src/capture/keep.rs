@@ -15,13 +15,13 @@ pub(crate) fn folder_name(seconds: u64, host: &str, there: &[String]) -> String 
 }
 
 /// Gives the oldest of a machine's crashes that are more than are to be kept; 0 keeps all. What
-/// has a name of another form is never among them.
-pub(crate) fn too_many(names: &[String], host: &str, keep: u32) -> Vec<String> {
+/// has a name of another form is never among them, nor is the new one, whatever the clock said.
+pub(crate) fn too_many(names: &[String], host: &str, keep: u32, new: &str) -> Vec<String> {
     let mut own: Vec<&String> = names
         .iter()
         .filter(|name| is_crash_of(name, host))
         .collect();
-    own.sort();
+    own.sort_by_key(|name| (name.as_str() == new, *name));
     let count = match keep {
         0 => 0,
         keep => own.len().saturating_sub(keep as usize),
@@ -117,13 +117,18 @@ mod tests {
             "notes-box",
             "2025-01-01-box",
         ]);
+        let newest = "2026-01-03-000000-box";
         let check = |keep, expected: &[&str]| {
-            assert_eq!(too_many(&there, "box", keep), names(expected), "{keep}");
+            let found = too_many(&there, "box", keep, newest);
+            assert_eq!(found, names(expected), "{keep}");
         };
         check(0, &[]);
         check(1, &["2026-01-01-000000-box", "2026-01-02-000000-box"]);
         check(2, &["2026-01-01-000000-box"]);
         check(3, &[]);
+        // A clock that stood still makes no dump the oldest that was just written.
+        let found = too_many(&there, "box", 1, "2026-01-01-000000-box");
+        assert_eq!(found, names(&["2026-01-02-000000-box", newest]));
         assert!(is_crash("2025-01-01-000000-other-box"));
         assert!(!is_crash("notes-box") && !is_crash("2025-01-01-000000"));
     }

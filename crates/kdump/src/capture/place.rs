@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -117,7 +118,10 @@ impl Place {
         match self {
             Place::Disk(path) => {
                 let path = path.join(folder);
-                fs::create_dir_all(&path).map_err(Error::file("make", &path))
+                // What a kernel had in memory is root's alone.
+                let mut builder = fs::DirBuilder::new();
+                builder.recursive(true).mode(0o700);
+                builder.create(&path).map_err(Error::file("make", &path))
             }
             Place::Ssh(to, path) => {
                 let words = format!("umask 077; mkdir -p '{}/{folder}'", path.display());

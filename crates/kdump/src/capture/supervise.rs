@@ -4,6 +4,7 @@ use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use kscope_sys::{Errno, Kernel, RealKernel, Restart};
 
 use super::place::Place;
 use super::settings::{SETTINGS, SHELL, Settings};
-use super::{FOLDER, WORK, say};
+use super::{FOLDER, WORK, print, say, wait};
 use crate::config::Action;
 use crate::root::Root;
 
@@ -22,6 +23,9 @@ const PAUSE: Duration = Duration::from_millis(50);
 const KEPT: usize = 1 << 20;
 /// How long what follows the work may take, where there is a deadline.
 const END: Duration = Duration::from_secs(120);
+
+/// How long to wait for the last lines of a second process that has ended.
+const LINES: Duration = Duration::from_secs(2);
 
 /// All that was said.
 type Said = Arc<Mutex<String>>;
@@ -61,10 +65,16 @@ fn mount_all() {
     }
 }
 
+/// Set when the capture has ended and a person has the machine.
+static OVER: AtomicBool = AtomicBool::new(false);
+
 /// Starts the machine again when all else hangs.
 fn watch(limit: Duration) {
     std::thread::spawn(move || {
         std::thread::sleep(limit);
+        if OVER.load(Ordering::Relaxed) {
+            return;
+        }
         say("the capture hangs; the machine starts again");
         let kernel: &dyn Kernel = &RealKernel;
         let _ = kernel.restart(Restart::Reboot);
@@ -79,10 +89,10 @@ fn capture(root: &Root, settings: &Settings) -> Action {
     let outcome = match start(&said) {
         Ok((mut child, readers)) => {
             let outcome = follow(root, &mut child, settings.deadline, &mut memory);
-            // Who holds the pipes open is killed with the machine, at the latest.
-            if outcome.is_ok() {
-                readers.into_iter().for_each(|reader| drop(reader.join()));
-            }
+            // The reason is among the last lines. Who holds the pipes open ends with the machine.
+            wait(LINES, || {
+                readers.iter().all(JoinHandle::is_finished).then_some(())
+            });
             outcome
         }
         Err(why) => Err(format!("the work cannot be started: {why}")),
@@ -161,7 +171,7 @@ fn read(from: impl Read + Send + 'static, said: Said) -> JoinHandle<()> {
 
 /// Says a line on the console and keeps it.
 fn tell(said: &Said, line: &str) {
-    println!("{line}");
+    print(line);
     let mut said = said.lock().unwrap_or_else(PoisonError::into_inner);
     if said.len() + line.len() < KEPT {
         said.push_str(line);
@@ -242,6 +252,7 @@ impl Memory {
 fn end(action: Action) -> ! {
     let kernel: &dyn Kernel = &RealKernel;
     if action == Action::Shell {
+        OVER.store(true, Ordering::Relaxed);
         say("a shell; the machine starts again when it ends");
         if let Err(why) = Command::new(SHELL).status() {
             say(format_args!("{SHELL}: {why}"));

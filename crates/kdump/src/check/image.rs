@@ -78,9 +78,10 @@ fn drivers(findings: &mut Findings, facts: &Facts) {
         findings.warn(
             "drivers",
             format!(
-                "{names} of the target's way is neither a module nor in the image, says depmod"
+                "{names} is loaded for the target, and depmod does not list it: the initial file \
+                 system lacks it"
             ),
-            "run `depmod`; a driver without a module is part of the image and fine",
+            format!("depmod {}, then {MAKE}", facts.kernel.release),
         );
     }
     match image.missing.as_slice() {

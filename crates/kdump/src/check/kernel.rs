@@ -164,8 +164,8 @@ pub(super) fn permission(findings: &mut Findings, kernel: &KernelFacts, image: &
             _ => findings.fault(
                 "permission",
                 what,
-                "load before it is set: let kscope-kdump.service run before systemd-sysctl, or take \
-                 it out of /etc/sysctl.d; then start the machine again",
+                "load before it is set: take it out of /etc/sysctl.d, let kscope-kdump.service set it \
+                 (ExecStartPost=sysctl -w kernel.kexec_load_disabled=1), and start the machine again",
             ),
         }
         return;
@@ -192,7 +192,9 @@ pub(super) fn permission(findings: &mut Findings, kernel: &KernelFacts, image: &
             format!("{by}, and the kernel image has no signature"),
             "the kernel may refuse it: load the image that the distribution signed",
         ),
-        _ => findings.ok("permission", format!("{by}; the image has a signature")),
+        (Some(true), _) => findings.ok("permission", format!("{by}; the image has a signature")),
+        // That it is not there is told elsewhere.
+        (None, _) => {}
     }
     if locked == Some("confidentiality") {
         findings.warn(

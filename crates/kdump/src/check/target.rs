@@ -1,8 +1,9 @@
 //! Where dumps go: is there a way, and is there room?
 
 use super::Findings;
-use crate::config::Config;
+use crate::config::{Config, SshTarget};
 use crate::estimate::{dump_size, sized};
+use crate::facts::target::reached;
 use crate::facts::{DiskFacts, Facts, KeyFault, SshFacts, TargetFacts};
 
 /// What to do about a target that cannot be reached.
@@ -137,7 +138,7 @@ fn room(findings: &mut Findings, facts: &Facts, disk: &DiskFacts, config: &Confi
     };
     let predicted = dump_size(&facts.kernel, config.level);
     let what = format!(
-        "{} free on {point}; a dump of level {} has at most {} before it is packed",
+        "{} free on {point}; a dump of level {} has about {} before it is packed",
         sized(space.free),
         config.level,
         sized(predicted)
@@ -206,12 +207,13 @@ fn over_ssh(findings: &mut Findings, ssh: &SshFacts, config: &Config) {
         }
     }
     if !ssh.knows_host {
+        // The capture looks for what it connects to.
+        let SshTarget { host, port, .. } = reached(&ssh.to, ssh.address);
         findings.fault(
             "host key",
             format!("{host} is not in {}", config.ssh_known_hosts.display()),
             format!(
-                "ssh-keyscan -p {} {host} >> {}, and compare the fingerprint",
-                ssh.to.port,
+                "ssh-keyscan -p {port} {host} >> {}, and compare the fingerprint",
                 config.ssh_known_hosts.display()
             ),
         );

@@ -12,6 +12,7 @@ use crate::facts::{DiskFacts, KeyFault, SshFacts, TargetFacts};
 use crate::initrd::tests::{build, machine};
 use crate::last_test::LastTest;
 use crate::load::Load;
+use crate::superblock::tests::ext4;
 use crate::tree::Tree;
 
 const DAY: u64 = 86_400;
@@ -301,6 +302,27 @@ fn faults_of_the_image_and_the_initrd() {
         },
         "drivers",
         "lacks vmd",
+        MAKE,
+    );
+}
+
+#[test]
+fn an_initrd_of_another_target_or_configuration_is_stale() {
+    const MAKE: &str = "kscope kdump initrd && kscope kdump load";
+    planted(
+        |tree| tree.write("dev/vda1", ext4([9; 16])),
+        "initial file system",
+        "it writes to uuid:07070707-0707-0707-0707-070707070707, not to uuid:0909",
+        MAKE,
+    );
+    planted(
+        |tree| {
+            tree.remove("etc/kscope/kdump.conf");
+            prepare(tree, &Config::default());
+            tree.write("etc/kscope/kdump.conf", "keep = 9\n");
+        },
+        "initial file system",
+        "kdump.conf is new",
         MAKE,
     );
 }

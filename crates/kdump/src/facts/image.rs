@@ -25,7 +25,7 @@ pub struct ImageFacts {
     pub stale: Vec<String>,
     /// Modules that the target needs now and that it does not have.
     pub missing: Vec<String>,
-    /// Modules that the target needs and that the kernel does not have either.
+    /// Modules that are loaded for the target and that depmod does not list.
     pub unknown: Vec<String>,
     /// Why the kernel's modules are not known.
     pub no_modules: Option<String>,
@@ -81,6 +81,12 @@ impl ImageFacts {
             if manifest.release != release {
                 facts.stale.push(format!("it is for {}", manifest.release));
             }
+            let now = target.seen_by_capture().map(|target| target.to_string());
+            if let Some(now) = now.filter(|now| *now != manifest.target) {
+                facts
+                    .stale
+                    .push(format!("it writes to {}, not to {now}", manifest.target));
+            }
             let sources = manifest.sources.iter();
             facts
                 .stale
@@ -91,7 +97,12 @@ impl ImageFacts {
                 let names = target.modules();
                 let (known, unknown): (Vec<_>, Vec<_>) =
                     names.into_iter().partition(|name| modules.has(name));
-                facts.unknown = unknown;
+                // What was not loaded from a file is part of the image, whether depmod lists it or not.
+                let loaded = |name: &String| {
+                    let name = name.replace('-', "_");
+                    root.exists(format!("/sys/module/{name}/initstate"))
+                };
+                facts.unknown = unknown.into_iter().filter(loaded).collect();
                 let order = modules.in_order(known.iter().map(String::as_str));
                 let needed = order
                     .into_iter()

@@ -89,6 +89,18 @@ impl TargetFacts {
         }
     }
 
+    /// Gives the target as the capture is told it; none where it is not known.
+    pub(crate) fn seen_by_capture(&self) -> Option<Target> {
+        match self {
+            TargetFacts::Disk(facts) => {
+                let disk = facts.disk.as_ref();
+                disk.filter(|disk| disk.refused.is_none())?;
+                facts.uuid.clone().map(Target::Uuid)
+            }
+            TargetFacts::Ssh(facts) => Some(Target::Ssh(reached(&facts.to, facts.address))),
+        }
+    }
+
     /// Gives the modules that the capture needs to get there, as the kernel names them.
     #[must_use]
     pub fn modules(&self) -> Vec<String> {
@@ -98,7 +110,12 @@ impl TargetFacts {
                     .disk
                     .iter()
                     .flat_map(|disk| disk.drivers.iter().cloned());
-                disk.chain(facts.kind.clone()).collect()
+                // The capture mounts ext2 and ext3 with the driver of ext4.
+                let kind = facts.kind.as_deref().map(|kind| match kind {
+                    "ext2" | "ext3" => "ext4".to_owned(),
+                    kind => kind.to_owned(),
+                });
+                disk.chain(kind).collect()
             }
             TargetFacts::Ssh(facts) => facts.drivers.clone(),
         }
@@ -111,8 +128,16 @@ fn all_mounts(root: &Root) -> Vec<Mount> {
 
 fn local(root: &Root, path: &Path) -> DiskFacts {
     let mounts = all_mounts(root);
-    // The folder itself may be a link to another file system.
-    let real = root.resolved(path).unwrap_or_else(|| path.to_path_buf());
+    // The folder, or one above where it is still to be made, may be a link to another file system.
+    let mut above = path.ancestors();
+    let real = above.find_map(|above| {
+        let below = path.strip_prefix(above).ok()?;
+        // Joined to nothing, a path gets a slash at its end.
+        let is_all = below.as_os_str().is_empty();
+        let real = root.resolved(above)?;
+        Some(if is_all { real } else { real.join(below) })
+    });
+    let real = real.unwrap_or_else(|| path.to_path_buf());
     let Some(mount) = device::mount_of(&mounts, &real) else {
         return DiskFacts::default();
     };
@@ -191,7 +216,7 @@ fn ssh(root: &Root, config: &Config, to: &SshTarget) -> SshFacts {
         refused: None,
         has_program: root.exists(SSH),
         key: key_fault(root, &config.ssh_key),
-        knows_host: knows(root, &config.ssh_known_hosts, to),
+        knows_host: knows(root, &config.ssh_known_hosts, &reached(to, address)),
         unreachable: None,
     };
     facts.own = match &config.ip {
@@ -219,6 +244,13 @@ fn ssh(root: &Root, config: &Config, to: &SshTarget) -> SshFacts {
         facts.unreachable = connected.err().map(|why| why.to_string());
     }
     facts
+}
+
+/// Gives the machine by its address, which is what the capture connects to and looks for among the
+/// known host keys.
+pub(crate) fn reached(to: &SshTarget, address: Option<Ipv4Addr>) -> SshTarget {
+    let host = address.map_or(to.host.clone(), |address| address.to_string());
+    SshTarget { host, ..to.clone() }
 }
 
 /// Gives the address of a host: its own if it is one, or that in /etc/hosts. A static program
@@ -399,5 +431,44 @@ mod tests {
         check("192.0.2.7", 2222, false);
         check("x", 2222, true);
         check("y", 22, false);
+    }
+
+    #[test]
+    fn a_folder_that_is_to_be_made_is_below_what_its_parent_leads_to() {
+        let tree = Tree::new("local");
+        tree.write(
+            "proc/self/mountinfo",
+            "22 1 254:1 / / rw - ext4 /dev/vda1 rw\n23 22 254:2 / /data rw - ext3 /dev/vda2 rw\n",
+        );
+        tree.folder("data/var");
+        tree.link("var", "data/var");
+        let facts = local(&tree.root(), Path::new("/var/crash"));
+        assert_eq!(facts.here.as_deref(), Some(Path::new("/data/var/crash")));
+        assert_eq!(facts.path, Path::new("/var/crash"));
+        // What was made as ext3 is mounted as ext4.
+        assert_eq!(TargetFacts::Disk(facts).modules(), ["ext4"]);
+    }
+
+    #[test]
+    fn a_name_is_known_by_its_address() {
+        let to = SshTarget {
+            user: "u".to_owned(),
+            host: "dumps".to_owned(),
+            port: 2222,
+        };
+        let facts = |known: &str| {
+            let tree = Tree::new("reached");
+            tree.write("etc/hosts", "192.0.2.7 dumps\n");
+            tree.write("etc/kscope/kdump_known_hosts", known);
+            ssh(&tree.root(), &Config::default(), &to)
+        };
+        assert!(facts("[192.0.2.7]:2222 ssh-rsa A\n").knows_host);
+        let facts = facts("[dumps]:2222 ssh-rsa A\n");
+        assert!(!facts.knows_host);
+        let target = TargetFacts::Ssh(facts).seen_by_capture();
+        assert_eq!(
+            target.map(|target| target.to_string()).as_deref(),
+            Some("ssh:u@192.0.2.7:2222")
+        );
     }
 }

@@ -11,6 +11,7 @@ const PROGRAM: u32 = 0o100_755;
 const FILE: u32 = 0o100_644;
 const SECRET: u32 = 0o100_600;
 const LINK: u32 = 0o120_777;
+const DEVICE: u32 = 0o020_600;
 
 /// An archive being made. Folders are added before what is in them.
 #[derive(Debug, Default)]
@@ -44,9 +45,14 @@ impl Archive {
         self.entry(path, LINK, to.as_bytes())
     }
 
+    /// Adds a character device by its major and minor number, in a folder that is there.
+    pub(crate) fn device(&mut self, name: &str, numbers: (u32, u32)) -> Result<(), Error> {
+        self.write(name, DEVICE, numbers, &[])
+    }
+
     /// Ends the archive and gives its bytes.
     pub(crate) fn finish(mut self) -> Result<Vec<u8>, Error> {
-        self.write("TRAILER!!!", 0, &[])?;
+        self.write("TRAILER!!!", 0, (0, 0), &[])?;
         // Others may be appended only at a multiple of four.
         Ok(self.bytes)
     }
@@ -64,7 +70,7 @@ impl Archive {
             .ok_or_else(|| Error::malformed(format!("the name {} is no UTF-8", path.display())))?;
         self.listing
             .push((Path::new("/").join(path), content.len() as u64));
-        self.write(name, mode, content)
+        self.write(name, mode, (0, 0), content)
     }
 
     fn folders(&mut self, path: &Path) -> Result<(), Error> {
@@ -73,13 +79,19 @@ impl Archive {
         above.reverse();
         for folder in above {
             if !folder.as_os_str().is_empty() && self.names.insert(folder.to_path_buf()) {
-                self.write(&folder.to_string_lossy(), FOLDER, &[])?;
+                self.write(&folder.to_string_lossy(), FOLDER, (0, 0), &[])?;
             }
         }
         Ok(())
     }
 
-    fn write(&mut self, name: &str, mode: u32, content: &[u8]) -> Result<(), Error> {
+    fn write(
+        &mut self,
+        name: &str,
+        mode: u32,
+        (major, minor): (u32, u32),
+        content: &[u8],
+    ) -> Result<(), Error> {
         let size = u32::try_from(content.len())
             .map_err(|_| Error::malformed(format!("{name} has 4 GiB or more")))?;
         self.inode += 1;
@@ -95,8 +107,8 @@ impl Archive {
             size,
             0,
             0,
-            0,
-            0,
+            major,
+            minor,
             name.len() as u32 + 1,
             0,
         ];
@@ -215,9 +227,10 @@ mod tests {
         use std::io::Write as _;
         let mut archive = Archive::default();
         archive.file(Path::new("/etc/x"), b"text").expect("small");
+        archive.device("etc/null", (1, 3)).expect("small");
         let bytes = archive.finish().expect("small");
         let cpio = std::process::Command::new("cpio")
-            .args(["-t", "--quiet"])
+            .args(["-tv", "--quiet"])
             .stdin(std::process::Stdio::piped())
             .stdout(std::process::Stdio::piped())
             .spawn();
@@ -229,6 +242,14 @@ mod tests {
         input.write_all(&bytes).expect("it reads");
         drop(input);
         let output = cpio.wait_with_output().expect("it ends");
-        assert_eq!(String::from_utf8_lossy(&output.stdout), "etc\netc/x\n");
+        let said = String::from_utf8_lossy(&output.stdout).into_owned();
+        let lines: Vec<Vec<&str>> = said
+            .lines()
+            .map(|line| line.split_whitespace().collect())
+            .collect();
+        let names: Vec<_> = lines.iter().filter_map(|words| words.last()).collect();
+        assert_eq!(names, [&"etc", &"etc/x", &"etc/null"]);
+        assert_eq!(lines[2][0], "crw-------");
+        assert_eq!(lines[2][4..6], ["1,", "3"], "{said}");
     }
 }

@@ -80,6 +80,7 @@ fn it_holds_the_program_the_modules_and_what_to_do() {
         found.map(|entry| String::from_utf8_lossy(entry.content).into_owned())
     };
     assert!(content("init").is_some());
+    assert!(content("dev/null").is_some());
     assert_eq!(content("lib/modules/jbd2.ko").as_deref(), Some("jbd2"));
     let list = content("etc/kscope/capture.modules").expect("a list");
     let names: Vec<&str> = list

@@ -90,5 +90,10 @@ fn what_is_read_is_never_written_over() {
             .says(&["is what is read, and would be written over"]);
         assert_eq!(std::fs::metadata(&left).expect("a file").len(), len);
     }
+    std::fs::create_dir_all(&output).expect("a folder");
+    kscope(&["kdump", "save", "--no-log", "-f", "-o", name, &left])
+        .code(1)
+        .says(&["is no file"]);
+    std::fs::remove_dir(&output).expect("still empty");
     std::fs::remove_file(left).expect("removed");
 }

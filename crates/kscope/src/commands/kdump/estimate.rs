@@ -26,9 +26,7 @@ pub(crate) fn run(args: &EstimateArgs) -> Result<u8, Failure> {
     let config = args.machine.config()?;
     let facts = args.machine.facts(&config)?;
     let estimate = estimate(&args.machine.root(), &facts, config.cpus);
-    let too_small = estimate
-        .reserved
-        .is_some_and(|reserved| reserved < estimate.needed);
+    let too_small = estimate.reserved.unwrap_or(0) < estimate.needed;
     match args.json {
         true => print_json(&estimate)?,
         false => say(written(&estimate))?,

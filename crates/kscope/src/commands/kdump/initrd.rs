@@ -82,6 +82,7 @@ fn list(args: &InitrdArgs, path: &std::path::Path) -> Result<u8, Failure> {
         let kind = match entry.mode & 0o170_000 {
             0o040_000 => 'd',
             0o120_000 => 'l',
+            0o020_000 => 'c',
             _ => '-',
         };
         let (mode, size) = (entry.mode & 0o7777, entry.content.len());

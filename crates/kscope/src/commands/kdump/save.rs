@@ -170,6 +170,13 @@ fn save_log(args: &SaveArgs, kernel: &Kernel, path: &Path) -> Result<(), Failure
 }
 
 fn create(path: &Path, args: &SaveArgs) -> Result<Unfinished, Failure> {
+    if path.metadata().is_ok_and(|there| !there.is_file()) {
+        let message = format!(
+            "{} is no file, and would be replaced by one",
+            path.display()
+        );
+        return Err(Failure::new(message).hint("give a file with -o, or `-o -` for a pipe"));
+    }
     let sources: Vec<&Path> = args.source.iter().map(PathBuf::as_path).collect();
     keep(path, &sources)?;
     // What a crash left unfinished is read to save the rest of it: never to be emptied.
