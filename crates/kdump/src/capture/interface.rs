@@ -65,8 +65,9 @@ pub(super) fn set_up(root: &Root, command_line: &str, settings: &Settings) -> Re
     ask(NEW_LINK, &header, &[])?;
     if let Some(gateway) = address.gateway {
         // struct rtmsg: family, lengths of both parts, tos, table main 254, protocol boot 3, scope
-        // universe 0, type unicast 1, flags.
-        let header = [AF_INET, 0, 0, 0, 254, 3, 0, 1, 0, 0, 0, 0];
+        // universe 0, type unicast 1, flags: RTNH_F_ONLINK 4, since clouds have gateways outside of the network.
+        let mut header = vec![AF_INET, 0, 0, 0, 254, 3, 0, 1];
+        header.extend(4u32.to_ne_bytes());
         // RTA_GATEWAY 5, RTA_OIF 4.
         ask(
             NEW_ROUTE,
