@@ -46,6 +46,20 @@ pub const SCRIPT: &str = r#"iter:task {
     printf("%d %d %d %s %x\n", ctx.task.pid, ctx.task.tgid, ctx.task.real_parent.tgid, ctx.task.comm, ctx.task.flags);
 }"#;
 
+/// Gives a member of a row that must be a number.
+#[must_use]
+pub fn number(row: &Value, name: &str) -> u64 {
+    let number = row[name].as_u64();
+    number.unwrap_or_else(|| panic!("{name} of {row}"))
+}
+
+/// Gives a member of a row that must be a text.
+#[must_use]
+pub fn text<'r>(row: &'r Value, name: &str) -> &'r str {
+    let text = row[name].as_str();
+    text.unwrap_or_else(|| panic!("{name} of {row}"))
+}
+
 /// Gives the numbers that are names in a folder.
 fn numbers(folder: &Path) -> Vec<u32> {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();

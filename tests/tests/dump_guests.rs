@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use kscope_dump::{Dump, Kernel};
-use kscope_tests::dumps::{self, GuestDump, TOOLS, compared, rows, succeeds};
+use kscope_tests::dumps::{self, GuestDump, TOOLS, compared, number, rows, succeeds, text};
 use kscope_tests::program::{kscope, run};
 use serde_json::Value;
 
@@ -19,16 +19,6 @@ macro_rules! dump_or_skip {
 
 /// Threads that may come, go or change their names between what is compared: their number.
 const FEW: usize = 8;
-
-fn number(row: &Value, name: &str) -> u64 {
-    let number = row[name].as_u64();
-    number.unwrap_or_else(|| panic!("{name} of {row}"))
-}
-
-fn text<'r>(row: &'r Value, name: &str) -> &'r str {
-    let text = row[name].as_str();
-    text.unwrap_or_else(|| panic!("{name} of {row}"))
-}
 
 fn by_number(rows: Vec<Value>, name: &str) -> BTreeMap<u64, Value> {
     let pair = |row: Value| (number(&row, name), row);

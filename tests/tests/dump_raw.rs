@@ -5,9 +5,8 @@ use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
-use kscope_tests::dumps::{GuestDump, commands, compared, rows};
+use kscope_tests::dumps::{GuestDump, commands, compared, number, rows, text};
 use kscope_tests::program::{Folder, kscope};
-use serde_json::Value;
 
 /// Gives the guest's dump, of which a command is asked, or ends the test as skipped.
 macro_rules! dump_or_skip {
@@ -20,18 +19,6 @@ macro_rules! dump_or_skip {
             None => return,
         }
     };
-}
-
-fn number(row: &Value, name: &str) -> u64 {
-    row[name]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{name} of {row}"))
-}
-
-fn text<'r>(row: &'r Value, name: &str) -> &'r str {
-    row[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("{name} of {row}"))
 }
 
 #[test]

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use kscope_tests::dumps::{GuestDump, compared, rows};
+use kscope_tests::dumps::{GuestDump, compared, number, rows};
 use serde_json::Value;
 
 /// Gives the guest's dump, or ends the test as skipped.
@@ -17,11 +17,6 @@ macro_rules! dump_or_skip {
 }
 
 const KILOBYTE: u64 = 1024;
-
-fn number(row: &Value, name: &str) -> u64 {
-    let number = row[name].as_u64();
-    number.unwrap_or_else(|| panic!("{name} of {row}"))
-}
 
 /// Gives the rows of one of the tables that an analysis prints.
 fn table(rows: &[Value], name: &str) -> Vec<Value> {

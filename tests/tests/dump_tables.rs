@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{Ipv4Addr, Ipv6Addr};
 
-use kscope_tests::dumps::{GuestDump, commands, compared, rows};
+use kscope_tests::dumps::{GuestDump, commands, compared, number, rows, text};
 use serde_json::Value;
 
 /// Gives the guest's dump, of which a command is asked, or ends the test as skipped.
@@ -18,18 +18,6 @@ macro_rules! dump_or_skip {
             None => return,
         }
     };
-}
-
-fn number(row: &Value, name: &str) -> u64 {
-    row[name]
-        .as_u64()
-        .unwrap_or_else(|| panic!("{name} of {row}"))
-}
-
-fn text<'r>(row: &'r Value, name: &str) -> &'r str {
-    row[name]
-        .as_str()
-        .unwrap_or_else(|| panic!("{name} of {row}"))
 }
 
 /// Gives some members of a row as words.

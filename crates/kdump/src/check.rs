@@ -45,6 +45,13 @@ pub struct Finding {
     pub way_out: Option<String>,
 }
 
+/// Gives how many findings are of a level.
+#[must_use]
+pub fn count(findings: &[Finding], level: Level) -> usize {
+    let of_it = findings.iter().filter(|finding| finding.level == level);
+    of_it.count()
+}
+
 /// Findings as they are made.
 #[derive(Debug, Default)]
 struct Findings(Vec<Finding>);

@@ -25,7 +25,7 @@ mod superblock;
 #[cfg(test)]
 mod tree;
 
-pub use check::{Finding, Level, check};
+pub use check::{Finding, Level, check, count};
 pub use config::{Action, CONFIG, Compression, Config, Format, SshTarget, TEMPLATE, Target};
 pub use device::{Disk, Mount};
 pub use error::Error;

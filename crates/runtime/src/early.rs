@@ -6,6 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::thread::{Builder, JoinHandle};
 
 use kscope_bpf::{OpenUprobe, Uprobe, prepare_uprobes};
+use kscope_script::diagnostic::has_errors;
 use kscope_script::plan::{Attach, Plan, ProbePlan, SiteKind};
 use kscope_script::syntax::tree::Probe;
 use kscope_script::syntax::{Positional, parse};
@@ -28,14 +29,18 @@ pub(crate) struct Waiting(Mutex<Vec<(Attach, OpenUprobe)>>);
 
 /// Begins, in a thread, with what the kernel does at the first uprobe, where a script that is to be compiled and run has any.
 ///
-/// Nothing is done where `begin` may end the run, which would have to wait for it, and on kernels before Linux 6.6.
+/// Nothing is done where `begin` may end the run or the text is no script, either of which would have to wait for it, and on
+/// kernels before Linux 6.6.
 pub fn look_ahead(source: &str) {
     const TYPES: [&str; 6] = ["uprobe", "uretprobe", "usdt", "u", "ur", "U"];
     let mut names = TYPES.iter();
     if !names.any(|name| source.contains(&format!("{name}:"))) {
         return;
     }
-    let (script, _) = parse(source, &Positional::default());
+    let (script, diagnostics) = parse(source, &Positional::default());
+    if has_errors(&diagnostics) {
+        return;
+    }
     let is = |probe: &Probe, types: &[&str]| {
         let mut points = probe.attach_points.iter();
         points.any(|point| {

@@ -1,7 +1,7 @@
 //! `kscope kdump check`
 
 use clap::Args;
-use kscope_kdump::{Finding, Level, check, estimate};
+use kscope_kdump::{Finding, Level, check, count, estimate};
 use kscope_rows::Value;
 
 use super::{Machine, now};
@@ -57,13 +57,8 @@ fn written(findings: &[Finding]) -> String {
             out.push_str(&format!("{:7}  {:width$}  → {way_out}\n", "", ""));
         }
     }
-    let count = |level| {
-        findings
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
-    };
-    let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
+    let faults = count(findings, Level::Fault);
+    let warnings = count(findings, Level::Warning);
     let end = match faults {
         0 => "a crash makes a dump",
         _ => "a crash makes no dump",

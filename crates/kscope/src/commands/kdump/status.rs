@@ -1,7 +1,7 @@
 //! `kscope kdump status`
 
 use clap::Args;
-use kscope_kdump::{Facts, Level, TargetFacts, check, estimate, sized};
+use kscope_kdump::{Facts, Level, TargetFacts, check, count, estimate, sized};
 use kscope_rows::Value;
 
 use super::{Machine, now};
@@ -26,13 +26,8 @@ pub(crate) fn run(args: &StatusArgs) -> Result<u8, Failure> {
     let facts = args.machine.facts(&config)?;
     let estimate = estimate(&args.machine.root(), &facts, config.cpus);
     let findings = check(&facts, &config, &estimate, now());
-    let count = |level| {
-        findings
-            .iter()
-            .filter(|finding| finding.level == level)
-            .count()
-    };
-    let (faults, warnings) = (count(Level::Fault), count(Level::Warning));
+    let faults = count(&findings, Level::Fault);
+    let warnings = count(&findings, Level::Warning);
     let ready = match (faults, facts.kernel.loaded) {
         (0, Some(true)) => "yes".to_owned(),
         _ => format!("no: {faults} faults, `kscope kdump check` names them"),
