@@ -46,7 +46,7 @@ impl VerifierLog {
             } else if !explained && !line.trim().is_empty() {
                 if let Some(number) = instruction(line) {
                     insn = Some(number);
-                    telling = "";
+                    telling = behind_jump(line);
                 } else if !is_noise(line) {
                     telling = line;
                 }
@@ -116,6 +116,20 @@ fn instruction(line: &str) -> Option<u32> {
     let code = rest.strip_prefix(" (")?.get(..3)?;
     let hex = code.ends_with(')') && code.bytes().take(2).all(|b| b.is_ascii_hexdigit());
     if hex { number.parse().ok() } else { None }
+}
+
+/// Gives the message on the line of a jump, or nothing: a state that has nothing to tell takes the line's end away
+/// (`8: (5d) if r2 != r1 goto pc-5 infinite loop detected at insn 4`).
+fn behind_jump(line: &str) -> &str {
+    let Some((_, target)) = line.split_once(" goto pc") else {
+        return "";
+    };
+    let rest = target.split_once(' ').map_or("", |(_, rest)| rest).trim();
+    if rest.starts_with([';', 'R']) || is_noise(rest) {
+        ""
+    } else {
+        rest
+    }
 }
 
 /// Lines that tell a state, a source text or a statistic.

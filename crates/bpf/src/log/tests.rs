@@ -72,6 +72,22 @@ fn states_and_jumps_are_no_messages() {
 }
 
 #[test]
+fn a_message_may_stand_behind_a_jump() {
+    // The state of the jump took the line's end away, and had nothing to tell (Linux 6.18).
+    let text = "4: (61) r2 = *(u32 *)(r10 -4)         ; R2=scalar() R10=fp0 fp-8=mmmm????\n\
+                8: (5d) if r2 != r1 goto pc-5 4: R1=0xfffffffb R2=scalar() R10=fp0 fp-8=mmmm????\n\
+                8: (5d) if r2 != r1 goto pc-5 infinite loop detected at insn 4\n\
+                cur state: R1=0xfffffffb R10=fp0 fp-8=mmmm????\n\
+                old state: R1=0xfffffffb R10=fp0 fp-8=mmmm????\n";
+    let message = "infinite loop detected at insn 4";
+    check(&format!("{text}{PROCESSED}\n"), message, Some(4), Some(3));
+    for state in ["", "         ; R1=1 R2=2", " 4: R1=1 R10=fp0", " R1=inv3 R10=fp0"] {
+        let text = format!("8: (5d) if r2 != r1 goto pc-5{state}\n{PROCESSED}\n");
+        check(&text, "", Some(8), Some(3));
+    }
+}
+
+#[test]
 fn messages_before_any_instruction_name_it_themselves() {
     check(
         "unreachable insn 7\nprocessed 0 insns (limit 1000000)\n",
