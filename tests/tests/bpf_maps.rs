@@ -117,18 +117,16 @@ fn arrays_have_all_entries_and_are_cleared_to_zero() {
             numbers(&map),
             BTreeMap::from([(0, 0), (1, 7 * times), (2, 0)])
         );
-        assert_eq!(
-            map.delete(&1u32.to_ne_bytes()).expect_err("never").errno(),
-            Some(Errno::INVAL)
-        );
+        let kept = map.delete(&1u32.to_ne_bytes()).expect_err("never");
+        assert_eq!(kept.errno(), Some(Errno::INVAL));
+        assert!(kept.way_out().is_some_and(|way| way.contains("zeros")));
         let taken = map.take_all().expect("readable");
         assert_eq!(taken.len(), 3);
         assert_eq!(numbers(&map), BTreeMap::from([(0, 0), (1, 0), (2, 0)]));
         let past = map.update(&3u32.to_ne_bytes(), &[0; 8], UpdateMode::Any);
-        assert_eq!(
-            past.expect_err("past the end").errno(),
-            Some(Errno::TOO_BIG)
-        );
+        let past = past.expect_err("past the end");
+        assert_eq!(past.errno(), Some(Errno::TOO_BIG));
+        assert!(past.way_out().is_some_and(|way| way.contains("index")));
     }
 }
 
@@ -179,6 +177,7 @@ fn a_full_hash_refuses_and_an_lru_hash_forgets() {
     };
     let error = fill(&create(&kernel, MapKind::Hash, (4, 8), 8)).expect_err("full");
     assert_eq!(error.errno(), Some(Errno::TOO_BIG));
+    assert!(error.way_out().is_some_and(|way| way.contains("is full")));
     let lru = create(&kernel, MapKind::LruHash, (4, 8), 8);
     fill(&lru).expect("never full");
     let kept = lru.snapshot().expect("readable").len();

@@ -252,6 +252,19 @@ impl Error {
                 "each program, map and link is an open file: raise the limit (ulimit -n, RLIMIT_NOFILE), \
                  or close what is not used",
             ),
+            Error::Os {
+                call: "BPF_MAP_UPDATE_ELEM" | "BPF_MAP_UPDATE_BATCH",
+                errno: Errno::TOO_BIG,
+                ..
+            } => Some(
+                "the map is full, or the index of an array is not below max_entries: delete entries, \
+                 or make the map larger before the load (a kind with LRU drops the oldest itself)",
+            ),
+            Error::Os {
+                call: "BPF_MAP_DELETE_ELEM",
+                errno: Errno::INVAL,
+                ..
+            } => Some("entries of an array are always there: write zeros instead"),
             Error::NotMounted { .. }
             | Error::Unsupported { .. }
             | Error::TooLarge { .. }

@@ -81,7 +81,12 @@ fn a_message_may_stand_behind_a_jump() {
                 old state: R1=0xfffffffb R10=fp0 fp-8=mmmm????\n";
     let message = "infinite loop detected at insn 4";
     check(&format!("{text}{PROCESSED}\n"), message, Some(4), Some(3));
-    for state in ["", "         ; R1=1 R2=2", " 4: R1=1 R10=fp0", " R1=inv3 R10=fp0"] {
+    for state in [
+        "",
+        "         ; R1=1 R2=2",
+        " 4: R1=1 R10=fp0",
+        " R1=inv3 R10=fp0",
+    ] {
         let text = format!("8: (5d) if r2 != r1 goto pc-5{state}\n{PROCESSED}\n");
         check(&text, "", Some(8), Some(3));
     }
