@@ -29,7 +29,8 @@ test:
 test-all:
 	cargo xtask test --ignored
 
-# Binary, manual pages and completions; PREFIX and DESTDIR as usual.
+# Binary, manual pages, completions, and of kdump the unit (not enabled) and the configuration (all of it comments; one that
+# is there stays); PREFIX and DESTDIR as usual.
 install: release
 	install -D -m 755 $(KSCOPE) $(DESTDIR)$(PREFIX)/bin/kscope
 	install -d $(DESTDIR)$(PREFIX)/share/man/man1
@@ -39,6 +40,9 @@ install: release
 	$(KSCOPE) completions bash > $(COMPLETIONS)/bash-completion/completions/kscope
 	$(KSCOPE) completions zsh > $(COMPLETIONS)/zsh/site-functions/_kscope
 	$(KSCOPE) completions fish > $(COMPLETIONS)/fish/vendor_completions.d/kscope.fish
+	install -d $(DESTDIR)$(PREFIX)/lib/systemd/system $(DESTDIR)/etc/kscope
+	$(KSCOPE) kdump unit --program $(PREFIX)/bin/kscope > $(DESTDIR)$(PREFIX)/lib/systemd/system/kscope-kdump.service
+	test -e $(DESTDIR)/etc/kscope/kdump.conf || $(KSCOPE) kdump config > $(DESTDIR)/etc/kscope/kdump.conf
 
 # Figures beside those of other libraries and of the installed bpftrace; needs root.
 bench:

@@ -85,6 +85,10 @@ pub fn work() -> Result<(), Error> {
         // It would stay in memory.
         let _ = fs::remove_file(LOG);
     }
+    // Without it a full disk has no room for what the capture says.
+    if let Err(why) = place.reserve(&folder) {
+        say(format_args!("no room is set aside for capture.log: {why}"));
+    }
     let started = Instant::now();
     place.save(&folder, &settings)?;
     let seconds = started.elapsed().as_secs_f64();

@@ -55,7 +55,7 @@ impl Facts {
     pub fn gather(root: &Root, config: &Config) -> Result<Facts, Error> {
         let kernel = KernelFacts::gather(root)?;
         let target = TargetFacts::gather(root, config);
-        let image = ImageFacts::gather(root, config, &kernel.release, &target);
+        let image = ImageFacts::gather(root, config, &kernel, &target);
         let crashes = match &target {
             TargetFacts::Disk(DiskFacts {
                 here: Some(folder), ..

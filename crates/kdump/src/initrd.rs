@@ -6,16 +6,18 @@ mod library;
 
 use std::fs;
 use std::io::Write as _;
-use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
+
+use kscope_dump::Unfinished;
 
 use crate::Error;
 use crate::capture::settings::{KEY, KNOWN_HOSTS, MODULES, SETTINGS, SHELL, Settings};
 use crate::config::{Action, Config, Target};
-use crate::facts::target::{DiskFacts, SSH, SshFacts, TargetFacts, reached};
+use crate::facts::target::{DiskFacts, SshFacts, TargetFacts, reached};
 use crate::manifest::{Manifest, Source, beside};
 use crate::modules::{ModuleFile, Modules, gunzip, unpacked};
 use crate::root::Root;
+use crate::ssh::SSH;
 use cpio::Archive;
 pub use cpio::{Entry, entries};
 
@@ -75,7 +77,7 @@ impl Build<'_> {
                 self.add_ssh(ssh, &mut archive, &mut sources)?;
                 let target = Target::Ssh(reached(&ssh.to, ssh.address));
                 let path = self.config.path.clone();
-                let mut settings = Settings::of(self.config, target, "", path, self.host);
+                let mut settings = Settings::of(self.config, target, path, self.host);
                 let interface = ssh.own.iter().map(|own| &own.device);
                 let mut interface = interface.map(|name| format!("/sys/class/net/{name}/address"));
                 settings.mac = interface.next().and_then(|file| self.root.text(file).ok());
@@ -157,15 +159,9 @@ impl Build<'_> {
                 "run as root",
             )
         })?;
-        let kind = disk.kind.as_deref().unwrap_or_default();
         let target = Target::Uuid(uuid.clone());
-        Ok(Settings::of(
-            self.config,
-            target,
-            kind,
-            disk.path.clone(),
-            self.host,
-        ))
+        let path = disk.path.clone();
+        Ok(Settings::of(self.config, target, path, self.host))
     }
 
     fn add_program(
@@ -317,24 +313,17 @@ fn crc32(bytes: &[u8]) -> u32 {
 /// Puts a file into the place of another, which stays until the new one is whole. Only root reads
 /// it: an initial file system may hold a key.
 pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let failed = |why| Error::file("write", path)(why);
-    let mut name = path.as_os_str().to_owned();
-    name.push("-incomplete");
-    let new = PathBuf::from(name);
     let write = || {
         if let Some(folder) = path.parent() {
             fs::create_dir_all(folder)?;
         }
-        let mut options = fs::File::options();
-        options.write(true).create(true).truncate(true).mode(0o600);
-        let mut file = options.open(&new)?;
-        file.write_all(bytes)?;
-        file.sync_all()?;
-        fs::rename(&new, path)
+        let file = Unfinished::create(path, true)?;
+        file.file().write_all(bytes)?;
+        file.finish()
     };
     write().map_err(|why| {
-        let _ = fs::remove_file(&new);
-        failed(why)
+        let _ = fs::remove_file(Unfinished::path_of(path));
+        Error::file("write", path)(why)
     })
 }
 

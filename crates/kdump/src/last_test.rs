@@ -3,14 +3,19 @@
 use std::path::Path;
 
 use crate::Error;
-use crate::facts::Facts;
-use crate::facts::TargetFacts;
+use crate::capture::keep::is_crash;
+use crate::config::Config;
+use crate::facts::target::reached;
+use crate::facts::{DiskFacts, Facts, SshFacts, TargetFacts};
 use crate::initrd::replace;
 use crate::pairs::value;
 use crate::root::Root;
+use crate::ssh::{Keys, SSH, ssh};
 
 /// Where the last test is written down.
 const FILE: &str = "/var/lib/kscope/kdump/test";
+/// What a whole dump is called.
+const DUMPS: [&str; 2] = ["vmcore", "vmcore.flat"];
 /// The most bytes of a log that are looked through; the test is at its end.
 const LARGEST: u64 = 1 << 30;
 /// What the log of the crashed kernel says.
@@ -76,13 +81,23 @@ impl LastTest {
     ///
     /// # Errors
     /// Where there is none, with what to look at.
-    pub fn verify(&mut self, root: &Root, facts: &Facts) -> Result<String, Error> {
-        let TargetFacts::Disk(disk) = &facts.target else {
-            return Err(Error::unsupported(
-                "dumps on another machine are not looked through from here",
-                format!("there: grep -l '{}' */dmesg.txt", self.line()),
-            ));
+    pub fn verify(&mut self, root: &Root, config: &Config, facts: &Facts) -> Result<String, Error> {
+        let (name, place) = match &facts.target {
+            TargetFacts::Disk(disk) => self.on_disk(root, facts, disk)?,
+            TargetFacts::Ssh(ssh) => self.over_ssh(root, config, ssh)?,
         };
+        self.found = Some(name);
+        self.write(root)?;
+        Ok(place)
+    }
+
+    /// Gives the folder of the test's dump, and where it is.
+    fn on_disk(
+        &self,
+        root: &Root,
+        facts: &Facts,
+        disk: &DiskFacts,
+    ) -> Result<(String, String), Error> {
         let folder = disk.here.clone().ok_or_else(|| {
             Error::missing(
                 "the target is not mounted",
@@ -95,27 +110,78 @@ impl LastTest {
             let log = root.bytes(log, LARGEST);
             log.is_ok_and(|log| String::from_utf8_lossy(&log).contains(&mark))
         });
-        let crash = of_test.ok_or_else(|| {
-            Error::missing(
-                format!("no crash in {} is that of the test {}", folder.display(), self.id),
-                "the console of the capture says what went wrong; `kscope kdump check` says what it \
-                 needs",
-            )
-        })?;
+        let crash = of_test.ok_or_else(|| self.no_crash(&folder.display().to_string()))?;
+        let place = folder.join(&crash.name).display().to_string();
         if crash.dump.is_none() {
-            let place = folder.join(&crash.name);
-            return Err(Error::missing(
-                format!(
-                    "{} has the log of the test and no whole dump",
-                    place.display()
-                ),
-                format!("see {}", place.join("capture.log").display()),
-            ));
+            return Err(no_dump(&place));
         }
-        self.found = Some(crash.name.clone());
-        self.write(root)?;
-        Ok(folder.join(&crash.name).display().to_string())
+        Ok((crash.name.clone(), place))
     }
+
+    /// The same on another machine, which is asked as the capture asks it.
+    fn over_ssh(
+        &self,
+        root: &Root,
+        config: &Config,
+        facts: &SshFacts,
+    ) -> Result<(String, String), Error> {
+        let to = reached(&facts.to, facts.address);
+        let (own, hosts) = (
+            root.path(&config.ssh_key),
+            root.path(&config.ssh_known_hosts),
+        );
+        let keys = Keys {
+            own: &own,
+            hosts: &hosts,
+        };
+        let ask = |words: &str| {
+            let output = ssh(&root.path(SSH), &to, keys, words).output();
+            output.map_err(Error::file("run", Path::new(SSH)))
+        };
+        let folder = config.path.display();
+        let place = format!("{}:{folder}", to.host);
+        let found = ask(&format!(
+            "grep -lF '{}' '{folder}'/*/dmesg.txt",
+            self.line()
+        ))?;
+        let text = String::from_utf8_lossy(&found.stdout).into_owned();
+        let name = text.lines().next_back().and_then(|file| {
+            let name = Path::new(file).parent()?.file_name()?;
+            name.to_str().filter(|name| is_crash(name))
+        });
+        let Some(name) = name else {
+            let said = String::from_utf8_lossy(&found.stderr);
+            // What ssh itself says; grep finds nothing with 1.
+            return Err(match found.status.code() {
+                Some(255) | None => Error::missing(
+                    format!("{} cannot be asked: {}", to.host, said.trim()),
+                    "`kscope kdump check` says what is wrong with the way there",
+                ),
+                _ => self.no_crash(&place),
+            });
+        };
+        let place = format!("{place}/{name}");
+        let files = ask(&format!("ls -1 '{folder}/{name}'"))?;
+        let files = String::from_utf8_lossy(&files.stdout).into_owned();
+        match files.lines().any(|file| DUMPS.contains(&file)) {
+            true => Ok((name.to_owned(), place)),
+            false => Err(no_dump(&place)),
+        }
+    }
+
+    fn no_crash(&self, place: &str) -> Error {
+        Error::missing(
+            format!("no crash in {place} is that of the test {}", self.id),
+            "the console of the capture says what went wrong; `kscope kdump check` says what it needs",
+        )
+    }
+}
+
+fn no_dump(place: &str) -> Error {
+    Error::missing(
+        format!("{place} has the log of the test and no whole dump"),
+        format!("see {place}/capture.log"),
+    )
 }
 
 /// Crashes the machine: writes down the test, says its id in the kernel's log, and panics.
@@ -137,23 +203,4 @@ pub fn crash(root: &Root, test: &LastTest, sync: impl FnOnce()) -> Result<(), Er
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tree::Tree;
-
-    #[test]
-    fn a_test_is_written_down_before_the_crash() {
-        let tree = Tree::new("test");
-        tree.write("dev/kmsg", "");
-        tree.write("proc/sysrq-trigger", "");
-        let test = LastTest::new(0x65, 7, "6.1");
-        let root = tree.root();
-        let error = crash(&root, &test, || {
-            assert_eq!(LastTest::read(&root).as_ref(), Some(&test), "on disk first");
-        });
-        assert!(error.is_err(), "a file does not crash");
-        assert_eq!(root.text("/proc/sysrq-trigger").expect("written"), "c");
-        let line = root.text("/dev/kmsg").expect("written");
-        assert_eq!(line, "<0>kscope kdump test 65-00000007");
-    }
-}
+mod tests;

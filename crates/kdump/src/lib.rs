@@ -21,6 +21,7 @@ mod modules;
 mod network;
 mod pairs;
 mod root;
+mod ssh;
 mod superblock;
 #[cfg(test)]
 mod tree;

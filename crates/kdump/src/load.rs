@@ -33,14 +33,25 @@ impl Load {
     /// Decides what is to be loaded.
     ///
     /// # Errors
-    /// Where the command line would be too long.
+    /// Where the command line would be too long, or there is no way to the machine that takes dumps.
     pub fn plan(
         config: &Config,
         kernel: &KernelFacts,
         target: &TargetFacts,
     ) -> Result<Load, Error> {
         let ip = match target {
-            TargetFacts::Ssh(ssh) => ssh.own.as_ref().map(crate::network::Address::text),
+            TargetFacts::Ssh(ssh) => {
+                let own = ssh.own.as_ref().ok_or_else(|| {
+                    Error::missing(
+                        format!(
+                            "there is no way to {}: the capture would have no address",
+                            ssh.to.host
+                        ),
+                        "bring the network up, or write `ip` into /etc/kscope/kdump.conf",
+                    )
+                })?;
+                Some(own.text())
+            }
             TargetFacts::Disk(_) => None,
         };
         let wishes = Wishes {

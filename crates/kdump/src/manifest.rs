@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use crate::Error;
+use crate::load::Load;
 use crate::pairs::{pairs, value};
 use crate::root::Root;
 
@@ -206,6 +207,38 @@ impl Loaded {
             command_line: value(text, "command_line")?.to_owned(),
         })
     }
+
+    /// Says how what was loaded differs from what would be loaded now.
+    pub(crate) fn other(&self, plan: &Load) -> Vec<String> {
+        let paths = [
+            (&self.image.path, &plan.image),
+            (&self.initrd.path, &plan.initrd),
+        ];
+        let mut other: Vec<String> = paths
+            .iter()
+            .filter(|(loaded, now)| loaded != now)
+            .map(|(loaded, now)| format!("it is {}, not {}", loaded.display(), now.display()))
+            .collect();
+        if self.command_line != plan.command_line {
+            let words = |line: &str| -> Vec<String> {
+                line.split_whitespace().map(str::to_owned).collect()
+            };
+            let (had, has) = (words(&self.command_line), words(&plan.command_line));
+            let only = |these: &[String], those: &[String]| {
+                let only = these.iter().filter(|word| !those.contains(word));
+                only.cloned().collect::<Vec<_>>().join(" ")
+            };
+            other.push(match (only(&had, &has), only(&has, &had)) {
+                (gone, new) if gone.is_empty() && new.is_empty() => {
+                    "its command line has another order".to_owned()
+                }
+                (gone, new) if gone.is_empty() => format!("its command line lacks {new}"),
+                (gone, new) if new.is_empty() => format!("its command line has {gone}"),
+                (gone, new) => format!("its command line has {gone}, not {new}"),
+            });
+        }
+        other
+    }
 }
 
 #[cfg(test)]
@@ -233,7 +266,21 @@ mod tests {
             initrd: source,
             command_line: "a=1 b".to_owned(),
         };
-        assert_eq!(Loaded::parse(&loaded.text()), Some(loaded));
+        assert_eq!(Loaded::parse(&loaded.text()), Some(loaded.clone()));
+        let check = |image: &str, line: &str, expected: &[&str]| {
+            let plan = Load {
+                image: image.into(),
+                initrd: loaded.initrd.path.clone(),
+                command_line: line.to_owned(),
+            };
+            assert_eq!(loaded.other(&plan), expected);
+        };
+        check("/a b", "a=1 b", &[]);
+        check("/c", "a=1 b", &["it is /a b, not /c"]);
+        check("/a b", "b a=1", &["its command line has another order"]);
+        check("/a b", "a=2 b", &["its command line has a=1, not a=2"]);
+        check("/a b", "a=1 b c", &["its command line lacks c"]);
+        check("/a b", "b", &["its command line has a=1"]);
     }
 
     #[test]

@@ -50,6 +50,9 @@ pub enum Machine<'a> {
     Space(&'a Path),
     /// sync(2). Answer: [`Reply::Done`].
     Sync,
+    /// kill(2) of all processes of a group, whose number is that of its first one. Answer:
+    /// [`Reply::Done`]; `ESRCH` where none of them is left.
+    KillGroup(u32),
     /// reboot(2). Answer: none where it goes well.
     Restart(Restart),
 }
@@ -86,6 +89,7 @@ impl Machine<'_> {
             Machine::Unmount(_) => "umount2",
             Machine::Space(_) => "statvfs",
             Machine::Sync => "sync",
+            Machine::KillGroup(_) => "kill",
             Machine::Restart(_) => "reboot",
         }
     }
@@ -156,6 +160,11 @@ impl dyn Kernel + '_ {
     /// Writes all that is not yet on disk.
     pub fn sync(&self) -> Result<(), Errno> {
         self.machine(Machine::Sync)
+    }
+
+    /// Kills all processes of a group; `ESRCH` where none of them is left.
+    pub fn kill_group(&self, group: u32) -> Result<(), Errno> {
+        self.machine(Machine::KillGroup(group))
     }
 
     /// Ends the machine; comes back only where the kernel refuses.

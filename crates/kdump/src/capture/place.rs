@@ -6,20 +6,26 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use kscope_dump::Unfinished;
 use kscope_sys::{Kernel, RealKernel};
 
 use super::settings::{KEY, KNOWN_HOSTS, Settings};
 use super::{VMCORE, interface, own_program, run, target_of, wait};
 use crate::Error;
 use crate::config::{SshTarget, Target};
-use crate::facts::target::{SSH, device_of};
+use crate::facts::target::device_of;
 use crate::root::Root;
+use crate::ssh::{Keys, SSH};
 
 /// Where the file system is mounted.
 const MOUNT: &str = "/target";
 
 /// What a file is called until it is whole.
 const INCOMPLETE: &str = "-incomplete";
+
+/// Keeps room for what is said at the end, where the dump takes all there is; and its bytes.
+const RESERVE: &str = "room-incomplete";
+pub(super) const ROOM: usize = 1 << 18;
 
 /// Where a capture writes.
 #[derive(Clone, Debug)]
@@ -130,20 +136,52 @@ impl Place {
         }
     }
 
+    /// Sets room aside for what is written at the end.
+    pub(super) fn reserve(&self, folder: &str) -> Result<(), Error> {
+        match self {
+            Place::Disk(path) => {
+                let path = path.join(folder).join(RESERVE);
+                // Bytes, and not a hole.
+                let written = fs::write(&path, vec![b'\n'; ROOM]);
+                let synced = written.and_then(|()| fs::File::open(&path)?.sync_all());
+                synced.map_err(Error::file("write", &path))
+            }
+            Place::Ssh(to, path) => {
+                let place = path.display();
+                let words =
+                    format!("umask 077; head -c {ROOM} /dev/zero > '{place}/{folder}/{RESERVE}'");
+                run(&mut ssh(to, &words), "ssh")
+            }
+        }
+    }
+
+    /// Gives back what was set aside.
+    pub(super) fn release(&self, folder: &str) {
+        match self {
+            Place::Disk(path) => {
+                let _ = fs::remove_file(path.join(folder).join(RESERVE));
+                // Only then is it free.
+                let kernel: &dyn Kernel = &RealKernel;
+                let _ = kernel.sync();
+            }
+            Place::Ssh(to, path) => {
+                let place = path.display();
+                let _ = ssh(to, &format!("rm -f '{place}/{folder}/{RESERVE}'")).status();
+            }
+        }
+    }
+
     /// Writes a small file, which has its name only when it is whole.
     pub(super) fn put(&self, folder: &str, name: &str, bytes: &[u8]) -> Result<(), Error> {
         match self {
             Place::Disk(path) => {
-                let path = path.join(folder);
-                let new = path.join(format!("{name}{INCOMPLETE}"));
+                let path = path.join(folder).join(name);
                 let write = || {
-                    let mut file = fs::File::create(&new)?;
-                    file.write_all(bytes)?;
-                    file.sync_all()?;
-                    fs::rename(&new, path.join(name))?;
-                    fs::File::open(&path)?.sync_all()
+                    let file = Unfinished::create(&path, true)?;
+                    file.file().write_all(bytes)?;
+                    file.finish()
                 };
-                write().map_err(Error::file("write", &new))
+                write().map_err(Error::file("write", &path))
             }
             Place::Ssh(to, path) => {
                 let place = format!("{}/{folder}/{name}", path.display());
@@ -241,27 +279,11 @@ fn save_words(save: &mut Command, settings: &Settings) {
     save.arg("--threads").arg(settings.cpus.to_string());
 }
 
-/// Runs words on another machine: no questions, no key that is not known, and an end when it is
-/// silent.
+/// Runs words on another machine, with the keys of the initial file system.
 fn ssh(to: &SshTarget, words: &str) -> Command {
-    let mut command = Command::new(SSH);
-    for option in [
-        "BatchMode=yes",
-        "StrictHostKeyChecking=yes",
-        "IdentitiesOnly=yes",
-        "ConnectTimeout=10",
-        "ServerAliveInterval=10",
-        "ServerAliveCountMax=6",
-    ] {
-        command.arg("-o").arg(option);
-    }
-    command
-        .args(["-F", "none", "-T", "-o"])
-        .arg(format!("UserKnownHostsFile={KNOWN_HOSTS}"))
-        .args(["-i", KEY, "-p"])
-        .arg(to.port.to_string())
-        .arg(format!("{}@{}", to.user, to.host))
-        .arg(words)
-        .stdin(Stdio::null());
-    command
+    let keys = Keys {
+        own: Path::new(KEY),
+        hosts: Path::new(KNOWN_HOSTS),
+    };
+    crate::ssh::ssh(Path::new(SSH), to, keys, words)
 }

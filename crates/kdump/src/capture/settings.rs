@@ -22,8 +22,6 @@ pub(crate) const SHELL: &str = "/bin/sh";
 pub(crate) struct Settings {
     /// A UUID or ssh; never `local`.
     pub(crate) target: Target,
-    /// The kind of file system.
-    pub(crate) kind: String,
     /// The folder of dumps below the root of the file system, or on the other machine.
     pub(crate) path: PathBuf,
     /// The name of the machine, in the names of dumps.
@@ -42,19 +40,12 @@ pub(crate) struct Settings {
 }
 
 impl Settings {
-    /// Takes what the configuration says; `target`, `kind` and `path` as the capture sees them.
-    pub(crate) fn of(
-        config: &Config,
-        target: Target,
-        kind: &str,
-        path: PathBuf,
-        host: &str,
-    ) -> Self {
+    /// Takes what the configuration says; `target` and `path` as the capture sees them.
+    pub(crate) fn of(config: &Config, target: Target, path: PathBuf, host: &str) -> Self {
         let plain = |c: &char| c.is_ascii_alphanumeric() || "-_.".contains(*c);
         let host: String = host.chars().filter(plain).take(64).collect();
         Settings {
             target,
-            kind: kind.to_owned(),
             path,
             host: match host.is_empty() {
                 true => "localhost".to_owned(),
@@ -78,11 +69,10 @@ impl Settings {
         let mac = self.mac.as_deref().unwrap_or_default();
         format!(
             "# What the capture does. Made by `kscope kdump initrd`.\n\
-             target = {}\nkind = {}\npath = {}\nhost = {}\nlevel = {}\ncompression = {}\n\
+             target = {}\npath = {}\nhost = {}\nlevel = {}\ncompression = {}\n\
              format = {}\nkeep = {}\naction = {}\nfailure_action = {}\ndeadline_seconds = {}\n\
              wait = {}\ncpus = {}\nmac = {mac}\n",
             self.target,
-            self.kind,
             self.path.display(),
             self.host,
             self.level,
@@ -103,7 +93,7 @@ impl Settings {
     /// Names the line that makes no sense.
     pub(crate) fn parse(text: &str) -> Result<Settings, Error> {
         // What both have is read by the same reader.
-        let own = ["kind", "host", "deadline_seconds", "mac"];
+        let own = ["host", "deadline_seconds", "mac"];
         let mut shared = String::new();
         for line in text.lines() {
             let key = line.split('=').next().unwrap_or_default().trim();
@@ -115,13 +105,8 @@ impl Settings {
         let config = Config::parse(&shared)?;
         let text_of = |key: &str| value(text, key).unwrap_or_default();
         let target = config.target.clone();
-        let mut settings = Settings::of(
-            &config,
-            target,
-            text_of("kind"),
-            config.path.clone(),
-            text_of("host"),
-        );
+        let path = config.path.clone();
+        let mut settings = Settings::of(&config, target, path, text_of("host"));
         settings.mac = Some(text_of("mac").to_owned()).filter(|mac| !mac.is_empty());
         let seconds = text_of("deadline_seconds").parse();
         settings.deadline = Duration::from_secs(seconds.unwrap_or(3600));
@@ -142,7 +127,7 @@ mod tests {
             ..Config::default()
         };
         let target = config.target.clone();
-        let mut settings = Settings::of(&config, target, "ext4", "/crash dumps".into(), "a host\n");
+        let mut settings = Settings::of(&config, target, "/crash dumps".into(), "a host\n");
         settings.mac = Some("52:54:00:12:34:56".to_owned());
         assert_eq!(settings.host, "ahost");
         let read = Settings::parse(&settings.text()).expect("ours");

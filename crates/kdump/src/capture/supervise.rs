@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read};
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -11,9 +12,9 @@ use std::time::{Duration, Instant};
 
 use kscope_sys::{Errno, Kernel, RealKernel, Restart};
 
-use super::place::Place;
+use super::place::{Place, ROOM};
 use super::settings::{SETTINGS, SHELL, Settings};
-use super::{FOLDER, WORK, print, say, wait};
+use super::{FOLDER, WORK, own_program, print, say, wait};
 use crate::config::Action;
 use crate::root::Root;
 
@@ -86,7 +87,8 @@ fn capture(root: &Root, settings: &Settings) -> Action {
     let started = Instant::now();
     let said = Said::default();
     let mut memory = Memory::default();
-    let outcome = match start(&said) {
+    let mut work = own_program();
+    let outcome = match start(work.args(WORK), &said) {
         Ok((mut child, readers)) => {
             let outcome = follow(root, &mut child, settings.deadline, &mut memory);
             // The reason is among the last lines. Who holds the pipes open ends with the machine.
@@ -119,11 +121,16 @@ fn capture(root: &Root, settings: &Settings) -> Action {
         let folder = fs::read_to_string(FOLDER).unwrap_or_default();
         if !folder.is_empty() {
             let log = said.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            let files = [("capture.log", log.as_str()), ("status", status.as_str())];
-            for (name, text) in files {
-                if let Err(why) = place.put(&folder, name, text.as_bytes()) {
-                    say(format_args!("{name} is not written: {why}"));
-                }
+            place.release(&folder);
+            // The status first: it is small.
+            if let Err(why) = place.put(&folder, "status", status.as_bytes()) {
+                say(format_args!("status is not written: {why}"));
+            }
+            let written = place.put(&folder, "capture.log", log.as_bytes());
+            // Where there is no more room than was set aside, that much of it says why.
+            let written = written.or_else(|_| place.put(&folder, "capture.log", &cut(&log)));
+            if let Err(why) = written {
+                say(format_args!("capture.log is not written: {why}"));
             }
         }
         place.close();
@@ -134,11 +141,22 @@ fn capture(root: &Root, settings: &Settings) -> Action {
     }
 }
 
-/// Starts the second process, and threads that read what it says.
-fn start(said: &Said) -> std::io::Result<(Child, Vec<JoinHandle<()>>)> {
-    let mut child = Command::new("/proc/self/exe")
-        .args(WORK)
-        .stdin(Stdio::null())
+/// Gives the start and the end of what was said, as much as there is room set aside for.
+fn cut(log: &str) -> Vec<u8> {
+    const HALF: usize = ROOM / 4;
+    let bytes = log.as_bytes();
+    if bytes.len() <= 2 * HALF {
+        return bytes.to_vec();
+    }
+    let out = b"\n(no room for what was said here)\n".as_slice();
+    [&bytes[..HALF], out, &bytes[bytes.len() - HALF..]].concat()
+}
+
+/// Starts the second process in a group of its own with all that it starts, and threads that read
+/// what they say.
+fn start(command: &mut Command, said: &Said) -> std::io::Result<(Child, Vec<JoinHandle<()>>)> {
+    let mut child = command
+        .process_group(0)
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()?;
@@ -179,7 +197,7 @@ fn tell(said: &Said, line: &str) {
     }
 }
 
-/// Waits for the second process, which is killed when its time is up.
+/// Waits for the second process, which is killed with all that it started when its time is up.
 fn follow(
     root: &Root,
     child: &mut Child,
@@ -195,7 +213,11 @@ fn follow(
             Err(why) => return Err(why.to_string()),
         }
         if !deadline.is_zero() && started.elapsed() > deadline {
-            let _ = child.kill();
+            // Who writes the dump or sends it would go on, and hold what was to be unmounted.
+            let kernel: &dyn Kernel = &RealKernel;
+            let _ = kernel.kill_group(child.id());
+            // One that waits for a broken disk dies when that answers.
+            wait(LINES, || child.try_wait().ok().flatten());
             let seconds = deadline.as_secs();
             return Err(format!("it took longer than {seconds} s (`deadline`)"));
         }
@@ -270,5 +292,68 @@ fn end(action: Action) -> ! {
     // The first program must not end.
     loop {
         std::thread::sleep(Duration::from_secs(60));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Has a shell do the work.
+    fn work(words: &str, deadline: Duration) -> (Result<(), String>, String) {
+        let said = Said::default();
+        let mut command = Command::new("/bin/sh");
+        command.args(["-c", words]).stdin(Stdio::null());
+        let (mut child, readers) = start(&mut command, &said).expect("a shell");
+        let root = Root::default();
+        let outcome = follow(&root, &mut child, deadline, &mut Memory::default());
+        let ended = wait(LINES, || {
+            readers.iter().all(JoinHandle::is_finished).then_some(())
+        });
+        assert!(
+            ended.is_some(),
+            "somebody holds the pipes open: {outcome:?}"
+        );
+        let said = said.lock().expect("nobody panics").clone();
+        (outcome, said)
+    }
+
+    #[test]
+    fn the_deadline_ends_what_the_work_has_started_as_well() {
+        let started = Instant::now();
+        let words = "sleep 60 & echo $!; sleep 60; true";
+        let (outcome, said) = work(words, Duration::from_millis(300));
+        assert!(started.elapsed() < Duration::from_secs(20));
+        let why = outcome.expect_err("it takes a minute");
+        assert!(why.contains("`deadline`"), "{why}");
+        let process = Path::new("/proc").join(said.trim());
+        // A process that has ended stays until somebody asks for it.
+        let is_over = || {
+            let stat = fs::read_to_string(process.join("stat")).unwrap_or_default();
+            (stat.is_empty() || stat.contains(") Z ")).then_some(())
+        };
+        assert!(wait(LINES, is_over).is_some(), "{said} still runs");
+    }
+
+    #[test]
+    fn how_the_work_ends_is_told() {
+        let check = |words: &str, expected: &str| {
+            let (outcome, said) = work(words, Duration::ZERO);
+            let outcome = outcome.err().unwrap_or_default();
+            assert!(outcome.contains(expected), "{words}: {outcome}");
+            assert_eq!(said, "one\nthree\n");
+        };
+        check("echo one; printf 'two\rthree\n'", "");
+        check("echo one; echo three; exit 4", "told above");
+        check("echo one; echo three; kill -9 $$", "too little memory");
+    }
+
+    #[test]
+    fn a_log_without_room_keeps_its_start_and_its_end() {
+        assert_eq!(cut("short"), b"short");
+        let log = format!("first{}last", "x".repeat(ROOM));
+        let cut = cut(&log);
+        assert!(cut.len() < ROOM);
+        assert!(cut.starts_with(b"first") && cut.ends_with(b"last"));
     }
 }

@@ -1,7 +1,5 @@
 //! Faults planted in trees of files as of a machine, and what is said of each.
 
-use std::path::Path;
-
 use kscope_sys::{FakeKernel, Reply};
 
 use super::*;
@@ -281,6 +279,12 @@ fn faults_of_the_image_and_the_initrd() {
         |tree| tree.write("var/lib/kscope/kdump/initrd-6.1.img", "another"),
         "loaded",
         "initrd-6.1.img has changed",
+        "kscope kdump load",
+    );
+    planted(
+        |tree| tree.write("proc/cmdline", "mitigations=off crashkernel=256M\n"),
+        "loaded",
+        "its command line lacks mitigations=off",
         "kscope kdump load",
     );
     planted(
@@ -633,33 +637,4 @@ fn tests_that_say_nothing_now() {
         "with the kernel 6.0",
     );
     check(|test| test.time = NOW - 200 * DAY, "200 days ago");
-}
-
-#[test]
-fn a_test_is_found_by_its_id() {
-    let tree = good();
-    let root = tree.root();
-    let config = Config::default();
-    let gather = || Facts::gather(&root, &config).expect("facts");
-    let mut test = LastTest::new(NOW, 9, "6.1");
-    let error = test.verify(&root, &gather()).expect_err("no crash");
-    assert!(
-        error.to_string().contains("no crash in /var/crash"),
-        "{error}"
-    );
-    let folder = "var/crash/2026-11-23-180203-box";
-    tree.write(
-        &format!("{folder}/dmesg.txt"),
-        format!("[1] {}\n", test.line()),
-    );
-    let error = test.verify(&root, &gather()).expect_err("the log alone");
-    assert!(error.to_string().contains("no whole dump"), "{error}");
-    assert!(error.way_out().unwrap_or_default().contains("capture.log"));
-    tree.write(&format!("{folder}/vmcore"), "KDUMP");
-    let place = test.verify(&root, &gather()).expect("it is there");
-    assert_eq!(Path::new(&place), Path::new("/").join(folder));
-    assert_eq!(
-        LastTest::read(&root).and_then(|test| test.found).as_deref(),
-        Some(&folder[10..])
-    );
 }

@@ -2,8 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::kernel::KernelFacts;
 use super::target::TargetFacts;
 use crate::config::Config;
+use crate::load::Load;
 use crate::manifest::{LOADED, Loaded, Manifest, Source, beside};
 use crate::modules::Modules;
 use crate::root::Root;
@@ -54,9 +56,10 @@ impl ImageFacts {
     pub(crate) fn gather(
         root: &Root,
         config: &Config,
-        release: &str,
+        kernel: &KernelFacts,
         target: &TargetFacts,
     ) -> ImageFacts {
+        let release = &*kernel.release;
         let (image, initrd) = (config.kernel_of(release), config.initrd_of(release));
         let size = |path: &Path| {
             std::fs::metadata(root.path(path))
@@ -76,6 +79,10 @@ impl ImageFacts {
             facts.loaded_stale = sources
                 .filter_map(|source| source.difference(root))
                 .collect();
+            // Where nothing can be loaded anew, that is told elsewhere.
+            if let Ok(plan) = Load::plan(config, kernel, target) {
+                facts.loaded_stale.extend(loaded.other(&plan));
+            }
         }
         if let Some(manifest) = &manifest {
             if manifest.release != release {

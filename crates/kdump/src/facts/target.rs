@@ -10,6 +10,7 @@ use crate::config::{Config, SshTarget, Target};
 use crate::device::{self, Disk, Mount};
 use crate::network::{Address, route_to, routes};
 use crate::root::Root;
+use crate::ssh::SSH;
 use crate::superblock;
 
 /// What is known of the place where dumps go.
@@ -75,9 +76,6 @@ pub enum KeyFault {
     /// It is no private key.
     NoKey,
 }
-
-/// Where ssh is.
-pub(crate) const SSH: &str = "/usr/bin/ssh";
 
 impl TargetFacts {
     /// Looks at the target.

@@ -93,10 +93,7 @@ fn it_holds_the_program_the_modules_and_what_to_do() {
     let settings = Settings::parse(&settings).expect("ours");
     let uuid = "07070707-0707-0707-0707-070707070707";
     assert_eq!(settings.target, Target::Uuid(uuid.to_owned()));
-    assert_eq!(
-        (&*settings.kind, &*settings.path),
-        ("ext4", Path::new("/var/crash"))
-    );
+    assert_eq!(settings.path, Path::new("/var/crash"));
     let text = tree.root().text(beside(&path)).expect("beside it");
     assert_eq!(Manifest::parse(&text), Some(initrd.manifest));
 }

@@ -76,6 +76,25 @@ fn refusals_have_a_way_out() {
 }
 
 #[test]
+fn without_a_way_to_the_other_machine_nothing_is_loaded() {
+    let tree = Tree::new("no-way");
+    let target = "target = ssh:dump@192.0.2.9\n";
+    let config = Config::parse(target).expect("a target");
+    let facts = |config: &Config| TargetFacts::gather(&tree.root(), config);
+    let kernel = KernelFacts::default();
+    let error = Load::plan(&config, &kernel, &facts(&config)).expect_err("no route");
+    assert!(error.to_string().contains("no way to 192.0.2.9"), "{error}");
+    assert!(error.way_out().unwrap_or_default().contains("`ip`"));
+    let ip = "192.0.2.5:::255.255.255.0::eth0:off";
+    let config = Config::parse(&format!("{target}ip = {ip}\n")).expect("an address");
+    let load = Load::plan(&config, &kernel, &facts(&config)).expect("an address");
+    assert!(
+        load.command_line.contains(&format!(" ip={ip} ")),
+        "{load:?}"
+    );
+}
+
+#[test]
 fn an_initrd_that_is_not_there_is_named() {
     let tree = Tree::new("absent");
     let kernel = FakeKernel::new(|_| Ok(Reply::Done));

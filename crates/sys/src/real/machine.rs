@@ -98,6 +98,13 @@ pub(super) fn run(call: &Machine<'_>) -> Result<Reply, Errno> {
             unsafe { libc::sync() };
             Ok(Reply::Done)
         }
+        Machine::KillGroup(group) => {
+            // 0 would be the caller's own group, and 1 every process there is.
+            let group = c_int::try_from(group).ok().filter(|group| *group > 1);
+            let group = group.ok_or(Errno::INVAL)?;
+            // SAFETY: takes numbers.
+            done(unsafe { libc::kill(-group, libc::SIGKILL) })
+        }
         Machine::Restart(how) => {
             let how = match how {
                 Restart::Reboot => libc::RB_AUTOBOOT,

@@ -36,7 +36,7 @@ pub(crate) fn run(args: &TestArgs) -> Result<u8, Failure> {
             Failure::new("there was no test")
                 .hint("`kscope kdump test --crash-now-and-reboot` is one")
         })?;
-        let place = test.verify(&root, &facts).map_err(failed)?;
+        let place = test.verify(&root, &config, &facts).map_err(failed)?;
         say(format_args!("the test {} has its dump: {place}\n", test.id))?;
         return Ok(0);
     }
