@@ -23,6 +23,8 @@ pub(crate) struct Machine<'a> {
     pub(crate) logs: &'a Path,
     /// Where its memory goes when it says that it is ready.
     pub(crate) dump: Option<&'a Dump>,
+    /// The words of the console at which the guest gets an interrupt that nobody expects.
+    pub(crate) interrupt_at: Option<&'a str>,
     /// More words for the kernel's command line.
     pub(crate) append: &'a str,
     /// More words for the emulator.
@@ -108,7 +110,8 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         .arg(format!("file,id={PORT},path={}", report.display()))
         .arg("-serial")
         .arg(format!("chardev:{PORT}"));
-    if machine.dump.is_some() {
+    let has_monitor = machine.dump.is_some() || machine.interrupt_at.is_some();
+    if has_monitor {
         // The device tells the guest's dump where its kernel keeps what it is.
         command
             .args(["-device", "vmcoreinfo", "-qmp", "stdio"])
@@ -123,12 +126,13 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         .stderr(words)
         .spawn()
         .map_err(|error| format!("{EMULATOR}: {error}"))?;
-    let (mut monitor, mut dump) = match machine.dump.map(|_| Monitor::of(&mut child)) {
+    let (mut monitor, mut dump) = match has_monitor.then(|| Monitor::of(&mut child)) {
         Some(Ok(monitor)) => (Some(monitor), None),
         Some(Err(why)) => (None, Some(Err(why))),
         None => (None, None),
     };
     let mut killed = None;
+    let mut interrupt_at = machine.interrupt_at;
     loop {
         // A guest that is ready to be dumped waits.
         let pause = match (&monitor, &dump) {
@@ -153,6 +157,11 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
                 break;
             }
             killed = Some("did not power down".to_string());
+        } else if interrupt_at.is_some_and(|words| has_said(&console, words)) {
+            interrupt_at = None;
+            if let Some(monitor) = &mut monitor {
+                monitor.interrupt()?;
+            }
         } else if let (Some(monitor), Some(to), None) = (&mut monitor, machine.dump, &dump) {
             if is_ready(&report) {
                 dump = Some(to.take(monitor));
@@ -181,6 +190,11 @@ pub(crate) fn boot(machine: &Machine<'_>) -> Result<Ended, String> {
         killed,
         dump,
     })
+}
+
+/// Whether a guest's console has these words.
+fn has_said(console: &Path, words: &str) -> bool {
+    std::fs::read(console).is_ok_and(|bytes| String::from_utf8_lossy(&bytes).contains(words))
 }
 
 /// Whether a guest waits for its dump.

@@ -66,6 +66,7 @@ pub(super) fn run(
                 limit,
                 logs: &logs,
                 dump,
+                interrupt_at: None,
                 append: "",
                 devices: &[],
             })

@@ -1,12 +1,12 @@
 //! `cargo xtask kdump`: a guest that crashes, its capture kernel with kscope's own initial file system, and what that saved.
 //!
-//! tests/vm/kdump.sh sets kdump up in the guest as a person would and crashes it. The capture writes to the guest's disk,
-//! or over ssh to this machine. What it saved is read here, and the guest is started once more to look for its test.
+//! tests/vm/kdump.sh sets kdump up in the guest as a person would and crashes it, once for each step, a start after each. The
+//! capture writes to the guest's disk, or over ssh to this machine. What it saved is read here.
 
+mod judge;
 mod machine;
 
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::boot::{self, Ended, Machine};
@@ -15,6 +15,7 @@ use super::{Kscope, missing};
 use crate::arguments::Arguments;
 use crate::cargo::{self, Profile};
 use crate::outcome::{Outcome, Sum, Verdict};
+use judge::{judge, said};
 use machine::Prepared;
 
 /// What the guest's kernel is told to reserve.
@@ -23,9 +24,6 @@ const RESERVED: &str = "crashkernel=256M";
 const MEMORY: u64 = 1024;
 /// Time limit of one boot with its capture.
 const LIMIT: Duration = Duration::from_secs(360);
-/// How far the estimate may be from what the capture used, in percent.
-const NEAR: u64 = 25;
-
 /// Where the capture writes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Way {
@@ -33,22 +31,125 @@ pub(crate) enum Way {
     Ssh,
 }
 
-impl Way {
-    fn name(self) -> &'static str {
-        match self {
-            Way::Disk => "disk",
-            Way::Ssh => "ssh",
+/// One crash and what is particular about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    /// The test of kscope's own.
+    Test,
+    /// Another crash, whose dump is one more than is kept.
+    Again,
+    /// There is room for the log, and none for the dump.
+    Full,
+    /// The capture kernel panics while it writes.
+    Panic,
+    /// The machine that takes the dump does not go on.
+    Hang,
+}
+
+const STEPS: [(&str, Step); 5] = [
+    ("test", Step::Test),
+    ("again", Step::Again),
+    ("full", Step::Full),
+    ("panic", Step::Panic),
+    ("hang", Step::Hang),
+];
+
+/// The disk that holds /var, and the target where the way is none other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Disk {
+    Virtio,
+    Nvme,
+    Ahci,
+    Ide,
+}
+
+const DISKS: [(&str, Disk); 4] = [
+    ("virtio", Disk::Virtio),
+    ("nvme", Disk::Nvme),
+    ("ahci", Disk::Ahci),
+    ("ide", Disk::Ide),
+];
+
+/// What is crashed, and how.
+#[derive(Clone, Debug)]
+pub(crate) struct Plan {
+    pub(crate) way: Way,
+    pub(crate) steps: Vec<Step>,
+    pub(crate) disk: Disk,
+    /// Whether /var is xfs and not ext4.
+    pub(crate) xfs: bool,
+    /// Keep the files of what went well, too.
+    pub(crate) keep: bool,
+}
+
+fn name_of<T: PartialEq>(names: &[(&'static str, T)], thing: &T) -> &'static str {
+    let found = names.iter().find(|(_, other)| other == thing);
+    found.map_or("", |(name, _)| name)
+}
+
+fn named<T: Copy>(names: &[(&'static str, T)], word: &str, what: &str) -> Result<T, String> {
+    let found = names.iter().find(|(name, _)| *name == word);
+    let all: Vec<&str> = names.iter().map(|(name, _)| *name).collect();
+    found
+        .map(|(_, thing)| *thing)
+        .ok_or_else(|| format!("{what} {word}: there are {}", all.join(", ")))
+}
+
+impl Plan {
+    /// Takes all steps of a way, on a disk of virtio with ext4.
+    pub(crate) fn of(way: Way) -> Plan {
+        let steps = match way {
+            Way::Disk => vec![Step::Test, Step::Again, Step::Full, Step::Panic],
+            Way::Ssh => vec![Step::Test, Step::Hang],
+        };
+        Plan {
+            way,
+            steps,
+            disk: Disk::Virtio,
+            xfs: false,
+            keep: false,
         }
+    }
+
+    fn name(&self) -> String {
+        let mut name = match self.way {
+            Way::Disk => "disk".to_string(),
+            Way::Ssh => "ssh".to_string(),
+        };
+        if self.disk != Disk::Virtio {
+            name = format!("{name}-{}", name_of(&DISKS, &self.disk));
+        }
+        match self.xfs {
+            true => name + "-xfs",
+            false => name,
+        }
+    }
+
+    fn steps(&self) -> String {
+        let names: Vec<&str> = self
+            .steps
+            .iter()
+            .map(|step| name_of(&STEPS, step))
+            .collect();
+        names.join(" ")
     }
 }
 
 /// Runs the command.
 pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
-    let way = match arguments.flag("--ssh") {
+    let mut plan = Plan::of(match arguments.flag("--ssh") {
         true => Way::Ssh,
         false => Way::Disk,
-    };
-    let keep = arguments.flag("--keep");
+    });
+    plan.keep = arguments.flag("--keep");
+    plan.xfs = arguments.flag("--xfs");
+    if let Some(steps) = arguments.values("--steps")?.pop() {
+        let steps = steps.split(',').map(|word| named(&STEPS, word, "step"));
+        plan.steps = steps.collect::<Result<_, _>>()?;
+    }
+    if let Some(disk) = arguments.values("--disk")?.pop() {
+        plan.disk = named(&DISKS, &disk, "disk")?;
+    }
     let debug = arguments.flag("--debug");
     let kscope = match arguments.values("--kscope")?.pop() {
         Some(file) => Kscope::File(file.into()),
@@ -70,7 +171,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
     };
     let mut sum = Sum::default();
     for name in &kernels {
-        let outcomes = cycle(name, way, &kscope, keep);
+        let outcomes = cycle(name, &plan, &kscope);
         outcomes.iter().for_each(|outcome| outcome.print(false));
         sum += Sum::of(&outcomes);
     }
@@ -79,63 +180,101 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
 }
 
 /// Crashes a guest and gives the outcome of each thing that must then be so.
-pub(crate) fn cycle(name: &str, way: Way, kscope: &Path, keep: bool) -> Vec<Outcome> {
-    let title = format!("kdump {name} {}", way.name());
-    let started = Instant::now();
+pub(crate) fn cycle(name: &str, plan: &Plan, kscope: &Path) -> Vec<Outcome> {
+    let title = format!("kdump {name} {}", plan.name());
     let ready = boot::emulator().and_then(|()| kernel::find(name, false));
     let mut outcomes = match ready {
-        Ok(kernel) => crash(&kernel, way, kscope, keep)
+        Ok(kernel) => crash(&kernel, plan, kscope)
             .unwrap_or_else(|why| vec![Outcome::new("cycle", Verdict::Failed(why))]),
         Err(why) => vec![Outcome::new("cycle", missing(why))],
     };
     for outcome in &mut outcomes {
         outcome.name = format!("{title}: {}", outcome.name);
     }
-    if let Some(first) = outcomes.first_mut() {
-        first.time = started.elapsed();
-    }
     outcomes
 }
 
-fn crash(kernel: &Kernel, way: Way, kscope: &Path, keep: bool) -> Result<Vec<Outcome>, String> {
+fn crash(kernel: &Kernel, plan: &Plan, kscope: &Path) -> Result<Vec<Outcome>, String> {
     let scratch = cargo::scratch_dir()?;
     let base = format!(
         "kdump-{}-{}-{}",
         std::process::id(),
         kernel.name.replace('/', "_"),
-        way.name()
+        plan.name()
     );
     let folder = scratch.join(base);
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-    let prepared = machine::prepare(kernel, way, kscope, &folder)?;
-    let first = start(kernel, &prepared, &folder.join("first.log"))?;
-    let said = said(&first);
+    let prepared = machine::prepare(kernel, plan, kscope, &folder)?;
     let mut outcomes = Vec::new();
-    outcomes.extend(guest_outcomes(&said, &first.report));
-    let saved = folder.join("saved");
-    let fetched = prepared.fetch(&saved);
-    outcomes.push(judge("what was saved can be fetched", fetched));
-    outcomes.extend(saved_outcomes(kscope, &saved, &said, way));
-    if way == Way::Disk {
-        let second = start(kernel, &prepared, &folder.join("second.log"))?;
-        let said = self::said(&second);
-        let verified = expect(
-            &said,
-            "kscope kdump test --verify",
-            0,
-            &["has its dump: /var/crash/"],
-        );
-        outcomes.push(judge(
-            "the dump of the test is found after the start",
-            verified,
-        ));
+    for (at, step) in plan.steps.iter().enumerate() {
+        let started = Instant::now();
+        let word = name_of(&STEPS, step);
+        prepared.before(*step)?;
+        let ended = start(
+            kernel,
+            &prepared,
+            &folder.join(format!("{word}.log")),
+            *step,
+        )?;
+        let said = said(&ended);
+        let mut found = judge::guest(*step, &said, &ended, at == 0);
+        if at > 0 && plan.steps[at - 1] == Step::Test {
+            found.push(judge::verified(&said));
+        }
+        // What has a file system of its own kind is read by the guest alone.
+        if *step == Step::Test && !plan.xfs {
+            let saved = folder.join("saved");
+            found.push(judge(
+                "what was saved can be fetched",
+                prepared.fetch(&saved),
+            ));
+            found.extend(judge::saved(kscope, &saved, &said, plan.way));
+        }
+        if *step == Step::Hang {
+            let saved = folder.join("saved-hang");
+            found.push(judge(
+                "what was saved can be fetched",
+                prepared.fetch(&saved),
+            ));
+            found.extend(judge::hung(&saved));
+        }
+        if let Some(first) = found.first_mut() {
+            first.time = started.elapsed();
+        }
+        for outcome in &mut found {
+            outcome.name = format!("{word}: {}", outcome.name);
+        }
+        outcomes.extend(found);
+    }
+    if plan.way == Way::Disk || plan.steps.last() == Some(&Step::Test) {
+        let started = Instant::now();
+        let ended = start(kernel, &prepared, &folder.join("end.log"), Step::Test)?;
+        let said = said(&ended);
+        let mut found = Vec::new();
+        if plan.steps.last() == Some(&Step::Test) {
+            found.push(judge::verified(&said));
+        }
+        if plan.xfs {
+            found.push(judge::read_there(&said));
+        } else if plan.steps.len() > 1 {
+            let saved = folder.join("saved-end");
+            found.push(judge(
+                "what was saved can be fetched",
+                prepared.fetch(&saved),
+            ));
+            found.extend(judge::kept(kscope, &saved, &plan.steps));
+        }
+        if let Some(first) = found.first_mut() {
+            first.time = started.elapsed();
+        }
+        outcomes.extend(found);
     }
     let failed = outcomes
         .iter()
         .any(|outcome| matches!(outcome.verdict, Verdict::Failed(_)));
     drop(prepared);
-    if keep || failed {
+    if plan.keep || failed {
         println!("    {} is kept", folder.display());
     } else {
         let _ = std::fs::remove_dir_all(&folder);
@@ -143,7 +282,7 @@ fn crash(kernel: &Kernel, way: Way, kscope: &Path, keep: bool) -> Result<Vec<Out
     Ok(outcomes)
 }
 
-fn start(kernel: &Kernel, prepared: &Prepared, logs: &Path) -> Result<Ended, String> {
+fn start(kernel: &Kernel, prepared: &Prepared, logs: &Path, step: Step) -> Result<Ended, String> {
     boot::boot(&Machine {
         image: &kernel.image,
         initramfs: &prepared.initramfs,
@@ -151,226 +290,9 @@ fn start(kernel: &Kernel, prepared: &Prepared, logs: &Path) -> Result<Ended, Str
         limit: LIMIT,
         logs,
         dump: None,
+        // By then the dump is being written.
+        interrupt_at: (step == Step::Panic).then_some("the log of the crashed kernel is saved"),
         append: RESERVED,
         devices: &prepared.devices,
     })
-}
-
-/// A command that the guest ran: its exit code, its words and what it printed.
-struct Ran {
-    code: i32,
-    words: String,
-    output: String,
-}
-
-/// Reads what the guest said of the commands that it ran.
-fn said(ended: &Ended) -> Vec<Ran> {
-    let mut commands: Vec<Ran> = Vec::new();
-    for line in ended.report.lines() {
-        if let Some(rest) = line.strip_prefix("@@ ran ") {
-            let (code, words) = rest.split_once(' ').unwrap_or((rest, ""));
-            commands.push(Ran {
-                code: code.parse().unwrap_or(-1),
-                words: words.to_string(),
-                output: String::new(),
-            });
-        } else if let (Some(text), Some(last)) = (line.strip_prefix("| "), commands.last_mut()) {
-            last.output.push_str(text);
-            last.output.push('\n');
-        }
-    }
-    commands
-}
-
-fn judge(name: &str, what: Result<(), String>) -> Outcome {
-    let mut outcome = Outcome::new(name, Verdict::Passed);
-    if let Err(why) = what {
-        let mut lines = why.splitn(2, '\n');
-        outcome.verdict = Verdict::Failed(lines.next().unwrap_or_default().to_string());
-        outcome.output = lines.next().unwrap_or_default().to_string();
-    }
-    outcome
-}
-
-/// Looks for the last run of a command, its exit code and parts of what it printed.
-fn expect(said: &[Ran], words: &str, code: i32, parts: &[&str]) -> Result<(), String> {
-    let ran = said.iter().rfind(|ran| ran.words == words);
-    let ran = ran.ok_or_else(|| format!("`{words}` was not run"))?;
-    if ran.code != code {
-        return Err(format!(
-            "`{words}` gave {}, not {code}\n{}",
-            ran.code, ran.output
-        ));
-    }
-    match parts.iter().find(|part| !ran.output.contains(**part)) {
-        Some(part) => Err(format!("`{words}` does not say `{part}`\n{}", ran.output)),
-        None => Ok(()),
-    }
-}
-
-/// Judges what the guest said before it crashed.
-fn guest_outcomes(said: &[Ran], report: &str) -> Vec<Outcome> {
-    let first = said.iter().find(|ran| ran.words == "kscope kdump check");
-    let before = match first {
-        Some(ran) if ran.code == 1 && ran.output.contains("initrd") => Ok(()),
-        Some(ran) => Err(format!("it gave {}\n{}", ran.code, ran.output)),
-        None => Err(format!("it was not run\n{report}")),
-    };
-    let crashed = match report.contains("@@ crash") && !report.contains("@@ survived") {
-        true => Ok(()),
-        false => Err(format!("it did not\n{report}")),
-    };
-    vec![
-        judge("check names what is missing before the set-up", before),
-        judge(
-            "initrd is made",
-            expect(said, "kscope kdump initrd", 0, &["modules: "]),
-        ),
-        judge(
-            "initrd is listed",
-            expect(
-                said,
-                "kscope kdump initrd --list",
-                0,
-                &["/init", "capture.conf", ".ko"],
-            ),
-        ),
-        judge(
-            "load says what it would load",
-            expect(
-                said,
-                "kscope kdump load --dry-run",
-                0,
-                &["reset_devices", "rdinit=/init"],
-            ),
-        ),
-        judge("load loads", expect(said, "kscope kdump load", 0, &[])),
-        judge(
-            "check finds no fault then",
-            expect(said, "kscope kdump check", 0, &["0 faults"]),
-        ),
-        judge(
-            "status is ready",
-            expect(said, "kscope kdump status", 0, &["yes"]),
-        ),
-        judge("the guest crashes", crashed),
-    ]
-}
-
-/// Judges what the capture saved: one folder with the log, the dump, and how it went.
-fn saved_outcomes(kscope: &Path, saved: &Path, said: &[Ran], way: Way) -> Vec<Outcome> {
-    let folders: Vec<PathBuf> = std::fs::read_dir(saved)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| Some(entry.ok()?.path()))
-        .collect();
-    let [folder] = folders.as_slice() else {
-        let why = format!("{} folders of crashes, not one: {folders:?}", folders.len());
-        return vec![judge("one crash is saved", Err(why))];
-    };
-    let read = |name: &str| {
-        std::fs::read_to_string(folder.join(name)).map_err(|error| format!("{name}: {error}"))
-    };
-    let has = |name: &str, parts: &[&str]| {
-        let text = read(name)?;
-        match parts.iter().find(|part| !text.contains(**part)) {
-            Some(part) => Err(format!("{name} does not say `{part}`\n{text}")),
-            None => Ok(()),
-        }
-    };
-    let names: Vec<String> = std::fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .collect();
-    let half = match names.iter().find(|name| name.ends_with("-incomplete")) {
-        Some(name) => Err(format!(
-            "{name} is left\n{}",
-            read("capture.log").unwrap_or_default()
-        )),
-        None => Ok(()),
-    };
-    let dump = match way {
-        Way::Disk => "vmcore",
-        Way::Ssh => "vmcore.flat",
-    };
-    let crash = |words: &[&str], parts: &[&str]| {
-        let mut command = Command::new(kscope);
-        command.arg("crash").arg(folder.join(dump)).args(words);
-        let output = command.output().map_err(|error| error.to_string())?;
-        let text = String::from_utf8_lossy(&output.stdout).into_owned();
-        let missing = parts.iter().find(|part| !text.contains(**part));
-        match (output.status.success(), missing) {
-            (true, None) => Ok(()),
-            (_, part) => Err(format!(
-                "{} does not say {part:?}\n{text}{}",
-                words.join(" "),
-                String::from_utf8_lossy(&output.stderr)
-            )),
-        }
-    };
-    let panic = "sysrq triggered crash";
-    vec![
-        judge(
-            "the log is saved",
-            has("dmesg.txt", &[panic, "kscope kdump test"]),
-        ),
-        judge(
-            "the status says that it went well",
-            has("status", &["result = done", "memory_peak"]),
-        ),
-        judge(
-            "the capture's own log is saved",
-            has("capture.log", &["the dump is saved"]),
-        ),
-        judge("nothing is left half written", half),
-        judge(
-            "kscope crash says what happened",
-            crash(&[], &["sysrq", "kscope"]),
-        ),
-        judge(
-            "kscope crash has the stack",
-            crash(&["bt"], &["sysrq_handle_crash"]),
-        ),
-        judge("kscope crash has the log", crash(&["log"], &[panic])),
-        judge(
-            "the estimate is near what was used",
-            near(said, &read("status")),
-        ),
-    ]
-}
-
-/// Compares the estimate with what the capture used at its peak.
-fn near(said: &[Ran], status: &Result<String, String>) -> Result<(), String> {
-    let status = status.as_ref().map_err(Clone::clone)?;
-    let ran = said
-        .iter()
-        .rfind(|ran| ran.words == "kscope kdump estimate");
-    let ran = ran.ok_or("estimate was not run")?;
-    let number = |text: &str| text.split_whitespace().next()?.parse::<f64>().ok();
-    let line = ran
-        .output
-        .lines()
-        .find(|line| line.contains("needed at the peak"));
-    let needed = line.and_then(number).ok_or("estimate gives no sum")?;
-    let mut lines = status
-        .lines()
-        .filter_map(|line| line.strip_prefix("memory_peak = "));
-    let used = lines
-        .next()
-        .and_then(number)
-        .ok_or("the status has no peak")?
-        / f64::from(1 << 20);
-    println!(
-        "    {}; estimate {needed:.1} MiB, used {used:.1} MiB: {:.0} %",
-        status.trim_end().replace('\n', ", "),
-        needed * 100.0 / used
-    );
-    match (needed - used).abs() * 100.0 <= used * NEAR as f64 {
-        true => Ok(()),
-        false => Err(format!(
-            "{needed:.1} MiB, and {used:.1} MiB were used\n{}",
-            ran.output
-        )),
-    }
 }

@@ -51,6 +51,11 @@ impl Monitor {
         self.ask("chardev-send-break", &json!({ "id": port }), PATIENCE)
     }
 
+    /// Sends each of the guest's processors an interrupt that it cannot mask.
+    pub(super) fn interrupt(&mut self) -> Result<(), String> {
+        self.ask("inject-nmi", &json!({}), PATIENCE)
+    }
+
     /// Writes the guest's memory to a file.
     pub(super) fn dump(&mut self, file: &str, format: &str, limit: Duration) -> Result<(), String> {
         let arguments = json!({

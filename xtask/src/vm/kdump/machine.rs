@@ -7,7 +7,7 @@ use std::os::unix::fs::{FileExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use super::Way;
+use super::{Disk, Plan, Step, Way};
 use crate::vm::initramfs::Initramfs;
 use crate::vm::kernel::{self, Kernel};
 use crate::vm::modules::{self, Module};
@@ -19,14 +19,23 @@ const INIT: &[u8] = include_bytes!("../../../../tests/vm/kdump.sh");
 const DISK: u64 = 512 << 20;
 const PARTITION: u64 = 1 << 20;
 
+/// What a server of ssh gives its privileges up in.
+const PRIVILEGES: &str = "/run/sshd";
+
 /// What the guest's kernel needs before kscope looks at it.
-const MODULES: [&str; 6] = [
+const MODULES: [&str; 12] = [
     "virtio_pci",
     "virtio_blk",
     "virtio_net",
     "crc32c_generic",
     "crc32c_intel",
     "ext4",
+    "xfs",
+    "nvme",
+    "libata",
+    "ata_piix",
+    "ahci",
+    "sd_mod",
 ];
 
 /// A guest that is ready to boot; a server of ssh ends with it.
@@ -42,12 +51,18 @@ struct Server {
     child: Child,
     folder: PathBuf,
     port: u16,
+    /// The folder that it gives its privileges up in was not there.
+    made_folder: bool,
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
+        if self.made_folder {
+            // Another server may need it.
+            let _ = fs::remove_dir(PRIVILEGES);
+        }
     }
 }
 
@@ -58,24 +73,30 @@ fn told(path: &Path) -> impl Fn(std::io::Error) -> String + '_ {
 /// Makes all that the guest boots with.
 pub(super) fn prepare(
     kernel: &Kernel,
-    way: Way,
+    plan: &Plan,
     kscope: &Path,
     folder: &Path,
 ) -> Result<Prepared, String> {
     let disk = folder.join("disk");
-    make_disk(&disk)?;
-    let server = match way {
+    make_disk(&disk, plan.xfs)?;
+    let server = match plan.way {
         Way::Disk => None,
         Way::Ssh => Some(serve(&folder.join("ssh"))?),
     };
-    let mut devices: Vec<String> = ["-drive", "-device", "virtio-blk-pci,drive=d"]
-        .map(str::to_string)
-        .to_vec();
     let file = disk.display();
-    devices.insert(
-        1,
+    let mut devices = vec![
+        "-drive".to_string(),
         format!("file={file},format=raw,if=none,id=d,cache=writeback"),
-    );
+    ];
+    let controller: &[&str] = match plan.disk {
+        Disk::Virtio => &["virtio-blk-pci,drive=d"],
+        Disk::Nvme => &["nvme,drive=d,serial=d"],
+        Disk::Ahci => &["ahci,id=a", "ide-hd,drive=d,bus=a.0"],
+        Disk::Ide => &["ide-hd,drive=d,bus=ide.0"],
+    };
+    for device in controller {
+        devices.extend(["-device".to_string(), (*device).to_string()]);
+    }
     if server.is_some() {
         let words = [
             "-netdev",
@@ -86,7 +107,7 @@ pub(super) fn prepare(
         devices.extend(words.map(str::to_string));
     }
     let initramfs = folder.join("initramfs.cpio");
-    pack(kernel, way, kscope, folder, server.as_ref(), &initramfs)?;
+    pack(kernel, plan, kscope, folder, server.as_ref(), &initramfs)?;
     Ok(Prepared {
         initramfs,
         devices,
@@ -96,6 +117,17 @@ pub(super) fn prepare(
 }
 
 impl Prepared {
+    /// Makes ready for a step.
+    pub(super) fn before(&self, step: Step) -> Result<(), String> {
+        match (&self.server, step) {
+            (Some(server), Step::Hang) => {
+                let file = server.folder.join("hangs");
+                fs::write(&file, "").map_err(told(&file))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// Puts what the capture saved into a folder.
     pub(super) fn fetch(&self, to: &Path) -> Result<(), String> {
         fs::create_dir_all(to).map_err(told(to))?;
@@ -141,10 +173,13 @@ fn run(program: &str, words: &[&str]) -> Result<(), String> {
     }
 }
 
-/// Makes a disk with one partition, and ext4 on it.
-fn make_disk(path: &Path) -> Result<(), String> {
+/// Makes a disk with one partition and ext4 on it, or with xfs on all of it.
+fn make_disk(path: &Path, xfs: bool) -> Result<(), String> {
     let file = fs::File::create(path).map_err(told(path))?;
     file.set_len(DISK).map_err(told(path))?;
+    if xfs {
+        return run("mkfs.xfs", &["-q", &path.display().to_string()]);
+    }
     let mut table = [0u8; 66];
     // One entry: type 0x83, its first sector and their number; then the signature.
     table[4] = 0x83;
@@ -178,13 +213,22 @@ fn serve(folder: &Path) -> Result<Server, String> {
     let place = folder.display();
     let config = format!(
         "ListenAddress 127.0.0.1\nPort {port}\nHostKey {place}/host\nAuthorizedKeysFile {place}/authorized\n\
-         StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\n"
+         StrictModes no\nPidFile none\nUsePAM no\nPasswordAuthentication no\nPermitRootLogin yes\nForceCommand {place}/command\n"
     );
+    // Runs what is asked for, but for a dump that is to hang.
+    let command = folder.join("command");
+    let words = format!(
+        "#!/bin/sh\ncase $SSH_ORIGINAL_COMMAND in\n*\"cat > \"*vmcore*) [ ! -e {place}/hangs ] || exec sleep 300 ;;\nesac\n\
+         exec sh -c \"$SSH_ORIGINAL_COMMAND\"\n"
+    );
+    fs::write(&command, words).map_err(told(&command))?;
+    let mode = fs::Permissions::from_mode(0o755);
+    fs::set_permissions(&command, mode).map_err(told(&command))?;
     let file = folder.join("config");
     fs::write(&file, config).map_err(told(&file))?;
     // It must be called by its whole path, and have a folder to give its privileges up in.
     let program = "/usr/sbin/sshd";
-    let _ = fs::create_dir_all("/run/sshd");
+    let made_folder = fs::create_dir(PRIVILEGES).is_ok();
     let log = fs::File::create(folder.join("log")).map_err(told(folder))?;
     let child = Command::new(program)
         .args(["-D", "-e", "-f"])
@@ -199,13 +243,14 @@ fn serve(folder: &Path) -> Result<Server, String> {
         child,
         folder,
         port,
+        made_folder,
     })
 }
 
 /// Writes the guest's file system: an installed kernel, kscope, and how its kdump is configured.
 fn pack(
     kernel: &Kernel,
-    way: Way,
+    plan: &Plan,
     kscope: &Path,
     folder: &Path,
     server: Option<&Server>,
@@ -232,7 +277,7 @@ fn pack(
         ),
         (
             "guest/settings".to_string(),
-            format!("WAY={}\n", way.name()).into_bytes(),
+            settings(plan).into_bytes(),
             false,
         ),
         (
@@ -278,6 +323,24 @@ fn pack(
     write(BufWriter::new(out), &files).map_err(told(path))
 }
 
+/// What the guest is told of itself.
+fn settings(plan: &Plan) -> String {
+    let (disk, files) = match (plan.disk, plan.xfs) {
+        (Disk::Virtio, true) => ("vda", "xfs"),
+        (Disk::Virtio, false) => ("vda1", "ext4"),
+        (Disk::Nvme, true) => ("nvme0n1", "xfs"),
+        (Disk::Nvme, false) => ("nvme0n1p1", "ext4"),
+        (Disk::Ahci | Disk::Ide, true) => ("sda", "xfs"),
+        (Disk::Ahci | Disk::Ide, false) => ("sda1", "ext4"),
+    };
+    let way = match plan.way {
+        Way::Disk => "disk",
+        Way::Ssh => "ssh",
+    };
+    let steps = plan.steps();
+    format!("WAY={way}\nDISK=/dev/{disk}\nFILES={files}\nSTEPS='{steps}'\n")
+}
+
 fn write(out: impl std::io::Write, files: &[(String, Vec<u8>, bool)]) -> std::io::Result<()> {
     let mut archive = Initramfs::new(out);
     let mut folders = std::collections::BTreeSet::new();
@@ -306,7 +369,7 @@ fn write(out: impl std::io::Write, files: &[(String, Vec<u8>, bool)]) -> std::io
 fn configuration(server: Option<&Server>) -> String {
     match server {
         None => {
-            "target = local\npath = /var/crash\nkeep = 2\nwait = 30\ndeadline = 4\n".to_string()
+            "target = local\npath = /var/crash\nkeep = 1\nwait = 30\ndeadline = 4\n".to_string()
         }
         Some(server) => format!(
             "target = ssh:root@10.0.2.2:{}\npath = {}\nssh_key = /root/key\nssh_known_hosts = /root/known_hosts\n\
