@@ -122,7 +122,13 @@ pub(super) fn options(findings: &mut Findings, kernel: &KernelFacts) {
         let lacking = wanted
             .iter()
             .filter(|(name, _)| kernel.option(name) == Some(false));
-        let said = lacking.map(|(name, what)| format!("CONFIG_{name} ({what})"));
+        let said = lacking.map(|(name, what)| {
+            let other = match *name == "KEXEC_FILE" && kernel.option("KEXEC") == Some(true) {
+                true => "; kexec_load, which it has, is not supported",
+                false => "",
+            };
+            format!("CONFIG_{name} ({what}{other})")
+        });
         said.collect::<Vec<_>>().join(", ")
     };
     let (needed, mut readable) = (lacking(&NEEDED), lacking(&READABLE));

@@ -9,6 +9,7 @@ mod crash_sources;
 mod crash_state;
 mod crash_tables;
 mod failures;
+mod kdump;
 mod outputs;
 mod reference;
 mod save;
