@@ -3,6 +3,7 @@
 //! Each takes any bytes, must neither panic nor take long, and gives whether the bytes got far:
 //! a seed that does not is no good seed.
 
+mod capture;
 mod core;
 mod dump;
 mod event;
@@ -19,6 +20,7 @@ use kscope_spec::check::ProblemKind;
 use kscope_spec::insn::Insn;
 use kscope_spec::{Spec, asm, check, disasm};
 
+pub use self::capture::capture;
 pub use self::core::{core, ext};
 pub use self::dump::dump;
 pub use event::event;

@@ -134,6 +134,12 @@ fn configurations() {
 }
 
 #[test]
+fn what_a_capture_is_made_of() {
+    let refused = ["cpio_cut", "elf_cut", "manifest_short", "config_wrong"];
+    replay("capture", bodies::capture, &refused, 5000);
+}
+
+#[test]
 fn plans() {
     replay("plan", bodies::plan, &["newer"], 5000);
 }
@@ -153,7 +159,7 @@ fn seeds_are_small() {
     };
     let targets = [
         "btf", "ext", "core", "script", "event", "object", "plan", "insn", "kallsyms", "kconfig",
-        "dump",
+        "dump", "capture",
     ];
     let all: u64 = targets.map(bytes).iter().sum();
     assert!(all < ROOM, "{all} bytes");

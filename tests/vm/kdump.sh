@@ -96,7 +96,8 @@ tell kscope kdump load
 if [ "$step" = full ]; then
     # The log has room, the dump has not.
     dd if=/dev/zero of=/var/spare bs=1M count=4
-    dd if=/dev/zero of=/var/fill bs=64k
+    dd if=/dev/zero of=/var/fill bs=1M
+    dd if=/dev/zero of=/var/fill bs=4k oflag=append conv=notrunc
     rm /var/spare
     sync
 fi

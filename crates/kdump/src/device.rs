@@ -1,5 +1,6 @@
 //! The way from a file system or a network interface to the drivers that it needs.
 
+use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::{Path, PathBuf};
@@ -25,6 +26,9 @@ pub struct Mount {
     pub read_only: bool,
 }
 
+/// What devices say they are (their `modalias`), by the names of their drivers' modules.
+pub type Aliases = BTreeMap<String, String>;
+
 /// A disk or partition.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Disk {
@@ -32,6 +36,8 @@ pub struct Disk {
     pub name: String,
     /// Its drivers' modules, the bus first.
     pub drivers: Vec<String>,
+    /// What the device of each driver says it is, for kernels that have the driver under another name.
+    pub aliases: Aliases,
     /// Why the capture cannot reach it.
     pub refused: Option<String>,
 }
@@ -86,11 +92,12 @@ fn disk_at(root: &Root, place: &Path) -> Disk {
         name: name.replace('!', "/"),
         refused: refused(root, place, &name),
         drivers: Vec::new(),
+        aliases: Aliases::new(),
     };
     if disk.refused.is_some() {
         return disk;
     }
-    drivers(root, place, &mut disk.drivers);
+    drivers(root, place, &mut disk.drivers, &mut disk.aliases);
     // A disk of NVMe may hang on a subsystem, whose controllers have the drivers.
     if let Some(subsystem) = place
         .ancestors()
@@ -104,7 +111,7 @@ fn disk_at(root: &Root, place: &Path) -> Disk {
                 .resolved(subsystem.join(&name))
                 .filter(|_| is_controller)
             {
-                drivers(root, &place, &mut disk.drivers);
+                drivers(root, &place, &mut disk.drivers, &mut disk.aliases);
             }
         }
     }
@@ -141,8 +148,9 @@ fn refused(root: &Root, place: &Path, name: &str) -> Option<String> {
     above.map(|above| format!("{name} is on {above}, which is no disk by itself"))
 }
 
-/// Collects the modules of the drivers of a device and of all that it hangs on, the bus first.
-pub(crate) fn drivers(root: &Root, place: &Path, into: &mut Vec<String>) {
+/// Collects the modules of the drivers of a device and of all that it hangs on, the bus first, and
+/// what these devices say they are.
+pub(crate) fn drivers(root: &Root, place: &Path, into: &mut Vec<String>, aliases: &mut Aliases) {
     let mut found = Vec::new();
     for place in place
         .ancestors()
@@ -153,7 +161,11 @@ pub(crate) fn drivers(root: &Root, place: &Path, into: &mut Vec<String>) {
             continue;
         };
         let module = root.resolved(driver.join("module"));
-        found.push(file_name(module.as_deref().unwrap_or(&driver)));
+        let name = file_name(module.as_deref().unwrap_or(&driver));
+        if let Ok(alias) = root.text(place.join("modalias")) {
+            aliases.insert(name.clone(), alias);
+        }
+        found.push(name);
     }
     for module in found.into_iter().rev() {
         if !into.contains(&module) {
@@ -205,9 +217,12 @@ mod tests {
         );
         tree.link("sys/dev/block/254:1", &disk_of);
         tree.link("sys/class/block/vda1", &disk_of);
+        tree.write(&format!("{PCI}/modalias"), "pci:v00001AF4d00001001\n");
         let found = disk(&tree.root(), (254, 1)).expect("a disk");
         assert_eq!((&*found.name, found.refused.clone()), ("vda1", None));
         assert_eq!(found.drivers, ["virtio_pci", "virtio_blk"]);
+        assert_eq!(found.aliases.len(), 1);
+        assert_eq!(found.aliases["virtio_pci"], "pci:v00001AF4d00001001");
         assert_eq!(disk_named(&tree.root(), "vda1"), Some(found));
         assert_eq!(disk(&tree.root(), (8, 0)), None);
     }

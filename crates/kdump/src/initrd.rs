@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use kscope_dump::Unfinished;
 
 use crate::Error;
-use crate::capture::settings::{KEY, KNOWN_HOSTS, MODULES, SETTINGS, SHELL, Settings};
+use crate::capture::settings::{BUSYBOX, KEY, KNOWN_HOSTS, MODULES, SETTINGS, SHELL, Settings};
 use crate::config::{Action, Config, Target};
 use crate::facts::target::{DiskFacts, SshFacts, TargetFacts, reached};
 use crate::manifest::{Manifest, Source, beside};
@@ -20,6 +20,7 @@ use crate::root::Root;
 use crate::ssh::SSH;
 use cpio::Archive;
 pub use cpio::{Entry, entries};
+pub use library::{Needs, needs};
 
 /// The most bytes of an initial file system.
 const LARGEST: u64 = 1 << 30;
@@ -88,12 +89,9 @@ impl Build<'_> {
         if [self.config.action, self.config.failure_action].contains(&Action::Shell) {
             self.add_shell(&mut archive, &mut sources)?;
         }
-        let mut wanted = facts.modules();
+        let (mut wanted, _) = facts.known_modules(&modules);
         wanted.extend(self.config.modules.iter().cloned());
-        let known = wanted
-            .iter()
-            .filter(|name| self.config.modules.contains(name) || modules.has(name));
-        let order = modules.in_order(known.map(String::as_str))?;
+        let order = modules.in_order(wanted.iter().map(String::as_str))?;
         let modules_size = self.add_modules(&order, &mut archive, &mut sources)?;
         sources.push(match self.root.exists(self.config_file) {
             true => Source::of(self.root, self.config_file)?,
@@ -236,7 +234,7 @@ impl Build<'_> {
         let shell = &self.config.shell;
         let is_busybox = shell.file_name().is_some_and(|name| name == "busybox");
         let place = match is_busybox {
-            true => "/bin/busybox",
+            true => BUSYBOX,
             false => SHELL,
         };
         self.add_program(archive, sources, shell, Some(place))?;

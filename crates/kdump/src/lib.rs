@@ -28,14 +28,14 @@ mod tree;
 
 pub use check::{Finding, Level, check, count};
 pub use config::{Action, CONFIG, Compression, Config, Format, SshTarget, TEMPLATE, Target};
-pub use device::{Disk, Mount};
+pub use device::{Aliases, Disk, Mount};
 pub use error::Error;
 pub use estimate::{Estimate, Line, dump_size, estimate, sized};
 pub use facts::image::ImageHeader;
 pub use facts::{
     Crash, DiskFacts, Facts, ImageFacts, KernelFacts, KeyFault, SshFacts, TargetFacts,
 };
-pub use initrd::{Build, Entry, Initrd, entries, read as read_initrd};
+pub use initrd::{Build, Entry, Initrd, Needs, entries, needs, read as read_initrd};
 pub use last_test::{LastTest, crash};
 pub use load::{Load, unload};
 pub use manifest::{Loaded, Manifest, Source};

@@ -21,6 +21,8 @@ pub struct Modules {
     soft: BTreeMap<String, (Vec<String>, Vec<String>)>,
     /// Names without patterns that stand for modules.
     aliases: BTreeMap<String, Vec<String>>,
+    /// Patterns of what devices say they are, and modules that drive them.
+    patterns: Vec<(String, String)>,
 }
 
 /// A module as it goes into an initial file system.
@@ -70,7 +72,10 @@ impl Modules {
         for line in text("modules.alias").lines() {
             let words: Vec<&str> = line.split_whitespace().collect();
             if let ["alias", alias, name] = words.as_slice() {
-                if !alias.contains(['*', '?', '[']) {
+                if alias.contains(['*', '?', '[']) {
+                    let pattern = ((*alias).to_owned(), canonical(name));
+                    modules.patterns.push(pattern);
+                } else {
                     let names = modules.aliases.entry(canonical(alias)).or_default();
                     names.push(canonical(name));
                 }
@@ -114,6 +119,26 @@ impl Modules {
         self.builtin.contains(&name) || self.files.contains_key(&name)
     }
 
+    /// Tells whether some module drives what says that it is this.
+    pub(crate) fn knows(&self, alias: &str) -> bool {
+        !self.that_drive(alias).is_empty()
+    }
+
+    /// Gives the modules that a name stands for: one that a module has beside its own, or what a
+    /// device says it is.
+    fn that_drive(&self, alias: &str) -> Vec<&str> {
+        let named = self.aliases.get(&canonical(alias)).into_iter().flatten();
+        let fits = |(pattern, _): &&(String, String)| matches(pattern, alias);
+        let fitting = self.patterns.iter().filter(fits).map(|(_, name)| name);
+        let mut names: Vec<&str> = Vec::new();
+        for name in named.chain(fitting) {
+            if !names.contains(&&**name) && self.has(name) {
+                names.push(name);
+            }
+        }
+        names
+    }
+
     /// Gives the modules and what they depend on, each after what it needs; what is part of the
     /// kernel's image is left out.
     ///
@@ -126,8 +151,18 @@ impl Modules {
         let mut order = Vec::new();
         let mut seen = BTreeSet::new();
         for name in names {
+            let alias = name;
             let name = canonical(name);
-            if !self.has(&name) && !self.aliases.contains_key(&name) {
+            if !self.has(&name) {
+                let drivers = self.that_drive(alias);
+                // Of several the kernel takes what fits.
+                let optional = drivers.len() > 1;
+                for driver in &drivers {
+                    self.add(driver, optional, &mut seen, &mut order);
+                }
+                if !drivers.is_empty() {
+                    continue;
+                }
                 return Err(Error::missing(
                     format!(
                         "the kernel has no module {name} in {}",
@@ -231,6 +266,50 @@ pub(crate) fn gunzip(packed: &[u8]) -> Result<Vec<u8>, String> {
     let body = packed.get(at..).ok_or("it ends early")?;
     let most = LARGEST as usize;
     miniz_oxide::inflate::decompress_to_vec_with_limit(body, most).map_err(|why| why.to_string())
+}
+
+/// Tells whether a text is as a pattern of fnmatch(3) says: `*`, `?`, `[a-b]`.
+fn matches(pattern: &str, text: &str) -> bool {
+    let (pattern, text) = (pattern.as_bytes(), text.as_bytes());
+    let (mut p, mut t) = (0, 0);
+    // Where to go on when the last `*` must take one more.
+    let mut star: Option<(usize, usize)> = None;
+    loop {
+        let step = match (pattern.get(p), text.get(t)) {
+            (Some(b'*'), _) => {
+                star = Some((p + 1, t));
+                p += 1;
+                continue;
+            }
+            (None, None) => return true,
+            (Some(b'?'), Some(_)) => Some(p + 1),
+            (Some(b'['), Some(byte)) => in_set(pattern, p + 1, *byte),
+            (Some(wanted), Some(byte)) if wanted == byte => Some(p + 1),
+            _ => None,
+        };
+        match (step, star) {
+            (Some(next), _) => (p, t) = (next, t + 1),
+            (None, Some((after, from))) if from < text.len() => {
+                star = Some((after, from + 1));
+                (p, t) = (after, from + 1);
+            }
+            (None, _) => return false,
+        }
+    }
+}
+
+/// Tells whether a byte is in a set, and gives where the pattern goes on.
+fn in_set(pattern: &[u8], start: usize, byte: u8) -> Option<usize> {
+    let length = pattern.get(start..)?.iter().position(|b| *b == b']')?;
+    let mut set = &pattern[start..start + length];
+    let mut found = false;
+    while let [first, rest @ ..] = set {
+        (found, set) = match rest {
+            [b'-', last, rest @ ..] => (found || (*first..=*last).contains(&byte), rest),
+            _ => (found || *first == byte, rest),
+        };
+    }
+    found.then_some(start + length + 1)
 }
 
 #[cfg(test)]

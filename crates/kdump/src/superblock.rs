@@ -28,22 +28,25 @@ pub(crate) fn read(device: &Path) -> io::Result<Option<Superblock>> {
             n => there += n,
         }
     }
-    Ok(parse(&bytes[..there]))
+    Ok(Superblock::parse(&bytes[..there]))
 }
 
-/// Reads the first 2048 bytes of a partition. ext4: struct ext4_super_block at 1024, `s_magic` at
-/// 0x38, `s_uuid` at 0x68. xfs: struct xfs_dsb at 0, `sb_uuid` at 32, big-endian.
-fn parse(bytes: &[u8]) -> Option<Superblock> {
-    let uuid = |at: usize| bytes.get(at..at + 16).map(uuid_text);
-    if bytes.get(0x438..0x43a) == Some(&[0x53, 0xef]) {
-        let uuid = uuid(0x468)?;
-        return Some(Superblock { kind: "ext4", uuid });
+impl Superblock {
+    /// Reads the first 2048 bytes of a partition. ext4: struct ext4_super_block at 1024, `s_magic` at
+    /// 0x38, `s_uuid` at 0x68. xfs: struct xfs_dsb at 0, `sb_uuid` at 32, big-endian.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> Option<Superblock> {
+        let uuid = |at: usize| bytes.get(at..at + 16).map(uuid_text);
+        if bytes.get(0x438..0x43a) == Some(&[0x53, 0xef]) {
+            let uuid = uuid(0x468)?;
+            return Some(Superblock { kind: "ext4", uuid });
+        }
+        if bytes.get(..4) == Some(b"XFSB") {
+            let uuid = uuid(32)?;
+            return Some(Superblock { kind: "xfs", uuid });
+        }
+        None
     }
-    if bytes.get(..4) == Some(b"XFSB") {
-        let uuid = uuid(32)?;
-        return Some(Superblock { kind: "xfs", uuid });
-    }
-    None
 }
 
 fn uuid_text(bytes: &[u8]) -> String {
@@ -73,15 +76,15 @@ pub(crate) mod tests {
     fn superblocks() {
         let uuid: [u8; 16] = std::array::from_fn(|at| at as u8 * 17);
         let text = "00112233-4455-6677-8899-aabbccddeeff";
-        let found = parse(&ext4(uuid)).expect("ext4");
+        let found = Superblock::parse(&ext4(uuid)).expect("ext4");
         assert_eq!((found.kind, &*found.uuid), ("ext4", text));
         let mut xfs = b"XFSB".to_vec();
         xfs.resize(512, 0);
         xfs[32..48].copy_from_slice(&uuid);
-        assert_eq!(parse(&xfs).map(|found| found.kind), Some("xfs"));
-        assert_eq!(parse(&xfs[..40]), None);
-        assert_eq!(parse(&[]), None);
-        assert_eq!(parse(&[0; 2048]), None);
+        assert_eq!(Superblock::parse(&xfs).map(|found| found.kind), Some("xfs"));
+        assert_eq!(Superblock::parse(&xfs[..40]), None);
+        assert_eq!(Superblock::parse(&[]), None);
+        assert_eq!(Superblock::parse(&[0; 2048]), None);
     }
 
     #[test]

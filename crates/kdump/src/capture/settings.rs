@@ -14,8 +14,9 @@ pub(crate) const MODULES: &str = "/etc/kscope/capture.modules";
 /// The private key and the known hosts.
 pub(crate) const KEY: &str = "/etc/kscope/ssh_key";
 pub(crate) const KNOWN_HOSTS: &str = "/etc/kscope/ssh_known_hosts";
-/// A static shell.
+/// A static shell, and where it is if it is busybox.
 pub(crate) const SHELL: &str = "/bin/sh";
+pub(crate) const BUSYBOX: &str = "/bin/busybox";
 
 /// What a capture is to do.
 #[derive(Clone, Debug, PartialEq, Eq)]

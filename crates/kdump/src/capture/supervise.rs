@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use kscope_sys::{Errno, Kernel, RealKernel, Restart};
 
 use super::place::{Place, ROOM};
-use super::settings::{SETTINGS, SHELL, Settings};
+use super::settings::{BUSYBOX, SETTINGS, SHELL, Settings};
 use super::{FOLDER, WORK, own_program, print, say, wait};
 use crate::config::Action;
 use crate::root::Root;
@@ -276,7 +276,11 @@ fn end(action: Action) -> ! {
     if action == Action::Shell {
         OVER.store(true, Ordering::Relaxed);
         say("a shell; the machine starts again when it ends");
-        if let Err(why) = Command::new(SHELL).status() {
+        // The names of what busybox can; another shell has none of them.
+        let _ = Command::new(BUSYBOX)
+            .args(["--install", "-s", "/bin"])
+            .status();
+        if let Err(why) = Command::new(SHELL).env("PATH", "/bin").status() {
             say(format_args!("{SHELL}: {why}"));
         }
     }

@@ -427,6 +427,7 @@ fn over_ssh(change: impl FnOnce(&mut SshFacts)) -> Vec<Finding> {
         address: Some([192, 0, 2, 9].into()),
         own: crate::Address::parse("192.0.2.5::192.0.2.1:255.255.255.0::eth0:off").ok(),
         drivers: vec!["virtio_net".to_owned()],
+        aliases: crate::Aliases::new(),
         refused: None,
         has_program: true,
         key: None,

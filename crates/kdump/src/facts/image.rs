@@ -101,9 +101,7 @@ impl ImageFacts {
         }
         match Modules::load(root, release) {
             Ok(modules) => {
-                let names = target.modules();
-                let (known, unknown): (Vec<_>, Vec<_>) =
-                    names.into_iter().partition(|name| modules.has(name));
+                let (known, unknown) = target.known_modules(&modules);
                 // What was not loaded from a file is part of the image, whether depmod lists it or not.
                 let loaded = |name: &String| {
                     let name = name.replace('-', "_");
@@ -145,8 +143,9 @@ impl ImageHeader {
         Some(header)
     }
 
-    /// Reads the first bytes of an image.
-    fn parse(bytes: &[u8]) -> ImageHeader {
+    /// Reads the first bytes of an image, 64 KiB at most; what is not there or of another format is none.
+    #[must_use]
+    pub fn parse(bytes: &[u8]) -> ImageHeader {
         let u16_at = |at: usize| Some(u16::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let u32_at = |at: usize| Some(u32::from_le_bytes(*bytes.get(at..)?.first_chunk()?));
         let mut header = ImageHeader {

@@ -7,7 +7,8 @@ use std::time::Duration;
 use kscope_sys::{Kernel, RealKernel, Space};
 
 use crate::config::{Config, SshTarget, Target};
-use crate::device::{self, Disk, Mount};
+use crate::device::{self, Aliases, Disk, Mount};
+use crate::modules::Modules;
 use crate::network::{Address, route_to, routes};
 use crate::root::Root;
 use crate::ssh::SSH;
@@ -54,6 +55,8 @@ pub struct SshFacts {
     pub own: Option<Address>,
     /// The drivers' modules of the network interface, the bus first.
     pub drivers: Vec<String>,
+    /// What their devices say they are.
+    pub aliases: Aliases,
     /// Why the network interface cannot be used.
     pub refused: Option<String>,
     /// Whether the ssh program is there.
@@ -117,6 +120,26 @@ impl TargetFacts {
             }
             TargetFacts::Ssh(facts) => facts.drivers.clone(),
         }
+    }
+
+    /// Gives these modules as a kernel's own list of modules knows them, and those that it does not
+    /// know. A driver that has another name there is found by what its device says it is.
+    pub(crate) fn known_modules(&self, modules: &Modules) -> (Vec<String>, Vec<String>) {
+        let none = Aliases::new();
+        let aliases = match self {
+            TargetFacts::Disk(facts) => facts.disk.as_ref().map_or(&none, |disk| &disk.aliases),
+            TargetFacts::Ssh(facts) => &facts.aliases,
+        };
+        let (mut known, mut unknown) = (Vec::new(), Vec::new());
+        for name in self.modules() {
+            let alias = aliases.get(&name).filter(|alias| modules.knows(alias));
+            match (modules.has(&name), alias) {
+                (true, _) => known.push(name),
+                (false, Some(alias)) => known.push(alias.clone()),
+                (false, None) => unknown.push(name),
+            }
+        }
+        (known, unknown)
     }
 }
 
@@ -211,6 +234,7 @@ fn ssh(root: &Root, config: &Config, to: &SshTarget) -> SshFacts {
         address,
         own: None,
         drivers: Vec::new(),
+        aliases: Aliases::new(),
         refused: None,
         has_program: root.exists(SSH),
         key: key_fault(root, &config.ssh_key),
@@ -224,7 +248,9 @@ fn ssh(root: &Root, config: &Config, to: &SshTarget) -> SshFacts {
     if let Some(own) = &facts.own {
         let interface = Path::new("/sys/class/net").join(&own.device);
         match root.resolved(interface.join("device")) {
-            Some(place) => device::drivers(root, &place, &mut facts.drivers),
+            Some(place) => {
+                device::drivers(root, &place, &mut facts.drivers, &mut facts.aliases);
+            }
             None => {
                 facts.refused = Some(format!(
                     "{} hangs on no device of its own (a bridge, a bond, a VLAN or a tunnel?)",

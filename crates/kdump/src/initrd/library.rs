@@ -13,17 +13,20 @@ const MOST: usize = 512;
 
 /// What an ELF file asks for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Needs {
+pub struct Needs {
     /// The program that loads it; none for a static one.
-    pub(crate) interpreter: Option<String>,
+    pub interpreter: Option<String>,
     /// Libraries by name.
-    pub(crate) libraries: Vec<String>,
+    pub libraries: Vec<String>,
     /// Folders to look in first.
-    pub(crate) folders: Vec<String>,
+    pub folders: Vec<String>,
 }
 
 /// Reads what a 64-bit little-endian ELF file asks for.
-pub(crate) fn needs(bytes: &[u8]) -> Result<Needs, &'static str> {
+///
+/// # Errors
+/// Where it is no such file, or ends early.
+pub fn needs(bytes: &[u8]) -> Result<Needs, &'static str> {
     const LOAD: u32 = 1;
     const DYNAMIC: u32 = 2;
     const INTERPRETER: u32 = 3;

@@ -99,6 +99,29 @@ fn it_holds_the_program_the_modules_and_what_to_do() {
 }
 
 #[test]
+fn a_driver_of_another_name_is_found_by_its_device() {
+    let tree = machine();
+    tree.write(
+        &format!("{PCI}/virtio1/modalias"),
+        "virtio:d00000002v00001AF4\n",
+    );
+    let modules = "lib/modules/6.1";
+    tree.write(
+        &format!("{modules}/modules.dep"),
+        "ext4.ko: jbd2.ko\njbd2.ko:\nvblk.ko:\n",
+    );
+    tree.write(&format!("{modules}/vblk.ko"), "vblk");
+    let (_, initrd) = build(&tree, &Config::default()).expect("without that driver");
+    assert_eq!(initrd.manifest.modules, ["jbd2", "ext4"]);
+    tree.write(
+        &format!("{modules}/modules.alias"),
+        "alias virtio:d00000002v* vblk\n",
+    );
+    let (_, initrd) = build(&tree, &Config::default()).expect("with it");
+    assert_eq!(initrd.manifest.modules, ["vblk", "jbd2", "ext4"]);
+}
+
+#[test]
 fn gzip_of_others_reads_it() {
     let packed = gzip(&b"kscope ".repeat(1000));
     assert_eq!(gunzip(&packed).as_deref(), Ok(&*b"kscope ".repeat(1000)));

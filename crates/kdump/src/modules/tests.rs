@@ -22,7 +22,7 @@ fn sample() -> Tree {
     );
     tree.write(
         "lib/modules/6.1/modules.alias",
-        "alias crc32c crc32c_intel\nalias crc32c crc32c_generic\nalias pci:v* virtio_pci\n",
+        "alias crc32c crc32c_intel\nalias crc32c crc32c_generic\nalias pci:v* virtio_pci\nalias virtio:d00000002v* virtio_blk\nalias virtio:d00000001v* virtio_net\n",
     );
     tree.write(
         "lib/modules/6.1/modules.builtin",
@@ -43,6 +43,9 @@ fn each_module_comes_after_what_it_needs() {
         assert_eq!(order, expected, "{names:?}");
     };
     check(&["virtio_pci"], &[]);
+    check(&["virtio:d00000002v00001AF4"], &["virtio_blk"]);
+    check(&["pci:v00001AF4"], &[]);
+    check(&["crc32c"], &["crc32c_intel", "crc32c_generic"]);
     check(&["virtio-blk", "virtio_blk"], &["virtio_blk"]);
     check(
         &["ext4"],
@@ -93,4 +96,23 @@ fn packed_modules_are_unpacked() {
         };
         assert!(read(name).expect(name) == text.as_bytes(), "{name}");
     }
+}
+
+#[test]
+fn patterns_of_devices() {
+    let check = |pattern: &str, text: &str, expected| {
+        assert_eq!(matches(pattern, text), expected, "{pattern} {text}");
+    };
+    check("pci:v00001AF4d*sv*", "pci:v00001AF4d00001001sv1", true);
+    check("pci:v00001AF4d*sv*", "pci:v00001AF4d00001001", false);
+    check("a*b*c", "aXbYbZc", true);
+    check("a*b*c", "aXbYbZ", false);
+    check("usb:v?[0-4A]p", "usb:v13p", true);
+    check("usb:v?[0-4A]p", "usb:v1Ap", true);
+    check("usb:v?[0-4A]p", "usb:v15p", false);
+    check("a[", "a[", false);
+    check("*", "", true);
+    check("", "a", false);
+    // Not for ever.
+    check(&"*a".repeat(200), &"a".repeat(199), false);
 }

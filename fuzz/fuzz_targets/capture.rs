@@ -1,0 +1,8 @@
+//! What `kscope kdump` reads of a machine, of any origin.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|bytes: &[u8]| {
+    kscope_fuzz::capture(bytes);
+});
