@@ -49,6 +49,7 @@ for _ in 1 2 3 4 5 6 7 8 9 10; do
 done
 mount -t "$FILES" "$DISK" /var || say unmounted
 if [ "$WAY" = ssh ]; then
+    chmod 600 /root/key
     ip addr add 10.0.2.15/24 dev eth0
     ip link set eth0 up
     ip route add default via 10.0.2.2
