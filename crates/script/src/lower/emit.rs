@@ -73,7 +73,8 @@ impl Lower<'_> {
     }
 
     fn send(&mut self, site: SiteId, arguments: &[Argument<'_>], exits: bool) -> Result<()> {
-        self.tables.busy |= !exits && !self.paced;
+        // A loop sends much at once, whatever the probe's pace.
+        self.tables.busy |= !exits && (!self.paced || !self.loops.is_empty());
         match self.tables.events(self.program) {
             EventMap::Ring(map) => {
                 let size = self.site_size(site);

@@ -67,7 +67,7 @@ const STACK_FRAMES: u32 = 127;
 /// Beyond that entries are allocated as they come, which fails when many come at once.
 const PREALLOC_LIMIT: u64 = 4 << 20;
 const PAGE: u32 = 4096;
-/// Ring size where events may come at any rate, and where only `begin` and `end` send any.
+/// Ring size where events may come at any rate, and where only probes at a human's pace send any, outside of loops.
 const RING_BYTES: u32 = 8 << 20;
 const SMALL_RING_BYTES: u32 = 256 << 10;
 
