@@ -242,7 +242,7 @@ pub(crate) fn run(arguments: Vec<OsString>) -> Result<u8, Failure> {
         }
         None => read_source(&words.remove(0))?,
     };
-    let options = script_options(&args.options)?;
+    let options = script_options(&args.options, &mut words)?;
     let setup = Setup {
         positional: words,
         no_warnings: args.no_warnings,

@@ -155,7 +155,7 @@ impl OutputArgs {
 
 /// Runs the command.
 pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
-    let (given, positional) = match (&args.script, args.words.split_first()) {
+    let (given, mut positional) = match (&args.script, args.words.split_first()) {
         (Some(script), _) => {
             let script = Source::of_command_line(script)?;
             (Given::Script(script), args.words.clone())
@@ -174,7 +174,7 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         }
     };
     let output = &args.output;
-    let options = script_options(&args.options)?;
+    let options = script_options(&args.options, &mut positional)?;
     let setup = Setup {
         positional,
         config: output.buffer.map(BufferKind::config).into_iter().collect(),
@@ -377,17 +377,26 @@ pub(crate) fn read_source(file: &str) -> Result<Source, Failure> {
     Ok(source)
 }
 
-/// Reads options of a script: `--name=value`, or `--name` alone.
-pub(crate) fn script_options(words: &[String]) -> Result<Vec<(String, Option<String>)>, Failure> {
-    let option = |word: &String| {
-        let Some(option) = word.strip_prefix("--").filter(|option| !option.is_empty()) else {
+/// Reads what follows `--`: options of a script, `--name=value` or `--name` alone; all else is another positional
+/// parameter, as in bpftrace, which so may begin with `-`.
+pub(crate) fn script_options(
+    words: &[String],
+    positional: &mut Vec<String>,
+) -> Result<Vec<(String, Option<String>)>, Failure> {
+    let mut options = Vec::new();
+    for word in words {
+        let Some(option) = word.strip_prefix("--") else {
+            positional.push(word.clone());
+            continue;
+        };
+        if option.is_empty() {
             let message = format!("`{word}` after `--` is no option of the form --name=value");
             return Err(Failure::usage(message));
-        };
-        Ok(match option.split_once('=') {
+        }
+        options.push(match option.split_once('=') {
             Some((name, value)) => (name.to_owned(), Some(value.to_owned())),
             None => (option.to_owned(), None),
-        })
-    };
-    words.iter().map(option).collect()
+        });
+    }
+    Ok(options)
 }

@@ -36,7 +36,7 @@ impl ScriptArgs {
 
 /// Runs the script and gives its exit code.
 pub(super) fn run(session: &Session, args: &ScriptArgs, json: bool) -> Result<u8, Failure> {
-    let (source, positional) = match (&args.script, args.words.split_first()) {
+    let (source, mut positional) = match (&args.script, args.words.split_first()) {
         (Some(script), _) => (Source::of_command_line(script)?, args.words.clone()),
         (None, Some((file, rest))) => (read_source(file)?, rest.to_vec()),
         (None, None) => {
@@ -44,6 +44,7 @@ pub(super) fn run(session: &Session, args: &ScriptArgs, json: bool) -> Result<u8
             return Err(failure);
         }
     };
+    let options = script_options(&args.options, &mut positional)?;
     let setup = Setup {
         positional,
         to_run: true,
@@ -54,7 +55,7 @@ pub(super) fn run(session: &Session, args: &ScriptArgs, json: bool) -> Result<u8
     let mut sink = Sink::new(form, None, &[], Buffering::Line)?;
     let run = DumpRun {
         name: "script",
-        options: &script_options(&args.options)?,
+        options: &options,
         quiet: true,
         columns: None,
     };

@@ -91,9 +91,11 @@ fn options_of_a_tool() {
 }
 
 #[test]
-fn words_after_two_dashes_are_options() {
-    let run = |option| kscope(&["-e", "begin { exit() }", "--", option]);
-    run("name").code(2).says(&["`name`", "--name=value"]);
+fn words_after_two_dashes_are_options_or_parameters() {
+    let run = |option| kscope(&["-e", "begin { print($1); exit() }", "--", option]);
+    run("name").code(1).says(&["$1", "\"name\""]);
+    run("-x").code(1).says(&["$1", "\"-x\""]);
+    run("--name=5").code(2).says(&["--name"]);
     run("--").code(2).says(&["--name=value"]);
 }
 
