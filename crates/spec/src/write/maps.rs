@@ -57,7 +57,14 @@ pub(super) fn write(
                 return Err(refuse(map, "no type declares its options"));
             }
         } else {
-            let data = section_of_data(spec, id, map, &map.section, known, writer, builder)?;
+            let data = section_of_data(
+                map,
+                &map.section,
+                known.variables_of(id),
+                known,
+                writer,
+                builder,
+            )?;
             named.entry(id).or_default().data = Some(data);
         }
     }
@@ -103,10 +110,10 @@ pub(super) fn write(
             .filter(|(_, map)| map.kind == MapKind::Arena)
         {
             let name = ARENA.iter().find(|name| known.section(name).is_some());
-            let has_variables = spec.variables.iter().any(|variable| variable.map == *id);
-            if map.initial.is_some() || has_variables || name.is_some() {
+            let own = known.variables_of(*id);
+            if map.initial.is_some() || !own.is_empty() || name.is_some() {
                 let name = name.unwrap_or(&ARENA[0]);
-                let data = section_of_data(spec, *id, map, name, known, writer, builder)?;
+                let data = section_of_data(map, name, own, known, writer, builder)?;
                 named.entry(*id).or_default().data = Some(data);
             }
         }
@@ -350,10 +357,9 @@ fn tables(
 
 /// Writes a section of data with its variables; gives the section's symbol.
 fn section_of_data(
-    spec: &Spec,
-    id: MapId,
     map: &MapSpec,
     name: &str,
+    own: &[&Variable],
     known: &Known<'_>,
     writer: &mut Writer,
     builder: &mut Builder,
@@ -362,7 +368,6 @@ fn section_of_data(
     if !arena && (map.kind != MapKind::Array || map.max_entries != 1) {
         return Err(refuse(map, "a section of data is an array of one entry"));
     }
-    let own: Vec<&Variable> = spec.variables.iter().filter(|v| v.map == id).collect();
     let mut bytes = map.initial.clone().unwrap_or_default();
     let size = match arena {
         true => own.iter().map(|v| v.offset.saturating_add(v.size)).max(),

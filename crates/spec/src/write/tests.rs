@@ -227,3 +227,38 @@ fn what_has_no_form_is_refused() {
         "the types cannot be read",
     );
 }
+
+/// The product of maps, variables and sections of types would be minutes, and is what a test's own limit
+/// is for.
+#[test]
+fn many_maps_with_many_variables() {
+    let mut builder = Builder::with_endian(endian(ByteOrder::Little));
+    let int = builder.add_int("int", 4, Encoding::Signed);
+    let (mut maps, mut variables) = (Vec::new(), Vec::new());
+    for number in 0..20_000 {
+        let section = format!(".data.{number}");
+        let mut own = Vec::new();
+        for offset in [0, 4] {
+            let name = format!("v{offset}_{number}");
+            own.push((builder.add_var(&name, int, Linkage::Global), offset, 4));
+            variables.push(Variable {
+                name,
+                map: MapId(number),
+                offset,
+                size: 4,
+                type_id: int.0,
+            });
+        }
+        builder.add_datasec(&section, 8, &own);
+        maps.push(map(&section, &section, MapKind::Array));
+    }
+    let spec = Spec {
+        maps,
+        variables,
+        types: builder.finish(),
+        ..Spec::default()
+    };
+    let written = object(&spec, &[]).expect("an object");
+    let again = read::object(&written).expect("what was written");
+    assert_eq!(again.variables.len(), spec.variables.len());
+}

@@ -9,7 +9,7 @@ use super::WriteError;
 use super::maps::is_described;
 use crate::elf::write::Writer;
 use crate::elf::{Binding, Place, Symbol, SymbolIndex, SymbolKind};
-use crate::object::{ExternKind, MapId, MapSpec, Spec};
+use crate::object::{ExternKind, MapId, MapSpec, Spec, Variable};
 use crate::read::maps::{SECTION as MAPS, described};
 
 /// Section of build options.
@@ -32,29 +32,54 @@ pub(super) struct Known<'t> {
     kept: HashMap<&'t str, Vec<KnownVariable<'t>>>,
     /// Those that say something else.
     left_out: HashSet<TypeId>,
+    /// The spec's variables, by the numbers of their maps.
+    variables: Vec<Vec<&'t Variable>>,
 }
 
 impl<'t> Known<'t> {
-    pub(super) fn of(spec: &Spec, types: Option<&'t Btf>) -> Known<'t> {
+    pub(super) fn of(spec: &'t Spec, types: Option<&'t Btf>) -> Known<'t> {
         let mut known = Known {
             types,
+            variables: vec![Vec::new(); spec.maps.len()],
             ..Known::default()
         };
+        for variable in &spec.variables {
+            if let Some(list) = known.variables.get_mut(variable.map.0 as usize) {
+                list.push(variable);
+            }
+        }
         let Some(types) = types else {
             return known;
         };
+        let described: Vec<&MapSpec> = spec.maps.iter().filter(|map| is_described(map)).collect();
+        let mut sections: HashMap<&str, MapId> = HashMap::new();
+        for (id, map) in (0..).map(MapId).zip(&spec.maps) {
+            sections.entry(&map.section).or_insert(id);
+        }
         for id in types.own_ids() {
             let Some(Type::DataSec(section)) = types.get(id) else {
                 continue;
             };
             let variables = variables(types, section);
             let first = !known.kept.contains_key(section.name);
-            match first && says(spec, types, section.name, &variables) {
+            let says = match (section.name, sections.get(section.name)) {
+                (MAPS, _) => says_maps(types, &described, &variables),
+                (name, Some(&id)) => says_data(spec, name, id, known.variables_of(id), &variables),
+                (_, None) => true,
+            };
+            match first && says {
                 true => drop(known.kept.insert(section.name, variables)),
                 false => drop(known.left_out.insert(id)),
             }
         }
         known
+    }
+
+    /// Gives the spec's variables of a map.
+    pub(super) fn variables_of(&self, map: MapId) -> &[&'t Variable] {
+        self.variables
+            .get(map.0 as usize)
+            .map_or(&[], Vec::as_slice)
     }
 
     /// Gives the variables of a section that is kept.
@@ -151,29 +176,31 @@ fn variables<'t>(types: &'t Btf, section: DataSec<'t>) -> Vec<KnownVariable<'t>>
     all.collect()
 }
 
-/// Tells whether a section of types says what the spec says; of those that are no maps of it
-/// nothing is said.
-fn says(spec: &Spec, types: &Btf, name: &str, variables: &[KnownVariable<'_>]) -> bool {
-    if name == MAPS {
-        let own = variables.iter().filter(|v| v.linkage != Linkage::Extern);
-        let maps: Vec<&MapSpec> = spec.maps.iter().filter(|map| is_described(map)).collect();
-        return own.clone().count() == maps.len()
-            && own.zip(maps).all(|(variable, map)| {
-                variable.name == map.name
-                    && described(types, variable.to).is_ok_and(|found| is_same(&found, map))
-            });
-    }
-    let map = spec.maps.iter().position(|map| map.section == name);
-    let Some(map) = map.map(|at| MapId(at as u32)) else {
-        return true;
-    };
+/// Tells whether the section of descriptions says of the maps what the spec says.
+fn says_maps(types: &Btf, maps: &[&MapSpec], variables: &[KnownVariable<'_>]) -> bool {
+    let own = variables.iter().filter(|v| v.linkage != Linkage::Extern);
+    own.clone().count() == maps.len()
+        && own.zip(maps).all(|(variable, map)| {
+            variable.name == map.name
+                && described(types, variable.to).is_ok_and(|found| is_same(&found, map))
+        })
+}
+
+/// Tells whether another section says of the variables of its map what the spec says.
+fn says_data(
+    spec: &Spec,
+    name: &str,
+    map: MapId,
+    own: &[&Variable],
+    variables: &[KnownVariable<'_>],
+) -> bool {
     let is_bytes = name == "maps" || name.starts_with("maps/");
-    if is_bytes || spec.maps[map.0 as usize].struct_ops.is_some() || name == KCONFIG {
+    let is_table = |map: &MapSpec| map.struct_ops.is_some();
+    if is_bytes || name == KCONFIG || spec.maps.get(map.0 as usize).is_some_and(is_table) {
         return true;
     }
-    let own = spec.variables.iter().filter(|variable| variable.map == map);
-    own.clone().count() == variables.len()
-        && own.zip(variables).all(|(one, other)| {
+    own.len() == variables.len()
+        && own.iter().zip(variables).all(|(one, other)| {
             one.name == other.name
                 && (one.offset, one.size) == (other.offset, other.size)
                 && one.type_id == other.to.0
