@@ -105,8 +105,9 @@ impl Resolved {
                     }
                     (Binding::Local, kind) => {
                         let is_named = matches!(kind, SymbolKind::Function | SymbolKind::Object);
-                        let place = place.filter(|place| !place.shared);
-                        let wanted = is_named || used.contains(&index);
+                        // What is the same in all objects stands there once, for all to name.
+                        let is_own = place.is_some_and(|place| !place.shared);
+                        let wanted = is_named && is_own || used.contains(&index);
                         place.filter(|_| wanted).map(|place| {
                             writer.symbol(Symbol {
                                 place: Place::Section(place.index()),

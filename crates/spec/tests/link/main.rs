@@ -448,6 +448,54 @@ fn licences_are_the_same() {
 }
 
 #[test]
+fn what_reads_the_licence_still_does() {
+    // By a name of its own, by the name that all have, and by the section.
+    let name = |o: &mut Object, name: &str, binding| {
+        o.symbol(name, SymbolKind::Object, binding, Some("license"), (1, 3))
+    };
+    let symbols: [&dyn Fn(&mut Object) -> usize; 4] = [
+        &|o| name(o, "own", Binding::Local),
+        &|o| name(o, "LICENSE", Binding::Global),
+        &|o| name(o, "other", Binding::Global),
+        &|o| o.section_symbol("license"),
+    ];
+    for symbol in symbols {
+        let first = |o: &mut Object| {
+            name(o, "LICENSE", Binding::Global);
+            o.data("data", &[0; 8]);
+        };
+        let second = |o: &mut Object| {
+            let at = symbol(o);
+            o.data("data", &[0; 8]);
+            o.relocate_data("data", 0, at);
+        };
+        let bytes = linked(ByteOrder::Little, &[&first, &second]).expect("an object");
+        let elf = Elf::parse(&bytes).expect("an object");
+        let relocations: Vec<_> = elf
+            .sections
+            .iter()
+            .filter(|section| section.kind == kscope_spec::elf::number::SHT_REL)
+            .flat_map(|section| elf.relocations(section))
+            .collect();
+        let [relocation] = relocations.as_slice() else {
+            panic!("{relocations:?}");
+        };
+        let found = elf.symbol(relocation.symbol).expect("a symbol");
+        let section = found.section().expect("a section");
+        assert_eq!(
+            (relocation.offset, elf.section_name(section)),
+            (8, "license")
+        );
+        let expected = if found.kind == SymbolKind::Section {
+            0
+        } else {
+            1
+        };
+        assert_eq!(found.value, expected);
+    }
+}
+
+#[test]
 fn what_is_refused() {
     assert_eq!(
         link::objects(&[]).map_err(|error| error.to_string()),
