@@ -10,27 +10,45 @@ pub(crate) fn read(kernel: &dyn Kernel) -> Vec<u8> {
     read.unwrap_or_default()
 }
 
-/// Gives the names out of the kernel's symbols, of data as well as of functions.
-pub(crate) fn names(symbols: &[u8]) -> impl Iterator<Item = &[u8]> {
-    let lines = symbols.split(|&byte| byte == b'\n');
-    // Address, type, name, and module behind a tab.
-    lines.filter_map(|line| {
-        let mut words = line.splitn(3, |&byte| byte == b' ');
-        let name = words.nth(2)?;
-        name.split(|&byte| byte == b'\t').next()
+/// A symbol, of the kernel or of a module.
+pub(crate) struct Symbol<'a> {
+    /// Address, in hexadecimal digits.
+    pub(crate) address: &'a [u8],
+    /// Letter of its type, as nm has it.
+    #[cfg(feature = "explain")]
+    kind: &'a [u8],
+    /// Name, without the module.
+    pub(crate) name: &'a [u8],
+}
+
+/// Gives the symbols of the list that [`read`] gives.
+pub(crate) fn symbols(list: &[u8]) -> impl Iterator<Item = Symbol<'_>> {
+    list.split(|&byte| byte == b'\n').filter_map(symbol)
+}
+
+/// Reads a line: `ffffffff81000000 T _text`, with a module behind a tab: `\t[nice]`.
+fn symbol(line: &[u8]) -> Option<Symbol<'_>> {
+    let mut words = line.split(|&byte| byte == b' ' || byte == b'\t');
+    let (address, kind, name) = (words.next()?, words.next()?, words.next()?);
+    #[cfg(not(feature = "explain"))]
+    let _ = kind;
+    Some(Symbol {
+        address,
+        #[cfg(feature = "explain")]
+        kind,
+        name,
     })
 }
 
 /// Tells whether the kernel has a symbol, which tells what it is made with; false where its symbols
 /// cannot be read.
 pub(crate) fn has(kernel: &dyn Kernel, name: &str) -> bool {
-    names(&read(kernel)).any(|one| one == name.as_bytes())
+    symbols(&read(kernel)).any(|symbol| symbol.name == name.as_bytes())
 }
 
-/// Reads the name of a function out of a line of `/proc/kallsyms`: address, type, name, and module.
+/// Gives the names of functions out of the list that [`read`] gives.
 #[cfg(feature = "explain")]
-pub(crate) fn function_of(line: &str) -> Option<&str> {
-    let mut words = line.split_ascii_whitespace();
-    let kind = words.nth(1)?;
-    matches!(kind, "t" | "T" | "w" | "W").then(|| words.next())?
+pub(crate) fn functions(list: &[u8]) -> impl Iterator<Item = &str> {
+    let functions = symbols(list).filter(|symbol| matches!(symbol.kind, b"t" | b"T" | b"w" | b"W"));
+    functions.filter_map(|symbol| std::str::from_utf8(symbol.name).ok())
 }

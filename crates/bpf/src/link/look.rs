@@ -11,7 +11,7 @@ use super::{KprobeAt, ProbeSource, Usdt};
 use crate::error::Error;
 use crate::executable::{self, Executable};
 use crate::features::{Features, Support};
-use crate::kallsyms::{self, function_of};
+use crate::kallsyms;
 use crate::program::Program;
 use crate::tracefs::Tracefs;
 
@@ -168,8 +168,7 @@ impl Program {
     /// not known.
     fn look_for_function(&self, names: &[String]) -> Result<(), Error> {
         let list = kallsyms::read(&*self.kernel);
-        let list = String::from_utf8_lossy(&list);
-        let functions = || list.lines().filter_map(function_of);
+        let functions = || kallsyms::functions(&list);
         let is_wanted = |name: &str| names.iter().any(|wanted| wanted == name);
         if list.is_empty() || functions().any(is_wanted) {
             return Ok(());

@@ -158,7 +158,9 @@ impl Program {
     /// (kprobe_multi_resolve_syms, kernel/trace/bpf_trace.c) and has no `ESRCH` for those not there.
     fn not_many(&self, names: &[CString], target: &str) -> Error {
         let symbols = kallsyms::read(&*self.kernel);
-        let known: HashSet<&[u8]> = kallsyms::names(&symbols).collect();
+        let known: HashSet<&[u8]> = kallsyms::symbols(&symbols)
+            .map(|symbol| symbol.name)
+            .collect();
         if !known.contains(&b"bpf_kprobe_multi_link_attach"[..]) {
             return Error::unsupported("kprobe_multi", "Linux 5.18 with CONFIG_FPROBE");
         }

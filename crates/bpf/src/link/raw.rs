@@ -11,21 +11,18 @@ use kscope_sys::{Errno, LinkCreate, LinkTarget};
 use super::Link;
 use crate::error::Error;
 use crate::kallsyms;
-#[cfg(feature = "explain")]
-use crate::kallsyms::function_of;
 use crate::program::Program;
 use crate::search::has;
 
 /// Gives the tracepoints of the kernel and its modules: each has a function that calls what is
 /// attached (Linux 5.10).
 #[cfg(feature = "explain")]
-fn raw_tracepoints(symbols: &str) -> impl Iterator<Item = &str> {
-    let functions = symbols.lines().filter_map(function_of);
-    functions.filter_map(|function| function.strip_prefix("__traceiter_"))
+fn raw_tracepoints(symbols: &[u8]) -> impl Iterator<Item = &str> {
+    kallsyms::functions(symbols).filter_map(|function| function.strip_prefix("__traceiter_"))
 }
 
 #[cfg(feature = "explain")]
-fn no_raw_tracepoint(symbols: &str, name: &str) -> Error {
+fn no_raw_tracepoint(symbols: &[u8], name: &str) -> Error {
     // As `tracepoint/sched/sched_switch` has it, and this does not.
     let bare = name.rsplit(['/', ':']).next().unwrap_or(name);
     let near = match bare != name && raw_tracepoints(symbols).any(|one| one == bare) {
@@ -40,7 +37,7 @@ impl Program {
     #[cfg(feature = "explain")]
     fn lacks_raw_tracepoint(&self, name: &str) -> Error {
         let symbols = kallsyms::read(&*self.kernel);
-        no_raw_tracepoint(&String::from_utf8_lossy(&symbols), name)
+        no_raw_tracepoint(&symbols, name)
     }
 
     #[cfg(not(feature = "explain"))]
@@ -100,7 +97,6 @@ impl Program {
     #[cfg(feature = "uprobe")]
     pub(super) fn look_for_raw_tracepoint(&self, name: &str) -> Result<(), Error> {
         let symbols = kallsyms::read(&*self.kernel);
-        let symbols = String::from_utf8_lossy(&symbols);
         let mut all = raw_tracepoints(&symbols).peekable();
         match all.peek().is_none() || all.any(|one| one == name) {
             true => Ok(()),

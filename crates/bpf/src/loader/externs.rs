@@ -255,19 +255,13 @@ impl<'a> Externs<'a> {
                 found.push((names[at], None));
             }
         }
-        let text = crate::kallsyms::read(&*self.kernel);
-        for line in text.split(|&byte| byte == b'\n') {
-            // "ffffffff81000000 T _text", modules' with "\t[name]" behind
-            let mut parts = line.split(|&byte| byte == b' ' || byte == b'\t');
-            let (Some(address), Some(_), Some(name)) = (parts.next(), parts.next(), parts.next())
-            else {
-                continue;
-            };
-            let entry = place(&found, name).and_then(|at| found.get_mut(at));
+        let list = crate::kallsyms::read(&*self.kernel);
+        for symbol in crate::kallsyms::symbols(&list) {
+            let entry = place(&found, symbol.name).and_then(|at| found.get_mut(at));
             let Some((_, kept @ None)) = entry else {
                 continue;
             };
-            let address = std::str::from_utf8(address).ok();
+            let address = std::str::from_utf8(symbol.address).ok();
             *kept = address.and_then(|text| u64::from_str_radix(text, 16).ok());
         }
         found
