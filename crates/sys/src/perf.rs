@@ -76,7 +76,7 @@ pub struct PerfEvent<'a> {
     pub target: PerfTarget,
     /// Bits of `sample_type` (`PERF_SAMPLE_*`).
     pub sample_type: u64,
-    /// Counts lost samples (`PERF_FORMAT_LOST`, Linux 6.0), see [`crate::PerfRing::lost`].
+    /// Counts lost samples (`PERF_FORMAT_LOST`, Linux 6.0), which `PerfRing::lost` gives.
     pub count_lost: bool,
     /// Wakes a reader after this many bytes instead of each event.
     pub wakeup_watermark: Option<u32>,
