@@ -7,10 +7,13 @@ use crate::types::Type;
 
 impl Btf {
     /// Writes a type as a JSON object on one line: its number, kind (the format's word) and name,
-    /// and what its kind has beside. Other types are referred to by number; 0 is `void`.
+    /// and what its kind has beside. Other types are referred to by number; 0 is `void`. Of members,
+    /// constants and parameters that would be beyond [`Btf::text_limit`] only the number is written,
+    /// as `left_out`.
     #[must_use]
     pub fn write_json(&self, id: TypeId) -> String {
         let mut out = String::new();
+        let limit = self.text_limit();
         let Some(ty) = self.get(id) else {
             return out;
         };
@@ -46,7 +49,7 @@ impl Btf {
             }
             Type::Struct(c) | Type::Union(c) => {
                 let _ = write!(out, ",\"size\":{}", c.size);
-                list(&mut out, "members", c.members(), |out, m| {
+                list(&mut out, limit, "members", c.members(), |out, m| {
                     out.push_str("{\"name\":");
                     quoted(out, m.name);
                     let _ = write!(
@@ -62,7 +65,7 @@ impl Btf {
             }
             Type::Enum(e) => {
                 let _ = write!(out, ",\"size\":{},\"signed\":{}", e.size, e.signed);
-                list(&mut out, "values", e.enumerators(), |out, c| {
+                list(&mut out, limit, "values", e.enumerators(), |out, c| {
                     out.push_str("{\"name\":");
                     quoted(out, c.name);
                     let _ = match e.signed {
@@ -73,7 +76,7 @@ impl Btf {
             }
             Type::FuncProto(proto) => {
                 let _ = write!(out, ",\"result_type_id\":{}", proto.result.0);
-                list(&mut out, "params", proto.params(), |out, p| {
+                list(&mut out, limit, "params", proto.params(), |out, p| {
                     out.push_str("{\"name\":");
                     quoted(out, p.name);
                     let _ = write!(out, ",\"type_id\":{}}}", p.type_id.0);
@@ -81,7 +84,7 @@ impl Btf {
             }
             Type::DataSec(section) => {
                 let _ = write!(out, ",\"size\":{}", section.size);
-                list(&mut out, "vars", section.vars(), |out, var| {
+                list(&mut out, limit, "vars", section.vars(), |out, var| {
                     let _ = write!(
                         out,
                         "{{\"type_id\":{},\"offset\":{},\"size\":{}}}",
@@ -157,12 +160,18 @@ fn word(ty: &Type<'_>, btf: &Btf, id: TypeId) -> &'static str {
 
 fn list<T>(
     out: &mut String,
+    limit: usize,
     name: &str,
-    items: impl Iterator<Item = T>,
+    items: impl ExactSizeIterator<Item = T>,
     mut write: impl FnMut(&mut String, T),
 ) {
     let _ = write!(out, ",\"{name}\":[");
+    let count = items.len();
     for (index, item) in items.enumerate() {
+        if out.len() > limit {
+            let _ = write!(out, "],\"left_out\":{}", count - index);
+            return;
+        }
         if index > 0 {
             out.push(',');
         }

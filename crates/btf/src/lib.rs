@@ -38,6 +38,8 @@ pub mod merge;
 mod near;
 mod query;
 #[cfg(feature = "print")]
+mod room;
+#[cfg(feature = "print")]
 mod rust;
 #[cfg(any(feature = "merge", feature = "subset"))]
 mod shape;

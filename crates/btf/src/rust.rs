@@ -9,6 +9,9 @@ use crate::types::{Composite, Encoding, Enum, Type};
 
 /// Deepest nesting followed.
 const DEPTH: usize = 64;
+/// What is written where the limit is reached.
+const LEFT_OUT: &str = "    // What follows is left out: these types share names that are long, as those \
+                        of no compiler do, and would be hundreds of times the BTF.\n";
 
 /// Words that are no names in Rust, and those that are none even as `r#…`.
 const KEYWORDS: [&str; 50] = [
@@ -31,7 +34,8 @@ impl Btf {
     ///
     /// Sizes and offsets are those of the blob: gaps are `_pad` members, the bytes of bitfields are
     /// `_bits` members, what C would not lay out so is `packed`. A `_Bool` is a `u8`, because bytes
-    /// of elsewhere may hold anything; an enumeration is an integer with constants.
+    /// of elsewhere may hold anything; an enumeration is an integer with constants. What would be
+    /// beyond [`Btf::text_limit`] is left out, and a comment says so.
     #[must_use]
     pub fn write_rust(&self) -> String {
         self.write_rust_of(self.ids(), true)
@@ -46,32 +50,34 @@ impl Btf {
             wanted: BTreeSet::new(),
             seen: HashSet::new(),
             names: HashMap::new(),
-            taken: OWN.iter().map(|&name| name.to_owned()).collect(),
+            taken: Names::default(),
+            constants: Names::default(),
             layouts: HashMap::new(),
+            limit: self.text_limit(),
             out: String::new(),
         };
+        for name in OWN {
+            writer.taken.unique(name.to_owned());
+        }
         for id in types {
             writer.want(id, pointees);
         }
         let wanted: Vec<TypeId> = writer.wanted.iter().copied().collect();
         // Structures have their names before typedefs, which often have the same.
+        let mut room = writer.limit;
         for typedefs in [false, true] {
             for &id in &wanted {
                 if matches!(self.get(id), Some(Type::Typedef { .. })) == typedefs {
-                    writer.christen(id);
+                    writer.christen(id, &mut room);
                 }
             }
         }
-        // A malformed blob may let each type hold very many; a sound one is far below this.
-        let limit = self
-            .bytes()
-            .len()
-            .saturating_mul(64)
-            .saturating_add(1 << 20);
         for id in wanted {
-            if writer.out.len() < limit {
-                writer.define(id);
+            if writer.is_full() {
+                writer.out.push_str(LEFT_OUT);
+                break;
             }
+            writer.define(id);
         }
         writer.out
     }
@@ -90,12 +96,46 @@ struct Writer<'a> {
     /// What was looked at to find those.
     seen: HashSet<TypeId>,
     names: HashMap<TypeId, String>,
-    taken: HashSet<String>,
+    taken: Names,
+    constants: Names,
     layouts: HashMap<TypeId, Layout>,
+    /// Bytes that may be written.
+    limit: usize,
     out: String,
 }
 
+/// Names that are given once.
+#[derive(Default)]
+struct Names {
+    taken: HashSet<String>,
+    /// How often each was asked for.
+    times: HashMap<String, u32>,
+}
+
+impl Names {
+    /// Gives a name, or where it is taken the first of `___2` and so on that is not.
+    fn unique(&mut self, plain: String) -> String {
+        if self.taken.insert(plain.clone()) {
+            return plain;
+        }
+        let bare = plain.trim_start_matches("r#");
+        let times = self.times.entry(bare.to_owned()).or_insert(1);
+        loop {
+            *times += 1;
+            let text = format!("{bare}___{times}");
+            if self.taken.insert(text.clone()) {
+                return text;
+            }
+        }
+    }
+}
+
 impl Writer<'_> {
+    /// Tells whether the text has reached its limit.
+    fn is_full(&self) -> bool {
+        self.out.len() >= self.limit
+    }
+
     /// Notes a type and those it holds.
     fn want(&mut self, id: TypeId, pointees: bool) {
         let mut waiting = vec![id];
@@ -129,7 +169,7 @@ impl Writer<'_> {
     }
 
     /// Gives a type its name; typedefs of a structure of the same name have none of their own.
-    fn christen(&mut self, id: TypeId) {
+    fn christen(&mut self, id: TypeId, room: &mut usize) {
         let Some(ty) = self.btf.get(id) else { return };
         let plain = match ty {
             Type::Typedef { name, to } => {
@@ -148,12 +188,15 @@ impl Writer<'_> {
             _ if ty.name().is_empty() => format!("anon_{}", id.0),
             _ => identifier(ty.name()),
         };
-        let mut name = plain.clone();
-        let mut times = 1;
-        while !self.taken.insert(name.clone()) {
-            times += 1;
-            name = format!("{}___{times}", plain.trim_start_matches("r#"));
-        }
+        // Where names are beyond all bounds, what follows is left out of the text as well.
+        let plain = match room.checked_sub(plain.len()) {
+            Some(left) => {
+                *room = left;
+                plain
+            }
+            None => format!("anon_{}", id.0),
+        };
+        let name = self.taken.unique(plain);
         self.names.insert(id, name);
     }
 
@@ -349,10 +392,14 @@ impl Writer<'_> {
     fn structure(&mut self, id: TypeId, name: &str, c: &Composite<'_>) {
         self.head(id, "struct", name);
         let packed = self.layout(id, 0).packed;
-        let mut names = HashSet::new();
+        let mut names = Names::default();
         let mut end = 0u64;
         let mut members = c.members().peekable();
         while let Some(m) = members.next() {
+            if self.is_full() {
+                self.out.push_str(LEFT_OUT);
+                break;
+            }
             let mut start = u64::from(m.bit_offset / 8);
             if start < end && m.bitfield.is_none() {
                 // Malformed, or a union in disguise: Rust cannot say it.
@@ -403,9 +450,13 @@ impl Writer<'_> {
 
     fn union(&mut self, id: TypeId, name: &str, c: &Composite<'_>) {
         self.head(id, "union", name);
-        let mut names = HashSet::new();
+        let mut names = Names::default();
         let mut largest = 0;
         for (index, m) in (0..).zip(c.members()) {
+            if self.is_full() {
+                self.out.push_str(LEFT_OUT);
+                break;
+            }
             if m.bitfield.is_some() {
                 continue;
             }
@@ -426,14 +477,11 @@ impl Writer<'_> {
         let ty = int_name(e.size, e.signed).unwrap_or("u32");
         let _ = writeln!(self.out, "pub type {name} = {ty};");
         for constant in e.enumerators() {
-            let plain = identifier(constant.name);
-            let mut unique = plain.clone();
-            let mut times = 1;
-            // Constants and types are of different kinds, but one set of names is simpler to read.
-            while !self.taken.insert(format!("const {unique}")) {
-                times += 1;
-                unique = format!("{}___{times}", plain.trim_start_matches("r#"));
+            if self.is_full() {
+                self.out.push_str(LEFT_OUT);
+                break;
             }
+            let unique = self.constants.unique(identifier(constant.name));
             let value = match (e.size, e.signed) {
                 (8, false) => (constant.value as u64).to_string(),
                 (4, false) => (constant.value as u32).to_string(),
@@ -448,18 +496,11 @@ impl Writer<'_> {
 }
 
 /// Gives the name of a member: anonymous ones have a number.
-fn unique(names: &mut HashSet<String>, name: &str, number: u32) -> String {
-    let plain = match name {
+fn unique(names: &mut Names, name: &str, number: u32) -> String {
+    names.unique(match name {
         "" => format!("anon_{number}"),
         name => identifier(name),
-    };
-    let mut text = plain.clone();
-    let mut times = 1;
-    while !names.insert(text.clone()) {
-        times += 1;
-        text = format!("{}___{times}", plain.trim_start_matches("r#"));
-    }
-    text
+    })
 }
 
 /// Makes a name of Rust of a name of C.

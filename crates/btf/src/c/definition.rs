@@ -1,11 +1,12 @@
 //! Structures, unions and enumerations written as C with their members.
 
 use core::cell::RefCell;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
 use crate::c::layout::Layout;
-use crate::c::print::{ELEMENTS, LEFT_OUT, NESTING, Printer};
+use crate::c::print::{LEFT_OUT, NESTING, Printer};
 use crate::types::{Composite, Enum, Type};
 
 /// Members looked at to find the alignments of one type's members, at most.
@@ -13,13 +14,16 @@ const ALIGNED: usize = 1 << 16;
 
 /// How structures and enumerations are written with their members.
 pub(super) struct Bodies<'a> {
-    renames: Option<&'a Renames>,
+    renames: Option<&'a Renames<'a>>,
 }
 
-impl<'a> Bodies<'a> {
-    /// Gives the name that a type is written with instead of its own.
-    pub(super) fn rename(&self, id: TypeId) -> Option<&'a str> {
-        Some(self.renames?.types.get(&id)?.as_str())
+impl Bodies<'_> {
+    /// Gives the name that a type is written with, where `name` is its own.
+    pub(super) fn name<'n>(&self, id: TypeId, name: &'n str) -> Cow<'n, str> {
+        match self.renames {
+            Some(renames) => renames.name(id, name),
+            None => Cow::Borrowed(name),
+        }
     }
 }
 
@@ -42,9 +46,15 @@ impl Btf {
             ) => p.declare(to, name, 0),
             Some(Type::DataSec(d)) => {
                 let mut text = format!("SEC(\"{}\") {{\n", d.name);
-                for var in d.vars().take(ELEMENTS) {
+                for var in d.vars() {
+                    if !p.spend() {
+                        text.push_str(&format!("\t{LEFT_OUT}\n"));
+                        break;
+                    }
                     if let Some(Type::Var { name, to, .. }) = self.get(var.type_id) {
-                        text.push_str(&format!("\t{};\n", p.declare(to, name, 1)));
+                        let declaration = p.declare(to, name, 1);
+                        p.wrote(&declaration);
+                        text.push_str(&format!("\t{declaration};\n"));
                     }
                 }
                 text + "}"
@@ -60,32 +70,67 @@ impl Btf {
 
 /// Names that are not those of the blob, where a whole blob is written and some clash.
 #[derive(Default)]
-pub(super) struct Renames {
-    /// Names of types that another of the same name took, or that are no C names.
-    pub(super) types: HashMap<TypeId, String>,
-    /// How often each name was given to a typedef, or written as that of a constant.
+pub(super) struct Renames<'a> {
+    /// Types whose name others took before, or is no C name, and how often it was given with them.
+    pub(super) types: HashMap<TypeId, u32>,
+    /// How often each name was given to a typedef.
+    pub(super) typedefs: HashMap<&'a str, u32>,
+    /// How often that of a constant was given to typedefs and constants.
     pub(super) constants: RefCell<HashMap<String, u32>>,
+}
+
+impl Renames<'_> {
+    /// Gives the name that a type is written with, where `name` is its own.
+    pub(super) fn name<'n>(&self, id: TypeId, name: &'n str) -> Cow<'n, str> {
+        let Some(&times) = self.types.get(&id) else {
+            return Cow::Borrowed(name);
+        };
+        let mut text: String = name
+            .chars()
+            .map(|c| if is_plain(c) { c } else { '_' })
+            .collect();
+        if text.starts_with(|c: char| c.is_ascii_digit()) {
+            text.insert(0, '_');
+        }
+        if times > 1 {
+            text.push_str(&format!("___{times}"));
+        }
+        Cow::Owned(text)
+    }
+}
+
+/// Tells whether names of C have this character.
+pub(super) fn is_plain(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_'
 }
 
 impl<'a> Printer<'a> {
     /// A printer of the definition of `id`, with the members of all that has no name.
-    fn with_bodies(btf: &'a Btf, id: TypeId, renames: Option<&'a Renames>) -> Printer<'a> {
+    fn with_bodies(btf: &'a Btf, id: TypeId, renames: Option<&'a Renames<'a>>) -> Printer<'a> {
         let mut p = Printer::new(btf);
         p.left += btf.raw(id).map_or(0, |raw| raw.count());
+        p.room = btf.text_limit();
         p.aligned = ALIGNED;
         p.bodies = Some(Bodies { renames });
         p
     }
 
-    /// Writes the definition of a structure, union, enumeration or typedef with other names.
-    pub(super) fn definition(btf: &'a Btf, id: TypeId, renames: &'a Renames) -> String {
+    /// Writes the definition of a structure, union, enumeration or typedef with other names, its elements
+    /// in at most `room` bytes.
+    pub(super) fn definition(
+        btf: &'a Btf,
+        id: TypeId,
+        renames: &'a Renames<'a>,
+        room: usize,
+    ) -> String {
         let mut p = Printer::with_bodies(btf, id, Some(renames));
+        p.room = room;
         let text = match btf.get(id) {
             Some(Type::Struct(c)) => p.composite("struct", &c, id, 0),
             Some(Type::Union(c)) => p.composite("union", &c, id, 0),
             Some(Type::Enum(e)) => p.enumeration(&e, id, 0),
             Some(Type::Typedef { name, to }) => {
-                let name = p.name(id, name).to_owned();
+                let name = p.name(id, name);
                 format!("typedef {}", p.declare(to, &name, 0))
             }
             _ => return String::new(),
@@ -121,6 +166,7 @@ impl<'a> Printer<'a> {
             }
             end = layout.end_of(self.btf, &m);
             let declaration = self.declare(m.type_id, m.name, indent + 1);
+            self.wrote(&declaration);
             match m.bitfield {
                 Some(width) => text.push_str(&format!("{tabs}{declaration}: {width};\n")),
                 None => text.push_str(&format!("{tabs}{declaration};\n")),
@@ -149,7 +195,8 @@ impl<'a> Printer<'a> {
             return name.to_owned();
         };
         let mut constants = renames.constants.borrow_mut();
-        let count = constants.entry(name.to_owned()).or_default();
+        let typedefs = || renames.typedefs.get(name).copied().unwrap_or_default();
+        let count = constants.entry(name.to_owned()).or_insert_with(typedefs);
         *count += 1;
         match *count {
             1 => name.to_owned(),
@@ -177,6 +224,7 @@ impl<'a> Printer<'a> {
                 _ => c.value.to_string(),
             };
             let name = self.constant(c.name);
+            self.wrote(&name);
             text.push_str(&format!("{tabs}{name} = {value},\n"));
         }
         text.push_str(&"\t".repeat(indent));

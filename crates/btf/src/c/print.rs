@@ -1,5 +1,7 @@
 //! Types written as C, in the layout that `bpftool btf dump format c` uses.
 
+use std::borrow::Cow;
+
 use crate::blob::{Btf, TypeId};
 #[cfg(feature = "print")]
 use crate::c::definition::Bodies;
@@ -11,6 +13,8 @@ use crate::types::{Composite, Enum, FuncProto, Type};
 pub(super) const ELEMENTS: usize = 1 << 15;
 /// Deepest nesting of anonymous structures and prototypes written.
 pub(super) const NESTING: usize = 16;
+/// Bytes written of the elements of one type, at most, where it is to be one line.
+const LINE: usize = 1 << 16;
 /// What is written where a limit is reached or a reference is dangling.
 pub(super) const LEFT_OUT: &str = "/* ... */";
 
@@ -34,6 +38,8 @@ pub(super) struct Printer<'a> {
     pub(super) btf: &'a Btf,
     /// Elements that may still be written.
     pub(super) left: usize,
+    /// Bytes that those may still take; those of inner ones count at each level.
+    pub(super) room: usize,
     /// Members that may still be looked at for their alignment.
     #[cfg(feature = "print")]
     pub(super) aligned: usize,
@@ -47,6 +53,7 @@ impl<'a> Printer<'a> {
         Printer {
             btf,
             left: ELEMENTS,
+            room: LINE,
             #[cfg(feature = "print")]
             aligned: 0,
             #[cfg(feature = "print")]
@@ -55,23 +62,25 @@ impl<'a> Printer<'a> {
     }
 
     /// Gives the name that a type is written with.
-    pub(super) fn name<'n>(&self, id: TypeId, name: &'n str) -> &'n str
-    where
-        'a: 'n,
-    {
+    pub(super) fn name<'n>(&self, id: TypeId, name: &'n str) -> Cow<'n, str> {
         #[cfg(feature = "print")]
-        if let Some(new) = self.bodies.as_ref().and_then(|bodies| bodies.rename(id)) {
-            return new;
+        if let Some(bodies) = &self.bodies {
+            return bodies.name(id, name);
         }
         let _ = id;
-        name
+        Cow::Borrowed(name)
     }
 
-    /// Counts one element; false when the limit is reached.
+    /// Counts one element; false when a limit is reached.
     pub(super) fn spend(&mut self) -> bool {
-        let some = self.left > 0;
+        let some = self.left > 0 && self.room > 0;
         self.left = self.left.saturating_sub(1);
         some
+    }
+
+    /// Counts the bytes of an element.
+    pub(super) fn wrote(&mut self, element: &str) {
+        self.room = self.room.saturating_sub(element.len());
     }
 
     /// Writes a declaration: C's declarators are built from the name outwards, until the type
@@ -148,7 +157,7 @@ impl<'a> Printer<'a> {
                 is_union: true,
             } => format!("union {}", self.name(id, name)),
             Type::Other { kind } => format!("/* BTF kind {kind} */"),
-            other => self.name(id, other.name()).to_owned(),
+            other => self.name(id, other.name()).into_owned(),
         }
     }
 
@@ -162,7 +171,9 @@ impl<'a> Printer<'a> {
                 texts.push(LEFT_OUT.to_owned());
                 break;
             }
-            texts.push(self.declare(p.type_id, p.name, indent + 1));
+            let text = self.declare(p.type_id, p.name, indent + 1);
+            self.wrote(&text);
+            texts.push(text);
         }
         match (texts.is_empty(), proto.is_variadic()) {
             // Compilers write `()` as a lone `...`.
@@ -180,7 +191,7 @@ impl<'a> Printer<'a> {
         id: TypeId,
         indent: usize,
     ) -> String {
-        let text = head(word, self.name(id, c.name));
+        let text = head(word, &self.name(id, c.name));
         #[cfg(feature = "print")]
         if self.bodies.is_some() {
             return self.members(text, word, c, id, indent);
@@ -190,7 +201,7 @@ impl<'a> Printer<'a> {
     }
 
     pub(super) fn enumeration(&mut self, e: &Enum<'_>, id: TypeId, indent: usize) -> String {
-        let text = head("enum", self.name(id, e.name));
+        let text = head("enum", &self.name(id, e.name));
         #[cfg(feature = "print")]
         if self.bodies.is_some() {
             return self.constants(text, e, indent);

@@ -4,7 +4,7 @@ use core::cell::RefCell;
 use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
-use crate::c::definition::Renames;
+use crate::c::definition::{Renames, is_plain};
 use crate::c::print::Printer;
 use crate::kind::Kind;
 use crate::types::{Array, Type};
@@ -28,7 +28,8 @@ enum State {
 impl Btf {
     /// Writes all structures, unions, enumerations and typedefs as C that a compiler takes, in an
     /// order in which each stands after those it needs. A name that several types or constants
-    /// have goes to the first; the others get `___2` and so on, as flavours of CO-RE have it.
+    /// have goes to the first; the others get `___2` and so on, as flavours of CO-RE have it. What would
+    /// be beyond [`Btf::text_limit`] is left out, and a comment says so.
     #[must_use]
     pub fn write_c(&self) -> String {
         self.write_c_of(self.ids())
@@ -42,6 +43,7 @@ impl Btf {
             renames: renames(self),
             states: vec![State::Nothing; self.type_count() as usize],
             out: String::new(),
+            full: false,
         };
         for id in types {
             whole.need(id, true, 0);
@@ -52,9 +54,11 @@ impl Btf {
 
 struct Whole<'a> {
     btf: &'a Btf,
-    renames: Renames,
+    renames: Renames<'a>,
     states: Vec<State>,
     out: String,
+    /// Whether it was said that the rest is left out.
+    full: bool,
 }
 
 impl Whole<'_> {
@@ -160,30 +164,44 @@ impl Whole<'_> {
     }
 
     fn declare(&mut self, id: TypeId, ty: &Type<'_>) {
+        if self.room() == 0 {
+            return;
+        }
         let word = match ty {
             Type::Union(_) | Type::Fwd { is_union: true, .. } => "union",
             _ => "struct",
         };
-        let name = self.renames.types.get(&id);
-        let name = name.map_or(ty.name(), String::as_str);
+        let name = self.renames.name(id, ty.name());
         self.out.push_str(&format!("{word} {name};\n\n"));
     }
 
     fn define(&mut self, id: TypeId) {
-        // A malformed blob may let each type hold very many; a sound one is far below this.
-        let limit = self.btf.bytes().len().saturating_mul(64);
-        if self.out.len() > limit.saturating_add(1 << 20) {
+        let room = self.room();
+        if room == 0 {
             return;
         }
-        let text = Printer::definition(self.btf, id, &self.renames);
+        let text = Printer::definition(self.btf, id, &self.renames, room);
         self.out.push_str(&text);
         self.out.push_str("\n\n");
+    }
+
+    /// Gives the bytes that may still be written.
+    fn room(&mut self) -> usize {
+        let room = self.btf.text_limit().saturating_sub(self.out.len());
+        if room == 0 && !self.full {
+            self.full = true;
+            self.out.push_str(
+                "/* What follows is left out: these types share names that are long, as those of no \
+                 compiler do, and would be hundreds of times the BTF. */\n\n",
+            );
+        }
+        room
     }
 }
 
 /// Finds names that clash: structures, unions and enumerations share one set of names, typedefs and
 /// constants have another.
-fn renames(btf: &Btf) -> Renames {
+fn renames(btf: &Btf) -> Renames<'_> {
     let mut tags: HashMap<&str, (Kind, u32)> = HashMap::new();
     let mut others: HashMap<&str, u32> = HashMap::new();
     let mut types = HashMap::new();
@@ -222,31 +240,16 @@ fn renames(btf: &Btf) -> Renames {
         let times = if *kind == own { 1 } else { *times + 1 };
         rename(&mut types, id, name, times);
     }
-    // Constants and typedefs share the second set.
-    let constants = others
-        .iter()
-        .map(|(&name, &times)| (name.to_owned(), times));
     Renames {
         types,
-        constants: RefCell::new(constants.collect()),
+        typedefs: others,
+        constants: RefCell::default(),
     }
 }
 
-fn rename(types: &mut HashMap<TypeId, String>, id: TypeId, name: &str, times: u32) {
-    let plain = |c: char| c.is_ascii_alphanumeric() || c == '_';
-    let is_name = name.chars().all(plain) && !name.starts_with(|c: char| c.is_ascii_digit());
-    if is_name && times == 1 {
-        return;
+fn rename(types: &mut HashMap<TypeId, u32>, id: TypeId, name: &str, times: u32) {
+    let is_name = name.chars().all(is_plain) && !name.starts_with(|c: char| c.is_ascii_digit());
+    if !is_name || times != 1 {
+        types.insert(id, times);
     }
-    let mut text: String = name
-        .chars()
-        .map(|c| if plain(c) { c } else { '_' })
-        .collect();
-    if text.starts_with(|c: char| c.is_ascii_digit()) {
-        text.insert(0, '_');
-    }
-    if times > 1 {
-        text.push_str(&format!("___{times}"));
-    }
-    types.insert(id, text);
 }

@@ -218,3 +218,96 @@ fn names_that_share_a_megabyte_are_indexed_in_time() {
     assert_eq!(btf.name(TypeId(longer)), None);
     assert!(btf.validate().is_err());
 }
+
+#[test]
+fn text_of_names_that_are_shared_is_bounded() {
+    const MANY: u32 = 1_000;
+    let long = "x".repeat(4000);
+    let check = |what: &str, build: &dyn Fn(&mut BtfWriter, u32, u32)| {
+        let mut w = BtfWriter::new(Order::Little);
+        let name = w.string(&long);
+        let int = w.int("int", 4, 1);
+        build(&mut w, name, int);
+        let btf = Btf::parse(w.blob()).unwrap();
+        let limit = btf.text_limit();
+        assert!(
+            limit < MANY as usize * long.len(),
+            "{what}: nothing is too long"
+        );
+        let json: Vec<String> = btf.ids().map(|id| btf.write_json(id)).collect();
+        let c: Vec<String> = btf.ids().map(|id| btf.print_c(id)).collect();
+        for text in c
+            .iter()
+            .chain(&json)
+            .chain([&btf.write_c(), &btf.write_rust()])
+        {
+            assert!(text.len() < limit + limit / 4, "{what}: {}", text.len());
+        }
+        let is_one = btf.type_count() < MANY;
+        let said = [
+            (
+                !is_one || c.iter().any(|text| text.contains("/* ... */")),
+                "C",
+            ),
+            (
+                !is_one || json.iter().any(|text| text.contains("\"left_out\":")),
+                "JSON",
+            ),
+        ];
+        for (said, language) in said {
+            assert!(said, "{what} in {language}");
+        }
+        (btf.write_c(), btf.write_rust())
+    };
+    // Kinds 4 to 8: structure, union, enumeration, declaration, typedef; 19 has constants of 64 bits.
+    for (kind, words) in [(4, 3), (5, 3), (6, 2), (19, 3)] {
+        let (c, rust) = check(&format!("members of kind {kind}"), &|w, name, int| {
+            w.header(name, kind, false, MANY, 4);
+            for place in 0..MANY {
+                w.words(&[name, int, place * 32][..words]);
+            }
+        });
+        assert!(c.contains("/* ... */"), "kind {kind}");
+        assert!(rust.contains("What follows is left out"), "kind {kind}");
+    }
+    check("parameters", &|w, name, int| {
+        w.header(0, 13, false, MANY, 0);
+        for _ in 0..MANY {
+            w.words(&[name, int]);
+        }
+        w.header(name, 8, false, 0, 2);
+    });
+    for kind in [4, 5, 7, 8] {
+        let (c, rust) = check(&format!("types of kind {kind}"), &|w, name, int| {
+            for _ in 0..MANY {
+                w.header(name, kind, false, 0, int);
+            }
+        });
+        for text in [c, rust] {
+            assert!(text.contains("What follows is left out"), "kind {kind}");
+        }
+    }
+    let sound = btf(Order::Little);
+    for text in [sound.write_c(), sound.write_rust()] {
+        assert!(
+            !text.contains("left out") && !text.contains("/* ... */"),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn members_of_one_name_are_each_given_another_in_time() {
+    let mut w = BtfWriter::new(Order::Little);
+    let (name, int) = (w.string("a"), w.int("int", 4, 1));
+    w.header(name, 5, false, 50_000, 4);
+    for _ in 0..50_000 {
+        w.words(&[name, int, 0]);
+    }
+    for _ in 0..30_000 {
+        w.header(name, 4, false, 0, 0);
+    }
+    let rust = Btf::parse(w.blob()).unwrap().write_rust();
+    assert!(rust.contains("    pub a___50000: i32,"));
+    assert!(rust.contains("pub struct a___30001 {"));
+}

@@ -143,6 +143,13 @@ fn list_loaded(json: bool) -> Result<(), Failure> {
     listing.print(json)
 }
 
+/// Says why not all types are printed.
+fn repeats_names() -> Failure {
+    let why = "the rest is left out: these types share names that are long, as those of no compiler do, and \
+               would be hundreds of times the BTF";
+    Failure::new(why).hint("name a type to print it and what it needs")
+}
+
 /// Where modules show their types.
 const MODULES: &str = "/sys/kernel/btf";
 
@@ -290,8 +297,11 @@ fn dump(args: &DumpArgs) -> Result<(), Failure> {
                 None => btf.own_ids().collect(),
                 Some(ids) => ids.clone(),
             };
+            let mut room = btf.text_limit();
             for id in all {
-                writeln!(out, "{}", btf.write_json(id))?;
+                let line = btf.write_json(id);
+                writeln!(out, "{line}")?;
+                room = room.checked_sub(line.len()).ok_or_else(repeats_names)?;
             }
         }
     }
