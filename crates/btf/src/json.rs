@@ -5,6 +5,9 @@ use core::fmt::Write as _;
 use crate::blob::{Btf, TypeId};
 use crate::types::Type;
 
+/// What tags have whose text is an attribute itself.
+const ATTRIBUTE: &str = ",\"attribute\":true";
+
 impl Btf {
     /// Writes a type as a JSON object on one line: its number, kind (the format's word) and name,
     /// and what its kind has beside. Other types are referred to by number; 0 is `void`. Of members,
@@ -111,18 +114,31 @@ impl Btf {
                     linkage.number()
                 );
             }
-            Type::DeclTag { to, component, .. } => {
+            Type::DeclTag {
+                to,
+                component,
+                attribute,
+                ..
+            } => {
                 let _ = write!(out, ",\"type_id\":{}", to.0);
                 if let Some(component) = component {
                     let _ = write!(out, ",\"component\":{component}");
+                }
+                if *attribute {
+                    out.push_str(ATTRIBUTE);
+                }
+            }
+            Type::TypeTag { to, attribute, .. } => {
+                let _ = write!(out, ",\"type_id\":{}", to.0);
+                if *attribute {
+                    out.push_str(ATTRIBUTE);
                 }
             }
             Type::Ptr(to)
             | Type::Const(to)
             | Type::Volatile(to)
             | Type::Restrict(to)
-            | Type::Typedef { to, .. }
-            | Type::TypeTag { to, .. } => {
+            | Type::Typedef { to, .. } => {
                 let _ = write!(out, ",\"type_id\":{}", to.0);
             }
             Type::Void | Type::Other { .. } => {}

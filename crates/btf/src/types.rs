@@ -78,6 +78,8 @@ pub enum Type<'a> {
         to: TypeId,
         /// The member or parameter that has it; none where it is the whole.
         component: Option<u32>,
+        /// Whether the text is an attribute itself, as `aligned(8)` (Linux 6.15): `__attribute__((…))`.
+        attribute: bool,
     },
     /// `__attribute__((btf_type_tag(…)))` on a type.
     TypeTag {
@@ -85,6 +87,9 @@ pub enum Type<'a> {
         name: &'a str,
         /// The type that has it.
         to: TypeId,
+        /// Whether the text is an attribute itself, as `address_space(1)` (Linux 6.15):
+        /// `__attribute__((…))`.
+        attribute: bool,
     },
     /// A type of a kind newer than this library.
     Other {
@@ -487,9 +492,14 @@ impl<'a> Type<'a> {
                     name,
                     to,
                     component,
+                    attribute: raw.flag(),
                 }
             }
-            Kind::TypeTag => Type::TypeTag { name, to },
+            Kind::TypeTag => Type::TypeTag {
+                name,
+                to,
+                attribute: raw.flag(),
+            },
             Kind::Other => Type::Other {
                 kind: (raw.info >> 24) as u8 & 0x7f,
             },

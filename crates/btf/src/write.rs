@@ -282,6 +282,19 @@ impl Builder {
         self.add(text, Kind::TypeTag, false, 0, on.0)
     }
 
+    /// Adds an attribute of a declaration, or of one of its members or parameters, as `aligned(8)`.
+    /// Minimum kernel version: 6.15.
+    pub fn add_decl_attribute(&mut self, text: &str, on: TypeId, component: Option<u32>) -> TypeId {
+        let id = self.add(text, Kind::DeclTag, true, 0, on.0);
+        self.word(component.unwrap_or(u32::MAX));
+        id
+    }
+
+    /// Adds an attribute of a type, as `address_space(1)`. Minimum kernel version: 6.15.
+    pub fn add_type_attribute(&mut self, text: &str, on: TypeId) -> TypeId {
+        self.add(text, Kind::TypeTag, true, 0, on.0)
+    }
+
     fn add(&mut self, name: &str, kind: Kind, flag: bool, count: usize, last: u32) -> TypeId {
         let name = self.add_string(name);
         let count = count.min(0x00ff_ffff) as u32;

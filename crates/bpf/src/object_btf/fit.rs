@@ -7,7 +7,7 @@
 use kscope_btf::write::Builder;
 use kscope_btf::{Btf, DataSec, Encoding, Kind, Linkage, Type, TypeId};
 use kscope_spec::order::order;
-use kscope_spec::{MapId, MapKind, Spec, Variable};
+use kscope_spec::{MapId, MapKind, MapSpec, Spec, Variable};
 use kscope_sys::{BtfLoad, Kernel};
 
 /// Which younger kinds of types a kernel takes.
@@ -19,6 +19,8 @@ pub(crate) struct Takes {
     decl_tag: bool,
     /// Tags on types (5.17).
     type_tag: bool,
+    /// Tags whose text is an attribute itself (6.15).
+    attribute: bool,
     /// Enumerations with a sign or of 64 bits (6.0).
     enum64: bool,
 }
@@ -29,6 +31,7 @@ impl Takes {
             float: true,
             decl_tag: true,
             type_tag: true,
+            attribute: true,
             enum64: true,
         }
     }
@@ -65,6 +68,11 @@ impl Takes {
                 let tagged = b.add_type_tag("tag", int);
                 b.add_ptr(tagged);
             }),
+            attribute: !local.own_ids().any(|id| is_attribute(local, id))
+                || takes(&|b| {
+                    let tagged = b.add_type_attribute("tag", int);
+                    b.add_ptr(tagged);
+                }),
             enum64: probe(&[Kind::Enum, Kind::Enum64], &|b| {
                 b.add_enum("e", 4, &[("negative", -1)]);
                 b.add_enum64("e64", &[("one", 1)]);
@@ -78,7 +86,9 @@ impl Takes {
 pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<TypeId>) {
     let mut builder = Builder::with_strings_of(local);
     let mut functions = Vec::new();
+    let sections = Sections::of(spec);
     for id in local.own_ids() {
+        let is_taken = takes.attribute || !is_attribute(local, id);
         match local.get(id) {
             Some(Type::Func { proto, .. })
                 if is_defined(local, id) && local.kind(proto) == Some(Kind::FuncProto) =>
@@ -87,15 +97,17 @@ pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<Type
                 builder.copy(local, id)
             }
             Some(Type::Var { .. }) if is_defined(local, id) => builder.copy(local, id),
-            Some(Type::DeclTag { to, .. }) if takes.decl_tag && is_defined(local, to) => {
+            Some(Type::DeclTag { to, .. })
+                if takes.decl_tag && is_taken && is_defined(local, to) =>
+            {
                 builder.copy(local, id)
             }
             Some(Type::Func { .. } | Type::Var { .. } | Type::DeclTag { .. }) => {
                 placeholder(&mut builder)
             }
-            Some(Type::DataSec(section)) => data_section(local, spec, &section, &mut builder),
+            Some(Type::DataSec(section)) => data_section(local, &sections, &section, &mut builder),
             Some(Type::Float { name, size }) if !takes.float => builder.add_struct(name, size, &[]),
-            Some(Type::TypeTag { to, .. }) if !takes.type_tag => builder.add_const(to),
+            Some(Type::TypeTag { to, .. }) if !takes.type_tag || !is_taken => builder.add_const(to),
             // Declared, never defined.
             Some(Type::Enum(e)) if !matches!(e.size, 1 | 2 | 4 | 8) => {
                 builder.add_int(e.name, 4, encoding(e.signed))
@@ -114,6 +126,22 @@ pub(super) fn fit(local: &Btf, spec: &Spec, takes: &Takes) -> (Builder, Vec<Type
 /// Something harmless that nothing refers to.
 fn placeholder(builder: &mut Builder) -> TypeId {
     builder.add_ptr(TypeId::VOID)
+}
+
+/// Tells whether a type is a tag whose text is an attribute itself.
+fn is_attribute(local: &Btf, id: TypeId) -> bool {
+    matches!(
+        local.get(id),
+        Some(
+            Type::DeclTag {
+                attribute: true,
+                ..
+            } | Type::TypeTag {
+                attribute: true,
+                ..
+            }
+        )
+    )
 }
 
 fn encoding(signed: bool) -> Encoding {
@@ -145,17 +173,54 @@ fn unsigned(builder: &mut Builder, e: &kscope_btf::Enum<'_>) -> TypeId {
     builder.add_enum(e.name, e.size, &constants)
 }
 
+/// The maps that sections of variables become, by section, and the variables by map.
+struct Sections<'s> {
+    spec: &'s Spec,
+    maps: Vec<usize>,
+    variables: Vec<usize>,
+}
+
+impl<'s> Sections<'s> {
+    fn of(spec: &'s Spec) -> Sections<'s> {
+        let (maps, variables) = (&spec.maps, &spec.variables);
+        let mut by_section = order(maps.len(), &|one, other| {
+            maps[one].section.cmp(&maps[other].section)
+        });
+        by_section.retain(|&at| maps[at].kind == MapKind::Array && maps[at].key_size == 4);
+        Sections {
+            spec,
+            maps: by_section,
+            variables: order(variables.len(), &|one, other| {
+                variables[one].map.cmp(&variables[other].map)
+            }),
+        }
+    }
+
+    /// Gives the map of a section and its variables.
+    fn find(&self, section: &str) -> Option<(&'s MapSpec, Vec<&'s Variable>)> {
+        let (maps, variables) = (&self.spec.maps, &self.spec.variables);
+        let first = |at: &usize| maps[*at].section.as_str() < section;
+        let at = *self.maps.get(self.maps.partition_point(first))?;
+        let map = maps.get(at).filter(|map| map.section == section)?;
+        let id = MapId(u32::try_from(at).unwrap_or(u32::MAX));
+        let first = self.variables.partition_point(|&at| variables[at].map < id);
+        let own = self.variables.get(first..)?;
+        let own = own.iter().map(|&at| &variables[at]);
+        Some((map, own.take_while(|variable| variable.map == id).collect()))
+    }
+}
+
 /// A section of variables, with the sizes that a compiler leaves to the linker; one that becomes no
 /// map is left out.
-fn data_section(local: &Btf, spec: &Spec, section: &DataSec<'_>, builder: &mut Builder) -> TypeId {
-    let Some((index, map)) = spec.maps.iter().enumerate().find(|(_, map)| {
-        map.kind == MapKind::Array && map.section == section.name && map.key_size == 4
-    }) else {
+fn data_section(
+    local: &Btf,
+    sections: &Sections<'_>,
+    section: &DataSec<'_>,
+    builder: &mut Builder,
+) -> TypeId {
+    let Some((map, of_map)) = sections.find(section.name) else {
         return placeholder(builder);
     };
-    let id = MapId(u32::try_from(index).unwrap_or(u32::MAX));
-    let of_map = spec.variables.iter().filter(|known| known.map == id);
-    let of_map: Vec<&Variable> = of_map.collect();
     let by_name = order(of_map.len(), &|one, other| {
         of_map[one].name.cmp(&of_map[other].name)
     });

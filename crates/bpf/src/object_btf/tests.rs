@@ -220,6 +220,109 @@ fn many_variables_are_found_in_time_whatever_their_names() {
     assert!((0..COUNT).eq(section.vars().map(|var| var.offset / 4)));
 }
 
+/// Looking at all maps and variables for each section takes minutes.
+#[test]
+fn many_sections_are_found_in_time() {
+    const COUNT: u32 = 20_000;
+    let mut b = Builder::new();
+    let int = b.add_int("int", 4, Encoding::Signed);
+    let mut spec = Spec::default();
+    for number in 0..COUNT {
+        let section = format!(".data.{number}");
+        let var = b.add_var(&format!("v{number}"), int, Linkage::Global);
+        b.add_datasec(&section, 0, &[(var, 0, 4)]);
+        spec.variables.push(kscope_spec::Variable {
+            name: format!("v{number}"),
+            map: kscope_spec::MapId(number),
+            offset: 4,
+            size: 4,
+            type_id: int.0,
+        });
+        spec.maps.push(kscope_spec::MapSpec {
+            kind: kscope_spec::MapKind::Array,
+            section,
+            key_size: 4,
+            value_size: 8,
+            ..kscope_spec::MapSpec::default()
+        });
+    }
+    let local = Btf::parse(b.finish()).expect("well formed");
+    let built = ObjectBtf::build(&spec, Some(&local), &Takes::everything());
+    let btf = Btf::parse(built.blob).expect("well formed");
+    let sections = btf.ids().filter_map(|id| match btf.get(id)? {
+        kscope_btf::Type::DataSec(section) => section.vars().next(),
+        _ => None,
+    });
+    assert!(sections.map(|var| var.offset).eq((0..COUNT).map(|_| 4)));
+}
+
+#[test]
+fn attributes_are_for_kernels_that_know_them() {
+    let mut b = Builder::new();
+    let int = b.add_int("int", 4, Encoding::Signed);
+    let tag = b.add_type_tag("user", int);
+    b.add_ptr(tag);
+    let attribute = b.add_type_attribute("address_space(1)", int);
+    b.add_ptr(attribute);
+    let name = b.add_typedef("number_t", int);
+    b.add_decl_tag("tag", name, None);
+    b.add_decl_attribute("aligned(8)", name, None);
+    let local = Btf::parse(b.finish()).expect("well formed");
+    let spec = Spec::default();
+    let check = |attributes: bool, expected: [&str; 8]| {
+        // As the kernel before 6.15, which has no flag in tags.
+        let kernel = kscope_sys::FakeKernel::new(move |call| match call {
+            kscope_sys::Call::Bpf(kscope_sys::Bpf::BtfLoad(load)) => {
+                let btf = Btf::parse(load.bytes.to_vec()).expect("well formed");
+                let has = |id| btf.write_json(id).contains("attribute");
+                match !attributes && btf.ids().any(has) {
+                    true => Err(Errno::INVAL),
+                    false => kscope_sys::FakeKernel::object(),
+                }
+            }
+            _ => Err(Errno::NOSYS),
+        });
+        let loaded = LoadedBtf::load(&kernel, &spec, Some(&local));
+        assert_eq!(loaded.refused(), None);
+        let btf = Btf::parse(loaded.built.blob).expect("well formed");
+        let found: Vec<String> = btf
+            .ids()
+            .map(|id| {
+                let name = btf.name(id).expect("named");
+                let kind = btf.kind(id).expect("there");
+                format!("{kind:?} {name}").trim_end().to_owned()
+            })
+            .collect();
+        assert_eq!(found, expected);
+    };
+    check(
+        true,
+        [
+            "Int int",
+            "TypeTag user",
+            "Ptr",
+            "TypeTag address_space(1)",
+            "Ptr",
+            "Typedef number_t",
+            "DeclTag tag",
+            "DeclTag aligned(8)",
+        ],
+    );
+    check(
+        false,
+        [
+            "Int int",
+            "TypeTag user",
+            "Ptr",
+            "Const",
+            "Ptr",
+            "Typedef number_t",
+            "DeclTag tag",
+            "Ptr",
+        ],
+    );
+}
+
 /// Lists what becomes of each type, as kind and name.
 fn fitted(takes: &Takes) -> Vec<String> {
     let (local, spec) = from_a_compiler();

@@ -29,7 +29,7 @@ impl Bodies<'_> {
 
 impl Btf {
     /// Gives the declaration of the type itself: `struct foo {...};` with its members on lines of
-    /// their own, `typedef int pid_t;`, `int f(int x);`.
+    /// their own, `typedef int pid_t;`, `int f(int x);`. Tags and attributes of types are left out.
     #[must_use]
     pub fn print_c(&self, id: TypeId) -> String {
         let mut p = Printer::with_bodies(self, id, None);
@@ -59,6 +59,11 @@ impl Btf {
                 }
                 text + "}"
             }
+            Some(Type::DeclTag {
+                name,
+                attribute: true,
+                ..
+            }) => format!("__attribute__(({name}))"),
             Some(Type::DeclTag { name, .. }) => {
                 format!("__attribute__((btf_decl_tag(\"{name}\")))")
             }

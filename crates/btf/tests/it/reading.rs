@@ -192,6 +192,7 @@ fn functions_variables_sections_tags() {
                 name,
                 component,
                 to,
+                attribute: false,
             } => Some((name, component, btf.name(to)?)),
             _ => None,
         })
@@ -258,4 +259,51 @@ fn many_members_as_since_linux_7_2() {
     w.enumeration("large", 4, false, &rows);
     let btf = Btf::parse(w.blob()).unwrap();
     assert_eq!(btf.enumerator("E69999").map(|e| e.value), Some(69_999));
+}
+
+#[test]
+fn attributes_are_told_from_tags() {
+    for order in ORDERS {
+        let mut w = BtfWriter::new(order);
+        let int = w.int("int", 4, 1);
+        let name = w.typedef("number_t", int);
+        let (aligned, space) = (w.string("aligned(8)"), w.string("address_space(1)"));
+        let tag = w.decl_tag("tag", name, 0);
+        let attribute = w.header(aligned, 17, true, 0, name);
+        w.words(&[u32::MAX]);
+        let type_tag = w.type_tag("user", int);
+        let type_attribute = w.header(space, 18, true, 0, int);
+        let btf = Btf::parse(w.blob()).unwrap();
+        btf.validate().unwrap();
+        let kept = btf.ids().map(|id| (id, kscope_btf::Kept::Whole)).collect();
+        let small = Btf::parse(btf.subset(&kept)).unwrap();
+        for btf in [btf, small] {
+            let is_attribute = |id| match btf.get(TypeId(id)) {
+                Some(Type::DeclTag { attribute, .. } | Type::TypeTag { attribute, .. }) => {
+                    attribute
+                }
+                other => panic!("{other:?}"),
+            };
+            let found = [tag, attribute, type_tag, type_attribute].map(is_attribute);
+            assert_eq!(found, [false, true, false, true]);
+            assert_eq!(
+                btf.print_c(TypeId(tag)),
+                "__attribute__((btf_decl_tag(\"tag\")));"
+            );
+            assert_eq!(
+                btf.print_c(TypeId(attribute)),
+                "__attribute__((aligned(8)));"
+            );
+            assert_eq!(btf.print_c(TypeId(type_attribute)), "int;");
+            assert_eq!(
+                btf.write_json(TypeId(attribute)),
+                "{\"id\":4,\"kind\":\"DECL_TAG\",\"name\":\"aligned(8)\",\"type_id\":2,\"attribute\":true}"
+            );
+            assert!(
+                btf.write_json(TypeId(type_attribute))
+                    .ends_with(",\"attribute\":true}")
+            );
+            assert!(!btf.write_json(TypeId(type_tag)).contains("attribute"));
+        }
+    }
 }

@@ -434,8 +434,12 @@ fn is_user(btf: &Btf, to: TypeId) -> bool {
     let mut id = to;
     for _ in 0..LEVELS {
         match btf.get(id) {
-            Some(kscope_btf::Type::TypeTag { name, to }) => {
-                if name == "user" {
+            Some(kscope_btf::Type::TypeTag {
+                name,
+                to,
+                attribute,
+            }) => {
+                if name == "user" && !attribute {
                     return true;
                 }
                 id = to;

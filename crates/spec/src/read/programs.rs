@@ -146,7 +146,12 @@ fn described(function: &Function<'_>, full: &str) -> (ProgramSpec, Option<Why>) 
 /// Gives the names of the functions to which exceptions of programs go, by the programs' `FUNC`s.
 fn exceptions(types: &Btf) -> Table<u32, &str> {
     let tags = types.own_ids().filter_map(|id| match types.get(id)? {
-        Type::DeclTag { name, to, .. } => Some((to.0, name.strip_prefix(EXCEPTION)?)),
+        Type::DeclTag {
+            name,
+            to,
+            attribute: false,
+            ..
+        } => Some((to.0, name.strip_prefix(EXCEPTION)?)),
         _ => None,
     });
     tags.collect()
