@@ -316,22 +316,30 @@ impl<'a> Enum<'a> {
     /// Gives the constants in order.
     pub fn enumerators(&self) -> impl ExactSizeIterator<Item = Enumerator<'a>> + use<'a> {
         let this = *self;
-        let words = if this.wide { 3 } else { 2 };
-        (0..this.len()).map(move |i| {
-            let low = this.elements.word(i, words, 1).unwrap_or(0);
-            let value = if this.wide {
-                let high = this.elements.word(i, words, 2).unwrap_or(0);
-                (u64::from(high) << 32 | u64::from(low)) as i64
-            } else if this.signed {
-                i64::from(low as i32)
-            } else {
-                i64::from(low)
-            };
-            Enumerator {
-                name: this.elements.name(this.elements.word(i, words, 0)),
-                value,
-            }
-        })
+        (0..this.len()).map(move |index| this.decode(index))
+    }
+
+    /// Gives constant `index`, counted from 0.
+    #[must_use]
+    pub fn enumerator(&self, index: usize) -> Option<Enumerator<'a>> {
+        (index < self.len()).then(|| self.decode(index))
+    }
+
+    fn decode(&self, index: usize) -> Enumerator<'a> {
+        let words = if self.wide { 3 } else { 2 };
+        let word = |word| self.elements.word(index, words, word);
+        let low = word(1).unwrap_or(0);
+        let value = if self.wide {
+            (u64::from(word(2).unwrap_or(0)) << 32 | u64::from(low)) as i64
+        } else if self.signed {
+            i64::from(low as i32)
+        } else {
+            i64::from(low)
+        };
+        Enumerator {
+            name: self.elements.name(word(0)),
+            value,
+        }
     }
 
     /// Gives the first constant that has this value.

@@ -69,6 +69,7 @@ impl Relocated {
 pub fn relocate(spec: &Spec, program: &ProgramSpec, local: &Btf, target: &Target<'_>) -> Relocated {
     let mut insns = program.insns.clone();
     let mut failures = Vec::new();
+    target.serve(local);
     for (index, relocation) in program.core.iter().enumerate() {
         let at = relocation.insn as usize;
         let resolved = resolve(relocation, local, target, spec.byte_order);
@@ -76,34 +77,49 @@ pub fn relocate(spec: &Spec, program: &ProgramSpec, local: &Btf, target: &Target
             let change = resolved.change(local, target);
             patch::patch(&mut insns, at, &change).map_err(Fault::from)
         });
-        if let Err(Fault { reason, candidates }) = done {
+        if let Err(fault) = done {
             patch::poison(&mut insns, at);
-            failures.push(failure(spec, program, local, index, reason, candidates));
+            failures.push(failure(spec, program, (local, target), index, fault));
         }
     }
     Relocated { insns, failures }
 }
 
-/// Names a failed relocation.
+/// Names a failed relocation, by numbers alone once the object has had its share of texts.
 fn failure(
     spec: &Spec,
     program: &ProgramSpec,
-    local: &Btf,
+    (local, target): (&Btf, &Target<'_>),
     index: usize,
-    reason: Reason,
-    candidates: Vec<Rejected>,
+    Fault { reason, candidates }: Fault,
 ) -> Failure {
     let relocation = &program.core[index];
-    Failure {
+    let is_told = !target.budget.is_empty();
+    let failure = Failure {
         relocation: index,
         insn: relocation.insn,
         kind: relocation.kind,
         type_id: TypeId(relocation.type_id),
-        access: access_text(local, relocation),
-        source: source(spec, program, relocation.insn),
+        access: match is_told {
+            true => access_text(local, relocation),
+            false => format!(
+                "type {} {}",
+                relocation.type_id,
+                numbers(&relocation.access)
+            ),
+        },
+        source: is_told
+            .then(|| source(spec, program, relocation.insn))
+            .flatten(),
         reason,
         candidates,
+    };
+    if is_told {
+        let text = failure.source.as_ref().and_then(|line| line.text.as_ref());
+        let told = failure.to_string().len() + text.map_or(0, String::len);
+        target.budget.take(told);
     }
+    failure
 }
 
 /// What a relocation comes to on both sides.
@@ -239,7 +255,7 @@ impl<'a> Search<'a, '_> {
     /// Looks at a candidate; fails where the relocation must be refused.
     fn look(&mut self, access: &Access<'a>, candidate: Candidate) -> Result<(), Reason> {
         let theirs = self.target.view(candidate);
-        let pair = Pair::new(self.view, theirs);
+        let pair = Pair::new(self.view, theirs, &self.target.budget);
         let found = match search::find(&pair, self.kind, access, candidate.id) {
             Ok(found) => found,
             Err(why) => return self.reject(theirs, candidate, why),

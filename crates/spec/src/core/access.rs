@@ -98,7 +98,7 @@ impl<'a> Access<'a> {
             let Type::Enum(e) = local.get(id)? else {
                 return Err(Mismatch::NoEnum(local.text(id)));
             };
-            let found = e.enumerators().nth(first as usize);
+            let found = e.enumerator(first as usize);
             let constant = found.filter(|_| path.len() == 1);
             let constant = constant.ok_or(Mismatch::NoIndex(first))?;
             access.points.push(Point {
@@ -221,7 +221,7 @@ pub(super) fn constant(view: View<'_>, point: &Point<'_>) -> Result<u64, Mismatc
     let Type::Enum(e) = view.get(point.type_id)? else {
         return Err(Mismatch::NoEnum(view.text(point.type_id)));
     };
-    let found = e.enumerators().nth(point.index as usize);
+    let found = e.enumerator(point.index as usize);
     let value = found.ok_or(Mismatch::NoIndex(point.index))?.value;
     Ok(match view.btf.kind(point.type_id) {
         Some(Kind::Enum64) => value as u64,

@@ -172,6 +172,8 @@ pub enum Mismatch {
     Differs,
     /// The nesting is deeper than is followed.
     TooDeep,
+    /// The object's relocations have together taken all steps that they may.
+    Exhausted,
     /// The size of this type is not known, or beyond 32 bits.
     Sizeless(TypeId),
     /// This type does not exist, or what it refers to does not or is itself.
@@ -183,7 +185,10 @@ impl Mismatch {
     pub(super) fn is_fatal(&self) -> bool {
         matches!(
             self,
-            Mismatch::TooDeep | Mismatch::Sizeless(_) | Mismatch::Malformed(_)
+            Mismatch::TooDeep
+                | Mismatch::Exhausted
+                | Mismatch::Sizeless(_)
+                | Mismatch::Malformed(_)
         )
     }
 }
@@ -344,6 +349,10 @@ impl fmt::Display for Mismatch {
             Mismatch::Kind => f.write_str("is of another kind"),
             Mismatch::Differs => f.write_str("is defined differently"),
             Mismatch::TooDeep => f.write_str("is nested too deep"),
+            Mismatch::Exhausted => f.write_str(
+                "is not looked at: the object's relocations before it took all of the 16 million steps that \
+                 they may take together; split the object into several",
+            ),
             Mismatch::Sizeless(id) => say(f, "leads to type {}, whose size is not known", &[id]),
             Mismatch::Malformed(id) => say(f, "leads to type {}, which leads nowhere", &[id]),
         }

@@ -42,7 +42,7 @@ fn matches(
             | (Type::Struct(_) | Type::Union(_), Type::Fwd { .. }) => {
                 return Ok(behind_pointer && union(&one) == union(&other));
             }
-            (Type::Enum(one), Type::Enum(other)) => return Ok(enums_match(&one, &other)),
+            (Type::Enum(one), Type::Enum(other)) => return enums_match(pair, &one, &other),
             (Type::Struct(members), Type::Struct(others))
             | (Type::Union(members), Type::Union(others)) => {
                 return match behind_pointer {
@@ -79,16 +79,22 @@ fn matches(
 }
 
 /// Each constant's name exists in the target; values may differ.
-fn enums_match(local: &Enum<'_>, target: &Enum<'_>) -> bool {
+fn enums_match(pair: &Pair<'_>, local: &Enum<'_>, target: &Enum<'_>) -> Result<bool, Mismatch> {
     if local.size != target.size || local.len() > target.len() {
-        return false;
+        return Ok(false);
     }
     let mut names = Names::default();
     for constant in target.enumerators() {
+        pair.name(constant.name)?;
         names.get_or(essential_name(constant.name), || ());
     }
-    let mut wanted = local.enumerators();
-    wanted.all(|constant| names.get(essential_name(constant.name)).is_some())
+    for constant in local.enumerators() {
+        pair.name(constant.name)?;
+        if names.get(essential_name(constant.name)).is_none() {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Each member's name exists in the target with a type that matches.
@@ -104,12 +110,15 @@ fn members_match(
     pair.steps(target.len())?;
     let mut others: Names<'_, Vec<usize>> = Names::default();
     for index in 0..target.len() {
-        let name = essential_name(target.member_name(index));
+        let name = target.member_name(index);
+        pair.name(name)?;
+        let name = essential_name(name);
         if let Some(same) = others.get_or(name, Vec::new) {
             same.push(index);
         }
     }
     for member in local.members() {
+        pair.name(member.name)?;
         let mut matched = false;
         let same = others.get(essential_name(member.name));
         for &index in same.into_iter().flatten() {

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashSet};
 use kscope_btf::{Btf, Kept, Kind, Type, TypeId};
 
 use super::access::{About, Access};
-use super::{Failure, Fault, Target, failure, resolve};
+use super::{Failure, Target, failure, resolve};
 use crate::object::{CoreKind, Spec};
 
 /// Why BTF cannot be made minimal.
@@ -103,9 +103,9 @@ pub fn minimize(specs: &[&Spec], target: &Btf, name: &str) -> Result<Minimal, Mi
                             marks.access(relocation.kind, candidate.id, access);
                         }
                     }
-                    Err(Fault { reason, candidates }) => {
-                        let is_fatal = reason.is_fatal();
-                        let failure = failure(spec, program, &local, index, reason, candidates);
+                    Err(fault) => {
+                        let is_fatal = fault.reason.is_fatal();
+                        let failure = failure(spec, program, (&local, &whole), index, fault);
                         let program = program.name.clone();
                         if is_fatal {
                             let failure = Box::new(failure);

@@ -9,6 +9,9 @@ use super::matching::types_match;
 use super::view::Pair;
 use crate::object::CoreKind;
 
+/// Steps for which the comparison of a name with one that is nearly so counts.
+const NEAR: usize = 16;
+
 /// Follows the object's path through a type of the target.
 pub(super) fn find<'a>(
     pair: &Pair<'a>,
@@ -48,8 +51,14 @@ fn constant<'a>(
     };
     let wanted = local.points.first().and_then(|point| point.name);
     let wanted = essential_name(wanted.unwrap_or_default());
-    let mut constants = (0..).zip(e.enumerators());
-    let same = constants.find(|(_, constant)| essential_name(constant.name) == wanted);
+    let mut same = None;
+    for (index, constant) in (0..).zip(e.enumerators()) {
+        pair.name(constant.name)?;
+        if essential_name(constant.name) == wanted {
+            same = Some((index, constant));
+            break;
+        }
+    }
     let Some((index, constant)) = same else {
         return Err(Mismatch::NoConstant(wanted.to_owned()));
     };
@@ -128,7 +137,8 @@ fn member<'a>(
         (None, Some(_)) => {
             let fields = target.btf.fields(id);
             // Short names are near to everything.
-            let fields = fields.iter().filter(|_| wanted.name.len() > 2);
+            let is_looked_for = wanted.name.len() > 2 && pair.budget.take(fields.len() * NEAR);
+            let fields = fields.iter().filter(|_| is_looked_for);
             let near = nearest(wanted.name, fields.map(|field| field.0), 1);
             let root = target.btf.resolve(found.root);
             Mismatch::NoMember {
@@ -160,6 +170,7 @@ fn inside<'a>(
             return Err(Mismatch::TooDeep);
         }
         let name = composite.member_name(index);
+        pair.name(name)?;
         if name != wanted.name && !name.is_empty() {
             continue;
         }

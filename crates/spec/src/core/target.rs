@@ -6,11 +6,13 @@ use std::rc::Rc;
 
 use kscope_btf::{Btf, Kind, TypeId};
 
-use super::view::View;
+use super::view::{Budget, View};
 use crate::table::Table;
 
 /// The types that an object is fitted to. It serves the programs of one object: what earlier
-/// relocations rule out among types of the same name stays ruled out, as in libbpf.
+/// relocations rule out among types of the same name stays ruled out, as in libbpf, and all of them
+/// together may take a number of steps that objects of compilers are far from. To fit an object again,
+/// make another target: it takes no time.
 pub struct Target<'a> {
     base: &'a Btf,
     /// What errors call them.
@@ -18,6 +20,8 @@ pub struct Target<'a> {
     modules: LazyCell<Vec<Module>, LoadModules<'a>>,
     pointer: LazyCell<u32, Box<dyn FnOnce() -> u32 + 'a>>,
     cache: RefCell<Cache>,
+    /// What is left to the object whose candidates are in the cache.
+    pub(super) budget: Budget,
 }
 
 type LoadModules<'a> = Box<dyn FnOnce() -> Vec<Module> + 'a>;
@@ -43,8 +47,8 @@ pub(super) struct Candidate {
 /// Candidates by the object's type.
 #[derive(Default)]
 struct Cache {
-    /// Where the object's types lie in memory.
-    of: (usize, usize),
+    /// The object's types; as long as they are held, no others lie where they do.
+    of: Option<Btf>,
     candidates: Table<TypeId, Rc<[Candidate]>>,
 }
 
@@ -58,6 +62,7 @@ impl<'a> Target<'a> {
             modules: LazyCell::new(Box::new(Vec::new)),
             pointer: LazyCell::new(Box::new(|| base.pointer_size().unwrap_or(8))),
             cache: RefCell::default(),
+            budget: Budget::default(),
         }
     }
 
@@ -94,17 +99,21 @@ impl<'a> Target<'a> {
     /// Gives the types of the same kind and the same name without flavour as the object's type:
     /// those of the kernel, else those of all modules.
     pub(super) fn candidates(&self, local: &Btf, id: TypeId) -> Rc<[Candidate]> {
+        self.serve(local);
         let mut cache = self.cache.borrow_mut();
-        let bytes = local.bytes();
-        let of = (bytes.as_ptr() as usize, bytes.len());
-        if cache.of != of {
-            *cache = Cache {
-                of,
-                ..Cache::default()
-            };
-        }
         let found = cache.candidates.get_or(id, || self.find(local, id).into());
         found.map_or_else(|| Rc::from([]), |found| Rc::clone(found))
+    }
+
+    /// Begins anew where the object is another one than before.
+    pub(super) fn serve(&self, local: &Btf) {
+        let mut cache = self.cache.borrow_mut();
+        let same = |of: &Btf| core::ptr::eq(of.bytes(), local.bytes());
+        if !cache.of.as_ref().is_some_and(same) {
+            cache.of = Some(local.clone());
+            cache.candidates = Table::default();
+            self.budget.refill();
+        }
     }
 
     /// Rules out all candidates but those left.

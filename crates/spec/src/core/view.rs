@@ -67,21 +67,66 @@ impl<'a> View<'a> {
 /// Deepest chain of pointers, arrays and prototypes followed; libbpf's bound.
 pub(super) const DEPTH: u32 = 32;
 
+/// What the relocations of one object may still take together: comparisons of types, and words about
+/// those that failed.
+pub(super) struct Budget {
+    whole: usize,
+    left: Cell<usize>,
+}
+
+/// Steps of all relocations of an object. A member looked at is one, and the text of a failed relocation
+/// one for each byte; the largest objects there are take less than a tenth of it.
+const OBJECT: usize = 1 << 24;
+/// Steps of one comparison. A kernel's largest type has some thousand members with all that they hold.
+const COMPARISON: usize = 1 << 18;
+/// Bytes of a name that are looked at in one step.
+const NAME: usize = 64;
+
+impl Default for Budget {
+    fn default() -> Budget {
+        Budget::of(OBJECT)
+    }
+}
+
+impl Budget {
+    pub(super) fn of(whole: usize) -> Budget {
+        let left = Cell::new(whole);
+        Budget { whole, left }
+    }
+
+    /// Takes steps; false where there are too few.
+    pub(super) fn take(&self, steps: usize) -> bool {
+        let left = self.left.get();
+        self.left.set(left.saturating_sub(steps));
+        left > steps
+    }
+
+    /// Begins anew, for another object.
+    pub(super) fn refill(&self) {
+        self.left.set(self.whole);
+    }
+
+    /// Tells whether all is taken.
+    pub(super) fn is_empty(&self) -> bool {
+        self.left.get() == 0
+    }
+}
+
 /// Both sides. A comparison takes a bounded number of steps, whatever the types say.
 pub(super) struct Pair<'a> {
     pub(super) local: View<'a>,
     pub(super) target: View<'a>,
     steps: Cell<usize>,
+    pub(super) budget: &'a Budget,
 }
 
 impl<'a> Pair<'a> {
-    pub(super) fn new(local: View<'a>, target: View<'a>) -> Pair<'a> {
-        // A kernel's largest type has some thousand members with all that they hold.
-        let steps = Cell::new(1 << 18);
+    pub(super) fn new(local: View<'a>, target: View<'a>, budget: &'a Budget) -> Pair<'a> {
         Pair {
             local,
             target,
-            steps,
+            steps: Cell::new(COMPARISON),
+            budget,
         }
     }
 
@@ -90,8 +135,19 @@ impl<'a> Pair<'a> {
         self.steps(1)
     }
 
+    /// Counts a look at a name.
+    pub(super) fn name(&self, name: &str) -> Result<(), Mismatch> {
+        match self.budget.take(1 + name.len() / NAME) {
+            true => Ok(()),
+            false => Err(Mismatch::Exhausted),
+        }
+    }
+
     /// Counts steps.
     pub(super) fn steps(&self, count: usize) -> Result<(), Mismatch> {
+        if !self.budget.take(count) {
+            return Err(Mismatch::Exhausted);
+        }
         let left = self.steps.get().checked_sub(count);
         self.steps.set(left.ok_or(Mismatch::TooDeep)?);
         Ok(())
