@@ -32,6 +32,13 @@ pub enum Error {
         /// The type that does not exist.
         to: TypeId,
     },
+    /// A type was given more elements than BTF has room for.
+    TooManyElements {
+        /// Byte offset of the type among the types.
+        offset: usize,
+        /// How many it was given.
+        count: usize,
+    },
     /// A chain of typedefs, qualifiers or arrays does not end.
     EndlessChain(TypeId),
     /// A blob continues another where one that stands on its own is needed.
@@ -57,6 +64,11 @@ impl fmt::Display for Error {
                     "BTF type {from} refers to type {to}, which does not exist"
                 )
             }
+            Error::TooManyElements { offset, count } => write!(
+                f,
+                "the BTF type at byte {offset} would have {count} members, constants, parameters or \
+                 variables: 65535 is the most, spread them over several types"
+            ),
             Error::EndlessChain(id) => write!(f, "BTF type {id} begins a chain without end"),
             Error::Split => f.write_str(
                 "split BTF, which continues another: only BTF that stands on its own is merged",

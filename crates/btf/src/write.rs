@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use crate::blob::{Btf, TypeId};
 use crate::bytes::{Endian, blob};
+use crate::error::Error;
 use crate::kind::Kind;
 use crate::types::{Encoding, Linkage};
 
@@ -16,7 +17,13 @@ pub struct Builder {
     count: u32,
     strings: Vec<u8>,
     places: HashMap<String, u32>,
+    /// The first type that was given more elements than a type has.
+    fault: Option<Error>,
 }
+
+/// Most members, constants, parameters or variables of a type (`BTF_MAX_VLEN`); kernels before 7.2 and
+/// their tools take no more.
+const ELEMENTS: usize = 0xffff;
 
 /// A member for [`Builder::add_struct`] and [`Builder::add_union`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -67,6 +74,7 @@ impl Builder {
             count: 0,
             strings: vec![0],
             places,
+            fault: None,
         }
     }
 
@@ -175,7 +183,7 @@ impl Builder {
     ) -> TypeId {
         let flag = members.iter().any(|m| m.bitfield.is_some());
         let id = self.add(name, kind, flag, members.len(), size);
-        for m in members {
+        for m in self.fit(members) {
             let name = self.add_string(m.name);
             // With the flag the upper eight bits are the width.
             let width = u32::from(m.bitfield.unwrap_or(0)) << 24;
@@ -188,7 +196,7 @@ impl Builder {
     pub fn add_enum(&mut self, name: &str, size: u32, constants: &[(&str, i32)]) -> TypeId {
         let signed = constants.iter().any(|c| c.1 < 0);
         let id = self.add(name, Kind::Enum, signed, constants.len(), size);
-        for &(name, value) in constants {
+        for &(name, value) in self.fit(constants) {
             let name = self.add_string(name);
             self.words(&[name, value as u32]);
         }
@@ -200,7 +208,7 @@ impl Builder {
     pub fn add_enum64(&mut self, name: &str, constants: &[(&str, i64)]) -> TypeId {
         let signed = constants.iter().any(|c| c.1 < 0);
         let id = self.add(name, Kind::Enum64, signed, constants.len(), 8);
-        for &(name, value) in constants {
+        for &(name, value) in self.fit(constants) {
             let name = self.add_string(name);
             let bits = value as u64;
             self.words(&[name, bits as u32, (bits >> 32) as u32]);
@@ -236,7 +244,7 @@ impl Builder {
     /// Adds a prototype; a last parameter `("", TypeId::VOID)` stands for `...`.
     pub fn add_func_proto(&mut self, result: TypeId, params: &[(&str, TypeId)]) -> TypeId {
         let id = self.add("", Kind::FuncProto, false, params.len(), result.0);
-        for &(name, ty) in params {
+        for &(name, ty) in self.fit(params) {
             let name = self.add_string(name);
             self.words(&[name, ty.0]);
         }
@@ -258,7 +266,7 @@ impl Builder {
     /// Adds a section of variables: each one's id, offset and size in bytes.
     pub fn add_datasec(&mut self, name: &str, size: u32, vars: &[(TypeId, u32, u32)]) -> TypeId {
         let id = self.add(name, Kind::DataSec, false, vars.len(), size);
-        for &(var, offset, size) in vars {
+        for &(var, offset, size) in self.fit(vars) {
             self.words(&[var.0, offset, size]);
         }
         id
@@ -296,12 +304,29 @@ impl Builder {
     }
 
     fn add(&mut self, name: &str, kind: Kind, flag: bool, count: usize, last: u32) -> TypeId {
+        let offset = self.types.len();
         let name = self.add_string(name);
-        let count = count.min(0x00ff_ffff) as u32;
+        let count = match count {
+            0..=ELEMENTS => count as u32,
+            // A type without elements is sound, and the fault is told at the end.
+            _ => {
+                self.fault
+                    .get_or_insert(Error::TooManyElements { offset, count });
+                0
+            }
+        };
         let info = (u32::from(flag) << 31) | (u32::from(kind as u8) << 24) | count;
         self.words(&[name, info, last]);
         self.count += 1;
         TypeId(self.count)
+    }
+
+    /// Gives the elements, as many as [`Builder::add`] has written a number of.
+    fn fit<'e, T>(&self, elements: &'e [T]) -> &'e [T] {
+        match elements.len() {
+            0..=ELEMENTS => elements,
+            _ => &[],
+        }
     }
 
     fn word(&mut self, word: u32) {
@@ -312,7 +337,19 @@ impl Builder {
         words.iter().for_each(|&w| self.word(w));
     }
 
-    /// Gives the blob: header, types, strings.
+    /// Gives the blob, as [`Builder::finish`] does.
+    ///
+    /// # Errors
+    /// Where a type was given more than 65,535 members, constants, parameters or variables.
+    pub fn try_finish(self) -> Result<Vec<u8>, Error> {
+        match self.fault {
+            Some(fault) => Err(fault),
+            None => Ok(self.finish()),
+        }
+    }
+
+    /// Gives the blob: header, types, strings. A type that was given more than 65,535 members, constants,
+    /// parameters or variables has none of them; where that may be, [`Builder::try_finish`] tells.
     #[must_use]
     pub fn finish(self) -> Vec<u8> {
         blob(self.endian, &self.types, &self.strings)

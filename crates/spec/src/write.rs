@@ -82,7 +82,7 @@ pub fn object(spec: &Spec, notes: &[Note<'_>]) -> Result<Vec<u8>, WriteError> {
         writer.section("version", SHT_PROGBITS, SHF_ALLOC, version.to_vec());
     }
     if builder.next_id() != TypeId(1) {
-        let blob = types::as_declared(builder.finish());
+        let blob = types::as_declared(builder.try_finish().map_err(WriteError::Unwritten)?);
         writer.note(".BTF", blob);
         writer.note(".BTF.ext", ext.to_bytes(endian(spec.byte_order)));
     }

@@ -125,3 +125,35 @@ fn records() {
     };
     assert_eq!(LineInfo::records(&[far], Endian::Big)[12..], [0xff; 4]);
 }
+
+#[test]
+fn more_elements_than_a_type_has_room_for_are_an_error() {
+    use kscope_btf::{Error, Kind};
+    let check = |count: usize, add: &dyn Fn(&mut Builder, usize) -> TypeId| {
+        let mut b = Builder::new();
+        b.add_int("int", 4, Encoding::Signed);
+        let id = add(&mut b, count);
+        b.add_typedef("after", id);
+        let whole = b.clone().try_finish();
+        // What is left is sound.
+        let btf = Btf::parse(b.finish()).unwrap();
+        btf.validate().unwrap();
+        assert_eq!(btf.find("after", Kind::Typedef), Some(TypeId(3)));
+        match count > 65_535 {
+            false => assert_eq!(whole.as_deref(), Ok(btf.bytes())),
+            true => assert_eq!(whole, Err(Error::TooManyElements { offset: 16, count })),
+        }
+    };
+    let int = TypeId(1);
+    for count in [65_535, 65_536, 65_537] {
+        check(count, &|b, n| {
+            b.add_struct("s", 4, &vec![NewMember::new("a", int, 0); n])
+        });
+        check(count, &|b, n| b.add_enum("e", 4, &vec![("A", 1); n]));
+        check(count, &|b, n| b.add_enum64("e", &vec![("A", 1); n]));
+        check(count, &|b, n| b.add_func_proto(int, &vec![("a", int); n]));
+        check(count, &|b, n| {
+            b.add_datasec(".data", 4, &vec![(int, 0, 4); n])
+        });
+    }
+}

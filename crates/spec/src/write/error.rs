@@ -7,6 +7,8 @@ use std::fmt;
 pub enum WriteError {
     /// Its types cannot be read.
     Types(kscope_btf::Error),
+    /// The types that describe maps and variables cannot be written.
+    Unwritten(kscope_btf::Error),
     /// A program has no form in an object.
     Program {
         /// Its name.
@@ -32,6 +34,9 @@ impl fmt::Display for WriteError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             WriteError::Types(_) => f.write_str("the types cannot be read"),
+            WriteError::Unwritten(_) => {
+                f.write_str("the types of maps and variables cannot be written")
+            }
             WriteError::Program { name, why } => {
                 write!(f, "program {name} cannot be written: {why}")
             }
@@ -49,7 +54,7 @@ impl fmt::Display for WriteError {
 impl std::error::Error for WriteError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match self {
-            WriteError::Types(error) => Some(error),
+            WriteError::Types(error) | WriteError::Unwritten(error) => Some(error),
             WriteError::Program { .. } | WriteError::Extern { .. } | WriteError::Map { .. } => None,
         }
     }

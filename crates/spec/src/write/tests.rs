@@ -262,3 +262,20 @@ fn many_maps_with_many_variables() {
     let again = read::object(&written).expect("what was written");
     assert_eq!(again.variables.len(), spec.variables.len());
 }
+
+#[test]
+fn more_maps_than_types_have_room_for_are_refused() {
+    let hash = |number: u32| map(&format!("m{number}"), ".maps", MapKind::Hash);
+    let spec = Spec {
+        maps: (0..65_536).map(hash).collect(),
+        ..Spec::default()
+    };
+    let error = object(&spec, &[]).expect_err("no object");
+    assert!(
+        matches!(
+            error,
+            WriteError::Unwritten(kscope_btf::Error::TooManyElements { count: 65_536, .. })
+        ),
+        "{error}"
+    );
+}
