@@ -260,6 +260,7 @@ fn blocked_tasks_are_those_that_were_made_so() {
             let found = blocked.get(&tid.parse().expect("an id"));
             let row = found.unwrap_or_else(|| panic!("{name} {tid} is not blocked: {blocked:?}"));
             assert!(row["stack"].to_string().contains(function), "{row}");
+            assert!(row["blocked_ms"].as_u64() > Some(0), "{row}");
         }
     };
     check("mutex_waiter", 2, "__mutex_lock");

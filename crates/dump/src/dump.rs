@@ -68,7 +68,8 @@ pub struct MissingReads {
 /// How much of a dump is there, in bytes.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Coverage {
-    /// What the dump says it has.
+    /// What the dump says it has, with all files of a split set; frames of which what is left of the
+    /// files does not say whether they were dumped count.
     pub dumped: u64,
     /// What of that is not in the files: the file was cut, never written to its end, or a file of
     /// a split set was not given.
@@ -258,13 +259,29 @@ impl Dump {
                 let frames = |count: u64, part: &Kdump| {
                     count.saturating_mul(u64::from(part.header.block_size))
                 };
-                parts
-                    .iter()
-                    .fold(Coverage::default(), |sum, part| Coverage {
-                        dumped: sum.dumped.saturating_add(frames(part.dumped(), part)),
+                let absent = not_given(parts);
+                let absent = parts.first().map_or(0, |part| frames(absent, part));
+                let start = Coverage {
+                    dumped: absent,
+                    lost: absent,
+                };
+                parts.iter().fold(start, |sum, part| {
+                    let dumped = part.dumped().saturating_add(part.unknown());
+                    Coverage {
+                        dumped: sum.dumped.saturating_add(frames(dumped, part)),
                         lost: sum.lost.saturating_add(frames(part.lost(), part)),
-                    })
+                    }
+                })
             }
+        }
+    }
+
+    /// Tells whether the dump was split and files of it were not given that have pages.
+    #[must_use]
+    pub fn lacks_files(&self) -> bool {
+        match &self.format {
+            Format::Elf(_) => false,
+            Format::Kdump(parts) => not_given(parts) > 0,
         }
     }
 
@@ -496,6 +513,26 @@ fn check_set(parts: &mut [Kdump]) -> Result<(), Error> {
         }
     }
     Ok(())
+}
+
+/// Counts the frames of a split dump that are in none of these files, which are sorted.
+fn not_given(parts: &[Kdump]) -> u64 {
+    // Each file of a set has the bits of all frames.
+    let Some(map) = parts.iter().max_by_key(|part| part.known_frames()) else {
+        return 0;
+    };
+    let between = |from: u64, to: u64| {
+        let before = map.dumped_before(from.min(to));
+        map.dumped_before(to).saturating_sub(before)
+    };
+    let mut absent = 0u64;
+    let mut end = 0;
+    for header in parts.iter().map(|part| &part.header) {
+        let start = header.start.min(header.frames);
+        absent = absent.saturating_add(between(end, start));
+        end = end.max(header.end);
+    }
+    absent.saturating_add(between(end, map.header.frames))
 }
 
 /// Loads a frame from the file of the set that has it.

@@ -4,7 +4,7 @@ mod recipe;
 
 use std::sync::Arc;
 
-use kscope_dump::{Bytes, Dump, DumpFormat, DumpOptions, Error};
+use kscope_dump::{Bytes, Coverage, Dump, DumpFormat, DumpOptions, Error};
 use kscope_memory::{Gap, GapAt, PhysAddr, PhysMemory};
 use recipe::{Kdump, Machine, PACKS, PAGE, Pack, elf, flatten};
 
@@ -175,6 +175,29 @@ fn split_sets() {
         };
         assert_eq!(read(&dump, frame), expected, "{frame}");
     }
+
+    // Whatever files are given, the others are counted as lost.
+    let all = open(&files).expect("a dump");
+    assert!(!all.lacks_files());
+    let pages = |frames: std::ops::Range<u64>| {
+        let there = frames.filter(|frame| expected(&machine, *frame).is_ok());
+        there.count() as u64 * PAGE as u64
+    };
+    let check = |given: &[usize], lost: u64| {
+        let given: Vec<Vec<u8>> = given.iter().map(|at| files[*at].clone()).collect();
+        let dump = open(&given).expect("a dump");
+        let expected = Coverage {
+            dumped: pages(0..100),
+            lost,
+        };
+        assert_eq!(dump.coverage(), expected);
+        assert_eq!(dump.lacks_files(), lost > 0);
+    };
+    check(&[0, 1, 2], 0);
+    check(&[0, 2], pages(33..80));
+    check(&[0], pages(33..100));
+    check(&[2], pages(0..80));
+    check(&[1], pages(0..33) + pages(80..100));
 }
 
 #[test]
@@ -224,6 +247,11 @@ fn check_cuts(machine: &Machine, file: &[u8], what: &str) {
             continue;
         };
         opened += 1;
+        let coverage = dump.coverage();
+        assert!(
+            coverage.lost <= coverage.dumped,
+            "{what}: cut {cut}: {coverage:?}"
+        );
         let mut lost = false;
         for frame in 0..machine.frames {
             match (read(&dump, frame), expected(machine, frame)) {

@@ -1,6 +1,9 @@
 //! Dumps: opened, and scripts run over them.
 
-use std::path::PathBuf;
+use std::fs::File;
+use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -32,23 +35,30 @@ pub(crate) fn open_with(files: &[PathBuf], options: DumpOptions) -> Result<Kerne
     let name = |file: &PathBuf| file.display().to_string();
     let names: Vec<String> = files.iter().map(name).collect();
     let names = names.join(" ");
-    let dump = Dump::open_with(files, options).map_err(|error| {
-        let why = match std::error::Error::source(&error) {
-            Some(cause) => format!("{error}: {cause}"),
-            None => error.to_string(),
-        };
-        // An error may repeat what the file says.
-        let failure = Failure::new(format!("cannot open the dump {names}: {}", plain(&why)));
-        match error {
+    let dump =
+        Dump::open_with(files, options).map_err(|error| {
+            let why = match std::error::Error::source(&error) {
+                Some(cause) => format!("{error}: {cause}"),
+                None => error.to_string(),
+            };
+            // An error may repeat what the file says.
+            let failure = Failure::new(format!("cannot open the dump {names}: {}", plain(&why)));
+            match error {
             DumpError::Read { .. } if names == "/proc/vmcore" => failure.hint(
                 "/proc/vmcore is there in a kernel that was started by a crash (kexec -p); give \
                  another dump",
             ),
-            DumpError::NotADump => failure
-                .hint("dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"),
+            DumpError::NotADump => failure.hint(match files.iter().find_map(|file| packer(file)) {
+                Some(packer) => format!("the file is packed: `{packer} FILE` unpacks it"),
+                None => "dumps are ELF files or files of makedumpfile; docs/dump.md has the formats"
+                    .to_owned(),
+            }),
+            DumpError::Read { .. } if files.iter().any(|file| is_pipe(file)) => {
+                failure.hint("a pipe has no places to go back to: write the dump into a file")
+            }
             _ => failure,
         }
-    })?;
+        })?;
     let lost = dump.coverage();
     let kernel = Kernel::open(dump).map_err(|error| {
         let why = plain(&error.to_string());
@@ -64,6 +74,24 @@ pub(crate) fn open_with(files: &[PathBuf], options: DumpOptions) -> Result<Kerne
     Ok(kernel)
 }
 
+/// Gives the program that unpacks a file, where its first bytes say that it is packed.
+fn packer(file: &Path) -> Option<&'static str> {
+    let mut start = [0; 4];
+    File::open(file).ok()?.read_exact(&mut start).ok()?;
+    match start {
+        [0x1f, 0x8b, ..] => Some("gunzip"),
+        [0xfd, b'7', b'z', b'X'] => Some("unxz"),
+        [0x28, 0xb5, 0x2f, 0xfd] => Some("unzstd"),
+        [b'B', b'Z', b'h', _] => Some("bunzip2"),
+        _ => None,
+    }
+}
+
+fn is_pipe(file: &Path) -> bool {
+    file.metadata()
+        .is_ok_and(|about| about.file_type().is_fifo())
+}
+
 /// Opens the running kernel, whose memory is then read.
 pub(crate) fn running(place: &Place) -> Result<Kernel, Failure> {
     let btf = place.types()?.clone();
@@ -77,9 +105,16 @@ fn tell_lost(kernel: &Kernel) {
     };
     if coverage.lost > 0 {
         let share = coverage.lost as f64 * 100.0 / coverage.dumped.max(1) as f64;
+        let share = match share < 0.05 {
+            true => "less than 0.1".to_owned(),
+            false => format!("{share:.1}"),
+        };
         tell(format_args!(
-            "WARNING: the dump is not whole: {share:.1} % of the memory in it is lost"
+            "WARNING: the dump is not whole: {share} % of the memory in it is lost"
         ));
+    }
+    if kernel.dump().is_some_and(Dump::lacks_files) {
+        tell("HINT: it was split: the other files are given with `--part`, or by more `--dump`");
     }
 }
 

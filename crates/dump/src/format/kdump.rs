@@ -223,6 +223,19 @@ impl Kdump {
         end.unwrap_or(0).saturating_sub(self.start_rank)
     }
 
+    /// Gives how many frames before this one were dumped, into any file of the set; those whose bits
+    /// are not in the file count, as nothing says that they were not.
+    pub(crate) fn dumped_before(&self, frame: u64) -> u64 {
+        let known = self.rank(frame.min(self.known)).unwrap_or(0);
+        known.saturating_add(frame.saturating_sub(self.known))
+    }
+
+    /// Gives how many frames this file is to have of which it does not say whether it does.
+    pub(crate) fn unknown(&self) -> u64 {
+        let from = self.known.max(self.header.start);
+        self.header.end.saturating_sub(from)
+    }
+
     /// Gives the page of a frame.
     pub(crate) fn page(&self, frame: Pfn) -> Result<Box<[u8]>, Gap> {
         let descriptor = self.descriptor(frame)?;
@@ -341,10 +354,7 @@ impl Kdump {
     /// Counts the frames of this file whose bytes are lost: those behind the end of a file that
     /// was cut, and those never written.
     pub(crate) fn lost(&self) -> u64 {
-        let unknown = self
-            .header
-            .end
-            .saturating_sub(self.known.max(self.header.start));
+        let unknown = self.unknown();
         let count = self.dumped();
         let len = self.bytes.len();
         let mut lost = 0;

@@ -7,7 +7,8 @@ use kscope_dump::{Kernel, OnCpu, Stack, Task};
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{failed, panic, plain, stack, tasks, tell_fault};
+use super::summary::waits;
+use super::{duration, failed, milliseconds, panic, plain, stack, tasks, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, number, numbers, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -29,7 +30,7 @@ pub(super) struct BtArgs {
     /// All tasks
     #[arg(short, long)]
     all: bool,
-    /// Tasks that wait and cannot be interrupted (state D)
+    /// Tasks that wait and cannot be interrupted (state D), those that wait longest first
     #[arg(short, long, conflicts_with = "all")]
     blocked: bool,
     /// Tasks with the same stack together, the most first
@@ -42,6 +43,8 @@ struct Found<'t> {
     task: Option<&'t Task>,
     /// The CPU that it ran on.
     cpu: Option<u32>,
+    /// How long it has been blocked in nanoseconds, where it is.
+    blocked: Option<u64>,
     stack: Stack,
 }
 
@@ -75,6 +78,7 @@ fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
             found.push(Found {
                 task,
                 cpu: Some(on.cpu),
+                blocked: None,
                 stack,
             });
         }
@@ -84,10 +88,15 @@ fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
         found.extend(unwinder.stack(Some(task), on).map(|stack| Found {
             task: Some(task),
             cpu: on.map(|on| on.cpu),
+            blocked: blocked_for(kernel, task),
             stack,
         }));
     }
+    if args.blocked {
+        found.sort_by_key(|one| std::cmp::Reverse(one.blocked));
+    }
     match (args.group, json) {
+        (_, false) if found.is_empty() => say("no task is blocked\n")?,
         (true, _) => grouped(kernel, &found, json)?,
         (false, true) => listed(kernel, &found).print(true)?,
         (false, false) => {
@@ -156,6 +165,14 @@ fn chosen<'t>(args: &BtArgs, tasks: &'t [Task]) -> Result<Vec<&'t Task>, Failure
     Ok(found)
 }
 
+/// Gives how long a task has been blocked, where it is and that is known.
+fn blocked_for(kernel: &Kernel, task: &Task) -> Option<u64> {
+    match task.state_letter() {
+        'D' => waits(kernel, task).ok(),
+        _ => None,
+    }
+}
+
 fn write_head(found: &Found<'_>, out: &mut String) {
     match found.task {
         Some(task) => {
@@ -164,12 +181,13 @@ fn write_head(found: &Found<'_>, out: &mut String) {
         }
         None => out.push_str("a task that cannot be read"),
     }
-    match found.cpu {
-        Some(cpu) => {
-            let _ = writeln!(out, ", on CPU {cpu}");
-        }
-        None => out.push('\n'),
+    if let Some(age) = found.blocked {
+        let _ = write!(out, ", blocked for {}", duration(age));
     }
+    if let Some(cpu) = found.cpu {
+        let _ = write!(out, ", on CPU {cpu}");
+    }
+    out.push('\n');
 }
 
 /// Puts stacks together whose functions are the same.
@@ -237,6 +255,7 @@ fn listed(kernel: &Kernel, found: &[Found<'_>]) -> Listing {
         ("comm", Holds::Text),
         ("state", Holds::Text),
         ("cpu", Holds::Number),
+        ("blocked_ms", Holds::Number),
         ("stack", Holds::List),
         ("end", Holds::Text),
     ];
@@ -248,6 +267,7 @@ fn listed(kernel: &Kernel, found: &[Found<'_>]) -> Listing {
             of(|task| text(task.comm.clone())),
             of(|task| text(task.state_letter())),
             one.cpu.map_or(Value::None, number),
+            milliseconds(one.blocked),
             frames(kernel, &one.stack),
             text(stack::why(&one.stack.end)),
         ]);

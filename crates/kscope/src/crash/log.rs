@@ -18,12 +18,26 @@ pub(super) struct LogArgs {
     /// Also print who wrote each line: a task or a CPU
     #[arg(short, long)]
     caller: bool,
-    /// Leave out lines that matter less than this: 0 emergency to 7 debug
-    #[arg(short, long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(0..=7))]
+    /// Leave out lines that matter less than this: 0 to 7, or emerg, alert, crit, err, warn, notice,
+    /// info, debug
+    #[arg(short, long, value_name = "LEVEL", value_parser = level)]
     level: Option<u8>,
     /// Print the last lines alone
     #[arg(short = 'n', long, value_name = "NUMBER")]
     last: Option<usize>,
+}
+
+/// Names of levels, as dmesg has them, from 0 on.
+const LEVELS: [&str; 8] = [
+    "emerg", "alert", "crit", "err", "warn", "notice", "info", "debug",
+];
+
+/// Reads a level: its number or its name.
+fn level(word: &str) -> Result<u8, String> {
+    let mut levels = (0..).zip(LEVELS);
+    let found = levels.find(|(number, name)| word == *name || word == number.to_string());
+    let all = || format!("levels are 0 to 7, or {}", LEVELS.join(", "));
+    found.map(|(number, _)| number).ok_or_else(all)
 }
 
 impl Analysis for LogArgs {

@@ -313,7 +313,7 @@ fn blocked(kernel: &Kernel, tasks: &[Task]) -> String {
 }
 
 /// Gives how long a task has been off its CPU, in nanoseconds.
-fn waits(kernel: &Kernel, task: &Task) -> Result<u64, DumpError> {
+pub(super) fn waits(kernel: &Kernel, task: &Task) -> Result<u64, DumpError> {
     let object = kernel.object("task_struct", task.addr)?;
     let ran = object.member("sched_info.last_arrival")?.value()?;
     let queues = kernel.global("runqueues").unwrap_or_default();

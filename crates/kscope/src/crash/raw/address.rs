@@ -204,6 +204,9 @@ fn symbol<'k>(kernel: &'k Kernel, word: &'k str) -> Result<KernelSymbol<'k>, Fai
 /// Makes the failure for a name that no symbol has.
 pub(super) fn unknown(kernel: &Kernel, word: &str) -> Failure {
     let failure = Failure::new(format!("there is no symbol `{word}` in the dump"));
+    if word.starts_with(|first: char| first.is_ascii_digit()) {
+        return failure.hint("an address has `0x` in front, or at least 8 digits");
+    }
     let Ok(image) = kernel.symbols() else {
         return failure;
     };

@@ -58,6 +58,10 @@ impl Analysis for StructArgs {
             None => self.layout(ask, &named, &paths),
             Some(word) => {
                 let at = address::parse(ask.kernel, word)?;
+                if value::is_null(at) && !word.starts_with('*') {
+                    let why = "no object of the kernel is so near to the null pointer";
+                    return Err(Failure::new(format!("nothing is at {at}")).hint(why));
+                }
                 self.values(ask, &named, &paths, at)
             }
         }

@@ -37,16 +37,21 @@ pub(super) struct Style {
 
 /// Gives what stands for a place that a pointer does not lead to.
 pub(super) fn lost_way(gap: GapAt) -> Shown {
-    match gap.addr.0 {
-        0..PAGE => Shown::Null,
-        _ => Shown::Missing(gap.why),
+    match is_null(gap.addr) {
+        true => Shown::Null,
+        false => Shown::Missing(gap.why),
     }
+}
+
+/// Tells whether an address is that of a null pointer, or of a member behind one.
+pub(super) fn is_null(at: VirtAddr) -> bool {
+    at.0 < PAGE
 }
 
 /// Reads what is at a place.
 pub(super) fn read(kernel: &Kernel, btf: &Btf, at: &Object<'_>, style: Style) -> Shown {
     // Behind a null pointer.
-    if at.addr().0 < PAGE {
+    if is_null(at.addr()) {
         return Shown::Null;
     }
     // A bitfield is read by who knows its place.

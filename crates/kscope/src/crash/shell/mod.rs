@@ -29,7 +29,7 @@ const SHOWN: usize = 60;
 /// Ask one thing after the other, at a prompt
 ///
 /// The sub-commands are those of `kscope crash VMCORE`, without that. `COMMAND | less` gives output to
-/// a command of the shell. A line that begins with `begin` or `iter:` is a script. Tab completes
+/// a command of the shell, `COMMAND > FILE` to a file. A line that begins with `begin` or `iter:` is a script. Tab completes
 /// commands, types, members, symbols and names of tasks. Where standard input is no terminal its lines
 /// are run, and the exit code is that of the first that failed.
 #[derive(Args, Debug)]
@@ -165,7 +165,7 @@ fn answer(session: &Session, line: &str, json: bool) -> Answer {
     };
     match words.words.first().map(String::as_str) {
         None if words.pipe.is_some() => {
-            let failure = Failure::usage("there is no command before the `|`");
+            let failure = Failure::usage("there is no command before the `|` or `>`");
             Answer::Ran(Err(failure))
         }
         None => Answer::Ran(Ok(0)),
@@ -255,7 +255,8 @@ fn help(words: &[String]) -> Result<u8, Failure> {
             text.push_str(&format!("  {name:width$}  {about}\n"));
         }
         text.push_str(
-            "\n`help COMMAND` says more. `COMMAND | less` gives the output to a command of the shell.\n\
+            "\n`help COMMAND` says more. `COMMAND | less` gives the output to a command of the shell,\n\
+             `COMMAND > FILE` to a file.\n\
              A line that begins with `begin` or `iter:` is a script. `exit` or Ctrl-D ends.\n",
         );
         say(text)?;

@@ -1,10 +1,10 @@
-//! A line of the prompt taken apart: words, quotation marks, a pipe.
+//! A line of the prompt taken apart: words, quotation marks, a pipe, a file that output goes to.
 
 /// A line taken apart.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Words {
     pub(super) words: Vec<String>,
-    /// What stands behind the first `|`, for the shell.
+    /// What stands behind the first `|`, for the shell; behind a `>`, what writes the file.
     pub(super) pipe: Option<String>,
 }
 
@@ -23,6 +23,11 @@ pub(super) fn split(line: &str) -> Result<Words, String> {
             ' ' | '\t' => found.words.extend(word.take()),
             '|' => {
                 found.pipe = Some(line[at + 1..].trim().to_owned());
+                break;
+            }
+            // A file is what a shell writes it to.
+            '>' if word.is_none() => {
+                found.pipe = Some(format!("cat {}", &line[at..]));
                 break;
             }
             '#' if word.is_none() => break,
@@ -87,6 +92,9 @@ mod tests {
         );
         check("log | grep -c 'x|y'", &["log"], Some("grep -c 'x|y'"));
         check("log|wc", &["log"], Some("wc"));
+        check("log > /tmp/a b", &["log"], Some("cat > /tmp/a b"));
+        check("log >>a", &["log"], Some("cat >>a"));
+        check("struct a->b 'x > y'", &["struct", "a->b", "x > y"], None);
         check("bt ''", &["bt", ""], None);
         check("# bt", &[], None);
         check("sym a#b # c", &["sym", "a#b"], None);
