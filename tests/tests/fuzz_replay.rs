@@ -129,6 +129,11 @@ fn dumps() {
 }
 
 #[test]
+fn scripts_over_memory() {
+    replay("interpret", bodies::interpret, &["empty", "wrong"], 400);
+}
+
+#[test]
 fn configurations() {
     replay("kconfig", bodies::kconfig, &["other"], 5000);
 }
@@ -159,7 +164,7 @@ fn seeds_are_small() {
     };
     let targets = [
         "btf", "ext", "core", "script", "event", "object", "plan", "insn", "kallsyms", "kconfig",
-        "dump", "capture",
+        "dump", "capture", "interpret",
     ];
     let all: u64 = targets.map(bytes).iter().sum();
     assert!(all < ROOM, "{all} bytes");

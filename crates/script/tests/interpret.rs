@@ -396,6 +396,25 @@ fn a_walk_that_is_followed_to_its_end_tells_what_it_missed() {
 }
 
 #[test]
+fn pointers_that_look_like_those_of_the_interpreter_are_pointers_that_lead_nowhere() {
+    // Regions of its own memory, and what is behind them.
+    for parent in [0x5c << 56, 0x5c << 56 | 4090, (0x5d << 56) - 1] {
+        let mut world = still();
+        world.memory.thread(256, 42, b"worker", parent);
+        let source = "iter:task /ctx.task.pid == 42/ {
+            $parent = ctx.task.real_parent;
+            @pid = $parent.pid == 42;
+            @up = $parent.real_parent.real_parent.pid;
+            @direct = ctx.task.real_parent.pid + ctx.task.real_parent.real_parent.pid;
+            print($parent.real_parent.comm);
+        }";
+        let ran = ran(source, &world);
+        assert_eq!(ran.fault, None, "{parent:#x}: {}", ran.text);
+        assert!(ran.text.contains("@up: 0\n"), "{parent:#x}: {}", ran.text);
+    }
+}
+
+#[test]
 fn paths_that_are_not_told_are_counted() {
     let check = |body: &str, text: &str, unread: u64, too_long: u64| {
         let paths = Paths { unread, too_long };

@@ -1,5 +1,7 @@
 //! What helpers do over memory: the same as the kernel's, as far as programs can tell.
 
+use std::sync::Arc;
+
 use kscope_memory::VirtAddr;
 use kscope_spec::helper as h;
 
@@ -16,8 +18,9 @@ const TOO_LONG: i64 = -36;
 const WALKED: usize = 16 << 20;
 /// Longest text that is read of the kernel.
 const LONGEST_TEXT: u64 = 1 << 20;
-/// Most stacks that are kept.
+/// Most stacks that are kept, and most addresses of all of them: 128 MB.
 const STACKS: usize = 1 << 20;
+const STACK_FRAMES: usize = 16 << 20;
 /// Most rounds of a loop that a helper runs (`BPF_MAX_LOOPS`).
 const ROUNDS: u64 = 8 << 20;
 
@@ -355,12 +358,15 @@ impl Interpreter<'_> {
         let Some(stack) = self.world.task_stack(VirtAddr(task)) else {
             return NO_MEMORY;
         };
-        if let Some(id) = self.stack_ids.get(&stack) {
+        if let Some(id) = self.stack_ids.get(&*stack) {
             return *id;
         }
-        if self.stacks.len() >= STACKS {
+        let frames = self.stack_frames.saturating_add(stack.len());
+        if self.stacks.len() >= STACKS || frames > STACK_FRAMES {
             return NO_ROOM;
         }
+        self.stack_frames = frames;
+        let stack: Arc<[u64]> = stack.into();
         let id = self.stacks.len() as i64;
         self.stacks.push(stack.clone());
         self.stack_ids.insert(stack, id);

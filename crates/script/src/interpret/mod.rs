@@ -11,14 +11,16 @@
 mod arena;
 mod check;
 mod compile;
+mod counts;
 mod engine;
 mod helper;
 mod map;
 
 use std::collections::{HashMap, VecDeque};
 use std::fmt;
+use std::sync::Arc;
 
-use kscope_memory::{Gap, GapAt, Memory, VirtAddr};
+use kscope_memory::{Memory, VirtAddr};
 use kscope_spec::{MapId, MapKind, MapSpec};
 
 use crate::ir::{self, AtomicOp, Function, Inst, Op, Target, Terminator, extend};
@@ -28,6 +30,7 @@ use map::MapState;
 pub use crate::syntax::list_loop::WalkKind;
 pub use check::{refusals, waits_for_nothing};
 pub use compile::{Code, compile};
+pub use counts::{Paths, Reads};
 pub use engine::{Engine, engine_of};
 
 /// Most steps of one run of a program: seconds.
@@ -85,58 +88,6 @@ struct Walking {
     fault: Option<String>,
 }
 
-/// Paths that programs asked for and did not get: they are empty.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Paths {
-    /// Those that cannot be read.
-    pub unread: u64,
-    /// Those that are longer than the script has room for (`max_strlen`).
-    pub too_long: u64,
-}
-
-/// Reads of kernel memory that programs made.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Reads {
-    /// How many.
-    pub all: u64,
-    /// Those of kernel addresses that failed, by why: not mapped, excluded, lost, corrupt.
-    pub failed: [u64; 4],
-    /// Those of addresses that are none of the kernel, such as 0; the script asked for them.
-    pub astray: u64,
-}
-
-impl Reads {
-    /// Gives how many reads failed for a gap.
-    #[must_use]
-    pub fn of(&self, gap: Gap) -> u64 {
-        self.failed[index(gap)]
-    }
-
-    /// Gives how many reads of kernel addresses failed.
-    #[must_use]
-    pub fn missing(&self) -> u64 {
-        self.failed.iter().sum()
-    }
-
-    fn count(&mut self, address: u64, gap: Option<GapAt>) {
-        self.all += 1;
-        match gap {
-            Some(_) if !VirtAddr(address).is_kernel() => self.astray += 1,
-            Some(gap) => self.failed[index(gap.why)] += 1,
-            None => {}
-        }
-    }
-}
-
-fn index(gap: Gap) -> usize {
-    match gap {
-        Gap::Unmapped => 0,
-        Gap::Excluded => 1,
-        Gap::Lost => 2,
-        Gap::Corrupt => 3,
-    }
-}
-
 /// Why a program did not come to its end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Fault {
@@ -183,8 +134,10 @@ pub struct Interpreter<'a> {
     arena: Arena,
     maps: Vec<MapState>,
     /// Kernel stacks by id, and the ids by the stack.
-    stacks: Vec<Vec<u64>>,
-    stack_ids: HashMap<Vec<u64>, i64>,
+    stacks: Vec<Arc<[u64]>>,
+    stack_ids: HashMap<Arc<[u64]>, i64>,
+    /// How many addresses all of them have.
+    stack_frames: usize,
     /// Values of maps whose entries are gone, until the program ends.
     dead: Vec<u64>,
     /// What walks of the program found, and how many of them nobody asked for yet.
@@ -255,6 +208,7 @@ impl<'a> Interpreter<'a> {
             maps: maps.iter().map(MapState::new).collect(),
             stacks: Vec::new(),
             stack_ids: HashMap::new(),
+            stack_frames: 0,
             dead: Vec::new(),
             walks: Vec::new(),
             walked: 0,
@@ -494,7 +448,7 @@ impl<'a> Interpreter<'a> {
                 number.ok_or(Fault::Malformed)? as u64
             }
             op @ (Op::Load { bytes, signed, .. } | Op::LoadAt { bytes, signed, .. }) => {
-                let number = self.load(frame.address(op)?, *bytes)?;
+                let number = self.load(frame.address(op)?, *bytes);
                 extend(*bytes, *signed, number as i64) as u64
             }
             op @ Op::Store { bytes, value, .. } => {
@@ -526,7 +480,7 @@ impl<'a> Interpreter<'a> {
                 let to = at(frame.get(*to)?, *to_offset);
                 let from = at(frame.get(*from)?, *from_offset);
                 let mut bytes = vec![0; *len as usize];
-                self.bytes(from, &mut bytes)?;
+                self.bytes(from, &mut bytes);
                 self.arena
                     .get_mut(to, u64::from(*len))?
                     .copy_from_slice(&bytes);
@@ -552,20 +506,23 @@ impl<'a> Interpreter<'a> {
 
     /// Reads a number where a pointer leads: of the interpreter's memory, or of the kernel's, where
     /// what is missing reads as zero.
-    fn load(&mut self, address: u64, bytes: u8) -> Result<u64, Fault> {
+    fn load(&mut self, address: u64, bytes: u8) -> u64 {
         let mut word = [0; 8];
         let len = usize::from(bytes.min(8));
-        self.bytes(address, &mut word[..len])?;
-        Ok(u64::from_le_bytes(word))
+        self.bytes(address, &mut word[..len]);
+        u64::from_le_bytes(word)
     }
 
-    fn bytes(&mut self, address: u64, to: &mut [u8]) -> Result<(), Fault> {
-        if Arena::has(address) {
-            to.copy_from_slice(self.arena.get(address, to.len() as u64)?);
-        } else if !self.read_kernel(address, to) {
-            to.fill(0);
+    fn bytes(&mut self, address: u64, to: &mut [u8]) {
+        match self.arena.get(address, to.len() as u64) {
+            Ok(found) => to.copy_from_slice(found),
+            // A pointer that was read of the kernel's memory may be any number, and look like one of here.
+            Err(Astray) => {
+                if !self.read_kernel(address, to) {
+                    to.fill(0);
+                }
+            }
         }
-        Ok(())
     }
 
     /// Reads kernel memory; says whether all of it is there.
