@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use crate::program::{kscope, run};
 
 /// Files of a guest that are kept beside its dump, under their own paths.
-pub const FILES: [&str; 27] = [
+pub const FILES: [&str; 28] = [
     "/proc/1/mountinfo",
     "/proc/buddyinfo",
     "/proc/diskstats",
@@ -22,6 +22,7 @@ pub const FILES: [&str; 27] = [
     "/proc/net/if_inet6",
     "/proc/net/netlink",
     "/proc/net/packet",
+    "/proc/net/raw",
     "/proc/net/tcp",
     "/proc/net/tcp6",
     "/proc/net/udp",

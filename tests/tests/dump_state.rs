@@ -216,6 +216,26 @@ fn a_chain_of_locks_is_told() {
 }
 
 #[test]
+fn the_stacks_of_who_waits_and_who_has_it_are_those_of_bt() {
+    let dump = dump_or_skip!();
+    let said = dump.crash(&["locks", "--stacks"]);
+    let mut threads = dump.made("mutex_owner");
+    threads.extend(dump.made("mutex_waiter"));
+    assert_eq!(threads.len(), 3, "{}", dump.said("stuck"));
+    for thread in &threads {
+        let stack = dump.crash(&["bt", thread]);
+        // "comm (pid), D": the state is among the locks.
+        let (head, frames) = stack.split_once('\n').expect("a head");
+        let name = head.split(", ").next().expect("a name");
+        assert!(frames.lines().count() > 3, "{stack}");
+        let expected = format!("\n{name}\n{}\n", frames.trim_end());
+        assert_eq!(said.matches(&expected).count(), 1, "{stack}\n{said}");
+    }
+    let result = format!("the stacks of {} threads", threads.len());
+    compared("locks --stacks", "bt", &result);
+}
+
+#[test]
 fn the_work_that_waits_runs() {
     let dump = dump_or_skip!();
     let found = rows(&dump.crash(&["workqueues", "--json"]));

@@ -245,13 +245,26 @@ fn sockets_without_ports() {
         2,
     );
     // sk RefCnt Type Proto Iface R Rmem User Inode
-    let said = dump.try_said("/proc/net/packet").unwrap_or_default();
+    let said = dump.said("/proc/net/packet");
     let said = said.lines().skip(1).map(|line| {
         let words: Vec<&str> = line.split_whitespace().collect();
         let protocol = u16::from_str_radix(words[3], 16).expect("a protocol");
         format!("{} {protocol} {}", words[4], words[8])
     });
-    assert_eq!(of("packet"), said.collect(), "packet");
+    let packet = of("packet");
+    check("sockets", "/proc/net/packet", &packet, &said.collect(), 0);
+    // As those of UDP; the local port is the protocol.
+    let said = dump.said("/proc/net/raw");
+    let said = said.lines().skip(1).map(|line| {
+        let words: Vec<&str> = line.split_whitespace().collect();
+        let port = |at: usize| {
+            let (_, port) = words[at].split_once(':').expect("a port");
+            u16::from_str_radix(port, 16).expect("a number")
+        };
+        format!("{} {} {}", port(2), port(1), words[9])
+    });
+    let raw = of("raw");
+    check("sockets", "/proc/net/raw", &raw, &said.collect(), 0);
 }
 
 #[test]

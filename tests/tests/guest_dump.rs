@@ -7,6 +7,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::{BufRead, BufReader, Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
+use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -16,6 +17,7 @@ use std::time::{Duration, Instant};
 use kscope_tests::program::{Folder, PATIENCE, c_program};
 use kscope_tests::{dumps, skip};
 use rustix::fs::OFlags;
+use rustix::net::{AddressFamily, Protocol, SocketType};
 
 /// A process that holds what a dump is to show.
 struct Stuck(Child);
@@ -50,6 +52,12 @@ impl Stuck {
         let _ = self.0.kill();
         panic!("what was stuck was not let go");
     }
+}
+
+/// `ETH_P_ALL`, in the network's order of bytes.
+fn every_frame() -> Protocol {
+    let number = u32::from(3u16.to_be());
+    Protocol::from_raw(NonZero::new(number).expect("not 0"))
 }
 
 /// Says that all is ready, and waits until the host has dumped this machine: it sends a break then.
@@ -95,12 +103,19 @@ fn it_says_what_it_is_and_is_dumped() {
         UdpSocket::bind("127.0.0.1:0").expect("a port"),
         UnixListener::bind(programs.path().join("socket")).expect("a socket"),
     );
+    let kinds = [
+        (AddressFamily::INET, Some(rustix::net::ipproto::ICMP)),
+        (AddressFamily::PACKET, Some(every_frame())),
+    ];
+    let without_ports = kinds.map(|(family, protocol)| {
+        rustix::net::socket(family, SocketType::RAW, protocol).expect("a socket")
+    });
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("its own");
     let stream = TcpStream::connect(address).expect("connected");
     dumps::say_all(said.path());
     be_dumped(port);
-    drop((stream, listener, others));
+    drop((stream, listener, others, without_ports));
     if let Some((stuck, _)) = stuck {
         stuck.end();
     }

@@ -1,6 +1,6 @@
 //! Memory, caches, locks, works, disks.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use serde_json::Value;
 
@@ -77,32 +77,6 @@ pub(super) fn caches(sources: &Sources) -> String {
     });
     let count = same(&found.collect(), &expected.into_iter().collect(), 100);
     format!("{count} caches with five figures")
-}
-
-/// Who waits for a lock has one of its functions on the stack.
-pub(super) fn locks(sources: &Sources) -> String {
-    const WAIT: [&str; 8] = [
-        "__mutex_lock",
-        "__ww_mutex_lock",
-        "rwsem_down_read_slowpath",
-        "rwsem_down_write_slowpath",
-        "__down",
-        "___down_common",
-        "__rt_mutex_lock",
-        "rt_mutex_slowlock",
-    ];
-    let tasks = sources.drgn("tasks");
-    let waits = |task: &&Value| {
-        let frames = task["frames"].as_array().expect("frames");
-        frames
-            .iter()
-            .any(|frame| WAIT.iter().any(|name| frame == name))
-    };
-    let said: BTreeSet<String> = tasks.iter().filter(waits).map(|t| text(t, "pid")).collect();
-    let found = sources.rows("locks");
-    let found = found.iter().map(|row| text(row, "pid")).collect();
-    let count = same(&found, &said, 0);
-    format!("{count} of {} tasks wait", tasks.len())
 }
 
 pub(super) fn works(sources: &Sources) -> String {

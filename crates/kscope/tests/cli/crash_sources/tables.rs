@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Sources, number, same, text, words};
+use super::{Sources, same, text, words};
 
 pub(super) fn modules(sources: &Sources) -> String {
     // MODULE NAME BASE SIZE …
@@ -161,22 +161,58 @@ pub(super) fn interfaces(sources: &Sources) -> String {
     format!("{count} addresses")
 }
 
-/// There are as many as their caches have objects: none.
+/// The kernel's own sockets, to which its network has pointers; of TCP and UDP as many as their caches have objects.
 pub(super) fn sockets(sources: &Sources) -> String {
+    let found = sources.rows("sockets");
+    // Each with its family.
+    let own = [
+        ("rtnl", 0),
+        ("diag_nlsk", 4),
+        ("ipv4.fibnl", 10),
+        ("uevent_sock.sk", 15),
+        ("genl_sock", 16),
+    ];
+    let paths = own.map(|(path, _)| path).join(",");
+    let net = &sources.rows(&format!("struct net.{paths} init_net"))[0]["value"];
+    let follow = |of: &str, at: &str| {
+        let (structure, path) = of.split_once('.').expect("a member");
+        let row = &sources.rows(&format!("struct {structure}.{path} {at}"))[0];
+        text(&row["value"], path)
+    };
+    let expected = own.map(|(path, family)| {
+        let socket = follow("sock.sk_socket", &text(net, path));
+        // The first member is the socket.
+        let inode = follow("socket_alloc.vfs_inode.i_ino", &socket);
+        (family.to_string(), inode)
+    });
+    let netlink = found.iter().filter(|row| text(row, "proto") == "netlink");
+    let netlink: BTreeSet<(String, String)> = netlink
+        .map(|row| (text(row, "rport"), text(row, "inode")))
+        .collect();
+    for one in &expected {
+        assert!(netlink.contains(one), "no {one:?}: {netlink:?}");
+    }
     // CACHE OBJSIZE ALLOCATED TOTAL SLABS SSIZE NAME
     let caches = sources.words("crash-9.0.2-kmem_s.txt", 1);
-    let found = sources.rows("sockets");
-    let mut said = Vec::new();
+    let objects = |names: &[&str]| -> u64 {
+        let of_them = caches.iter().filter(|words| names.contains(&&*words[6]));
+        let objects: Vec<u64> = of_them
+            .map(|words| words[2].parse().expect("a number"))
+            .collect();
+        // Some kernels keep objects of two kinds in one.
+        assert!(!objects.is_empty(), "{names:?}");
+        objects.iter().sum()
+    };
     for (proto, names) in [("tcp", ["TCP", "TCPv6"]), ("udp", ["UDP", "UDPv6"])] {
-        let of_it = |words: &&Vec<String>| names.contains(&&*words[6]);
-        let objects = caches.iter().filter(of_it).map(|words| &words[2]);
-        let objects: u64 = objects.map(|n| n.parse::<u64>().expect("a number")).sum();
-        let own = found
-            .iter()
-            .filter(|row| text(row, "proto").starts_with(proto));
-        let own = own.inspect(|row| assert!(number(row, "lport") <= 65_535, "{row}"));
-        assert_eq!(own.count() as u64, objects, "{proto}");
-        said.push(format!("{objects} of {proto}"));
+        let of_it = found.iter().filter(|row| text(row, "proto") == proto);
+        assert_eq!(of_it.count() as u64, objects(&names), "{proto}");
     }
-    said.join(", ")
+    // The kernel keeps raw ones that are in no table.
+    let (all, raw) = (objects(&["sock_inode_cache"]), objects(&["RAW", "RAWv6"]));
+    assert!(found.len() as u64 + raw <= all, "{} of {all}", found.len());
+    format!(
+        "{} of {} sockets, none of tcp and udp",
+        expected.len(),
+        found.len()
+    )
 }
