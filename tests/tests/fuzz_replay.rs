@@ -163,8 +163,19 @@ fn seeds_are_small() {
             .sum::<u64>()
     };
     let targets = [
-        "btf", "ext", "core", "script", "event", "object", "plan", "insn", "kallsyms", "kconfig",
-        "dump", "capture", "interpret",
+        "btf",
+        "ext",
+        "core",
+        "script",
+        "event",
+        "object",
+        "plan",
+        "insn",
+        "kallsyms",
+        "kconfig",
+        "dump",
+        "capture",
+        "interpret",
     ];
     let all: u64 = targets.map(bytes).iter().sum();
     assert!(all < ROOM, "{all} bytes");
