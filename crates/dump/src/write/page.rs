@@ -83,10 +83,11 @@ impl PageLayout {
         let size = info.size("page").or_else(|| size_of(btf()?, "page"));
         let size = size.filter(|size| (32..=LARGEST).contains(size));
         let size = size.ok_or(Error::Missing("SIZE(page) in VMCOREINFO"))?;
-        let member = |name: &'static str| -> Option<usize> {
-            let said = info.offset(&format!("page.{name}"));
-            let found = said.or_else(|| offset_of(btf()?, "page", name))?;
-            (found + 8 <= size).then_some(found as usize)
+        let inside = |at: u64| (at + 8 <= size).then_some(at as usize);
+        let told = |name: &'static str| info.offset(&format!("page.{name}")).and_then(inside);
+        let member = |name: &'static str| {
+            let in_types = || offset_of(btf()?, "page", name).and_then(inside);
+            told(name).or_else(in_types)
         };
         let need = |name| member(name).ok_or(Error::Missing("layout of struct page in VMCOREINFO"));
         let bit = |name: &str| {
@@ -115,6 +116,12 @@ impl PageLayout {
             (None, Some(bit)) => Hugetlb::SecondFlag(1 << bit),
             (None, None) => destructor().unwrap_or(Hugetlb::Unknown),
         };
+        // Before the types are asked, for either name: those take longer than all the rest.
+        let compound_head = told("compound_head")
+            .or_else(|| told("compound_info"))
+            .or_else(|| member("compound_head"))
+            .or_else(|| member("compound_info"));
+        let slab = number("PAGE_SLAB_MAPCOUNT_VALUE");
         let buddy = number("PAGE_BUDDY_MAPCOUNT_VALUE");
         let head = info.number("PG_head_mask").map(|mask| mask as u64);
         Ok(PageLayout {
@@ -127,19 +134,25 @@ impl PageLayout {
                 .ok_or(Error::Missing("OFFSET(page._mapcount) in VMCOREINFO"))?
                 as usize,
             private: need("private")?,
-            compound_head: member("compound_head")
-                .or_else(|| member("compound_info"))
+            compound_head: compound_head
                 .ok_or(Error::Missing("OFFSET(page.compound_head) in VMCOREINFO"))?,
             lru: need_bit("lru")?,
             private_flag: need_bit("private")?,
             swap_cache: need_bit("swapcache")?,
             swap_backed: bit("swapbacked").unwrap_or(0),
-            poisoned: bit("hwpoison").unwrap_or(0),
+            // A kernel that has no such flag does not tell of it.
+            poisoned: info
+                .number("PG_hwpoison")
+                .filter(|bit| (0..64).contains(bit))
+                .map_or(0, |bit| 1 << bit),
             head: head
                 .or_else(|| bit("head"))
                 .ok_or(Error::Missing("NUMBER(PG_head_mask) in VMCOREINFO"))?,
-            slab_flag: bit("slab").unwrap_or(0),
-            slab: number("PAGE_SLAB_MAPCOUNT_VALUE"),
+            slab_flag: match slab {
+                Some(_) => 0,
+                None => bit("slab").unwrap_or(0),
+            },
+            slab,
             buddy: buddy.ok_or(Error::Missing(
                 "NUMBER(PAGE_BUDDY_MAPCOUNT_VALUE) in VMCOREINFO",
             ))?,
