@@ -1,7 +1,7 @@
 //! Finite state entropy (RFC 8878, 4.1): tables of states from how often symbols occur, and
 //! writing symbols with them.
 
-use super::bits::BitWriter;
+use super::bits::{self, BitWriter};
 
 /// Most bits of a table's size here.
 const LARGEST: u32 = 9;
@@ -38,8 +38,17 @@ impl Default for Table {
 }
 
 impl Table {
+    /// Makes the table of the only symbol that occurs, which takes no bits.
+    pub(super) fn single(&mut self, symbol: u8) {
+        self.log = 0;
+        self.states[0] = 0;
+        self.symbols[usize::from(symbol)] = Transform::default();
+    }
+
     /// Makes the table of `1 << log` states.
     pub(super) fn build(&mut self, shares: &Shares, log: u32) {
+        let last = shares.iter().rposition(|share| *share != 0);
+        let shares = &shares[..last.map_or(0, |last| last + 1)];
         let size = 1usize << log;
         let mut symbol_of = [0u8; 1 << LARGEST];
         // What hardly occurs has the last states.
@@ -161,40 +170,40 @@ pub(super) fn share(counts: &[u16; SYMBOLS], log: u32) -> Shares {
 
 /// Writes the description of a table.
 pub(super) fn describe(shares: &Shares, log: u32, out: &mut Vec<u8>) {
-    let mut bits = BitWriter::new(out);
-    bits.add(u64::from(log - 5), 4);
-    let mut left = (1u32 << log) + 1;
-    let mut symbol = 0;
-    while left > 1 {
-        let Some(&share) = shares.get(symbol) else {
-            break;
-        };
-        symbol += 1;
-        let before = left;
-        left -= u32::from(share.unsigned_abs());
-        // A value of as many bits as what is left could need; the lower ones spare a bit.
-        let width = before.ilog2() + 1;
-        let spared = (1u32 << width) - 1 - before;
-        let value = (share + 1) as u32;
-        let half = 1u32 << (width - 1);
-        if value < spared {
-            bits.add(value.into(), width - 1);
-        } else if value < half {
-            bits.add(value.into(), width);
-        } else {
-            bits.add((value + spared).into(), width);
-        }
-        bits.flush();
-        if share == 0 {
-            let rest = shares.get(symbol..).unwrap_or_default();
-            let zeros = rest.iter().take_while(|share| **share == 0).count();
-            for _ in 0..zeros / 3 {
-                bits.add(3, 2);
-                bits.flush();
+    bits::append(out, 2 * SYMBOLS + 4, |bits| {
+        bits.add(u64::from(log - 5), 4);
+        let mut left = (1u32 << log) + 1;
+        let mut symbol = 0;
+        while left > 1 {
+            let Some(&share) = shares.get(symbol) else {
+                break;
+            };
+            symbol += 1;
+            let before = left;
+            left -= u32::from(share.unsigned_abs());
+            // A value of as many bits as what is left could need; the lower ones spare a bit.
+            let width = before.ilog2() + 1;
+            let spared = (1u32 << width) - 1 - before;
+            let value = (share + 1) as u32;
+            let half = 1u32 << (width - 1);
+            if value < spared {
+                bits.add(value.into(), width - 1);
+            } else if value < half {
+                bits.add(value.into(), width);
+            } else {
+                bits.add((value + spared).into(), width);
             }
-            bits.add((zeros % 3) as u64, 2);
-            symbol += zeros;
+            bits.flush();
+            if share == 0 {
+                let rest = shares.get(symbol..).unwrap_or_default();
+                let zeros = rest.iter().take_while(|share| **share == 0).count();
+                for _ in 0..zeros / 3 {
+                    bits.add(3, 2);
+                    bits.flush();
+                }
+                bits.add((zeros % 3) as u64, 2);
+                symbol += zeros;
+            }
         }
-    }
-    bits.finish();
+    });
 }

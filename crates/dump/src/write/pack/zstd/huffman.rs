@@ -1,10 +1,12 @@
 //! Huffman codes of literals (RFC 8878, 4.2).
 
-use super::bits::BitWriter;
+use super::bits::{self, BitWriter};
 use super::fse;
 
 /// Longest code.
 const LONGEST: u8 = 11;
+/// More bits than two weights take.
+const MOST_OF_TWO: u32 = 16;
 /// Fewest literals that are tried.
 const FEWEST: usize = 48;
 /// Fewest literals that are written as four streams.
@@ -92,24 +94,24 @@ impl Codes {
 
     /// Writes one stream, which is read from its end.
     fn stream(&self, literals: &[u8], out: &mut Vec<u8>) {
-        let mut bits = BitWriter::new(out);
         let add = |byte: u8, bits: &mut BitWriter<'_>| {
             let code = self.codes[usize::from(byte)];
             bits.add((code >> 4).into(), u32::from(code & 15));
         };
-        let chunks = literals.rchunks_exact(4);
-        let first = chunks.remainder();
-        for four in chunks {
-            for &byte in four.iter().rev() {
-                add(byte, &mut bits);
+        let most = literals.len() * usize::from(LONGEST) / 8 + 1;
+        bits::append_marked(out, most, |bits| {
+            let chunks = literals.rchunks_exact(4);
+            let first = chunks.remainder();
+            for four in chunks {
+                for &byte in four.iter().rev() {
+                    add(byte, bits);
+                }
+                bits.flush();
             }
-            bits.flush();
-        }
-        for &byte in first.iter().rev() {
-            add(byte, &mut bits);
-        }
-        bits.flush();
-        bits.finish_marked();
+            for &byte in first.iter().rev() {
+                add(byte, bits);
+            }
+        });
     }
 
     /// Makes codes for these bytes; false where there is no gain to be had.
@@ -205,20 +207,21 @@ impl Codes {
         let shares = fse::share(&counts, log);
         fse::describe(&shares, log, &mut self.description);
         self.table.build(&shares, log);
-        let mut bits = BitWriter::new(&mut self.description);
-        // Two states take turns; the first has the weights at even places.
-        let mut states: [Option<fse::State>; 2] = [None, None];
-        for (index, &weight) in weights.iter().enumerate().rev() {
-            match &mut states[index % 2] {
-                Some(state) => state.write(&self.table, weight, &mut bits),
-                state => *state = Some(self.table.begin(weight)),
+        let table = &self.table;
+        bits::append_marked(&mut self.description, weights.len() + 4, |bits| {
+            // Two states take turns; the first has the weights at even places.
+            let mut states: [Option<fse::State>; 2] = [None, None];
+            for (index, &weight) in weights.iter().enumerate().rev() {
+                match &mut states[index % 2] {
+                    Some(state) => state.write(table, weight, bits),
+                    state => *state = Some(table.begin(weight)),
+                }
+                bits.need(MOST_OF_TWO);
             }
-            bits.flush();
-        }
-        for state in states.iter().rev().flatten() {
-            state.end(&self.table, &mut bits);
-        }
-        bits.finish_marked();
+            for state in states.iter().rev().flatten() {
+                state.end(table, bits);
+            }
+        });
         true
     }
 }

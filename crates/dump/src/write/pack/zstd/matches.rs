@@ -72,50 +72,73 @@ impl Finder {
         self.sequences.clear();
         let last = page.len().saturating_sub(READ);
         let mut anchor = 0;
-        // How far back the matches before the next one were.
+        // How far back the last two matches were that were not as far back as each other.
         let mut recent = 0;
+        let mut other = 0;
         let mut at = 1;
         while at < last {
             let value = read_u64(page, at);
             let place = self.place(value);
             let before = usize::from(std::mem::replace(place, at as u16));
+            let (mut start, mut length);
             // What continues the pattern of the match before is cheapest to say.
             let next = at + 1;
             if recent > 0 && next >= recent && read_u32(page, next - recent) == (value >> 8) as u32
             {
-                let length = SHORTEST + same(page, next - recent + SHORTEST, next + SHORTEST);
-                self.take(page, anchor, next, length, recent);
-                at = next + length;
-                anchor = at;
-                continue;
-            }
-            if read_u32(page, before) != value as u32 {
+                start = next;
+                length = SHORTEST + same(page, start - recent + SHORTEST, start + SHORTEST);
+            } else if read_u32(page, before) == value as u32 {
+                start = at;
+                let mut source = before;
+                length = SHORTEST + same(page, before + SHORTEST, at + SHORTEST);
+                while start > anchor && source > 0 && page[start - 1] == page[source - 1] {
+                    start -= 1;
+                    source -= 1;
+                    length += 1;
+                }
+                other = recent;
+                recent = start - source;
+            } else {
                 at += 1 + ((at - anchor) >> PATIENCE);
                 continue;
             }
-            let mut start = at;
-            let mut source = before;
-            let mut length = SHORTEST + same(page, before + SHORTEST, at + SHORTEST);
-            while start > anchor && source > 0 && page[start - 1] == page[source - 1] {
-                start -= 1;
-                source -= 1;
-                length += 1;
-            }
-            recent = start - source;
             self.take(page, anchor, start, length, recent);
             at = start + length;
             anchor = at;
+            if at >= last {
+                break;
+            }
             // A place inside of the match, for what comes next.
             let inside = at - 2;
             *self.place(read_u64(page, inside)) = inside as u16;
+            // What goes on as the match before the last one did.
+            while at < last && other > 0 && read_u32(page, at) == read_u32(page, at - other) {
+                let length = SHORTEST + same(page, at - other + SHORTEST, at + SHORTEST);
+                *self.place(read_u64(page, at)) = at as u16;
+                std::mem::swap(&mut recent, &mut other);
+                self.take(page, at, at, length, recent);
+                at += length;
+                anchor = at;
+            }
         }
         self.literals.extend_from_slice(&page[anchor..]);
     }
 
+    #[inline]
     fn take(&mut self, page: &[u8], anchor: usize, start: usize, length: usize, offset: usize) {
-        self.literals.extend_from_slice(&page[anchor..start]);
+        /// Literals that are copied at once, too many of them where there are fewer.
+        const FEW: usize = 16;
+        let len = start - anchor;
+        match page[anchor..].first_chunk::<FEW>() {
+            Some(few) if len <= FEW => {
+                let end = self.literals.len() + len;
+                self.literals.extend_from_slice(few);
+                self.literals.truncate(end);
+            }
+            _ => self.literals.extend_from_slice(&page[anchor..start]),
+        }
         self.sequences.push(Sequence {
-            literals: (start - anchor) as u16,
+            literals: len as u16,
             length: length as u16,
             offset: offset as u16,
         });

@@ -1,7 +1,7 @@
 //! Sequences in codes of states (RFC 8878, 3.1.1.3.2).
 
-use super::bits::BitWriter;
-use super::fse::{self, SYMBOLS, Shares, State, Table};
+use super::bits;
+use super::fse::{self, SYMBOLS, Shares, Table};
 use super::matches::Sequence;
 
 /// Fewest sequences for which tables of their own are worth their description.
@@ -111,19 +111,47 @@ struct Coded {
     rest: u16,
 }
 
-fn coded<const N: usize>((first, codes): &(u8, [(u32, u8); N]), number: u32) -> Coded {
-    if number < u32::from(*first) {
-        return Coded {
-            code: number as u8,
-            bits: 0,
-            rest: 0,
-        };
+/// Gives the code of each number below `COUNT`.
+const fn table<const N: usize, const COUNT: usize>(
+    (first, codes): &(u8, [(u32, u8); N]),
+) -> [u8; COUNT] {
+    let mut table = [0; COUNT];
+    let mut number = 0;
+    let mut index = 0;
+    while number < COUNT {
+        if number < *first as usize {
+            table[number] = number as u8;
+        } else {
+            if index + 1 < N && number >= codes[index + 1].0 as usize {
+                index += 1;
+            }
+            table[number] = *first + index as u8;
+        }
+        number += 1;
     }
-    let after = codes.partition_point(|(start, _)| *start <= number);
-    let index = after.saturating_sub(1);
-    let (start, bits) = codes[index];
+    table
+}
+
+/// Codes of small numbers; larger ones have one for each power of two, numbered with this added.
+const SMALL_LITERALS: ([u8; 64], u8) = (table(&LITERAL_CODES), 19);
+const SMALL_MATCHES: ([u8; 128], u8) = (table(&MATCH_CODES), 36);
+
+#[inline]
+fn coded<const N: usize, const COUNT: usize>(
+    (first, codes): &(u8, [(u32, u8); N]),
+    (small, large): &([u8; COUNT], u8),
+    number: u32,
+) -> Coded {
+    let code = match small.get(number as usize) {
+        Some(code) => *code,
+        None => number.ilog2() as u8 + large,
+    };
+    let (start, bits) = match code.checked_sub(*first) {
+        Some(index) => codes[usize::from(index).min(N - 1)],
+        None => (number, 0),
+    };
     Coded {
-        code: first + index as u8,
+        code,
         bits,
         rest: (number - start) as u16,
     }
@@ -192,8 +220,8 @@ impl Tables {
             let offset = tell_offset(&mut recent, sequence.offset.into(), sequence.literals > 0);
             let code = offset.ilog2() as u8;
             let codes = [
-                coded(&LITERAL_CODES, sequence.literals.into()),
-                coded(&MATCH_CODES, u32::from(sequence.length) - 3),
+                coded(&LITERAL_CODES, &SMALL_LITERALS, sequence.literals.into()),
+                coded(&MATCH_CODES, &SMALL_MATCHES, u32::from(sequence.length) - 3),
                 Coded {
                     code,
                     bits: code,
@@ -219,7 +247,9 @@ impl Tables {
         let used = counts.iter().filter(|count| **count > 0).count();
         if used == 1 && all > 2 {
             let code = counts.iter().position(|count| *count > 0);
-            out.push(code.unwrap_or(0) as u8);
+            let code = code.unwrap_or(0) as u8;
+            out.push(code);
+            self.own[kind].single(code);
             return Mode::Single;
         }
         if all < OWN || used < 2 {
@@ -238,39 +268,38 @@ impl Tables {
 
     /// Appends the codes, the last sequence first: decoders read from the end.
     fn stream(&self, modes: &[Mode; 3], out: &mut Vec<u8>) {
-        let table = |kind: usize| match modes[kind] {
-            Mode::Default => Some(&self.defaults[kind]),
-            Mode::Single => None,
-            Mode::Own => Some(&self.own[kind]),
+        /// Bytes of three states and of what three codes leave, at most.
+        const MOST: usize = 10;
+        let Some((last, codes)) = self.codes.split_last() else {
+            return;
         };
-        let tables = [table(LITERALS), table(MATCHES), table(OFFSETS)];
-        let mut bits = BitWriter::new(out);
-        let mut states: [Option<State>; 3] = [None; 3];
-        for codes in self.codes.iter().rev() {
-            for kind in [OFFSETS, MATCHES, LITERALS] {
-                let Some(table) = tables[kind] else {
-                    continue;
-                };
-                let code = codes[kind].code;
-                match &mut states[kind] {
-                    Some(state) => state.write(table, code, &mut bits),
-                    state => *state = Some(table.begin(code)),
+        let table = |kind: usize| match modes[kind] {
+            Mode::Default => &self.defaults[kind],
+            Mode::Single | Mode::Own => &self.own[kind],
+        };
+        let (literals, matches, offsets) = (table(LITERALS), table(MATCHES), table(OFFSETS));
+        bits::append_marked(out, (self.codes.len() + 1) * MOST, |bits| {
+            let mut literal = literals.begin(last[LITERALS].code);
+            let mut length = matches.begin(last[MATCHES].code);
+            let mut offset = offsets.begin(last[OFFSETS].code);
+            for kind in [LITERALS, MATCHES, OFFSETS] {
+                bits.add(last[kind].rest.into(), last[kind].bits.into());
+            }
+            for codes in codes.iter().rev() {
+                bits.flush();
+                offset.write(offsets, codes[OFFSETS].code, bits);
+                length.write(matches, codes[MATCHES].code, bits);
+                literal.write(literals, codes[LITERALS].code, bits);
+                bits.need(codes.iter().map(|code| u32::from(code.bits)).sum());
+                for kind in [LITERALS, MATCHES, OFFSETS] {
+                    bits.add(codes[kind].rest.into(), codes[kind].bits.into());
                 }
             }
             bits.flush();
-            for kind in [LITERALS, MATCHES, OFFSETS] {
-                let coded = codes[kind];
-                bits.add(coded.rest.into(), coded.bits.into());
-            }
-            bits.flush();
-        }
-        for kind in [MATCHES, OFFSETS, LITERALS] {
-            if let (Some(state), Some(table)) = (states[kind], tables[kind]) {
-                state.end(table, &mut bits);
-            }
-        }
-        bits.flush();
-        bits.finish_marked();
+            length.end(matches, bits);
+            offset.end(offsets, bits);
+            literal.end(literals, bits);
+        });
     }
 }
 
