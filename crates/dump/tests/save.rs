@@ -209,14 +209,17 @@ fn each_level_keeps_what_it_says() {
                 check(&machine, &dump, level, &what);
                 let out: u64 = summary.left_out.iter().map(|(_, count)| count).sum();
                 assert_eq!(summary.memory, machine.pages.len() as u64, "{what}");
+                // What ELF has of those left out, in small pieces, is not told as left out.
+                assert_eq!(summary.chosen + out, summary.memory, "{what}");
                 if format != DumpFormat::Elf {
                     assert_eq!(dump.dump_level(), Some(level.into()), "{what}");
-                    assert_eq!(summary.chosen + out, summary.memory, "{what}");
                 }
                 if level == 31 {
                     let of = |kind| summary.left_out.iter().find(|(found, _)| *found == kind);
                     assert_eq!(of(PageKind::Poisoned), Some(&(PageKind::Poisoned, 1)));
-                    assert_eq!(of(PageKind::User), Some(&(PageKind::User, 329)), "{what}");
+                    if format != DumpFormat::Elf {
+                        assert_eq!(of(PageKind::User), Some(&(PageKind::User, 329)), "{what}");
+                    }
                 }
             }
         }

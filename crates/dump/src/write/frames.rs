@@ -56,6 +56,19 @@ impl Bits {
         self.0.iter().map(|word| u64::from(word.count_ones())).sum()
     }
 
+    /// Counts the bits of a range that are set.
+    pub(crate) fn count_in(&self, range: std::ops::Range<u64>) -> u64 {
+        let (mut at, mut count) = (range.start, 0);
+        let end = range.end.min(WINDOW);
+        while at < end {
+            let n = (64 - at % 64).min(end - at);
+            let word = self.0[(at / 64) as usize] >> (at % 64) << (64 - n);
+            count += u64::from(word.count_ones());
+            at += n;
+        }
+        count
+    }
+
     /// Gives the first index from `from` on whose bit is `value`; [`WINDOW`] where there is none.
     pub(crate) fn next(&self, from: u64, value: bool) -> u64 {
         let mut at = from;
@@ -269,5 +282,7 @@ mod tests {
         assert_eq!(bits.fill(61..WINDOW, false), 71);
         assert_eq!(bits.count(), 2);
         assert!(bits.get(60) && !bits.get(61));
+        assert_eq!((bits.count_in(0..WINDOW), bits.count_in(1..60)), (2, 0));
+        assert_eq!((bits.count_in(0..1), bits.count_in(60..200)), (1, 1));
     }
 }

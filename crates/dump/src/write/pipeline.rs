@@ -5,6 +5,7 @@
 //! are buffers, so that memory is bounded, whatever is fastest.
 
 use std::collections::{BTreeMap, VecDeque};
+use std::io;
 use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::frames::{Bits, Frames, PAGE, WINDOW};
@@ -125,12 +126,12 @@ pub(crate) struct How {
 }
 
 /// Makes the chosen pages of all windows, and gives them to `write` in order; ends at its first
-/// error.
-pub(crate) fn run<E>(
+/// error, or where a worker panics.
+pub(crate) fn run(
     selection: &mut Selection<'_>,
     how: How,
-    mut write: impl FnMut(&Batch) -> Result<(), E>,
-) -> Result<(), E> {
+    mut write: impl FnMut(&Batch) -> io::Result<()>,
+) -> io::Result<()> {
     let frames = selection.frames();
     let mut work = Work {
         windows: frames.windows(),
@@ -160,39 +161,75 @@ pub(crate) fn run<E>(
     let work = Mutex::new(work);
     let busy = Mutex::new(workers);
     std::thread::scope(|scope| {
-        for _ in 0..workers {
-            scope.spawn(|| {
-                let mut packer = Packer::new(how.compression);
-                while let Some(mut batch) = free.take() {
-                    let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
-                    let some = work.take(most, &mut batch);
-                    drop(work);
-                    if !some {
-                        break;
-                    }
-                    batch.make(frames, &mut packer, how.zero);
-                    made.put(batch);
+        let worker = || {
+            let _ended = Ended {
+                busy: &busy,
+                made: &made,
+                free: &free,
+            };
+            let mut packer = Packer::new(how.compression);
+            while let Some(mut batch) = free.take() {
+                let mut work = work.lock().unwrap_or_else(PoisonError::into_inner);
+                let some = work.take(most, &mut batch);
+                drop(work);
+                if !some {
+                    break;
                 }
-                let mut busy = busy.lock().unwrap_or_else(PoisonError::into_inner);
-                *busy -= 1;
-                if *busy == 0 {
-                    made.close();
-                }
-            });
-        }
+                batch.make(frames, &mut packer, how.zero);
+                made.put(batch);
+            }
+        };
+        let threads: Vec<_> = (0..workers).map(|_| scope.spawn(worker)).collect();
+        // Workers that wait for a buffer are to end, also where `write` panics.
+        let closes = Closes(&free);
         let result = hand_on(&made, &free, &mut write);
-        // Workers that wait for a buffer are to end.
-        free.close();
-        result
+        drop(closes);
+        let ends = threads.into_iter().map(|thread| thread.join().is_ok());
+        match ends.filter(|is_well| !is_well).count() {
+            0 => result,
+            // A batch is missing.
+            _ => result.and(Err(io::Error::other("a thread that packs pages panicked"))),
+        }
     })
 }
 
+/// Closes a queue when dropped.
+struct Closes<'q>(&'q Queue);
+
+impl Drop for Closes<'_> {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// Tells the others when a worker ends, however it does.
+struct Ended<'q> {
+    busy: &'q Mutex<usize>,
+    made: &'q Queue,
+    free: &'q Queue,
+}
+
+impl Drop for Ended<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        *busy -= 1;
+        let panicked = std::thread::panicking();
+        if *busy == 0 || panicked {
+            self.made.close();
+        }
+        if panicked {
+            // What it had is never written: what follows waits for that in vain.
+            self.free.close();
+        }
+    }
+}
+
 /// Gives batches on in the order of their numbers.
-fn hand_on<E>(
+fn hand_on(
     made: &Queue,
     free: &Queue,
-    write: &mut impl FnMut(&Batch) -> Result<(), E>,
-) -> Result<(), E> {
+    write: &mut impl FnMut(&Batch) -> io::Result<()>,
+) -> io::Result<()> {
     let mut early = BTreeMap::new();
     let mut next = 0;
     while let Some(batch) = made.take() {
@@ -239,5 +276,40 @@ impl Queue {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.1 = true;
         self.changed.notify_all();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_waits_for_a_worker_that_panics_goes_on() {
+        let (made, free) = (Queue::default(), Queue::default());
+        let busy = Mutex::new(2);
+        free.put(Batch::default());
+        std::thread::scope(|scope| {
+            let panics = scope.spawn(|| {
+                let _ended = Ended {
+                    busy: &busy,
+                    made: &made,
+                    free: &free,
+                };
+                let batch = free.take();
+                panic!("of {}", batch.map_or(0, |batch| batch.frames.len()));
+            });
+            let waits = scope.spawn(|| {
+                let _ended = Ended {
+                    busy: &busy,
+                    made: &made,
+                    free: &free,
+                };
+                while free.take().is_some() {}
+            });
+            assert!(hand_on(&made, &free, &mut |_| Ok(())).is_ok());
+            assert!(panics.join().is_err());
+            assert!(waits.join().is_ok());
+        });
+        assert_eq!(*busy.lock().expect("nobody panicked with it"), 0);
     }
 }

@@ -194,9 +194,15 @@ impl<'k> Selection<'k> {
         counts.memory += window.memory.count();
         counts.absent += window.memory.count() - window.there.count();
         let mut carry = carry;
+        // What is left out, to be told which of it is put back.
+        let mut left: Vec<(Range<u64>, PageKind)> = Vec::new();
+        let joins = self.fewest > 1;
         let mut leave = |range: Range<u64>, kind: PageKind, chosen: &mut Bits| {
             if self.level.leaves_out(kind) {
-                counts.left_out[kind as usize] += chosen.fill(range, false);
+                counts.left_out[kind as usize] += chosen.fill(range.clone(), false);
+                if joins {
+                    left.push((range, kind));
+                }
             }
         };
         if carry.until > first {
@@ -232,6 +238,15 @@ impl<'k> Selection<'k> {
             }
         }
         self.join(&window.there, &mut chosen);
+        for (range, kind) in left {
+            if matches!(kind, PageKind::Poisoned | PageKind::Offline) {
+                // To read these may be another machine check: no segment is worth that.
+                chosen.fill(range, false);
+                continue;
+            }
+            let count = &mut counts.left_out[kind as usize];
+            *count = count.saturating_sub(chosen.count_in(range));
+        }
         counts.chosen += chosen.count();
         (window.memory, chosen, carry)
     }

@@ -18,6 +18,7 @@ pub struct Unfinished {
     file: File,
     path: PathBuf,
     whole: PathBuf,
+    replace: bool,
 }
 
 impl Unfinished {
@@ -48,6 +49,7 @@ impl Unfinished {
             file: options.open(&unfinished)?,
             path: unfinished,
             whole: path.to_owned(),
+            replace,
         })
     }
 
@@ -66,10 +68,11 @@ impl Unfinished {
     /// Has the disk take what was written, and gives the file its name.
     ///
     /// # Errors
-    /// Where the disk does not take it: the file keeps the name that it has.
+    /// Where the disk does not take it, or, with [`io::ErrorKind::AlreadyExists`], where a file has
+    /// come to have the name that was not to be replaced: the file keeps the name that it has.
     pub fn finish(self) -> io::Result<()> {
         self.file.sync_all()?;
-        std::fs::rename(&self.path, &self.whole)?;
+        self.rename()?;
         let folder = match self.whole.parent() {
             Some(folder) if folder != Path::new("") => folder,
             _ => Path::new("."),
@@ -77,5 +80,21 @@ impl Unfinished {
         // Not every folder can be opened or synced: the file has its name all the same.
         let _ = File::open(folder).and_then(|folder| folder.sync_all());
         Ok(())
+    }
+
+    fn rename(&self) -> io::Result<()> {
+        if self.replace {
+            return std::fs::rename(&self.path, &self.whole);
+        }
+        // A second name is never given in place of one that is there, as renaming would.
+        match std::fs::hard_link(&self.path, &self.whole) {
+            Ok(()) => std::fs::remove_file(&self.path),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Err(error),
+            // A file system on which files have but one name.
+            Err(_) if self.whole.symlink_metadata().is_ok() => {
+                Err(io::ErrorKind::AlreadyExists.into())
+            }
+            Err(_) => std::fs::rename(&self.path, &self.whole),
+        }
     }
 }

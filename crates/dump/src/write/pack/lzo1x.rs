@@ -33,6 +33,12 @@ fn read_u32(page: &[u8], at: usize) -> u32 {
     bytes.map_or(0, |bytes| u32::from_le_bytes(*bytes))
 }
 
+#[inline]
+fn read_u64(page: &[u8], at: usize) -> u64 {
+    let bytes = page.get(at..).and_then(|rest| rest.first_chunk());
+    bytes.map_or(0, |bytes| u64::from_le_bytes(*bytes))
+}
+
 impl Encoder {
     /// Appends a page of at most 64 KB; false where it does not become smaller.
     pub(super) fn pack(&mut self, page: &[u8], out: &mut Vec<u8>) -> bool {
@@ -52,8 +58,22 @@ impl Encoder {
             }
             let longest = page.len() - at;
             let mut length = SHORTEST;
-            while length < longest && page[before + length] == page[at + length] {
-                length += 1;
+            let differs =
+                |length: usize| read_u64(page, before + length) ^ read_u64(page, at + length);
+            loop {
+                if length + 8 > longest {
+                    while length < longest && page[before + length] == page[at + length] {
+                        length += 1;
+                    }
+                    break;
+                }
+                match differs(length) {
+                    0 => length += 8,
+                    differs => {
+                        length += (differs.trailing_zeros() / 8) as usize;
+                        break;
+                    }
+                }
             }
             literals(&page[anchor..at], start, out);
             copy(at - before, length, out);

@@ -44,7 +44,7 @@ pub(crate) struct SaveArgs {
     #[arg(short = 'F', long)]
     flatten: bool,
     /// How many threads read and pack [default: one for each CPU, at most 16]
-    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=1024))]
+    #[arg(short, long, value_name = "NUMBER", value_parser = clap::value_parser!(u16).range(1..=32))]
     threads: Option<u16>,
     /// Save the log alone, as text
     #[arg(long, conflicts_with_all = ["no_log", "log"])]
