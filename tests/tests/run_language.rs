@@ -159,9 +159,9 @@ fn maps_are_printed_at_the_end() {
 #[test]
 fn what_a_loop_sends_at_once_has_room() {
     let _kernel = kernel_or_skip!();
-    let script = r#"begin { for ($i : 0..5000) {
+    let script = r#"begin { for ($i : 0..60000) {
         printf("%d %d %d %d %d\n", $i, nsecs > 0, nsecs > 1, nsecs > 2, nsecs > 3); } }"#;
-    let rows: String = (0..5000).map(|i| format!("{i} 1 1 1 1\n")).collect();
+    let rows: String = (0..60_000).map(|i| format!("{i} 1 1 1 1\n")).collect();
     prints(&["run", "-e", script], &format!("{rows}\n\n"));
 }
 
