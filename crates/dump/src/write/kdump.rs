@@ -88,25 +88,32 @@ fn note(name: &[u8], content: &[u8]) -> Vec<u8> {
 /// Reads the names of the machine (`struct new_utsname`) where VMCOREINFO says.
 fn names(kernel: &Kernel) -> Result<[u8; NAMES], Error> {
     let info = kernel.vmcoreinfo();
-    let at = info.symbol("init_uts_ns");
-    let offset = info.offset("uts_namespace.name");
-    let (Some(at), Some(offset)) = (at, offset) else {
-        return Err(Error::Missing("names of the machine in VMCOREINFO"));
+    let missing = Error::Missing("names of the machine");
+    let at = info.symbol("init_uts_ns").ok_or(missing.clone())?;
+    // Before Linux 5.11 VMCOREINFO does not say where they are: behind a counter of 4 bytes.
+    let offsets = match info.offset("uts_namespace.name") {
+        Some(offset) => [offset, offset],
+        None => [4, 0],
     };
     let mut names = [0; NAMES];
-    kernel.read(VirtAddr(at.0.wrapping_add(offset)), &mut names)?;
-    match names.starts_with(b"Linux\0") {
-        true => Ok(names),
-        false => Err(Error::Missing("names of the machine")),
+    for offset in offsets {
+        kernel.read(VirtAddr(at.0.wrapping_add(offset)), &mut names)?;
+        if names.starts_with(b"Linux\0") {
+            return Ok(names);
+        }
     }
+    Err(missing)
 }
 
 fn plain_names(kernel: &Kernel) -> [u8; NAMES] {
     let mut names = [0; NAMES];
     let machine = kernel.dump().and_then(crate::Dump::machine);
+    // QEMU does not say it; drgn opens no dump without it, nor without a version.
+    let machine = machine.filter(|machine| !machine.is_empty());
     let given = [
         (0, "Linux"),
         (2, kernel.release()),
+        (3, "unknown"),
         (4, machine.unwrap_or("x86_64")),
     ];
     for (index, name) in given {
