@@ -68,9 +68,13 @@ fn nothing_is_lost_between_print_and_clear() {
     let sum: u64 = of_keys.map(number).sum();
     let all = text.lines().find(|line| line.starts_with("@all: "));
     let all = all.map(number).unwrap_or_else(|| panic!("{said}"));
-    // A program that holds a value while its key is taken counts there once more: some in a thousand clears.
+    // A program that holds a value while its key is taken counts there once more, and more often where it is preempted
+    // then: on a busy machine some in ten clears.
     let between = all.abs_diff(sum);
-    assert!(all > 10_000 && between < 60, "{between} of {all}");
+    assert!(
+        all > 10_000 && between < 60.max(all / 5_000),
+        "{between} of {all}"
+    );
 }
 
 #[test]

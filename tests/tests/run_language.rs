@@ -48,12 +48,14 @@ language!(
 
 /// Came with atomic operations that have a result; programs of tc may call it.
 const CHECK_MTU: HelperId = HelperId(163);
+/// Loops of any number of rounds need it.
+const LOOP: HelperId = HelperId(181);
+/// Reads the values of other CPUs.
+const LOOKUP_PERCPU: HelperId = HelperId(195);
 
-/// Says whether a program can read the values of other CPUs.
-fn has_lookup_percpu(kernel: SharedKernel) -> bool {
-    const LOOKUP_PERCPU: HelperId = HelperId(195);
+fn has(kernel: SharedKernel, helper: HelperId) -> bool {
     Features::new(kernel, kernel_types())
-        .helper(ProgramType::RawTracepoint, LOOKUP_PERCPU)
+        .helper(ProgramType::RawTracepoint, helper)
         .is_available()
 }
 
@@ -61,7 +63,7 @@ fn has_lookup_percpu(kernel: SharedKernel) -> bool {
 fn merged() {
     let kernel = kernel_or_skip!();
     let program = kscope();
-    if !has_lookup_percpu(kernel) {
+    if !has(kernel, LOOKUP_PERCPU) {
         let script = "begin { @a = count(); if (@a > 0) { exit(); } }";
         let ran = run(&program, &["run", "-e", script]);
         let said = "this kernel has no helper bpf_map_lookup_percpu_elem, which program";
@@ -79,7 +81,7 @@ fn differences() {
     let program = kscope();
     let text = include_str!("../scripts/language/differences.txt");
     let mut cases: Vec<&str> = text.split("# case: ").collect();
-    if !has_lookup_percpu(kernel) {
+    if !has(kernel, LOOKUP_PERCPU) {
         cases.retain(|case| !case.starts_with("printf-aggregations"));
     }
     let told = check(&program, &cases.join("# case: "));
@@ -158,7 +160,10 @@ fn maps_are_printed_at_the_end() {
 
 #[test]
 fn what_a_loop_sends_at_once_has_room() {
-    let _kernel = kernel_or_skip!();
+    let kernel = kernel_or_skip!();
+    if !has(kernel, LOOP) {
+        skip!("bpf_loop", "needs Linux 5.17");
+    }
     let script = r#"begin { for ($i : 0..60000) {
         printf("%d %d %d %d %d\n", $i, nsecs > 0, nsecs > 1, nsecs > 2, nsecs > 3); } }"#;
     let rows: String = (0..60_000).map(|i| format!("{i} 1 1 1 1\n")).collect();
@@ -213,7 +218,7 @@ fn large_values_come_in_bursts() {
 #[test]
 fn aggregations_are_deleted() {
     let kernel = kernel_or_skip!();
-    if !has_lookup_percpu(kernel) {
+    if !has(kernel, LOOKUP_PERCPU) {
         skip!("lookup_percpu_elem", "needs Linux 5.19");
     }
     let script = "begin { @b = count(); @c = sum(0); @d = min(0); @h = hist(1); @s = stats(0);
