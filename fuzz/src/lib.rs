@@ -29,7 +29,7 @@ pub use interpret::interpret;
 pub use link::link;
 pub use object::object;
 pub use plan::plan;
-pub use tables::{kallsyms, kconfig};
+pub use tables::{kallsyms, kconfig, log};
 
 /// Longest text that is tried, in bytes; time may grow with it.
 const LONGEST: usize = 4096;

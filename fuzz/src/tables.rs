@@ -4,6 +4,19 @@ use kscope_bpf::build_option;
 use kscope_bpf::spec::ConfigType;
 use kscope_memory::{KernelSymbols, KernelSymbolsBuilder, VirtAddr};
 
+/// Reads the log of a kernel for its tasks: each has its own number, and is in one group.
+pub fn log(bytes: &[u8]) -> bool {
+    let log = kscope_rows::read_log(&String::from_utf8_lossy(bytes));
+    let groups = kscope_rows::group_tasks(&log.tasks);
+    let grouped: usize = groups.iter().map(|group| group.tasks.len()).sum();
+    assert_eq!(grouped, log.tasks.len());
+    let mut keys: Vec<_> = log.tasks.iter().map(|task| (task.pid, task.cpu)).collect();
+    keys.sort_unstable();
+    keys.dedup_by_key(|(pid, cpu)| (*pid, cpu.filter(|_| *pid == Some(0))));
+    assert_eq!(keys.len(), log.tasks.len());
+    !log.tasks.is_empty()
+}
+
 /// Reads a symbol table whole and in pieces, which gives the same, and looks symbols up.
 pub fn kallsyms(bytes: &[u8]) -> bool {
     let whole = KernelSymbols::parse(bytes);

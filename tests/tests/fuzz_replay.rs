@@ -124,6 +124,11 @@ fn symbol_tables() {
 }
 
 #[test]
+fn logs() {
+    replay("log", bodies::log, &["none"], 5000);
+}
+
+#[test]
 fn dumps() {
     replay("dump", bodies::dump, &[], 120);
 }
@@ -172,6 +177,7 @@ fn seeds_are_small() {
         "plan",
         "insn",
         "kallsyms",
+        "log",
         "kconfig",
         "dump",
         "capture",

@@ -18,9 +18,11 @@ use crate::commands::link::LinkArgs;
 use crate::commands::list::ListArgs;
 use crate::commands::man::ManArgs;
 use crate::commands::run::RunArgs;
+use crate::commands::stacks::StacksArgs;
 use crate::commands::tools::ToolsArgs;
 use crate::commands::{
-    bindgen, bpf, btf, build, check, completions, doctor, kdump, link, list, man, run, tool, tools,
+    bindgen, bpf, btf, build, check, completions, doctor, kdump, link, list, man, run, stacks,
+    tool, tools,
 };
 use crate::console::tell;
 use crate::crash::{self, CrashArgs};
@@ -51,6 +53,7 @@ enum Command {
     Link(LinkArgs),
     List(ListArgs),
     Tools(ToolsArgs),
+    Stacks(StacksArgs),
     Crash(CrashArgs),
     Kdump(KdumpArgs),
     Doctor(DoctorArgs),
@@ -102,6 +105,7 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         Command::Link(args) => link::run(&args),
         Command::List(args) => list::run(&args),
         Command::Tools(args) => tools::run(&args),
+        Command::Stacks(args) => stacks::run(&args),
         Command::Crash(args) => crash::run(&args),
         Command::Kdump(args) => kdump::run(&args),
         Command::Doctor(args) => doctor::run(&args),

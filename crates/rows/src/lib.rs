@@ -15,6 +15,7 @@ mod output;
 mod resolve;
 mod schema;
 mod series;
+mod snapshot;
 pub mod time;
 mod type_name;
 mod value;
@@ -37,4 +38,8 @@ pub use output::{
 pub use resolve::{Cut, Directory, Resolve, Unresolved};
 pub use schema::{Column, Row, Schema};
 pub use series::align_series;
+pub use snapshot::{
+    Age, LockSeen, LogReport, ReportKind, SnapshotLog, StackState, SyscallSeen, TaskGroup,
+    TaskSeen, group_tasks, read_log,
+};
 pub use value::{Bucket, Frame, Histogram, Point, Scale, Series, Stack, Value};

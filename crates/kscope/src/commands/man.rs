@@ -120,6 +120,16 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
         "kscope bindgen tool.bpf.o > src/tool.rs",
     ),
     (
+        "kscope-stacks",
+        "What a machine waited for, from the log that it left:",
+        "journalctl -k -b -1 | kscope stacks --from - --blocked",
+    ),
+    (
+        "kscope-stacks",
+        "Each task of a SysRq t, with its whole stack:",
+        "dmesg > tasks.txt; kscope stacks --from tasks.txt --all --full",
+    ),
+    (
         "kscope-doctor",
         "What a user without privileges may do:",
         "su -s /bin/sh nobody -c 'kscope doctor'",

@@ -12,5 +12,6 @@ pub(crate) mod link;
 pub(crate) mod list;
 pub(crate) mod man;
 pub(crate) mod run;
+pub(crate) mod stacks;
 pub(crate) mod tool;
 pub(crate) mod tools;

@@ -219,7 +219,7 @@ fn in_symbol(symbol: &KernelSymbol<'_>, offset: Option<u64>) -> String {
 }
 
 /// Writes a time as people do: the two largest units.
-fn duration(nanoseconds: u64) -> String {
+pub(crate) fn duration(nanoseconds: u64) -> String {
     let seconds = nanoseconds / 1_000_000_000;
     let (days, hours, minutes) = (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60);
     match (days, hours, minutes) {

@@ -13,6 +13,7 @@ mod kdump;
 mod outputs;
 mod reference;
 mod save;
+mod stacks;
 mod tools;
 
 use std::io::Write as _;
