@@ -21,6 +21,7 @@ pub mod pins;
 pub mod program;
 pub mod random;
 pub mod selftests;
+pub mod stuck;
 pub mod tool;
 pub mod workspace;
 

@@ -5,54 +5,19 @@
 //@ modules: qemu_fw_cfg, nbd
 
 use std::fs::{File, OpenOptions};
-use std::io::{BufRead, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream, UdpSocket};
 use std::num::NonZero;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::process::Command;
 
-use kscope_tests::program::{Folder, PATIENCE, c_program};
+use kscope_tests::program::Folder;
+use kscope_tests::stuck::Stuck;
 use kscope_tests::{dumps, skip};
 use rustix::fs::OFlags;
 use rustix::net::{AddressFamily, Protocol, SocketType};
-
-/// A process that holds what a dump is to show.
-struct Stuck(Child);
-
-impl Stuck {
-    /// Starts it and gives what it made; none where the machine that built the tests had no C compiler.
-    fn start(folder: &Folder) -> Option<(Stuck, String)> {
-        let mut child = Command::new(c_program("stuck", folder)?)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("it starts");
-        let lines = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let made: Vec<String> = lines
-            .map(|line| line.expect("text"))
-            .take_while(|line| line != "ready")
-            .collect();
-        Some((Stuck(child), made.join("\n")))
-    }
-
-    /// Has it let everything go.
-    fn end(mut self) {
-        drop(self.0.stdin.take());
-        let until = Instant::now() + PATIENCE;
-        while Instant::now() < until {
-            if let Some(status) = self.0.try_wait().expect("its status") {
-                assert!(status.success(), "{status}");
-                return;
-            }
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        let _ = self.0.kill();
-        panic!("what was stuck was not let go");
-    }
-}
 
 /// `ETH_P_ALL`, in the network's order of bytes.
 fn every_frame() -> Protocol {

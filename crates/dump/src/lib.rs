@@ -30,7 +30,7 @@ pub use facts::kernel::Kernel;
 pub use facts::log::{LogCaller, LogLine};
 pub use facts::module::Module;
 pub use facts::source::RunningKernel;
-pub use facts::task::{OnCpu, Task, TaskNow};
+pub use facts::task::{OnCpu, Task, TaskNow, state_letter};
 pub use facts::time::KernelTime;
 pub use facts::vmcoreinfo::{Vmcoreinfo, VmcoreinfoFrom};
 pub use facts::x86_64::Registers;

@@ -42,26 +42,7 @@ impl Task {
     /// Gives the letter that `ps` shows for its state.
     #[must_use]
     pub fn state_letter(&self) -> char {
-        const LETTERS: [(u64, char); 10] = [
-            (0x01, 'S'),
-            (0x02, 'D'),
-            (0x04, 'T'),
-            (0x08, 't'),
-            (0x20, 'Z'),
-            (0x10, 'X'),
-            (0x40, 'P'),
-            (0x80, 'X'),
-            // Waits for a lock (real-time kernels), is frozen.
-            (0x1000, 'D'),
-            (0x8000, 'D'),
-        ];
-        const IDLE: u64 = 0x402;
-        if self.state & IDLE == IDLE {
-            return 'I';
-        }
-        let state = self.state | self.exit_state;
-        let found = LETTERS.iter().find(|(bit, _)| state & bit != 0);
-        found.map_or('R', |&(_, letter)| letter)
+        state_letter(self.state, self.exit_state)
     }
 
     /// Tells whether it belongs to the kernel, without a program.
@@ -70,6 +51,32 @@ impl Task {
         const PF_KTHREAD: u64 = 0x0020_0000;
         self.flags & PF_KTHREAD != 0
     }
+}
+
+/// Gives the letter that `ps` shows for a state of `struct task_struct` (`__state`) and for how far the
+/// task has ended (`exit_state`).
+#[must_use]
+pub fn state_letter(state: u64, exit_state: u64) -> char {
+    const LETTERS: [(u64, char); 10] = [
+        (0x01, 'S'),
+        (0x02, 'D'),
+        (0x04, 'T'),
+        (0x08, 't'),
+        (0x20, 'Z'),
+        (0x10, 'X'),
+        (0x40, 'P'),
+        (0x80, 'X'),
+        // Waits for a lock (real-time kernels), is frozen.
+        (0x1000, 'D'),
+        (0x8000, 'D'),
+    ];
+    const IDLE: u64 = 0x402;
+    if state & IDLE == IDLE {
+        return 'I';
+    }
+    let all = state | exit_state;
+    let found = LETTERS.iter().find(|(bit, _)| all & bit != 0);
+    found.map_or('R', |&(_, letter)| letter)
 }
 
 /// What ran on a CPU.

@@ -121,6 +121,11 @@ const EXAMPLES: &[(&str, &str, &str)] = &[
     ),
     (
         "kscope-stacks",
+        "What waits for more than ten seconds, for which lock, and who has it:",
+        "kscope stacks --blocked=10s --full",
+    ),
+    (
+        "kscope-stacks",
         "What a machine waited for, from the log that it left:",
         "journalctl -k -b -1 | kscope stacks --from - --blocked",
     ),

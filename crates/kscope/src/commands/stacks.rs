@@ -20,10 +20,10 @@ use crate::error::Failure;
 /// not be had.
 #[derive(Args, Debug)]
 pub(crate) struct StacksArgs {
-    /// Read the log of a kernel: the text of SysRq t, w or l or of hung tasks, as dmesg, journalctl or a
-    /// console has it (`-` for standard input)
-    #[arg(long, value_name = "FILE", required = true)]
-    from: PathBuf,
+    /// Read the log of a kernel in place of the running one: the text of SysRq t, w or l or of hung tasks, as
+    /// dmesg, journalctl or a console has it (`-` for standard input)
+    #[arg(long, value_name = "FILE")]
+    from: Option<PathBuf>,
     /// Idle tasks as well: those of the kernel that wait for work, and CPUs' own (SysRq t)
     #[arg(short, long, conflicts_with_all = ["running", "blocked"])]
     all: bool,
@@ -53,7 +53,10 @@ fn age(text: &str) -> Result<u64, String> {
 
 /// Runs the command.
 pub(crate) fn run(args: &StacksArgs) -> Result<u8, Failure> {
-    let seen = source::log(&args.from)?;
+    let seen = match &args.from {
+        Some(file) => source::log(file)?,
+        None => source::live()?,
+    };
     let mut unknown_age = 0;
     let wanted: Vec<&TaskSeen> = seen
         .tasks

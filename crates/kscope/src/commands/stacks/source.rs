@@ -4,9 +4,11 @@ use std::io::Read as _;
 use std::path::Path;
 
 use kscope_rows::{LogReport, ReportKind, StackState, TaskSeen, read_log};
+use kscope_runtime::live_stacks;
 
 use super::text::count;
 use crate::error::Failure;
+use crate::place::Place;
 
 /// What was seen of tasks.
 pub(super) struct Seen {
@@ -23,6 +25,32 @@ impl Seen {
         let mut tasks = self.tasks.iter();
         tasks.any(|task| task.pid == Some(pid) || task.tgid == Some(pid))
     }
+}
+
+/// Looks at the running kernel.
+pub(super) fn live() -> Result<Seen, Failure> {
+    let place = Place::open(None)?;
+    let seen = live_stacks(&place.target, place.types()?);
+    let seen = seen.map_err(|error| Failure::of_run(&error, "", false))?;
+    let stable = seen.tasks.iter().filter(|task| task.stable == Some(true));
+    let milliseconds = seen.sweep.as_secs_f64() * 1000.0;
+    let mut truth = vec![format!(
+        "looked at in {milliseconds:.1} ms, in which {} stood still",
+        stable.count()
+    )];
+    for (tasks, what) in [(seen.gone, "ended"), (seen.new, "came")] {
+        if tasks > 0 {
+            truth.push(format!("{tasks} {what} since"));
+        }
+    }
+    if !seen.missing.is_empty() {
+        truth.push(format!("not had here: {}", seen.missing.join(", ")));
+    }
+    Ok(Seen {
+        name: "the running kernel, as this pid namespace has it".to_owned(),
+        tasks: seen.tasks,
+        truth,
+    })
 }
 
 /// Most bytes of a log that are read.
