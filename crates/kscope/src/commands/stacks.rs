@@ -1,5 +1,6 @@
 //! `kscope stacks`
 
+mod dead;
 mod source;
 mod table;
 mod text;
@@ -22,8 +23,11 @@ use crate::error::Failure;
 pub(crate) struct StacksArgs {
     /// Read the log of a kernel in place of the running one: the text of SysRq t, w or l or of hung tasks, as
     /// dmesg, journalctl or a console has it (`-` for standard input)
-    #[arg(long, value_name = "FILE")]
+    #[arg(long, value_name = "FILE", conflicts_with = "dump")]
     from: Option<PathBuf>,
+    /// Look into the memory of a dead kernel: a crash dump (each file of a split one)
+    #[arg(long, value_name = "FILE")]
+    dump: Vec<PathBuf>,
     /// Idle tasks as well: those of the kernel that wait for work, and CPUs' own (SysRq t)
     #[arg(short, long, conflicts_with_all = ["running", "blocked"])]
     all: bool,
@@ -55,6 +59,7 @@ fn age(text: &str) -> Result<u64, String> {
 pub(crate) fn run(args: &StacksArgs) -> Result<u8, Failure> {
     let seen = match &args.from {
         Some(file) => source::log(file)?,
+        None if !args.dump.is_empty() => dead::dump(&args.dump)?,
         None => source::live()?,
     };
     let mut unknown_age = 0;

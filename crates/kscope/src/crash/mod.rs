@@ -11,6 +11,7 @@ mod line;
 mod locks;
 mod log;
 pub(crate) use log::log_text;
+pub(crate) use stack::why;
 mod memory;
 mod panic;
 mod raw;
@@ -150,12 +151,12 @@ pub(crate) fn run(args: &CrashArgs) -> Result<u8, Failure> {
 }
 
 /// Makes a failure of what a dump does not say.
-fn failed(what: &str, error: &DumpError) -> Failure {
+pub(crate) fn failed(what: &str, error: &DumpError) -> Failure {
     Failure::new(plain(&format!("{what}: {error}")))
 }
 
 /// Tells of a walk that did not come to its end.
-fn tell_fault(what: &str, fault: Option<&DumpError>) {
+pub(crate) fn tell_fault(what: &str, fault: Option<&DumpError>) {
     if let Some(fault) = fault {
         let fault = plain(&fault.to_string());
         tell(format_args!("WARNING: there may be more {what}: {fault}"));
@@ -163,7 +164,7 @@ fn tell_fault(what: &str, fault: Option<&DumpError>) {
 }
 
 /// Tells of what an analysis could not read.
-fn tell_unread(what: &str, unread: &Unread) {
+pub(crate) fn tell_unread(what: &str, unread: &Unread) {
     if let Some(first) = &unread.first {
         let (count, first) = (unread.count, plain(&first.to_string()));
         tell(format_args!(
@@ -187,7 +188,7 @@ fn tasks(kernel: &Kernel) -> Walked<Task> {
 }
 
 /// Gives what ran on each CPU, or tells why that is not known.
-fn on_cpus(kernel: &Kernel) -> Vec<OnCpu> {
+pub(crate) fn on_cpus(kernel: &Kernel) -> Vec<OnCpu> {
     match kernel.on_cpu() {
         Ok(on_cpu) => on_cpu.items,
         Err(error) => {

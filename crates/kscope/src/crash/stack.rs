@@ -41,7 +41,7 @@ pub(super) fn write(kernel: &Kernel, stack: &Stack, out: &mut String) {
 }
 
 /// Says why a stack ends.
-pub(super) fn why(end: &StackEnd) -> String {
+pub(crate) fn why(end: &StackEnd) -> String {
     match end {
         StackEnd::User(_) => "at user mode".to_owned(),
         StackEnd::Bottom => "at the first frame".to_owned(),

@@ -193,3 +193,46 @@ fn what_is_no_log_is_refused_with_the_way_out() {
         .code(2)
         .says(&["`soon` is no time"]);
 }
+
+#[test]
+fn a_dump_gives_the_tasks_and_stacks_that_crash_does() {
+    let Some(folder) = kscope_testkit::dumps::folder() else {
+        return;
+    };
+    for name in [kscope_testkit::dumps::KDUMP, kscope_testkit::dumps::QEMU] {
+        let dump = folder.join(name);
+        let dump = dump.to_str().expect("text");
+        let read = |words: &[&str]| -> Vec<Value> {
+            let out = kscope(words).code(0).out;
+            let object = |line: &str| serde_json::from_str(line).expect("an object");
+            out.lines().map(object).collect()
+        };
+        let found = read(&["stacks", "--dump", dump, "--all", "--json"]);
+        let expected = read(&["crash", "--json", dump, "bt", "--all"]);
+        assert!(
+            expected.len() > 40 && found.len() == expected.len(),
+            "{}",
+            found.len()
+        );
+        // CPUs' idle tasks have one number.
+        let key = |task: &Value| {
+            format!(
+                "{} {} {} {}",
+                task["pid"], task["comm"], task["state"], task["cpu"]
+            )
+        };
+        let by_key = |tasks: &[Value]| -> BTreeMap<String, Vec<Value>> {
+            let stack = |task: &Value| task["stack"].as_array().expect("a list").clone();
+            tasks.iter().map(|task| (key(task), stack(task))).collect()
+        };
+        assert_eq!(by_key(&found), by_key(&expected), "{name}");
+        assert!(
+            found
+                .iter()
+                .any(|task| task["syscall"] == "clock_nanosleep"),
+            "{name}"
+        );
+        let blocked = kscope(&["stacks", "--dump", dump, "--blocked"]).code(0).out;
+        assert!(blocked.ends_with("; from the dump\n"), "{blocked}");
+    }
+}

@@ -42,7 +42,9 @@ pub fn group_tasks<'t>(tasks: impl IntoIterator<Item = &'t TaskSeen>) -> Vec<Tas
         groups[at].tasks.push(task);
     }
     for group in &mut groups {
-        group.tasks.sort_by_key(|task| (task.rank(), task.pid));
+        group
+            .tasks
+            .sort_by_key(|task| (std::cmp::Reverse(task.off_cpu), task.pid));
     }
     // Stable: what is equal keeps the order of the first tasks.
     groups.sort_by_key(|group| (group.first().rank(), std::cmp::Reverse(group.tasks.len())));
@@ -81,7 +83,7 @@ mod tests {
             idle,
             task(1, 'S', 100, "poll"),
             task(2, 'S', 1, "pipe_read"),
-            task(3, 'S', 1, "pipe_read"),
+            task(3, 'S', 2, "pipe_read"),
             task(4, 'R', 0, "write"),
             task(5, 'D', 3, "fsync"),
             task(6, 'D', 9, "fsync"),
@@ -92,7 +94,7 @@ mod tests {
             .iter()
             .map(|group| group.tasks.iter().filter_map(|task| task.pid).collect())
             .collect();
-        let expected = [&[6, 5][..], &[8], &[4], &[2, 3], &[1], &[7]];
+        let expected = [&[6, 5][..], &[8], &[4], &[3, 2], &[1], &[7]];
         assert_eq!(pids, expected);
         assert!(groups[5].is_idle() && !groups[0].is_idle());
     }
