@@ -14,6 +14,7 @@ mod printing;
 mod producer;
 mod programs;
 mod save;
+mod stacks;
 mod startup;
 mod table;
 
@@ -55,7 +56,7 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
         return Err(format!("bench takes no {word}"));
     }
     let mut names: Vec<&str> = GROUPS.iter().map(|(name, _)| *name).collect();
-    names.extend([LIBRARY, DUMP, SAVE]);
+    names.extend([LIBRARY, DUMP, SAVE, STACKS]);
     if let Some(unknown) = only.iter().find(|name| !names.contains(&name.as_str())) {
         return Err(format!(
             "no group of figures is called {unknown}; there are {}",
@@ -105,6 +106,14 @@ pub(crate) fn run(mut arguments: Arguments) -> Result<bool, String> {
         }
         println!();
     }
+    if wants(STACKS) {
+        println!("what 2,000 tasks are at, beside /proc/*/task/*/stack\n");
+        if let Err(why) = stacks::measure(&kscope, &settings) {
+            println!("note: {STACKS}: {why}");
+            done &= only.is_empty();
+        }
+        println!();
+    }
     if GROUPS.iter().all(|(name, _)| !wants(name)) {
         return Ok(done);
     }
@@ -138,6 +147,9 @@ const DUMP: &str = "dump";
 
 /// The group of figures of saving one.
 const SAVE: &str = "save";
+
+/// The group of figures of all tasks' stacks, beside /proc.
+const STACKS: &str = "stacks";
 
 type Group = fn(&Pair, &Settings, &mut Table) -> Result<(), String>;
 
