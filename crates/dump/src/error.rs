@@ -57,6 +57,8 @@ pub enum Error {
         /// What was walked.
         what: &'static str,
     },
+    /// It was asked to stop ([`Kernel::stop_when`](crate::Kernel::stop_when)).
+    Stopped,
 }
 
 impl fmt::Display for Error {
@@ -82,6 +84,7 @@ impl fmt::Display for Error {
             Error::Walk(error) => error.fmt(f),
             Error::Cycle { what } => write!(f, "{what} comes back to where it was"),
             Error::TooMany { what } => write!(f, "{what} does not end"),
+            Error::Stopped => f.write_str("it was stopped"),
         }
     }
 }

@@ -4,9 +4,11 @@
 mod recipe;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use kscope_btf::{Encoding, NewMember};
-use kscope_dump::{Bytes, Dump, DumpOptions, Kernel, LockKind, LockOwner, PendingWhy};
+use kscope_dump::{Bytes, Dump, DumpOptions, Error, Kernel, LockKind, LockOwner, PendingWhy};
+use kscope_memory::VirtAddr;
 use recipe::kernel::{MAP, SHAPE, Tiny};
 use recipe::locks::{self, MUTEXES, NAMES, QUEUE, THREADS, saved, waiter};
 use recipe::{Kdump, Pack, tasks, works};
@@ -144,6 +146,58 @@ fn several_wait_for_one() {
 }
 
 #[test]
+fn thousands_wait_for_one() {
+    const COUNT: usize = 2500;
+    for is_list in [true, false] {
+        let kernel = kernel(|tiny| {
+            locks::add(tiny, is_list);
+            locks::crowd(tiny, is_list, COUNT);
+        });
+        let found = kernel.locks().expect("locks");
+        assert_eq!(found.unread.count, 0, "{:?}", found.unread);
+        let of_first = found.waits.iter().filter(|wait| {
+            let lock = wait.lock.map(|lock| (lock.addr.0, lock.owner));
+            lock == Some((MUTEXES[0], LockOwner::Task(VirtAddr(THREADS[1]))))
+        });
+        assert_eq!(of_first.count(), COUNT + 1);
+        assert_eq!(found.waits.len(), COUNT + 2);
+        assert_eq!(found.deadlocks.len(), 1);
+    }
+}
+
+#[test]
+fn what_takes_long_can_be_stopped() {
+    // Each asks as often as it has steps, and ends at whichever of them somebody says so.
+    let asked = Arc::new(AtomicUsize::new(0));
+    let most = Arc::new(AtomicUsize::new(usize::MAX));
+    let kernel = kernel(|tiny| locks::add(tiny, true));
+    let (count, end) = (Arc::clone(&asked), Arc::clone(&most));
+    kernel.stop_when(move || count.fetch_add(1, Ordering::Relaxed) >= end.load(Ordering::Relaxed));
+    type Walk<'w> = &'w dyn Fn() -> Result<usize, Error>;
+    let walks: [(&str, Walk<'_>); 2] = [
+        ("tasks", &|| Ok(kernel.tasks()?.items.len())),
+        ("locks", &|| Ok(kernel.locks()?.waits.len())),
+    ];
+    for (name, walk) in walks {
+        most.store(usize::MAX, Ordering::Relaxed);
+        asked.store(0, Ordering::Relaxed);
+        let whole = walk().expect("not stopped");
+        let steps = asked.load(Ordering::Relaxed);
+        assert!(whole > 1 && steps >= 4, "{name}: {whole} in {steps}");
+        for end in 0..steps {
+            most.store(end, Ordering::Relaxed);
+            asked.store(0, Ordering::Relaxed);
+            let stopped = walk();
+            assert!(
+                matches!(stopped, Err(Error::Stopped)),
+                "{name} {end}: {stopped:?}"
+            );
+            assert_eq!(asked.load(Ordering::Relaxed), end + 1, "{name}");
+        }
+    }
+}
+
+#[test]
 fn a_mutex_without_a_list_is_found_by_a_register() {
     let r12 = saved(0) + 24;
     check(false, &[(r12, 0)], [None, SECOND], &[]);
@@ -165,7 +219,7 @@ fn a_type_that_is_missing_is_named() {
     assert_eq!(found.unread.count, 2);
     let why = found.unread.first.expect("why").to_string();
     assert_eq!(why, "this kernel has no type mutex");
-    let check = |error: Option<kscope_dump::Error>, expected: &str| {
+    let check = |error: Option<Error>, expected: &str| {
         assert_eq!(error.expect("an error").to_string(), expected);
     };
     check(

@@ -38,7 +38,12 @@ pub struct Kernel {
     modules: OnceLock<Walked<Module>>,
     module_symbols: OnceLock<KernelSymbols>,
     pub(crate) orc: OnceLock<Result<Orc, Error>>,
+    pub(crate) clock: OnceLock<Result<u64, Error>>,
+    stop: OnceLock<Stop>,
 }
+
+/// What is asked whether to go on.
+type Stop = Box<dyn Fn() -> bool + Send + Sync>;
 
 impl Kernel {
     /// Finds the kernel in a dump: its VMCOREINFO and page tables.
@@ -79,6 +84,27 @@ impl Kernel {
             modules: OnceLock::new(),
             module_symbols: OnceLock::new(),
             orc: OnceLock::new(),
+            clock: OnceLock::new(),
+            stop: OnceLock::new(),
+        }
+    }
+
+    /// Lets somebody end what takes long. `stop` is asked between tasks, caches, disks, works and the
+    /// like; while it says yes such walks fail with [`Error::Stopped`], or count it among what they could
+    /// not read. What is kept for all later questions, such as symbols and types, is not ended. Has an
+    /// effect the first time alone.
+    pub fn stop_when(&self, stop: impl Fn() -> bool + Send + Sync + 'static) {
+        let _ = self.stop.set(Box::new(stop));
+    }
+
+    /// Says whether to go on.
+    ///
+    /// # Errors
+    /// [`Error::Stopped`] where what was given to [`Kernel::stop_when`] says so.
+    pub fn proceed(&self) -> Result<(), Error> {
+        match self.stop.get() {
+            Some(stop) if stop() => Err(Error::Stopped),
+            _ => Ok(()),
         }
     }
 

@@ -212,9 +212,12 @@ pub(crate) fn read(kernel: &Kernel) -> Result<Walked<Task>, Error> {
     tasks.fault = leaders.fault;
     let mut links = TASKS;
     for leader in leaders.items {
+        kernel.proceed()?;
         let read = threads(kernel, &layout, leader, &mut links, &mut seen, &mut tasks);
-        if let Err(error) = read {
-            tasks.fault = tasks.fault.or(Some(error));
+        match read {
+            Err(Error::Stopped) => return Err(Error::Stopped),
+            Err(error) => tasks.fault = tasks.fault.or(Some(error)),
+            Ok(()) => {}
         }
     }
     // Without symbols of data nothing leads to them, and they are the same at any time.
@@ -258,6 +261,7 @@ fn threads(
             });
         }
         if seen.insert(addr) {
+            kernel.proceed()?;
             let task = kernel.object("task_struct", addr)?;
             tasks.items.push(layout.read(&task)?);
         }
@@ -303,12 +307,13 @@ pub(crate) fn on_cpu(kernel: &Kernel) -> Result<Walked<OnCpu>, Error> {
     let mut registers = registers.into_iter();
     let mut found = Walked::default();
     for &cpu in &possible {
-        let own = if writers.contains(&cpu) {
+        // Numbers ascend.
+        let own = if writers.binary_search(&cpu).is_ok() {
             registers.next()
         } else {
             None
         };
-        if own.is_none() && !online.contains(&cpu) {
+        if own.is_none() && online.binary_search(&cpu).is_err() {
             continue;
         }
         let task = kernel

@@ -106,6 +106,7 @@ impl Kernel {
     pub fn block_requests(&self) -> Result<BlockState, Error> {
         let mut state = BlockState::default();
         for disk in disks(self, &mut state.unread)? {
+            self.proceed()?;
             let read = disk_at(self, disk);
             if let Some(disk) = state.unread.keep(read) {
                 state.disks.push(disk);
@@ -129,6 +130,7 @@ impl Kernel {
             let read = reader.candidates(disk.queue, &mut found, &mut state.unread);
             state.unread.keep(read);
             for request in found.into_iter().filter(|request| seen.insert(*request)) {
+                self.proceed()?;
                 let read = reader.request(request);
                 state.requests.extend(state.unread.keep(read).flatten());
             }
@@ -153,6 +155,7 @@ fn disks(kernel: &Kernel, unread: &mut Unread) -> Result<Vec<VirtAddr>, Error> {
     let mut seen = HashSet::new();
     let devices = list(kernel, head, link.offset, DEVICES);
     for device in unread.walked(devices) {
+        kernel.proceed()?;
         let read = || -> Result<Option<VirtAddr>, Error> {
             let device = kernel
                 .object("device_private", device)?

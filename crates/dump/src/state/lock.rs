@@ -5,7 +5,9 @@
 //! lead round through the waiters of other threads to exactly one lock whose own words say that
 //! somebody waits.
 
-use std::collections::{HashMap, HashSet};
+use std::cell::RefCell;
+use std::collections::{BTreeSet, HashMap, HashSet};
+use std::rc::Rc;
 
 use kscope_memory::{FieldAt, Memory, ObjectError, VirtAddr};
 
@@ -131,6 +133,7 @@ impl Kernel {
         let finder = Finder::of(self, &tasks);
         let mut waits = Vec::new();
         for task in tasks.iter().filter(|task| !on_cpu.contains(&task.addr)) {
+            self.proceed()?;
             let stack = unwinder.sleeping(task);
             let frames = finder.frames(&stack);
             let by_priority = unread.keep(finder.by_priority(task)).flatten();
@@ -211,6 +214,14 @@ struct Queue {
     task: u64,
 }
 
+/// Trees of waiters that were walked.
+#[derive(Default)]
+struct Trees {
+    roots: HashSet<VirtAddr>,
+    /// What is in them, with the root before it.
+    nodes: HashSet<(VirtAddr, VirtAddr)>,
+}
+
 /// What finds locks.
 struct Finder<'k> {
     kernel: &'k Kernel,
@@ -219,6 +230,10 @@ struct Finder<'k> {
     mutex: Result<Queue, ObjectError>,
     rwsem: Result<Queue, ObjectError>,
     semaphore: Result<Queue, ObjectError>,
+    /// What the links of each waiter lead through: all that wait for a lock lead through the same.
+    rings: RefCell<HashMap<VirtAddr, Option<Rc<Ring>>>>,
+    /// The waiters of locks with inheritance of priorities, by the roots of their trees.
+    trees: RefCell<Trees>,
 }
 
 impl<'k> Finder<'k> {
@@ -245,6 +260,8 @@ impl<'k> Finder<'k> {
             mutex: queue("mutex", "mutex_waiter"),
             rwsem: queue("rw_semaphore", "rwsem_waiter"),
             semaphore: queue("semaphore", "semaphore_waiter"),
+            rings: RefCell::default(),
+            trees: RefCell::default(),
         }
     }
 
@@ -273,8 +290,7 @@ impl<'k> Finder<'k> {
             .member("tree_entry")
             .or_else(|_| waiter.member("tree.entry"))?;
         let root = lock.member("waiters.rb_root")?.addr();
-        let mut queue = kscope_memory::rbtree(self.kernel, root, WAITERS);
-        if !queue.any(|found| found == Ok(node.addr())) {
+        if !self.is_in_tree(root, node.addr()) {
             return Ok(None);
         }
         /// Somebody waits.
@@ -284,6 +300,23 @@ impl<'k> Finder<'k> {
             addr: lock.addr(),
             owner,
         }))
+    }
+
+    /// Tells whether a waiter is in the tree of a lock.
+    fn is_in_tree(&self, root: VirtAddr, node: VirtAddr) -> bool {
+        let mut trees = self.trees.borrow_mut();
+        if trees.roots.contains(&root) {
+            return trees.nodes.contains(&(root, node));
+        }
+        let nodes = kscope_memory::rbtree(self.kernel, root, WAITERS);
+        let nodes: HashSet<VirtAddr> = nodes.flatten().collect();
+        let is_in = nodes.contains(&node);
+        // A waiter stands in one tree: more than there are threads are of damaged memory.
+        if trees.nodes.len() + nodes.len() <= self.stacks.len() {
+            trees.roots.insert(root);
+            trees.nodes.extend(nodes.iter().map(|node| (root, *node)));
+        }
+        is_in
     }
 
     /// Gives the owner by its address; none of what is no thread.
@@ -359,16 +392,30 @@ impl<'k> Finder<'k> {
 
     /// Follows the links of a waiter round; none where they do not lead back, or through more than
     /// one that is no waiter.
-    fn ring(&self, queue: &Queue, waiter: VirtAddr) -> Option<Ring> {
-        const PREVIOUS: u64 = 8;
+    fn ring(&self, queue: &Queue, waiter: VirtAddr) -> Option<Rc<Ring>> {
+        if let Some(known) = self.rings.borrow().get(&waiter) {
+            return known.clone();
+        }
         let mut ring = Ring {
-            waiters: Vec::new(),
+            waiters: BTreeSet::new(),
             head: None,
         };
+        let is_ring = self.follow(queue, waiter, &mut ring).is_some();
+        let ring = Rc::new(ring);
+        let found = is_ring.then(|| Rc::clone(&ring));
+        // Every link is checked in both directions: the others lead through the same.
+        let mut rings = self.rings.borrow_mut();
+        rings.extend(ring.waiters.iter().map(|other| (*other, found.clone())));
+        found
+    }
+
+    /// Follows links up to where they lead back, and collects what they lead through.
+    fn follow(&self, queue: &Queue, waiter: VirtAddr, ring: &mut Ring) -> Option<()> {
+        const PREVIOUS: u64 = 8;
         let mut at = waiter;
         for _ in 0..WAITERS {
             match self.thread_of(queue, at) {
-                Some(_) => ring.waiters.push(at),
+                Some(_) => drop(ring.waiters.insert(at)),
                 None if ring.head.is_none() => ring.head = Some(at),
                 None => return None,
             }
@@ -378,7 +425,7 @@ impl<'k> Finder<'k> {
                 return None;
             }
             if next == waiter {
-                return Some(ring);
+                return Some(());
             }
             at = next;
         }
@@ -392,7 +439,7 @@ impl<'k> Finder<'k> {
         queue: &Queue,
         stack: &Stack,
         task: &Task,
-        waiters: &[VirtAddr],
+        waiters: &BTreeSet<VirtAddr>,
     ) -> Vec<VirtAddr> {
         let mut found = Vec::new();
         let start = task.saved_sp;
@@ -407,9 +454,10 @@ impl<'k> Finder<'k> {
                 continue;
             }
             // The links of a waiter lead to waiters as well.
-            let own = waiters
-                .iter()
-                .any(|w| lock.0.abs_diff(w.0) < queue.task + 8 + queue.head.offset);
+            let near = queue.task + 8 + queue.head.offset - 1;
+            let around =
+                VirtAddr(lock.0.saturating_sub(near))..=VirtAddr(lock.0.saturating_add(near));
+            let own = waiters.range(around).next().is_some();
             let first = self.kernel.read_u64(after(lock, queue.head.offset));
             if !own && first.is_ok_and(|first| waiters.contains(&VirtAddr(first))) {
                 found.push(lock);
@@ -473,7 +521,7 @@ impl<'k> Finder<'k> {
 
 /// Waiters that lead to each other.
 struct Ring {
-    waiters: Vec<VirtAddr>,
+    waiters: BTreeSet<VirtAddr>,
     /// What is among them and no waiter: the head of a list.
     head: Option<VirtAddr>,
 }

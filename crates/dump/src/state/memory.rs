@@ -198,6 +198,7 @@ impl Kernel {
         let mut places: HashMap<VirtAddr, usize> = HashMap::new();
         let mut found: Vec<(Task, [i64; 4], VirtAddr)> = Vec::new();
         for task in tasks {
+            self.proceed()?;
             let Some(mm) = unread.keep(layout.memory_of(self, &task)) else {
                 continue;
             };
@@ -314,6 +315,7 @@ impl Figures<'_> {
         }
         let mut sum = 0u64;
         for inode in inodes.items {
+            kernel.proceed()?;
             let mapping = kernel.object("inode", inode)?.member("i_mapping")?;
             sum = sum.saturating_add(mapping.member("nrpages")?.value()?);
         }

@@ -62,6 +62,7 @@ impl Kernel {
         let walked = list(self, head, layout.link.offset, CACHES);
         let mut items = Vec::new();
         for addr in unread.walked(walked) {
+            self.proceed()?;
             let read = layout.read(addr, &mut unread);
             items.extend(unread.keep(read));
         }
@@ -233,6 +234,7 @@ impl<'k> Layout<'k> {
     }
 
     fn free_of(&self, slab: VirtAddr) -> Result<u64, Error> {
+        self.kernel.proceed()?;
         let slab = self.kernel.object(self.slab.type_name, slab)?;
         let inuse = slab.field(self.slab.inuse)?.value()?;
         let objects = slab.field(self.slab.objects)?.value()?;

@@ -87,6 +87,16 @@ impl Kernel {
     pub fn off_cpu(&self, task: VirtAddr) -> Result<u64, Error> {
         let object = self.object("task_struct", task)?;
         let came = object.member("sched_info.last_arrival")?.value()?;
+        // Of a kernel that runs it goes on.
+        let now = match self.is_running() {
+            true => self.newest_clock(),
+            false => self.clock.get_or_init(|| self.newest_clock()).clone(),
+        };
+        Ok(now?.saturating_sub(came))
+    }
+
+    /// Reads the clock of the CPU that looked at its own last.
+    fn newest_clock(&self) -> Result<u64, Error> {
         let queues = self.need("runqueues")?;
         let mut now = Err(Error::Missing("clock of a CPU"));
         // The clock of a CPU without work stands still: the newest says what time it is.
@@ -101,7 +111,7 @@ impl Kernel {
                 (Err(_), clock) => clock,
             };
         }
-        Ok(now?.saturating_sub(came))
+        now
     }
 }
 

@@ -157,16 +157,19 @@ impl Kernel {
         let pools = self.variable("worker_pool_idr")?.member("idr_rt")?.addr();
         let pools = array(self, self.btf()?, pools, MOST)?;
         for pool in reader.state.unread.walked(pools) {
+            self.proceed()?;
             let read = reader.pool(pool);
             reader.state.unread.keep(read);
         }
         let queues = self.variable("workqueues")?.addr();
         let queues = list(self, queues, reader.layout.queues, MOST);
         for queue in reader.state.unread.walked(queues) {
+            self.proceed()?;
             let read = reader.queue(queue);
             reader.state.unread.keep(read);
         }
         for cpu in self.cpus("__cpu_possible_mask")? {
+            self.proceed()?;
             let read = reader.delayed(cpu);
             reader.state.unread.keep(read);
         }
@@ -321,6 +324,7 @@ impl Reader<'_> {
         let works = self.state.unread.walked(works);
         let count = works.len() as u64;
         for work in works {
+            self.kernel.proceed()?;
             let read = self.pending(work, pool, why);
             if let Some(pending) = self.state.unread.keep(read) {
                 self.state.pending.push(pending);

@@ -76,6 +76,51 @@ pub(crate) fn add(tiny: &mut Tiny, is_list: bool) {
     }
 }
 
+/// The number of the first thread of a crowd, behind all else.
+const CROWD: usize = 1000;
+
+/// Writes so many more threads that wait for the first mutex, behind the first thread.
+pub(crate) fn crowd(tiny: &mut Tiny, is_list: bool, count: usize) {
+    let own = CROWD..CROWD + count;
+    let task = |thread: usize| TASK + 0x1000 * thread as u64;
+    for thread in own.clone() {
+        let stack = STACKS + 0x1_0000 * thread as u64;
+        tasks::task(
+            tiny,
+            task(thread),
+            thread as u32,
+            b"crowd",
+            INIT_TASK,
+            stack,
+        );
+        words(tiny, task(thread) + 24, &[stack]);
+        words(tiny, task(thread) + 112, &[saved(thread)]);
+        let code = function(0) + 0x20;
+        words(tiny, saved(thread), &[0, 0, 0, MUTEXES[0], 0, 0, code]);
+        words(tiny, saved(thread) + SWITCH + 56, &[function(1) + 0x20]);
+        words(tiny, waiter(thread) + NAMES, &[task(thread)]);
+    }
+    let link = |tiny: &mut Tiny, ring: &[u64]| {
+        for (at, link) in ring.iter().enumerate() {
+            let (next, previous) = (at + 1, at + ring.len() - 1);
+            let links = [ring[next % ring.len()], ring[previous % ring.len()]];
+            words(tiny, *link, &links);
+        }
+    };
+    let others = own.clone().map(|thread| task(thread) + TASKS);
+    let first = [INIT_TASK, THREADS[0], THREADS[1], THREADS[2]];
+    let all: Vec<u64> = first
+        .map(|task| task + TASKS)
+        .into_iter()
+        .chain(others)
+        .collect();
+    link(tiny, &all);
+    let head = is_list.then_some(MUTEXES[0] + QUEUE);
+    let waiters = [0].into_iter().chain(own).map(waiter);
+    let ring: Vec<u64> = head.into_iter().chain(waiters).collect();
+    link(tiny, &ring);
+}
+
 fn types(is_list: bool) -> kscope_btf::write::Builder {
     let mut b = tasks::types();
     let long = b.add_int("long", 8, Encoding::Signed);

@@ -1,14 +1,16 @@
 //! `kscope crash VMCORE bt`
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use clap::Args;
 use kscope_dump::{Kernel, OnCpu, Stack, Task};
+use kscope_memory::VirtAddr;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::summary::waits;
-use super::{duration, failed, milliseconds, panic, plain, stack, tasks, tell_fault};
+use super::{by_task, duration, failed, milliseconds, panic, plain, proceed, stack};
+use super::{tasks, tell_fault};
 use crate::commands::bpf::listing::{Holds, Listing, number, numbers, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -70,10 +72,12 @@ fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
     let tasks = walked.items;
     let on_cpu = kernel.on_cpu();
     let on_cpu = on_cpu.map_err(|error| failed("cannot tell what ran on CPUs", &error))?;
-    let ran_on = |task: &Task| on_cpu.items.iter().find(|on| on.task == Some(task.addr));
+    let known: HashMap<VirtAddr, &Task> = tasks.iter().map(|task| (task.addr, task)).collect();
+    let ran_on = by_task(&on_cpu.items);
     let mut found = Vec::new();
     for on in cpus(kernel, args, &on_cpu.items)? {
-        let task = tasks.iter().find(|task| on.task == Some(task.addr));
+        proceed(kernel)?;
+        let task = on.task.and_then(|task| known.get(&task).copied());
         if let Some(stack) = unwinder.stack(task, Some(on)) {
             found.push(Found {
                 task,
@@ -84,7 +88,8 @@ fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
         }
     }
     for task in chosen(args, &tasks)? {
-        let on = ran_on(task);
+        proceed(kernel)?;
+        let on = ran_on.get(&task.addr).copied();
         found.extend(unwinder.stack(Some(task), on).map(|stack| Found {
             task: Some(task),
             cpu: on.map(|on| on.cpu),
@@ -102,6 +107,7 @@ fn run(kernel: &Kernel, args: &BtArgs, json: bool) -> Result<(), Failure> {
         (false, false) => {
             let mut out = String::new();
             for one in &found {
+                proceed(kernel)?;
                 write_head(one, &mut out);
                 stack::write(kernel, &one.stack, &mut out);
                 out.push('\n');
@@ -168,7 +174,7 @@ fn chosen<'t>(args: &BtArgs, tasks: &'t [Task]) -> Result<Vec<&'t Task>, Failure
 /// Gives how long a task has been blocked, where it is and that is known.
 fn blocked_for(kernel: &Kernel, task: &Task) -> Option<u64> {
     match task.state_letter() {
-        'D' => waits(kernel, task).ok(),
+        'D' => kernel.off_cpu(task.addr).ok(),
         _ => None,
     }
 }
@@ -193,7 +199,7 @@ fn write_head(found: &Found<'_>, out: &mut String) {
 /// Puts stacks together whose functions are the same.
 fn grouped(kernel: &Kernel, found: &[Found<'_>], json: bool) -> Result<(), Failure> {
     let mut groups: Vec<(Vec<u64>, Vec<&Found<'_>>)> = Vec::new();
-    let mut places = std::collections::HashMap::new();
+    let mut places = HashMap::new();
     for one in found {
         let key: Vec<u64> = one.stack.frames.iter().map(|frame| frame.pc.0).collect();
         let at = *places.entry(key.clone()).or_insert_with(|| {

@@ -1,6 +1,6 @@
 //! `kscope crash VMCORE locks`
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::fmt::Write as _;
 
 use clap::Args;
@@ -9,7 +9,8 @@ use kscope_memory::VirtAddr;
 use kscope_rows::Value;
 
 use super::analysis::{Analysis, Ask, Need};
-use super::{duration, failed, in_symbol, on_cpus, plain, stack, tasks, tell_unread};
+use super::tell_unread;
+use super::{by_task, duration, failed, in_symbol, on_cpus, plain, proceed, stack, tasks};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::say;
 use crate::error::Failure;
@@ -55,8 +56,14 @@ impl Analysis for LocksArgs {
             if !locks.deadlocks.is_empty() {
                 out.push('\n');
             }
-            let mut told: Vec<VirtAddr> = Vec::new();
-            for (at, wait) in locks.waits.iter().enumerate() {
+            let mut of_locks: HashMap<VirtAddr, Vec<&LockWait>> = HashMap::new();
+            for wait in &locks.waits {
+                if let Some(lock) = wait.lock {
+                    of_locks.entry(lock.addr).or_default().push(wait);
+                }
+            }
+            for wait in &locks.waits {
+                proceed(kernel)?;
                 // Those that wait for one lock are together, where the first of them is.
                 let Some(lock) = wait.lock else {
                     let kind = kind(wait.kind);
@@ -64,10 +71,9 @@ impl Analysis for LocksArgs {
                     write_wait(kernel, wait, &mut out);
                     continue;
                 };
-                if told.contains(&lock.addr) {
+                let Some(waits) = of_locks.remove(&lock.addr) else {
                     continue;
-                }
-                told.push(lock.addr);
+                };
                 let _ = writeln!(
                     out,
                     "{} {}: {}",
@@ -75,8 +81,8 @@ impl Analysis for LocksArgs {
                     place(kernel, lock.addr),
                     owner(lock.owner, &name)
                 );
-                let same = |other: &&LockWait| other.lock.is_some_and(|l| l.addr == lock.addr);
-                for wait in locks.waits[at..].iter().filter(same) {
+                for wait in waits {
+                    proceed(kernel)?;
                     write_wait(kernel, wait, &mut out);
                 }
             }
@@ -184,18 +190,19 @@ fn write_stacks(
     let unwinder = kernel.unwinder();
     let unwinder = unwinder.map_err(|error| failed("cannot follow stacks", &error))?;
     let on_cpu = on_cpus(kernel);
-    let mut shown: Vec<VirtAddr> = Vec::new();
+    let ran_on = by_task(&on_cpu);
+    let mut shown: HashSet<VirtAddr> = HashSet::new();
     for wait in waits {
+        proceed(kernel)?;
         let owner = match wait.lock.map(|lock| lock.owner) {
             Some(LockOwner::Task(owner)) => Some(owner),
             _ => None,
         };
         for task in [Some(wait.task.addr), owner].into_iter().flatten() {
-            let Some(task) = names.get(&task).filter(|_| !shown.contains(&task)) else {
+            let Some(task) = names.get(&task).filter(|_| shown.insert(task)) else {
                 continue;
             };
-            shown.push(task.addr);
-            let on = on_cpu.iter().find(|on| on.task == Some(task.addr));
+            let on = ran_on.get(&task.addr).copied();
             let mut out = format!("\n{} ({})\n", plain(&task.comm), task.pid);
             if let Some(found) = unwinder.stack(Some(task), on) {
                 stack::write(kernel, &found, &mut out);
@@ -231,6 +238,9 @@ fn listed(
         Some(task) => number(task.pid as u32),
         None => Value::None,
     };
+    let cycles = deadlocks.iter();
+    let cycles = cycles.flat_map(|cycle| cycle.iter().map(move |task| (*task, cycle)));
+    let cycles: HashMap<VirtAddr, &Vec<VirtAddr>> = cycles.collect();
     for wait in waits {
         let owner = wait.lock.map(|lock| lock.owner);
         let (task, readers, last) = match owner {
@@ -240,10 +250,8 @@ fn listed(
             Some(LockOwner::Nobody) | None => (None, None, None),
         };
         let comm = task.and_then(|task| names.get(&task));
-        let cycle = deadlocks
-            .iter()
-            .find(|cycle| cycle.contains(&wait.task.addr));
-        let cycle = cycle.into_iter().flatten().map(|task| pid(Some(*task)));
+        let cycle = cycles.get(&wait.task.addr).into_iter().copied();
+        let cycle = cycle.flatten().map(|task| pid(Some(*task)));
         let frames = wait.stack.frames.iter();
         let places = frames.map(|frame| Value::Text(stack::place(kernel, frame)));
         listing.push(vec![

@@ -25,6 +25,7 @@ mod table;
 mod tool;
 mod workqueues;
 
+use std::collections::HashMap;
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
@@ -134,7 +135,8 @@ impl Session {
             })
         });
         tell_missing(&self.kernel, before);
-        done
+        // What it was at may have taken the end for memory that cannot be read.
+        proceed(&self.kernel).and(done)
     }
 }
 
@@ -148,6 +150,12 @@ pub(crate) fn run(args: &CrashArgs) -> Result<u8, Failure> {
     };
     let summary = Command::Summary(summary::SummaryArgs {});
     session.run(args.command.as_ref().unwrap_or(&summary), args.json)
+}
+
+/// Fails where Ctrl-C came at the prompt, so that what takes long ends.
+fn proceed(kernel: &Kernel) -> Result<(), Failure> {
+    let stopped = |_| Failure::new("stopped by Ctrl-C: what is printed may not be whole");
+    kernel.proceed().map_err(stopped)
 }
 
 /// Makes a failure of what a dump does not say.
@@ -196,6 +204,12 @@ pub(crate) fn on_cpus(kernel: &Kernel) -> Vec<OnCpu> {
             Vec::new()
         }
     }
+}
+
+/// Finds what ran on CPUs by its task. Of a task that two CPUs had, as they may while it is switched, it is the first.
+fn by_task(on_cpu: &[OnCpu]) -> HashMap<VirtAddr, &OnCpu> {
+    let of_tasks = on_cpu.iter().rev();
+    of_tasks.filter_map(|on| Some((on.task?, on))).collect()
 }
 
 /// Names a function, with its module behind it.

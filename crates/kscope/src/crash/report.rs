@@ -10,7 +10,7 @@ use clap::{Args, Parser as _};
 use kscope_rows::Value;
 
 use super::line::{Line, without_words};
-use super::{Session, plain};
+use super::{Session, plain, proceed};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::console::{divert, say};
 use crate::error::Failure;
@@ -53,12 +53,18 @@ pub(super) fn run(session: &Session, args: &ReportArgs) -> Result<(), Failure> {
     let mut all = Vec::new();
     for (name, words) in free.chain(more) {
         all.extend(one(session, folder, name, words)?);
+        if proceed(&session.kernel).is_err() {
+            break;
+        }
     }
     write(folder, "index.txt", &index(session, &all))?;
     let (listed, _) = divert(create(folder, "index.json")?, false, || {
         listing(&all).print(true)
     });
     listed?;
+    proceed(&session.kernel).map_err(|stopped| {
+        stopped.hint(format!("{}/index.txt says what is there", folder.display()))
+    })?;
     let failed = all.iter().filter(|one| one.failure.is_some()).count();
     let folder = folder.display();
     let done = all.len() - failed;

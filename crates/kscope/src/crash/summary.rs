@@ -295,7 +295,7 @@ fn states(tasks: &[Task]) -> String {
 fn blocked(kernel: &Kernel, tasks: &[Task]) -> String {
     let waiting = tasks.iter().filter(|task| task.state_letter() == 'D');
     let mut waiting: Vec<(Option<u64>, &Task)> = waiting
-        .map(|task| (waits(kernel, task).ok(), task))
+        .map(|task| (kernel.off_cpu(task.addr).ok(), task))
         .collect();
     waiting.sort_by_key(|(age, task)| (std::cmp::Reverse(*age), task.pid));
     if waiting.is_empty() {
@@ -310,15 +310,6 @@ fn blocked(kernel: &Kernel, tasks: &[Task]) -> String {
         let _ = write!(said, " and {} more", waiting.len() - BLOCKED);
     }
     said
-}
-
-/// Gives how long a task has been off its CPU, in nanoseconds.
-pub(super) fn waits(kernel: &Kernel, task: &Task) -> Result<u64, DumpError> {
-    let object = kernel.object("task_struct", task.addr)?;
-    let ran = object.member("sched_info.last_arrival")?.value()?;
-    let queues = kernel.global("runqueues").unwrap_or_default();
-    let queue = kernel.object("rq", kernel.per_cpu(queues, task.cpu)?)?;
-    Ok(queue.member("clock")?.value()?.saturating_sub(ran))
 }
 
 /// Says who panicked, and gives the stack; of a kernel that did not panic, nothing.

@@ -3,10 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
+use std::io::Write as _;
 use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
 
 use kscope_testkit::dumps::{KDUMP, QEMU, folder};
+use kscope_testkit::skipped;
 use serde_json::Value;
 
 use super::{kscope, kscope_with_input, scratch};
@@ -365,6 +369,61 @@ fn a_report_has_every_analysis() {
     kscope(&["crash", &kdump, "report", target])
         .code(1)
         .says(&["cannot make", "over nothing that is there"]);
+}
+
+#[test]
+fn ctrl_c_ends_what_a_line_does_and_not_the_prompt() {
+    let Some(folder) = folder() else {
+        return;
+    };
+    let scratch = scratch("stopped");
+    let (to, history) = (scratch.join("report"), scratch.join("state"));
+    let _ = std::fs::remove_dir_all(&to);
+    // It gives the program a terminal, and to that what it reads itself.
+    let shell = format!(
+        "{} crash {} shell",
+        env!("CARGO_BIN_EXE_kscope"),
+        path(&folder, KDUMP)
+    );
+    let mut command = super::program(Path::new("script"));
+    command.args(["-q", "-e", "-c", &shell, "/dev/null"]);
+    let command = command.env("XDG_STATE_HOME", &history).env("TERM", "dumb");
+    let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = match command.spawn() {
+        Ok(child) => child,
+        Err(error) => return skipped("script", &format!("it does not start: {error}")),
+    };
+    let mut stdin = child.stdin.take().expect("piped");
+    writeln!(stdin, "report {}", to.display()).expect("it reads");
+    // The first analysis has begun, some twenty are to come.
+    let begun = Instant::now();
+    while !to.join("summary.txt").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no report");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    stdin.write_all(b"\x03").expect("it reads");
+    while !to.join("index.json").exists() {
+        assert!(begun.elapsed() < Duration::from_secs(60), "no end");
+        std::thread::sleep(Duration::from_millis(1));
+    }
+    // What is asked next is not stopped.
+    stdin
+        .write_all(b"sym vfs_read | sed s/^/found:/\nbt --blocked\nexit\n")
+        .expect("it reads");
+    let done = child.wait_with_output().expect("it ends");
+    let out = String::from_utf8_lossy(&done.stdout).into_owned();
+    assert!(done.status.success(), "{:?}\n{out}", done.status);
+    assert_eq!(out.matches("stopped by Ctrl-C").count(), 1, "{out}");
+    assert!(
+        out.contains("found:") && out.contains("no task is blocked"),
+        "{out}"
+    );
+    let index = std::fs::read_to_string(to.join("index.json")).expect("the index");
+    let index = rows(&index);
+    let why = |row: &Value| row["failure"].as_str().unwrap_or_default().to_owned();
+    let stopped = index.last().map(why).expect("a row");
+    assert!(stopped.contains("stopped by Ctrl-C"), "{index:?}");
+    assert!(!to.join("bt-blocked.txt").exists(), "all of it was written");
 }
 
 /// Asks everything of a file, and demands an answer or a reason.

@@ -9,7 +9,7 @@ use super::types::{Named, Path, not_followed};
 use super::value::{self, DEEPEST, Style};
 use crate::commands::bpf::listing::{Holds, Listing, number, text};
 use crate::crash::analysis::Ask;
-use crate::crash::{failed, tell_fault};
+use crate::crash::{failed, proceed, tell_fault};
 use crate::error::Failure;
 
 /// How elements are printed, and how many.
@@ -78,6 +78,7 @@ impl ElementArgs {
         }
         let mut listing = Listing::new("elements", &columns);
         for element in elements {
+            proceed(ask.kernel)?;
             let mut values = Vec::new();
             let mut gaps = Vec::new();
             let at = match element {

@@ -13,6 +13,7 @@ use super::{address, layout};
 use crate::commands::bpf::listing::{Holds, Listing, text};
 use crate::console::say;
 use crate::crash::analysis::{Analysis, Ask, Need};
+use crate::crash::proceed;
 use crate::error::Failure;
 
 /// Print a type with the places of its members, or what is at an address by its type
@@ -117,6 +118,7 @@ impl StructArgs {
         let size = size.ok_or_else(no_size)?;
         // Each is printed by itself: there may be more of them than fit into memory.
         for index in 0..u64::from(self.count) {
+            proceed(ask.kernel)?;
             let place = VirtAddr(at.0.wrapping_add(size.wrapping_mul(index)));
             let object = named.at(ask.kernel, place);
             let members = self.members(ask, named, paths, object)?;

@@ -10,6 +10,8 @@ use std::io::{self, BufRead as _, IsTerminal as _};
 use std::ops::ControlFlow;
 use std::os::fd::OwnedFd;
 use std::process::{Command as Process, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use clap::{Args, Parser as _};
 use kscope_sys::Interrupts;
@@ -48,10 +50,19 @@ fn interactive(session: &Session, json: bool) -> Result<u8, Failure> {
         "Linux {}; `help` lists the commands, Ctrl-D ends\n",
         plain(session.kernel.release())
     ))?;
+    // How many signals came before the line.
+    let before = Arc::new(AtomicU32::new(0));
+    let is_caught = Arc::clone(&before);
     prompt::read(&session.kernel, |line| {
-        // Ctrl-C ends a script or a tool, not the prompt; what else a line does comes to its end.
-        if let Err(errno) = Interrupts::install() {
-            tell(format_args!("NOTE: cannot catch signals: {errno}"));
+        // Ctrl-C ends what a line does, not the prompt.
+        match Interrupts::install() {
+            Ok(interrupts) => {
+                before.store(interrupts.count(), Ordering::Relaxed);
+                let before = Arc::clone(&is_caught);
+                let stop = move || interrupts.count() > before.load(Ordering::Relaxed);
+                session.kernel.stop_when(stop);
+            }
+            Err(errno) => tell(format_args!("NOTE: cannot catch signals: {errno}")),
         }
         let answer = answer(session, line, json);
         Interrupts::release();
