@@ -2,7 +2,7 @@
 //!
 //! The lines are those of `sched_show_task` (kernel/sched/core.c), `nmi_cpu_backtrace`
 //! (lib/nmi_backtrace.c), `show_trace_log_lvl` (arch/x86/kernel/dumpstack.c) and
-//! `check_hung_task` (kernel/hung_task.c) of Linux 4.19 to 7.x.
+//! `check_hung_task` (kernel/hung_task.c).
 
 mod header;
 mod hung;
