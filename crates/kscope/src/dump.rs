@@ -64,6 +64,11 @@ pub(crate) fn open_with(files: &[PathBuf], options: DumpOptions) -> Result<Kerne
         let why = plain(&error.to_string());
         let failure = Failure::new(format!("there is no kernel to be found in {names}: {why}"));
         match lost.lost {
+            0 if matches!(error, DumpError::Missing("VMCOREINFO")) => failure.hint(
+                "kernels built with CONFIG_VMCORE_INFO (CONFIG_CRASH_CORE before 6.9) keep it in their memory, \
+                 which this dump does not have: dump all of it; QEMU's `-device vmcoreinfo` puts it into \
+                 the dumps of a guest",
+            ),
             0 => failure,
             lost => failure.hint(format!(
                 "{lost} bytes of the dump are lost: it was cut, or a file of it is missing"

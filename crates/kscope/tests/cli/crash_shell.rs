@@ -426,6 +426,28 @@ fn ctrl_c_ends_what_a_line_does_and_not_the_prompt() {
     assert!(!to.join("bt-blocked.txt").exists(), "all of it was written");
 }
 
+#[test]
+fn a_dump_that_says_nothing_of_its_kernel_is_refused_with_the_way_out() {
+    // A page of memory in an ELF file of x86_64, without notes.
+    let mut file = vec![0; 0x2000];
+    let mut put = |at: usize, bytes: &[u8]| file[at..at + bytes.len()].copy_from_slice(bytes);
+    put(0, b"\x7fELF\x02\x01\x01");
+    let numbers: [(usize, u16); 5] = [(16, 4), (18, 62), (52, 64), (54, 56), (56, 1)];
+    for (at, number) in numbers {
+        put(at, &number.to_le_bytes());
+    }
+    put(32, &64u64.to_le_bytes());
+    put(64, &1u32.to_le_bytes());
+    for (at, number) in [(72, 0x1000u64), (96, 0x1000), (104, 0x1000)] {
+        put(at, &number.to_le_bytes());
+    }
+    let bare = scratch("bare").join("vmcore");
+    std::fs::write(&bare, &file).expect("written");
+    kscope(&["crash", bare.to_str().expect("a name")])
+        .code(1)
+        .says(&["the dump has no VMCOREINFO", "HINT: ", "-device vmcoreinfo"]);
+}
+
 /// Asks everything of a file, and demands an answer or a reason.
 fn ask_everything(file: &Path, what: &str) {
     let to = scratch("damaged").join(format!("report-{what}"));
