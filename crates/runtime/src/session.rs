@@ -2,12 +2,13 @@
 
 mod events;
 mod held;
+mod kept;
 mod load;
 mod losses;
 mod processes;
 mod trial;
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -33,6 +34,7 @@ use crate::target::Target;
 use crate::user_probe::UserPlace;
 
 use held::Waiting;
+use kept::{Keeper, Kept};
 use processes::ProcessesInMaps;
 
 pub use load::Request;
@@ -53,6 +55,8 @@ pub struct Session {
     plan: Arc<Plan>,
     object: Object,
     reader: Option<EventReader>,
+    /// What came out of it while probes were attached, until it is handled.
+    kept: Kept,
     sites: Sites,
     clock: WallClock,
     users: UserNames,
@@ -229,9 +233,16 @@ impl Session {
             pid: self.watched,
             waiting: &waiting,
         };
+        // The first programs send events while hundreds of others wait to be attached.
+        let keeper = RefCell::new(Keeper::new(self.reader.take()));
         let attached = attach::attach_all(&self.plan, &self.object, self.strict, &place, &|| {
+            keeper.borrow_mut().take();
             wishes.stop()
-        })?;
+        });
+        let (reader, kept) = keeper.into_inner().finish();
+        self.reader = reader;
+        let attached = attached?;
+        self.kept = kept?;
         let mut points = self.plan.probes.iter().flat_map(|probe| &probe.attach);
         let enough = match self.needs_events {
             true => attached.events,

@@ -75,6 +75,7 @@ impl Session {
         let Some(mut reader) = self.reader.take() else {
             return Ok(0);
         };
+        let kept = std::mem::take(&mut self.kept);
         let mut failed = None;
         let ending = self.ending;
         let mut each = |bytes: &[u8]| {
@@ -88,15 +89,16 @@ impl Session {
                 Err(error) => failed = Some(error),
             }
         };
+        kept.events().for_each(&mut each);
         let round = match time {
-            None => reader.drain(&mut each),
-            Some(time) => reader.poll(Some(time), &mut each),
+            Some(time) if kept.is_empty() => reader.poll(Some(time), &mut each),
+            _ => reader.drain(&mut each),
         };
         self.exit = self.exit.or(wished);
         self.reader = Some(reader);
         match failed {
             Some(error) => Err(error),
-            None => Ok(round?.records),
+            None => Ok(kept.count() + round?.records),
         }
     }
 

@@ -15,6 +15,7 @@ use kscope_symbol::{KernelSymbolizer, UserNames, UserSymbolizer};
 use kscope_sys::{Clock, CpuSet};
 
 use super::held::Waiting;
+use super::kept::Kept;
 use super::processes::ProcessesInMaps;
 use super::{Session, Wishes};
 use crate::attach;
@@ -225,6 +226,7 @@ impl Session {
             plan: Arc::new(plan),
             object,
             reader,
+            kept: Kept::default(),
             sites,
             clock,
             users: UserNames::new(),
