@@ -114,8 +114,11 @@ impl Tool {
         let Some(argument) = self.notes().argument else {
             return Vec::new();
         };
-        let word = matches.get_one::<String>(&argument.name);
-        word.map_or_else(Vec::new, |word| argument.kind.positional(word, is_typed))
+        match matches.get_one::<String>(&argument.name) {
+            Some(word) => argument.kind.positional(word, is_typed),
+            // Only the schema is asked for, which is the same for every word.
+            None => argument.kind.anywhere(),
+        }
     }
 
     /// Gives the options that the script declares, which no kernel is needed for.
@@ -165,7 +168,7 @@ impl Tool {
             Some(argument) => command.arg(
                 Arg::new(argument.name)
                     .help(argument.help)
-                    .required(true)
+                    .required_unless_present("json-schema")
                     .help_heading("Arguments"),
             ),
             None => command,

@@ -62,6 +62,16 @@ impl ArgumentKind {
             }
         }
     }
+
+    /// Gives values for the positional parameters that a script compiles with on every kernel.
+    pub(crate) fn anywhere(self) -> Vec<String> {
+        match self {
+            ArgumentKind::Function => vec![
+                "kprobe:vfs_read".to_owned(),
+                "kretprobe:vfs_read".to_owned(),
+            ],
+        }
+    }
 }
 
 impl Notes {

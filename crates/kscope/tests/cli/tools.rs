@@ -53,6 +53,10 @@ fn doctor_names_the_kernel() {
 
 #[test]
 fn a_schema_describes_the_rows() {
+    // What it is asked about matters to the rows alone.
+    let schema = kscope(&["funclatency", "--json-schema"]).code(0).out;
+    assert!(schema.contains("\"calls\""), "{schema}");
+    kscope(&["funclatency"]).code(2).says(&["<FUNCTION>"]);
     let schema = kscope(&["opensnoop", "--json-schema"]).code(0).out;
     for member in [
         "$schema",
