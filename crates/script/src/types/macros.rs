@@ -63,7 +63,7 @@ impl<'a> Checker<'a> {
     /// Checks a macro's body; findings say where it was called.
     fn within_macro<T>(&mut self, name: &str, call: Span, run: impl FnOnce(&mut Self) -> T) -> T {
         let before = self.diagnostics.len();
-        self.scope.macros.push(name.to_owned());
+        self.scope.macros.push((name.to_owned(), call));
         let result = run(self);
         self.scope.macros.pop();
         for d in self.diagnostics.iter_mut().skip(before) {
@@ -76,17 +76,26 @@ impl<'a> Checker<'a> {
         result
     }
 
-    /// Says whether the call stands in a macro that the named one is being expanded for; one in
-    /// an argument stands where the argument was written.
+    /// Says whether the call stands in the text of the named macro, or in that of one that was
+    /// called from there. An argument stands where it was written, wherever it is put.
     fn calls_itself(&self, name: &str, call: Span) -> bool {
-        let inside = |m: &&Macro| m.span.start <= call.start && call.end <= m.span.end;
-        let Some(caller) = self.script.macros.iter().find(inside) else {
-            return false;
-        };
-        let open = &self.scope.macros;
-        let first = open.iter().position(|m| m == name);
-        let last = open.iter().rposition(|m| *m == caller.name.text);
-        first.is_some_and(|first| last.is_some_and(|last| first <= last))
+        let mut open = self.scope.macros.as_slice();
+        let mut call = call;
+        loop {
+            let inside = |m: &&Macro| m.span.start <= call.start && call.end <= m.span.end;
+            let Some(caller) = self.script.macros.iter().find(inside) else {
+                return false;
+            };
+            let caller = &caller.name.text;
+            let Some(at) = open.iter().rposition(|(open, _)| open == caller) else {
+                return false;
+            };
+            if caller == name {
+                return true;
+            }
+            call = open[at].1;
+            open = &open[..at];
+        }
     }
 
     /// Says whether a macro stands in the script.

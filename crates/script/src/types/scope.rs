@@ -41,8 +41,8 @@ pub(super) struct Scope {
     pub(super) dead: bool,
     /// The variable that takes what the probe returns, where somebody looks at that.
     pub(super) result: Option<VarId>,
-    /// Names of macros being expanded.
-    pub(super) macros: Vec<String>,
+    /// Names of macros being expanded, and where they were called.
+    pub(super) macros: Vec<(String, Span)>,
     /// Variables that an assignment made, not a declaration.
     pub(super) assigned: Vec<(VarId, Span)>,
     /// Those of them whose blocks have ended, by name.

@@ -707,6 +707,17 @@ fn macros() {
         "macro a(x) { b(x) } macro b(x) { a(x) } BEGIN { print(a(1)); }",
         &["[macro-recursion]"],
     );
+    refuse(
+        "macro b(x) { x } macro a(x) { b(a(x)) } BEGIN { print(a(1)); }",
+        &["[macro-recursion]"],
+    );
+    // The one stands in the other's argument, not in its text.
+    accept(
+        "macro a(x) { x + 1 } macro b(x) { a(x) * 2 } BEGIN { print(a(b(1))); print(b(a(1))); }",
+    );
+    accept(
+        "macro a(x) { x + x } macro b(x) { a(a(x)) } macro c(x) { b(b(x)) } BEGIN { print(c(1)); }",
+    );
 }
 
 #[test]
