@@ -143,6 +143,8 @@ pub(super) fn skip_layout(text: &[u8], mut at: usize) -> usize {
             }
         } else if rest.starts_with(b"\\\n") {
             at += 2;
+        } else if rest.starts_with(b"\\\r\n") {
+            at += 3;
         } else {
             return at;
         }

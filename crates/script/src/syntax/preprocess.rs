@@ -342,13 +342,17 @@ impl Run<'_> {
     }
 
     fn defined(&self, symbol: &str) -> bool {
-        PREDEFINED.contains(&symbol)
-            || self
-                .out
-                .macros
-                .get(symbol)
+        let definitions = self.out.macros.get(symbol);
+        self.is_predefined(symbol)
+            || definitions
                 .and_then(|all| all.last())
                 .is_some_and(|last| last.replacement.is_some())
+    }
+
+    /// Says whether a symbol is defined before the script begins, and the script has not changed it.
+    fn is_predefined(&self, symbol: &str) -> bool {
+        let definitions = self.out.macros.get(symbol);
+        PREDEFINED.contains(&symbol) && definitions.is_some_and(|all| all.len() == 1)
     }
 
     /// Evaluates the little that scripts ask of `#if`: `[!]… && …`, `||`, `defined(X)`, `X`, `1`.
@@ -400,7 +404,7 @@ impl Run<'_> {
                 let text = String::from_utf8_lossy(&self.out.original[range]).into_owned();
                 literal::integer_or_none(text.trim()).is_some_and(|value| value != 0)
             }
-            None => PREDEFINED.contains(&symbol),
+            None => self.is_predefined(symbol),
         }
     }
 }

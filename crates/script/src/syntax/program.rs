@@ -118,6 +118,20 @@ impl Parser<'_> {
     }
 
     fn config(&mut self, script: &mut Script) {
+        let late =
+            !script.probes.is_empty() || !script.macros.is_empty() || !script.map_decls.is_empty();
+        if late || !script.config.is_empty() {
+            let message = match late {
+                true => "config must appear before probes and functions",
+                false => "duplicate config block",
+            };
+            let hint = match late {
+                true => "put the config block at the top of the script",
+                false => "put all settings into the first",
+            };
+            let found = Diagnostic::error("config-place", self.span(), message).hint(hint);
+            self.report(found);
+        }
         self.bump();
         if !self.expect(Punct::Assign) || !self.expect(Punct::LeftBrace) {
             return;

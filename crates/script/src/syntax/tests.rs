@@ -508,6 +508,13 @@ fn the_preprocessor() {
         "#if !defined(BPFTRACE_HAVE_BTF) && 1\n@\n#endif\nbegin { }",
         "(probe [begin])",
     );
+    script(
+        "#undef BPFTRACE_HAVE_BTF\n#ifdef BPFTRACE_HAVE_BTF\n@\n#endif\nbegin { }",
+        "(probe [begin])",
+    );
+    script("#define A 1 \\\r\n + 2\r\nbegin { f(A); }", {
+        "(probe [begin] (call f (+ 1 2)))"
+    });
     script("#define A B + \\\n 1\n#define B 2\nbegin { f(A * A); }", {
         "(probe [begin] (call f (+ (+ 2 (* 1 2)) 1)))"
     });
