@@ -1,10 +1,11 @@
-//! The last step: machine instructions, the order of blocks, jumps.
+//! From virtual registers to machine instructions, block by block.
 
-use kscope_spec::insn::{AluOp, AtomicOp, Cond, Insn, Pseudo, Reg};
+use kscope_spec::insn::{AluOp, AtomicOp, Insn, Pseudo, Reg};
 use kscope_spec::insn::{Size, Width};
-use kscope_spec::{ExternId, HelperId, MapId, Reloc, RelocKind};
+use kscope_spec::{ExternId, HelperId, MapId, RelocKind};
 
-use super::lir::{self, B, Base, End, FrameSlot, Ins, Operand, Source, V};
+use super::link::link;
+use super::lir::{self, Base, End, FrameSlot, Ins, Operand, Source, V};
 use super::live;
 use super::moves::{From, Location};
 use super::spill::Allocation;
@@ -70,17 +71,17 @@ fn attempt(
     if out.reserve_used && reserve == 0 {
         return Ok(None);
     }
-    let mut linked = link(code, &bodies, &out)?;
+    let mut linked = link(code, &bodies, allocation)?;
     linked.frame_size = offset;
     Ok(Some(linked))
 }
 
 /// One machine instruction (or the two slots of `ld_imm64`) before linking.
-struct Piece {
-    slots: [Option<Insn>; 2],
-    reloc: Option<RelocKind>,
-    layout: Option<LayoutId>,
-    span: Span,
+pub(super) struct Piece {
+    pub(super) slots: [Option<Insn>; 2],
+    pub(super) reloc: Option<RelocKind>,
+    pub(super) layout: Option<LayoutId>,
+    pub(super) span: Span,
 }
 
 /// The state of emission.
@@ -432,149 +433,5 @@ impl Output<'_> {
     fn exit(&mut self, source: &Source) {
         self.load_source(Reg::R0, *source);
         self.push(Insn::exit());
-    }
-}
-
-/// Follows blocks that only jump on.
-fn thread(code: &lir::Code, bodies: &[Vec<Piece>], from: B) -> B {
-    let mut b = from;
-    for _ in 0..bodies.len() {
-        match code.blocks[b.index()].end {
-            End::Jump(next) if bodies[b.index()].is_empty() => b = next,
-            _ => break,
-        }
-    }
-    b
-}
-
-/// Orders the blocks: what runs only after something that seldom holds stands last, so that
-/// nothing jumps over it on the usual way.
-fn placed(blocks: &[lir::Block]) -> Vec<B> {
-    let mut usual = vec![false; blocks.len()];
-    let mut work = vec![B(0)];
-    while let Some(b) = work.pop() {
-        if !std::mem::replace(&mut usual[b.index()], true) {
-            work.extend(blocks[b.index()].end.likely());
-        }
-    }
-    let mut order = live::order(blocks);
-    // The sort is stable.
-    order.sort_by_key(|b| !usual[b.index()]);
-    order
-}
-
-/// Orders the blocks and resolves the jumps.
-fn link(code: &lir::Code, bodies: &[Vec<Piece>], out: &Output<'_>) -> Result<Code, EmitError> {
-    let mut blocks = code.blocks.clone();
-    for block in &mut blocks {
-        let go = |b: &mut B| *b = thread(code, bodies, *b);
-        match &mut block.end {
-            End::Jump(target) => go(target),
-            End::Branch {
-                then, otherwise, ..
-            } => {
-                go(then);
-                go(otherwise);
-                if then == otherwise {
-                    block.end = End::Jump(*then);
-                }
-            }
-            End::Exit(_) => {}
-        }
-    }
-    let order = placed(&blocks);
-    let mut result = Code {
-        scratch_size: code.scratch_size,
-        ..Code::default()
-    };
-    let mut starts = vec![0_usize; blocks.len()];
-    let mut jumps: Vec<(usize, B)> = Vec::new();
-    for (position, b) in order.iter().enumerate() {
-        let block = &blocks[b.index()];
-        starts[b.index()] = result.insns.len();
-        for piece in &bodies[b.index()] {
-            line(&mut result, piece.span);
-            if let Some(kind) = &piece.reloc {
-                let insn = result.insns.len() as u32;
-                result.relocs.push(Reloc {
-                    insn,
-                    kind: kind.clone(),
-                });
-            }
-            if let Some(layout) = piece.layout {
-                result.layouts.push((result.insns.len() as u32, layout));
-            }
-            result.insns.extend(piece.slots.iter().flatten());
-        }
-        let next = order.get(position + 1).copied();
-        match &block.end {
-            End::Exit(_) => {}
-            End::Jump(target) if Some(*target) == next => {}
-            End::Jump(target) => {
-                line(&mut result, block.span);
-                match (
-                    &blocks[target.index()].end,
-                    bodies[target.index()].as_slice(),
-                ) {
-                    // The end of the program is as short as the jump to it.
-                    (End::Exit(_), [first, second])
-                        if first.reloc.is_none() && first.layout.is_none() =>
-                    {
-                        let both = [first, second].map(|piece| piece.slots.iter().flatten());
-                        result.insns.extend(both.into_iter().flatten());
-                    }
-                    _ => {
-                        jumps.push((result.insns.len(), *target));
-                        result.insns.push(Insn::ja(0));
-                    }
-                }
-            }
-            End::Branch {
-                cond,
-                left,
-                right,
-                then,
-                otherwise,
-                ..
-            } => {
-                line(&mut result, block.span);
-                let (cond, target, other) = match cond.negated() {
-                    Some(negated) if Some(*then) == next => (negated, *otherwise, None),
-                    _ if Some(*otherwise) == next => (*cond, *then, None),
-                    _ => (*cond, *then, Some(*otherwise)),
-                };
-                jumps.push((result.insns.len(), target));
-                result.insns.push(branch(out, cond, *left, *right)?);
-                if let Some(other) = other {
-                    jumps.push((result.insns.len(), other));
-                    result.insns.push(Insn::ja(0));
-                }
-            }
-        }
-    }
-    let insns = result.insns.len();
-    for (at, target) in jumps {
-        let distance = starts[target.index()] as i64 - at as i64 - 1;
-        result.insns[at].off = i16::try_from(distance).map_err(|_| EmitError::TooLong { insns })?;
-    }
-    Ok(result)
-}
-
-fn branch(out: &Output<'_>, cond: Cond, left: V, right: Operand) -> Result<Insn, EmitError> {
-    let reg = |v: V| {
-        out.allocation.registers[v.index()]
-            .map(Reg)
-            .ok_or(EmitError::Registers)
-    };
-    Ok(match right {
-        Operand::Reg(right) => Insn::jmp64(cond, reg(left)?, reg(right)?, 0),
-        Operand::Imm(imm) => Insn::jmp64_imm(cond, reg(left)?, imm, 0),
-        Operand::Layout(_) => return Err(EmitError::Malformed("comparison with a layout")),
-    })
-}
-
-fn line(code: &mut Code, span: Span) {
-    if code.lines.last().is_none_or(|(_, last)| *last != span) {
-        code.lines.push((code.insns.len() as u32, span));
     }
 }

@@ -1,7 +1,7 @@
 //! Code generation: a function of the intermediate representation becomes eBPF instructions.
 //!
 //! ```text
-//! ir ─▶ select (lir, virtual registers) ─▶ live + color + spill ─▶ assemble (instructions)
+//! ir ─▶ select (lir, virtual registers) ─▶ live + color + spill ─▶ assemble + link (instructions)
 //! ```
 //!
 //! Only instruction set v3 is emitted, in the shapes that the verifiers of Linux 5.10 to 7.x
@@ -18,6 +18,7 @@ mod color;
 mod error;
 mod facts;
 mod frame;
+mod link;
 mod lir;
 mod live;
 mod moves;

@@ -190,3 +190,22 @@ fn checked_spills_are_stored_again() {
         );
     }
 }
+
+/// The end of a program that every jump to it has taken along is not there a second time.
+#[test]
+fn an_end_that_nothing_reaches_is_left_out() {
+    let body = "\
+        slot s0: 8 align 8\n\
+        b0:\nv0: i64 = const 0\nv1: s0 = slot s0\nstore8 v1 + 0, v0\nv2: map0 = map 0\n\
+        v3: value0? = call 1(v2, v1)\nifnull v3 then b1 else b2\n\
+        b1:\nv4: i64 = call 6(v1, v0)\njump b5\n\
+        b2:\nv5: i64 = call 7()\nif ugt v5, v0 then b4 else b3\n\
+        b3:\nv6: i64 = call 6(v1, v0)\njump b5\n\
+        b4:\nv7: i64 = call 7()\nreturn v7\n\
+        b5:\nreturn v0";
+    let function = text::read(&format!("fn f {{\n{body}\n}}")).unwrap();
+    let code = emit(&function, &Emit::default()).unwrap();
+    let problems = check::insns(&code.insns);
+    let unreachable = |problem: &check::Problem| problem.kind == check::ProblemKind::Unreachable;
+    assert!(!problems.iter().any(unreachable), "{problems:?}");
+}
