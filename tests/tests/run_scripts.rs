@@ -54,6 +54,24 @@ fn a_signal_prints_the_maps_and_end() {
 }
 
 #[test]
+fn the_second_signal_ends_what_end_runs() {
+    let program = kscope_or_skip!();
+    let script = "interval:s:100 { } end { printf(\"the end\\n\"); system(\"echo begun; exec sleep 1000\"); }";
+    let mut tracer = start(&program, &["--unsafe", "-e", script]);
+    tracer.signal("TERM");
+    // The command is begun after what was printed before it.
+    assert_eq!(tracer.line().as_deref(), Some("the end"));
+    let begin = Instant::now();
+    tracer.signal("TERM");
+    let left = tracer.finish();
+    assert!(begin.elapsed() < Duration::from_secs(30), "{left:?}");
+    assert_eq!(left.code, Some(0), "{left:?}");
+    assert_eq!(left.lines.first().map(String::as_str), Some("begun"));
+    let ended = "ERROR: command was ended by signal 9";
+    assert!(left.errors.iter().any(|line| line == ended), "{left:?}");
+}
+
+#[test]
 fn exit_gives_its_code_and_nothing_after_it() {
     let program = kscope_or_skip!();
     check(&program, &["-e", "begin { exit(); }"], 0, &[]);

@@ -432,6 +432,10 @@ impl<F: Fn() -> bool> Wishes for User<F> {
     fn take_question(&self) -> bool {
         self.interrupts.take_question()
     }
+
+    fn insists(&self) -> bool {
+        self.interrupts.count() > 1
+    }
 }
 
 /// Runs a compiled script to its end and gives the exit code.
@@ -503,7 +507,7 @@ pub(crate) fn run(
     };
     let child = command.as_mut().and_then(Command::running);
     let stop = session.run(sink, &user, child).map_err(failed)?;
-    let summary = session.finish(sink).map_err(failed)?;
+    let summary = session.finish(sink, &user).map_err(failed)?;
     sink.finish()?;
     losses(&summary).iter().for_each(tell);
     Ok(match stop {

@@ -87,7 +87,7 @@ pub(crate) fn run(
         (trials.iter()).partition(|at| matches!(at, Attach::Test { .. }));
     let mut good = test(&mut session, &tests, sink, &stop).map_err(failed)?;
     good &= bench(&mut session, &benches, sink, &stop).map_err(failed)?;
-    session.finish(sink).map_err(failed)?;
+    session.finish(sink, &stop).map_err(failed)?;
     sink.finish()?;
     Ok(u8::from(!good))
 }

@@ -259,7 +259,7 @@ impl Running {
             outputs: &mut self.outputs,
             got: &Cell::new(false),
         };
-        let summary = self.session.finish(&mut sink)?;
+        let summary = self.session.finish(&mut sink, &|| false)?;
         let (mut outputs, mut maps) = (Vec::new(), Vec::new());
         let mut ended = false;
         for output in self.outputs {

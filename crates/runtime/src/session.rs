@@ -112,6 +112,11 @@ pub trait Wishes {
     fn take_question(&self) -> bool {
         false
     }
+
+    /// Says whether the run is to end at once, so that not even the commands of `end` are waited for.
+    fn insists(&self) -> bool {
+        false
+    }
 }
 
 impl<F: Fn() -> bool> Wishes for F {
@@ -299,6 +304,8 @@ impl Session {
     ) -> Result<Stop, Error> {
         let mut wait = BUSY_WAIT;
         let stop = || wishes.stop();
+        // A run that is taken up again is not to end because one before it was.
+        self.asked_to_end.set(None);
         loop {
             if let Some(code) = self.exit {
                 return Ok(Stop::Exit(code));
@@ -357,20 +364,24 @@ impl Session {
         }
     }
 
-    /// Detaches, gives out what is still in the buffers, runs `end`, and gives the maps.
+    /// Detaches, gives out what is still in the buffers, runs `end`, and gives the maps. The commands of
+    /// `end` are waited for unless the caller [insists](Wishes::insists).
     ///
     /// # Errors
     ///
     /// As [`Session::run`].
-    pub fn finish(&mut self, sink: &mut dyn Sink) -> Result<Summary, Error> {
+    pub fn finish(
+        &mut self,
+        sink: &mut dyn Sink,
+        wishes: &dyn Wishes,
+    ) -> Result<Summary, Error> {
         let asked = self.asked_to_end.get().is_some();
         let missed_calls = self.missed_calls();
         self.detach();
-        self.drain_all(sink, &|| asked)?;
+        self.drain_all(sink, &|| asked || wishes.stop())?;
         self.ending = true;
         self.run_once(&Attach::End)?;
-        // What `end` does is waited for.
-        self.drain_all(sink, &|| false)?;
+        self.drain_all(sink, &|| wishes.insists())?;
         self.report_refusals(sink)?;
         self.report_losses(sink)?;
         sink.output(Output::End).map_err(Error::Output)?;
