@@ -72,6 +72,44 @@ fn the_second_signal_ends_what_end_runs() {
 }
 
 #[test]
+fn the_second_signal_ends_what_nobody_reads() {
+    let program = kscope_or_skip!();
+    // More than a pipe takes.
+    let script = "begin { for ($i : 0..100) { printf(\"%60000d\\n\", $i); } }";
+    let mut child = Command::new(&program)
+        .args(["run", "-q", "-e", script])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("kscope starts");
+    let mut out = child.stdout.take().expect("its output");
+    out.read_exact(&mut [0]).expect("it writes");
+    let pid = child.id().to_string();
+    for _ in 0..2 {
+        // By now it waits for whoever is to read.
+        std::thread::sleep(Duration::from_millis(500));
+        let sent = Command::new("kill").args(["-TERM", &pid]).status();
+        assert!(sent.expect("kill").success());
+    }
+    let begin = Instant::now();
+    let ended = loop {
+        match child.try_wait().expect("ours") {
+            Some(status) => break status,
+            None if begin.elapsed() > Duration::from_secs(20) => {
+                child.kill().expect("ours");
+                panic!("it still waits");
+            }
+            None => std::thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    let mut err = String::new();
+    let mut errors = child.stderr.take().expect("its errors");
+    errors.read_to_string(&mut err).expect("text");
+    assert_eq!(ended.code(), Some(1), "{err}");
+    assert_eq!(err, "ERROR: cannot write the output: interrupted\n");
+}
+
+#[test]
 fn exit_gives_its_code_and_nothing_after_it() {
     let program = kscope_or_skip!();
     check(&program, &["-e", "begin { exit(); }"], 0, &[]);

@@ -61,13 +61,19 @@ enum View {
 struct Target {
     file: File,
     interrupts: Interrupts,
+    /// Whether it has stopped, so that what is buffered is not tried again.
+    stopped: bool,
 }
 
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.stopped {
+            return Err(io::Error::other("interrupted"));
+        }
         let result = self.file.write(bytes);
         let stalled = matches!(&result, Err(error) if error.kind() == io::ErrorKind::Interrupted);
         if stalled && self.interrupts.count() > 1 {
+            self.stopped = true;
             return Err(io::Error::other("interrupted"));
         }
         result
@@ -101,7 +107,12 @@ impl Sink {
             Form::Table => View::Table(TableView::default()),
             Form::RowJson => View::RowJson(RowJsonView::default()),
         };
-        let out = BufWriter::with_capacity(BUFFER, Target { file, interrupts });
+        let target = Target {
+            file,
+            interrupts,
+            stopped: false,
+        };
+        let out = BufWriter::with_capacity(BUFFER, target);
         Ok(Sink {
             view,
             out,
