@@ -31,3 +31,42 @@ pub fn detach_all(links: Vec<Link>) {
         }
     });
 }
+
+#[cfg(test)]
+mod tests {
+    use std::io::{ErrorKind, Read as _};
+    use std::os::fd::OwnedFd;
+    use std::os::unix::net::UnixStream;
+    use std::sync::Arc;
+
+    use kscope_sys::{FakeKernel, SharedKernel};
+
+    use super::*;
+
+    /// Links whose descriptors somebody watches: the other end is closed once the link is.
+    fn links(count: usize) -> (Vec<Link>, Vec<UnixStream>) {
+        let kernel: SharedKernel = Arc::new(FakeKernel::new(|_| FakeKernel::object()));
+        let pair = |_| {
+            let (held, watched) = UnixStream::pair().expect("two sockets");
+            watched.set_nonblocking(true).expect("a socket");
+            (Link::of(&kernel, OwnedFd::from(held), "a place"), watched)
+        };
+        (0..count).map(pair).unzip()
+    }
+
+    #[test]
+    fn all_are_detached_when_it_returns() {
+        for count in [0, 1, 2, THREADS - 1, THREADS, THREADS + 1, 3 * THREADS + 5] {
+            let (links, watched) = links(count);
+            for mut end in &watched {
+                let held = end.read(&mut [0]).expect_err("nothing is sent");
+                assert_eq!(held.kind(), ErrorKind::WouldBlock);
+            }
+            detach_all(links);
+            for (at, mut end) in watched.iter().enumerate() {
+                let closed = end.read(&mut [0]);
+                assert!(matches!(closed, Ok(0)), "{at} of {count}: {closed:?}");
+            }
+        }
+    }
+}
