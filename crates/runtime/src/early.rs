@@ -32,14 +32,23 @@ pub(crate) struct Waiting(Mutex<Vec<(Attach, OpenUprobe)>>);
 /// Nothing is done where `begin` may end the run or the text is no script, either of which would have to wait for it, and on
 /// kernels before Linux 6.6.
 pub fn look_ahead(source: &str) {
+    if will_probe(source) {
+        // What is wrong is told by what attaches to the script's own places.
+        let work = || drop(prepare_uprobes(&real_kernel()));
+        drop(Builder::new().spawn(work));
+    }
+}
+
+/// Says whether a script has uprobes, and no `begin` that may end the run before they are attached.
+fn will_probe(source: &str) -> bool {
     const TYPES: [&str; 6] = ["uprobe", "uretprobe", "usdt", "u", "ur", "U"];
     let mut names = TYPES.iter();
     if !names.any(|name| source.contains(&format!("{name}:"))) {
-        return;
+        return false;
     }
     let (script, diagnostics) = parse(source, &Positional::default());
     if has_errors(&diagnostics) {
-        return;
+        return false;
     }
     let is = |probe: &Probe, types: &[&str]| {
         let mut points = probe.attach_points.iter();
@@ -54,11 +63,7 @@ pub fn look_ahead(source: &str) {
         let text = source.get(probe.span.start as usize..probe.span.end as usize);
         is(probe, &["begin", "BEGIN"]) && text.is_none_or(|text| text.contains("exit"))
     };
-    if script.probes.iter().any(|probe| is(probe, &TYPES)) && !script.probes.iter().any(exits) {
-        // What is wrong is told by what attaches to the script's own places.
-        let work = || drop(prepare_uprobes(&real_kernel()));
-        drop(Builder::new().spawn(work));
-    }
+    script.probes.iter().any(|probe| is(probe, &TYPES)) && !script.probes.iter().any(exits)
 }
 
 impl Early {
@@ -120,5 +125,30 @@ impl Waiting {
         let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let at = all.iter().position(|(place, _)| place == point)?;
         Some(all.swap_remove(at).1)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::will_probe;
+
+    #[test]
+    fn only_scripts_that_will_attach_uprobes_are_looked_ahead_for() {
+        let check = |source: &str, expected| assert_eq!(will_probe(source), expected, "{source}");
+        check("uprobe:/bin/sh:main { }", true);
+        check("ur:libc:malloc { exit(); }", true);
+        check("U:/bin/sh:* { } begin { @a = 1; }", true);
+        check("kprobe:f, usdt:/bin/sh:a:b { }", true);
+        // None of its probes is one, whatever its texts say.
+        check("begin { print(\"uprobe:/bin/sh:main\"); }", false);
+        check("tracepoint:sched:sched_switch { $u = 1 ? 2u:3; }", false);
+        // What is begun would have to be waited for.
+        check("begin { exit(); } uprobe:/bin/sh:main { }", false);
+        check("uprobe:/bin/sh:main { } BEGIN { if (1) { exit(); } }", false);
+        // The end comes behind it.
+        check("uprobe:/bin/sh:main { } end { exit(); }", true);
+        // What is wrong is for the compiler to tell.
+        check("uprobe:/bin/sh:main {", false);
+        check("", false);
     }
 }
