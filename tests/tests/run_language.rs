@@ -11,7 +11,7 @@ use kscope_bpf::spec::{HelperId, ProgramType};
 use kscope_bpf::sys::SharedKernel;
 use kscope_tests::assembly::kernel_types;
 use kscope_tests::language::{cases, check, run};
-use kscope_tests::program::kscope;
+use kscope_tests::program::{Tracer, kscope};
 use kscope_tests::{kernel_or_skip, skip};
 
 macro_rules! language {
@@ -156,6 +156,28 @@ fn maps_are_printed_at_the_end() {
     prints(&["run", "-e", script], out);
     let script = "begin { @ = 5; clear(@kept); @kept[1] = 1; @zero[1] = 5; zero(@zero); }";
     prints(&["run", "-e", script], "\n\n@: 5\n@zero[1]: 0\n");
+}
+
+#[test]
+fn what_an_iterator_has_begun_comes_before_the_end() {
+    let kernel = kernel_or_skip!();
+    if !has(kernel, LOOP) {
+        skip!("bpf_loop", "needs Linux 5.17");
+    }
+    // Slow enough for the signal to come while it walks; each task is told once it has been counted.
+    let script = "iter:task { for ($i : 0..10) { for ($j : 0..30000) { @steps = @steps + 1; } } @tasks++; printf(\"task\\n\"); } \
+                  end { printf(\"the end\\n\"); }";
+    let words = ["--engine", "bpf", "-e", script];
+    let mut tracer = Tracer::start(&kscope(), &words).unwrap_or_else(|left| panic!("{left:?}"));
+    assert_eq!(tracer.line().as_deref(), Some("task"));
+    let left = tracer.interrupt();
+    let tasks = 1 + left.lines.iter().filter(|line| *line == "task").count();
+    let after: Vec<&str> = left.lines.iter().map(String::as_str).collect();
+    let after = after.iter().skip_while(|line| **line != "the end");
+    let after: Vec<&&str> = after.filter(|line| !line.is_empty()).collect();
+    let counted = format!("@tasks: {tasks}");
+    let steps = format!("@steps: {}", tasks * 10 * 30000);
+    assert_eq!(after, [&"the end", &&*steps, &&*counted], "{left:?}");
 }
 
 #[test]

@@ -144,7 +144,10 @@ mod tests {
         check("tracepoint:sched:sched_switch { $u = 1 ? 2u:3; }", false);
         // What is begun would have to be waited for.
         check("begin { exit(); } uprobe:/bin/sh:main { }", false);
-        check("uprobe:/bin/sh:main { } BEGIN { if (1) { exit(); } }", false);
+        check(
+            "uprobe:/bin/sh:main { } BEGIN { if (1) { exit(); } }",
+            false,
+        );
         // The end comes behind it.
         check("uprobe:/bin/sh:main { } end { exit(); }", true);
         // What is wrong is for the compiler to tell.

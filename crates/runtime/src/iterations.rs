@@ -1,5 +1,7 @@
 //! Iterators: each is walked once, beside the reading of what its program sends.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::JoinHandle;
 
 use kscope_bpf::IterReader;
@@ -11,13 +13,15 @@ use crate::error::Error;
 pub(crate) struct Iterations {
     ready: Vec<IterReader>,
     running: Vec<JoinHandle<Result<(), kscope_bpf::Error>>>,
+    /// Whether what walks is to walk no further.
+    stopped: Arc<AtomicBool>,
 }
 
 impl Iterations {
     pub(crate) fn new(ready: Vec<IterReader>) -> Iterations {
         Iterations {
             ready,
-            running: Vec::new(),
+            ..Iterations::default()
         }
     }
 
@@ -35,10 +39,12 @@ impl Iterations {
     pub(crate) fn go_on(&mut self) -> Result<bool, Error> {
         if !self.ready.is_empty() {
             let readers = std::mem::take(&mut self.ready);
+            let stopped = Arc::clone(&self.stopped);
+            let goes_on = move || !stopped.load(Ordering::Relaxed);
             self.running.push(std::thread::spawn(move || {
                 for mut reader in readers {
                     // The programs write nothing: what they send comes through the buffer of events.
-                    while reader.read(&mut [0; 64])? != 0 {}
+                    while goes_on() && reader.read(&mut [0; 64])? != 0 {}
                 }
                 Ok(())
             }));
@@ -52,5 +58,17 @@ impl Iterations {
             }
         }
         Ok(true)
+    }
+
+    /// Ends those that are under way and leaves out the others. It waits for what the kernel walks at
+    /// once, which may be all objects of a kind: nothing makes it stop, and what its program sends is
+    /// the script's.
+    pub(crate) fn stop(&mut self) {
+        self.stopped.store(true, Ordering::Relaxed);
+        self.ready.clear();
+        for walked in self.running.drain(..) {
+            // What failed in a walk that is to end is no matter any more.
+            drop(walked.join());
+        }
     }
 }

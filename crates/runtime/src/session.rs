@@ -275,6 +275,7 @@ impl Session {
         let mut links = std::mem::take(&mut self.links);
         let watchpoints = std::mem::take(&mut self.watchpoints);
         links.extend(watchpoints.into_iter().filter_map(|(_, link)| link));
+        self.iterations.stop();
         detach_all(links);
     }
 
@@ -370,11 +371,7 @@ impl Session {
     /// # Errors
     ///
     /// As [`Session::run`].
-    pub fn finish(
-        &mut self,
-        sink: &mut dyn Sink,
-        wishes: &dyn Wishes,
-    ) -> Result<Summary, Error> {
+    pub fn finish(&mut self, sink: &mut dyn Sink, wishes: &dyn Wishes) -> Result<Summary, Error> {
         let asked = self.asked_to_end.get().is_some();
         let missed_calls = self.missed_calls();
         self.detach();
