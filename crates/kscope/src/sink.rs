@@ -185,7 +185,12 @@ impl View {
             }
             View::Json(view) => view.write(output, out),
             // Whoever reads rows has no use for sentences and losses among them.
-            View::RowJson(_) if matches!(output, Output::Message { .. } | Output::Lost(_)) => {
+            View::RowJson(_)
+                if matches!(
+                    output,
+                    Output::Message { .. } | Output::Failure(_) | Output::Lost(_)
+                ) =>
+            {
                 TextView::default().write(output, out, err)
             }
             View::RowJson(view) => view.write(output, out),
@@ -216,6 +221,8 @@ impl kscope_runtime::Sink for Sink {
 
 #[cfg(test)]
 mod tests {
+    use kscope_rows::{Place, RuntimeFailure};
+
     use super::*;
 
     #[test]
@@ -233,6 +240,37 @@ mod tests {
         check(View::Table(TableView::default()), told);
         // As bpftrace prints it.
         let line = "{\"type\": \"lost_events\", \"count\": 9, \"data\": {\"events\": 9}}\n";
+        check(View::Json(JsonView), (line, ""));
+    }
+
+    #[test]
+    fn what_failed_in_a_script_is_no_row() {
+        let failure = || {
+            Output::Failure(RuntimeFailure {
+                place: Arc::new(Place {
+                    file: "a.bt".to_owned(),
+                    line: 2,
+                    column: 3,
+                    text: "a.bt:2:3-4".to_owned(),
+                    context: Vec::new(),
+                }),
+                message: "it failed".to_owned(),
+                helper: None,
+            })
+        };
+        let check = |mut view: View, expected: (&str, &str)| {
+            let (mut out, mut err) = (Vec::new(), Vec::new());
+            let written = view.write(&failure(), &mut out, &mut err);
+            written.expect("into memory");
+            let text = |bytes| String::from_utf8(bytes).expect("text");
+            assert_eq!((&*text(out), &*text(err)), expected);
+        };
+        let told = ("", "a.bt:2:3-4: WARNING: it failed\n");
+        check(View::RowJson(RowJsonView::default()), told);
+        check(View::Table(TableView::default()), told);
+        check(View::Text(TextView::default()), told);
+        // As bpftrace prints it.
+        let line = "{\"type\": \"runtime_error\", \"msg\": \"it failed\", \"filename\": \"a.bt\", \"line\": 2, \"col\": 3}\n";
         check(View::Json(JsonView), (line, ""));
     }
 }
