@@ -104,7 +104,7 @@ fn events_are_read_while_other_probes_are_attached() {
     session.start(&mut tally, true, &busy).expect("it attaches");
     let looks = asked.get();
     assert!(looks > 10, "{looks} looks are too few to fill the buffer");
-    session.finish(&mut tally).expect("it ends");
+    session.finish(&mut tally, &|| false).expect("it ends");
     // Before the first was attached there were at most four.
     assert!(
         tally.rows >= (looks - 4) * CALLS,
