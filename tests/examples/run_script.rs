@@ -48,7 +48,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let mut session = Session::load(&target, btf.as_ref(), request, &stop)?;
     session.start(&mut Printer, true, &stop)?;
     session.run(&mut Printer, &stop, None)?;
-    let summary = session.finish(&mut Printer)?;
+    let summary = session.finish(&mut Printer, &|| false)?;
     println!("{} events lost", summary.lost_events);
     Ok(())
 }
