@@ -165,12 +165,18 @@ impl Tool {
             .after_long_help(notes.after_help())
             .next_help_heading("Options of the tool");
         let command = match notes.argument {
-            Some(argument) => command.arg(
-                Arg::new(argument.name)
-                    .help(argument.help)
-                    .required_unless_present("json-schema")
-                    .help_heading("Arguments"),
-            ),
+            // Who asks for rows has to name one.
+            Some(argument) => command
+                .override_usage(format!(
+                    "kscope {} [OPTIONS] <{}>",
+                    self.name, argument.name
+                ))
+                .arg(
+                    Arg::new(argument.name)
+                        .help(argument.help)
+                        .required_unless_present("json-schema")
+                        .help_heading("Arguments"),
+                ),
             None => command,
         };
         let options = self.options();
