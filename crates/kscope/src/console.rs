@@ -18,6 +18,12 @@ struct Away {
     told: Option<String>,
 }
 
+/// Writes how many there are.
+pub(crate) fn count(number: usize, what: &str) -> String {
+    let plural = if number == 1 { "" } else { "s" };
+    format!("{number} {what}{plural}")
+}
+
 /// Lets all that `work` writes to standard output go to a file; with `keep_told` what it tells is
 /// given back in place of being written to standard error.
 pub(crate) fn divert<T>(out: File, keep_told: bool, work: impl FnOnce() -> T) -> (T, String) {

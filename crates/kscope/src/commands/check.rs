@@ -10,7 +10,7 @@ use kscope_script::interpret::Engine;
 use kscope_spec::disasm;
 
 use crate::commands::run::read_source;
-use crate::console::{say, tell};
+use crate::console::{count, say, tell};
 use crate::error::Failure;
 use crate::place::Place;
 use crate::tracing::{Setup, Source};
@@ -133,9 +133,4 @@ fn summary(name: &str, compiled: &Compiled) -> String {
         count(insns.sum(), "instruction"),
     ];
     format!("{name}: {}\n", counts.join(", "))
-}
-
-fn count(number: usize, what: &str) -> String {
-    let plural = if number == 1 { "" } else { "s" };
-    format!("{number} {what}{plural}")
 }

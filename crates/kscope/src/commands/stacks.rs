@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use clap::Args;
 use kscope_rows::{TaskSeen, group_tasks};
 
-use crate::console::{say, tell};
+use crate::console::{count, say, tell};
 use crate::error::Failure;
 
 /// Show what tasks are at: their stacks, the same ones together, the worst first
@@ -79,7 +79,7 @@ pub(crate) fn run(args: &StacksArgs) -> Result<u8, Failure> {
         .filter(|group| !hides_idle || !group.is_idle());
     let mut truth = seen.truth;
     if unknown_age > 0 {
-        let tasks = text::count(unknown_age, "blocked task");
+        let tasks = count(unknown_age, "blocked task");
         truth.push(format!("how long {tasks} waited is not known"));
     }
     if args.json {

@@ -66,7 +66,7 @@ impl Analysis for LocksArgs {
                 proceed(kernel)?;
                 // Those that wait for one lock are together, where the first of them is.
                 let Some(lock) = wait.lock else {
-                    let kind = kind(wait.kind);
+                    let kind = lock_kind(wait.kind);
                     let _ = writeln!(out, "{kind}, which one is not known");
                     write_wait(kernel, wait, &mut out);
                     continue;
@@ -77,7 +77,7 @@ impl Analysis for LocksArgs {
                 let _ = writeln!(
                     out,
                     "{} {}: {}",
-                    kind(wait.kind),
+                    lock_kind(wait.kind),
                     place(kernel, lock.addr),
                     owner(lock.owner, &name)
                 );
@@ -136,7 +136,8 @@ fn caller(kernel: &Kernel, wait: &LockWait) -> Option<String> {
     Some(stack::place(kernel, outside))
 }
 
-fn kind(kind: LockKind) -> &'static str {
+/// Gives the kernel's word for a kind of lock.
+pub(crate) fn lock_kind(kind: LockKind) -> &'static str {
     match kind {
         LockKind::Mutex => "mutex",
         LockKind::RwsemRead | LockKind::RwsemWrite => "rwsem",
@@ -257,7 +258,7 @@ fn listed(
         listing.push(vec![
             number(wait.task.pid as u32),
             text(wait.task.comm.clone()),
-            text(kind(wait.kind)),
+            text(lock_kind(wait.kind)),
             text(match wait.kind {
                 LockKind::RwsemRead => "read",
                 LockKind::RwsemWrite => "write",

@@ -10,6 +10,7 @@ mod cause;
 mod line;
 mod locks;
 mod log;
+pub(crate) use locks::lock_kind;
 pub(crate) use log::log_text;
 pub(crate) use stack::why;
 mod memory;
@@ -207,7 +208,7 @@ pub(crate) fn on_cpus(kernel: &Kernel) -> Vec<OnCpu> {
 }
 
 /// Finds what ran on CPUs by its task. Of a task that two CPUs had, as they may while it is switched, it is the first.
-fn by_task(on_cpu: &[OnCpu]) -> HashMap<VirtAddr, &OnCpu> {
+pub(crate) fn by_task(on_cpu: &[OnCpu]) -> HashMap<VirtAddr, &OnCpu> {
     let of_tasks = on_cpu.iter().rev();
     of_tasks.filter_map(|on| Some((on.task?, on))).collect()
 }

@@ -8,8 +8,8 @@ use kscope_memory::VirtAddr;
 use kscope_rows::{Age, Frame, LockSeen, StackState, SyscallSeen, TaskSeen};
 
 use super::source::Seen;
-use super::text::count;
-use crate::crash::{failed, on_cpus, plain, tell_fault, tell_unread, why};
+use crate::console::count;
+use crate::crash::{by_task, failed, lock_kind, on_cpus, plain, tell_fault, tell_unread, why};
 use crate::dump;
 use crate::error::Failure;
 
@@ -21,6 +21,7 @@ pub(super) fn dump(files: &[PathBuf]) -> Result<Seen, Failure> {
     let found = kernel.tasks();
     let found = found.map_err(|error| failed("there are no tasks", &error))?;
     let on_cpu = on_cpus(&kernel);
+    let ran_on = by_task(&on_cpu);
     let mut truth = vec!["from the dump".to_owned()];
     let mut locks = HashMap::new();
     match kernel.locks() {
@@ -37,7 +38,7 @@ pub(super) fn dump(files: &[PathBuf]) -> Result<Seen, Failure> {
     let names: HashMap<VirtAddr, &Task> =
         found.items.iter().map(|task| (task.addr, task)).collect();
     let seen = |task: &Task| {
-        let on = on_cpu.iter().find(|on| on.task == Some(task.addr));
+        let on = ran_on.get(&task.addr).copied();
         let stack = unwinder.stack(Some(task), on);
         let end = stack.as_ref().map(|stack| &stack.end);
         let frames = stack.iter().flat_map(|stack| &stack.frames);
@@ -122,11 +123,9 @@ fn lock(wait: &LockWait, names: &HashMap<VirtAddr, &Task>) -> Option<LockSeen> {
     };
     let holder = owner.and_then(|owner| names.get(&owner));
     let kind = match wait.kind {
-        LockKind::Mutex => "mutex",
         LockKind::RwsemRead => "rwsem (reader)",
         LockKind::RwsemWrite => "rwsem (writer)",
-        LockKind::Semaphore => "semaphore",
-        LockKind::RtMutex => "rt_mutex",
+        kind => lock_kind(kind),
     };
     Some(LockSeen {
         kind: kind.to_owned(),

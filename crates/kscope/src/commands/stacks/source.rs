@@ -6,7 +6,7 @@ use std::path::Path;
 use kscope_rows::{LogReport, ReportKind, StackState, TaskSeen, read_log};
 use kscope_runtime::live_stacks;
 
-use super::text::count;
+use crate::console::count;
 use crate::error::Failure;
 use crate::place::Place;
 

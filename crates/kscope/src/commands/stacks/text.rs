@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use kscope_rows::{Frame, NameTable, StackState, SyscallSeen, TaskGroup, TaskSeen};
 
+use crate::console::count;
 use crate::crash::{duration, plain};
 
 /// Most functions in a line.
@@ -207,12 +208,4 @@ pub(super) fn sums(
         let _ = write!(text, ", {} idle in {groups} not shown (--all)", hidden.0);
     }
     text
-}
-
-/// Writes how many there are.
-pub(super) fn count(count: usize, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
-    }
 }
