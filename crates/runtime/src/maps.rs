@@ -7,6 +7,7 @@ use kscope_rows::{
     MapKind, MapOutput, MapValueType, Resolve, Value, align_series, decode, decode_map_value,
 };
 use kscope_script::plan::{MapPlan, Plan, SET_MARK};
+use kscope_sys::Errno;
 
 use crate::error::Error;
 
@@ -192,7 +193,82 @@ pub(crate) fn zero(plan: &MapPlan, map: &Map) -> Result<(), Error> {
     }
     let snapshot = map.snapshot()?;
     for entry in snapshot.entries() {
-        map.update(entry.key, &zeros, UpdateMode::Any)?;
+        match map.update(entry.key, &zeros, UpdateMode::Replace) {
+            // The script has deleted it meanwhile, and it stays so.
+            Err(error) if error.errno() == Some(Errno::NOENT) => {}
+            done => done?,
+        }
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use kscope_rows::DataType;
+    use kscope_spec::{MapId, MapKind as Kind, MapSpec};
+    use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply, SharedKernel};
+
+    use super::*;
+
+    const EXIST: u64 = 2;
+
+    #[test]
+    fn what_is_deleted_meanwhile_is_not_brought_back() {
+        // It has the keys 1 to 3, of which 2 is deleted once all have been read.
+        let updates = Arc::new(Mutex::new(Vec::new()));
+        let seen = updates.clone();
+        let word = |bytes: &[u8]| {
+            bytes
+                .first_chunk()
+                .map_or(0, |key| u64::from_ne_bytes(*key))
+        };
+        let kernel = FakeKernel::new(move |call| match call {
+            Call::Bpf(Bpf::MapCreate(map)) => Ok(Reply::Map(MapFd::fake(map.shape, 1)?)),
+            Call::Bpf(Bpf::MapNextKey { key, next, .. }) => {
+                match key.map_or(1, |key| word(key) + 1) {
+                    key @ 1..=3 => {
+                        next.copy_from_slice(&key.to_ne_bytes());
+                        Ok(Reply::Done)
+                    }
+                    _ => Err(Errno::NOENT),
+                }
+            }
+            Call::Bpf(Bpf::MapLookup { .. }) => Ok(Reply::Done),
+            Call::Bpf(Bpf::MapUpdate { key, flags, .. }) => {
+                seen.lock().expect("no panic").push((word(key), flags));
+                match (word(key), flags) {
+                    (2, EXIST) => Err(Errno::NOENT),
+                    _ => Ok(Reply::Done),
+                }
+            }
+            _ => Err(Errno::NOTSUPP),
+        });
+        let kernel: SharedKernel = Arc::new(kernel);
+        let spec = MapSpec {
+            name: "m".to_owned(),
+            kind: Kind::Hash,
+            key_size: 8,
+            value_size: 8,
+            max_entries: 4,
+            ..MapSpec::default()
+        };
+        let map = Map::create(&kernel, &spec).expect("a map");
+        let number = DataType::Int {
+            bytes: 8,
+            signed: false,
+        };
+        let plan = MapPlan {
+            name: "m".to_owned(),
+            map: MapId(0),
+            key: Some(number.clone()),
+            value: MapValueType::Plain(number),
+            per_cpu: false,
+            sized: true,
+        };
+        zero(&plan, &map).expect("all that is there");
+        let updates = updates.lock().expect("no panic").clone();
+        assert_eq!(updates, [(1, EXIST), (2, EXIST), (3, EXIST)]);
+    }
 }
