@@ -101,9 +101,16 @@ pub(crate) fn function(seed: u64) -> Function {
 
 impl Generator {
     fn finish(mut self, hash: Value) -> Function {
-        // The builder's `ret` takes constants; the result goes out by a variable return.
-        self.b.ret_value(hash);
+        self.end(hash);
         self.b.finish()
+    }
+
+    /// Returns a value, or as often a constant, for which an end is as short as a jump to it.
+    fn end(&mut self, value: Value) {
+        match self.r.below(2) {
+            0 => self.b.ret_value(value),
+            _ => self.b.ret(0),
+        }
     }
 
     fn statements(&mut self) {
@@ -196,9 +203,9 @@ impl Generator {
             20 | 21 if self.depth < 4 => self.branch(),
             24 | 25 if self.depth < 4 => self.checked_index(),
             22 if self.depth < 3 => self.repeat(),
-            23 if self.depth > 0 && self.r.below(6) == 0 => {
+            23 if self.depth > 0 && self.r.below(3) == 0 => {
                 let value = self.number();
-                self.b.ret_value(value);
+                self.end(value);
             }
             _ => {
                 let base = self.b.map_value_addr(MAP, 8 * self.r.below(4) as u32);
@@ -378,6 +385,10 @@ impl Generator {
             let variable = g.r.pick(&g.variables);
             g.b.write(variable, loaded);
         });
+        if self.depth > 0 && self.r.below(4) == 0 {
+            let value = self.number();
+            self.end(value);
+        }
     }
 
     fn with_entry(&mut self, key: Value, body: impl FnOnce(&mut Self, Value)) {
@@ -390,17 +401,28 @@ impl Generator {
             vec![map, address],
             Pointer::MapValueOrNull(MapId(0)),
         );
-        let (absent, present) = (self.b.block(), self.b.block());
+        let (absent, present, end) = (self.b.block(), self.b.block(), self.b.block());
         self.b.branch_null(found, absent, present);
+        self.b.seal(absent);
+        self.b.switch_to(absent);
+        self.scoped(|g| {
+            if g.depth < 4 && g.r.below(2) == 0 {
+                g.statements();
+            }
+            g.b.jump(end);
+        });
         self.b.seal(present);
         self.b.switch_to(present);
         self.scoped(|g| {
             let value = g.b.non_null(found);
             body(g, value);
-            g.b.jump(absent);
+            if g.depth < 4 && g.r.below(2) == 0 {
+                g.statements();
+            }
+            g.b.jump(end);
         });
-        self.b.seal(absent);
-        self.b.switch_to(absent);
+        self.b.seal(end);
+        self.b.switch_to(end);
     }
 
     /// Mixes everything that is at hand into one number.
