@@ -154,41 +154,20 @@ fn errno(text: &str) -> Result<i64, String> {
     Err(unknown("there is no error", text, near(&wanted, names)))
 }
 
-/// Flags of `open(2)` in the numbering that x86 shares with most architectures
-/// (include/uapi/asm-generic/fcntl.h).
-const OPEN_FLAGS: [(&str, i64); 22] = [
-    ("O_RDONLY", 0),
-    ("O_WRONLY", 0o1),
-    ("O_RDWR", 0o2),
-    ("O_CREAT", 0o100),
-    ("O_EXCL", 0o200),
-    ("O_NOCTTY", 0o400),
-    ("O_TRUNC", 0o1000),
-    ("O_APPEND", 0o2000),
-    ("O_NONBLOCK", 0o4000),
-    ("O_NDELAY", 0o4000),
-    ("O_DSYNC", 0o10000),
-    ("O_ASYNC", 0o20000),
-    ("FASYNC", 0o20000),
-    ("O_DIRECT", 0o40000),
-    ("O_LARGEFILE", 0o100_000),
-    ("O_DIRECTORY", 0o200_000),
-    ("O_NOFOLLOW", 0o400_000),
-    ("O_NOATIME", 0o1_000_000),
-    ("O_CLOEXEC", 0o2_000_000),
-    ("O_SYNC", 0o4_010_000),
-    ("O_PATH", 0o10_000_000),
-    ("O_TMPFILE", 0o20_200_000),
-];
-
+/// Gives the number of a flag of `open(2)`, in the numbering of this processor. The mask of the ways of
+/// access is no flag.
 fn open_flag(text: &str) -> Result<i64, String> {
+    let is_flag = |name: &&str| match *name {
+        "O_ACCMODE" => false,
+        name => name.starts_with("O_") || name == "FASYNC",
+    };
     let wanted = text.to_ascii_uppercase();
     let long = format!("O_{wanted}");
-    let mut all = OPEN_FLAGS.iter();
-    if let Some((_, flag)) = all.find(|(name, _)| *name == wanted || *name == long) {
-        return Ok(*flag);
+    let mut names = [&*wanted, &*long].into_iter().filter(is_flag);
+    if let Some(flag) = names.find_map(constant_value) {
+        return Ok(flag);
     }
-    let names = OPEN_FLAGS.iter().map(|(name, _)| name);
+    let names = constant_names().filter(is_flag);
     Err(unknown("there is no flag", text, near(&wanted, names)))
 }
 
@@ -255,8 +234,6 @@ pub fn duration(text: &str) -> Result<i64, String> {
     i64::try_from(total).map_err(|_| bad())
 }
 
-/// Gives the id of a cgroup, which is the inode number of its folder; paths may begin where
-/// cgroups of version 2 are mounted.
 /// Gives the id of the cgroup at a path.
 pub(crate) fn cgroup_id(path: &str) -> Result<u64, Error> {
     let found = cgroup(path).map_err(|why| Error::NoCgroup { why })?;
@@ -291,6 +268,8 @@ fn disk(name: &str) -> Result<i64, String> {
     })
 }
 
+/// Gives the id of a cgroup, which is the inode number of its folder; paths may begin where
+/// cgroups of version 2 are mounted.
 fn cgroup(path: &str) -> Result<i64, String> {
     let mounts = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mounts = cgroup_mounts(&mounts);
@@ -415,6 +394,11 @@ mod tests {
         check(OptionMeaning::OpenFlags, "O_CREAT|O_TRUNC", 0o1100);
         check(OptionMeaning::OpenFlags, "creat | 0x1", 0o101);
         check(OptionMeaning::OpenFlags, "0", 0);
+        check(OptionMeaning::OpenFlags, "FASYNC", 0o20000);
+        check(OptionMeaning::OpenFlags, "sync", 0o4_010_000);
+        // Processors number these otherwise than others.
+        let directory = super::constant_value("O_DIRECTORY").expect("a flag");
+        check(OptionMeaning::OpenFlags, "O_DIRECTORY", directory);
         check(OptionMeaning::User, "0", 0);
         check(OptionMeaning::User, "root", 0);
         check(OptionMeaning::User, "4294967294", 4_294_967_294);
@@ -488,6 +472,8 @@ mod tests {
         check(OptionMeaning::Errno, "zzzzzzzz", "no error `zzzzzzzz`");
         check(OptionMeaning::OpenFlags, "O_CRAET", "did you mean O_CREAT?");
         check(OptionMeaning::OpenFlags, "O_CREAT|", "no flag ``");
+        check(OptionMeaning::OpenFlags, "O_ACCMODE", "no flag `O_ACCMODE`");
+        check(OptionMeaning::OpenFlags, "PROT_EXEC", "no flag `PROT_EXEC`");
         check(OptionMeaning::User, "no such user", "no user");
         check(OptionMeaning::Count, "-1", "negative");
         check(OptionMeaning::Disk, "../no", "there is no disk `../no`");
