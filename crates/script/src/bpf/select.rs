@@ -9,7 +9,7 @@ use super::frame::Home;
 use super::lir::{B, Block, Code, End, Ins, Operand, Source, V};
 use super::{Emit, EmitError};
 use crate::diagnostic::Span;
-use crate::ir::{Cond, Function, Inst, Op, Target, Terminator, Value, bounded};
+use crate::ir::{Cond, Function, Inst, Op, Target, Terminator, Value, bounded, reverse_postorder};
 
 /// The state of selection.
 pub(super) struct Select<'a> {
@@ -35,7 +35,8 @@ pub(super) fn select(function: &Function, request: &Emit, budget: u32) -> Result
     if function.blocks.is_empty() {
         return Err(EmitError::Malformed("no block"));
     }
-    let order = order(function);
+    let order = reverse_postorder(function);
+    let order: Vec<usize> = order.iter().map(|block| block.index()).collect();
     let mut select = Select::new(function, &order);
     select.place_slots(request, budget)?;
     select.prologue(request)?;
@@ -50,37 +51,6 @@ pub(super) fn select(function: &Function, request: &Emit, budget: u32) -> Result
     }
     select.code.bounded = bounded;
     Ok(select.code)
-}
-
-/// Gives the reachable blocks in reverse postorder.
-fn order(function: &Function) -> Vec<usize> {
-    let mut order = Vec::new();
-    let mut seen = vec![false; function.blocks.len()];
-    let mut stack = vec![(0, successors(function, 0))];
-    seen[0] = true;
-    while let Some((block, rest)) = stack.last_mut() {
-        match rest.pop() {
-            Some(next) if !seen[next] => {
-                seen[next] = true;
-                stack.push((next, successors(function, next)));
-            }
-            Some(_) => {}
-            None => {
-                order.push(*block);
-                stack.pop();
-            }
-        }
-    }
-    order.reverse();
-    order
-}
-
-fn successors(function: &Function, block: usize) -> Vec<usize> {
-    function.blocks[block]
-        .end
-        .targets()
-        .map(|t| t.block.index())
-        .collect()
 }
 
 impl<'a> Select<'a> {

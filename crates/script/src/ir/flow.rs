@@ -21,7 +21,7 @@ impl Flow {
     /// Looks at a function whose targets exist.
     pub(super) fn new(function: &Function) -> Flow {
         let count = function.blocks.len();
-        let order = order(function);
+        let order = reverse_postorder(function);
         let mut position = vec![None; count];
         for (index, block) in order.iter().enumerate() {
             position[block.index()] = Some(index);
@@ -123,7 +123,8 @@ impl Flow {
     }
 }
 
-fn order(function: &Function) -> Vec<Block> {
+/// Gives the reachable blocks in reverse postorder.
+pub(crate) fn reverse_postorder(function: &Function) -> Vec<Block> {
     let successors = |block: Block| -> Vec<Block> {
         let end = &function.blocks[block.index()].end;
         end.targets().map(|t| t.block).collect()

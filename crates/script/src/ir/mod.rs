@@ -20,6 +20,7 @@ mod verify;
 pub(crate) use arith::{byte_swap, extend};
 pub(crate) use bounded::bounded;
 pub use builder::{Builder, Variable};
+pub(crate) use flow::reverse_postorder;
 pub use pass::{optimize, run_pass};
 pub use verify::{IrError, IrErrorKind, verify};
 
