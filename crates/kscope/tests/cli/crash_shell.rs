@@ -379,9 +379,10 @@ fn ctrl_c_ends_what_a_line_does_and_not_the_prompt() {
     let scratch = scratch("stopped");
     let (to, history) = (scratch.join("report"), scratch.join("state"));
     let _ = std::fs::remove_dir_all(&to);
-    // It gives the program a terminal, and to that what it reads itself.
+    // It gives the program a terminal, and to that what it reads itself. A shell that stayed would get
+    // the signal as well.
     let shell = format!(
-        "{} crash {} shell",
+        "exec {} crash {} shell",
         env!("CARGO_BIN_EXE_kscope"),
         path(&folder, KDUMP)
     );
