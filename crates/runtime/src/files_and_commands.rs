@@ -11,6 +11,9 @@ use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
 use kscope_rows::{Format, Output, Value};
+use kscope_sys::Kernel;
+
+use crate::descendants;
 
 /// `O_NONBLOCK` of open(2), the same number on x86_64 and aarch64.
 const O_NONBLOCK: i32 = 0o4000;
@@ -24,22 +27,33 @@ pub(crate) const GRACE: Duration = Duration::from_secs(1);
 /// Renders a format with its values. The runtime renders nothing itself.
 pub type Render = fn(&Format, &[Value]) -> Vec<u8>;
 
-/// `cat`: at most so many bytes of a file.
-pub(crate) fn cat(path: &[u8], most: u32) -> Output {
+/// `cat`: at most so many bytes of a file, and why there are not all of them.
+pub(crate) fn cat(path: &[u8], most: u32) -> Vec<Output> {
     let shown = String::from_utf8_lossy(path);
-    let mut bytes = Vec::new();
+    let problem = |what: &str, error: &io::Error| {
+        let why = reason(error);
+        Output::Problem(format!("failed to {what} file '{shown}' ({why})"))
+    };
     // A pipe that nobody writes to is not waited for.
     let open = File::options()
         .read(true)
         .custom_flags(O_NONBLOCK)
         .open(OsStr::from_bytes(path));
-    let read = open.and_then(|file| file.take(u64::from(most)).read_to_end(&mut bytes));
-    match read {
-        Ok(_) => Output::Cat(bytes),
-        Err(error) => Output::Problem(format!(
-            "failed to open file '{shown}' ({})",
-            reason(&error)
-        )),
+    let file = match open {
+        Ok(file) => file,
+        Err(error) => return vec![problem("open", &error)],
+    };
+    let mut bytes = Vec::new();
+    match file.take(u64::from(most)).read_to_end(&mut bytes) {
+        // Whoever writes to a pipe may write more.
+        Err(error) if error.kind() != io::ErrorKind::WouldBlock => {
+            let problem = problem("read", &error);
+            if bytes.is_empty() {
+                return vec![problem];
+            }
+            vec![Output::Cat(bytes), problem]
+        }
+        _ => vec![Output::Cat(bytes)],
     }
 }
 
@@ -48,6 +62,7 @@ pub(crate) fn cat(path: &[u8], most: u32) -> Output {
 /// Events wait meanwhile, in the order of the script. Once `is_late` says so the command is ended, or
 /// not begun: many may wait in the buffer.
 pub(crate) fn system(
+    kernel: &dyn Kernel,
     command: &[u8],
     is_late: &dyn Fn() -> bool,
     give: &mut dyn FnMut(Output) -> io::Result<()>,
@@ -64,7 +79,7 @@ pub(crate) fn system(
         .stdout(Stdio::piped())
         .spawn();
     let problem = match child {
-        Ok(mut child) => match watch(&mut child, is_late, give)? {
+        Ok(mut child) => match watch(kernel, &mut child, is_late, give)? {
             Ok(status) => failure(status),
             Err(error) => Some(format!("cannot wait for a command ({})", reason(&error))),
         },
@@ -75,6 +90,7 @@ pub(crate) fn system(
 
 /// Hands on what a command prints until it has ended.
 fn watch(
+    kernel: &dyn Kernel,
     child: &mut Child,
     is_late: &dyn Fn() -> bool,
     give: &mut dyn FnMut(Output) -> io::Result<()>,
@@ -95,10 +111,8 @@ fn watch(
             give(Output::System(std::mem::take(&mut printed)))?;
         }
         if is_late() {
-            // What it started may go on, and writes to nobody.
-            let ended = child.kill();
-            if let Err(error) = ended {
-                return Ok(Err(error));
+            if let Err(error) = descendants::kill(kernel, child.id()) {
+                return Ok(Err(io::Error::from_raw_os_error(error.0)));
             }
             break;
         }
@@ -146,6 +160,7 @@ fn reason(error: &io::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Write as _;
     use std::time::Instant;
 
     use super::*;
@@ -156,7 +171,8 @@ mod tests {
             outputs.push(output);
             Ok(())
         };
-        system(command.as_bytes(), is_late, &mut give).expect("nothing fails");
+        let kernel = kscope_sys::RealKernel;
+        system(&kernel, command.as_bytes(), is_late, &mut give).expect("nothing fails");
         outputs
     }
 
@@ -192,15 +208,48 @@ mod tests {
         assert!(begin.elapsed() < Duration::from_secs(30));
         let killed = Output::Problem("command was ended by signal 9".to_owned());
         assert_eq!(found, [Output::System(b"x\n".to_vec()), killed]);
+        // So does what the shell started and waits for.
+        let begin = Instant::now();
+        let is_late = || begin.elapsed() >= GRACE;
+        let found = run("(echo $$; sh -c 'echo $$; exec sleep 60'; :); :", &is_late);
+        let [Output::System(printed), Output::Problem(_)] = found.as_slice() else {
+            panic!("{found:?}");
+        };
+        let printed = String::from_utf8_lossy(printed);
+        let sleep = printed.lines().nth(1).expect("two numbers");
+        let state = || std::fs::read_to_string(format!("/proc/{sleep}/stat"));
+        // Who has taken it on may not yet have asked for its end.
+        while state().is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(begin.elapsed() < Duration::from_secs(30), "{printed}");
+            std::thread::sleep(LOOK);
+        }
         let left = Output::Problem("the run ends, a command is not begun: echo x".to_owned());
         assert_eq!(run("echo x", &is_late), [left]);
     }
 
     #[test]
     fn files_answer() {
-        let found = cat(b"/proc/sys/kernel/ostype", 3);
-        assert_eq!(found, Output::Cat(b"Lin".to_vec()));
+        let check = |path: &str, expected: Output| {
+            assert_eq!(cat(path.as_bytes(), 3), [expected], "{path}");
+        };
+        let problem = |text: &str| Output::Problem(text.to_owned());
+        check("/proc/sys/kernel/ostype", Output::Cat(b"Lin".to_vec()));
         let missing = "failed to open file '/no/such' (No such file or directory)";
-        assert_eq!(cat(b"/no/such", 10), Output::Problem(missing.to_owned()));
+        check("/no/such", problem(missing));
+        let folder = "failed to read file '/proc' (Is a directory)";
+        check("/proc", problem(folder));
+        // What a pipe has by now, though its writer is there.
+        let mut sleep = Command::new("sleep")
+            .arg("60")
+            .stdin(Stdio::piped())
+            .spawn()
+            .expect("sleep starts");
+        let mut writer = sleep.stdin.take().expect("a pipe");
+        let path = format!("/proc/{}/fd/0", sleep.id());
+        check(&path, Output::Cat(Vec::new()));
+        writer.write_all(b"ab").expect("room");
+        check(&path, Output::Cat(b"ab".to_vec()));
+        sleep.kill().expect("it runs");
+        sleep.wait().expect("it ended");
     }
 }

@@ -10,6 +10,7 @@ mod attach;
 mod catalogue;
 mod cgroups;
 mod clock;
+mod descendants;
 mod early;
 mod error;
 mod event;

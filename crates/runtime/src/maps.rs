@@ -87,14 +87,13 @@ pub(crate) fn show(
             entries.reserve(snapshot.len());
             for entry in snapshot.entries() {
                 let key = decode(key_type, entry.key, resolve);
-                let bytes: Vec<u8> = entry.values().flatten().copied().collect();
-                entries.push((key, decode_map_value(&plan.value, &bytes, resolve)));
+                entries.push((key, entry.values().flatten().copied().collect()));
             }
         }
         (Some(key_type), Content::Listed(listed)) => {
             for (key, value) in listed {
                 let key = decode(key_type, key, resolve);
-                entries.push((key, decode_map_value(&plan.value, value, resolve)));
+                entries.push((key, value.clone()));
             }
         }
         (_, Content::Keyed(_) | Content::Listed(_)) => return None,
@@ -121,7 +120,9 @@ pub(crate) fn show(
     if entries.is_empty() && at_end {
         return none();
     }
-    let mut entries = merge_equal(&plan.value, entries);
+    let entries = merge_equal(&plan.value, entries).into_iter();
+    let decoded = |bytes: &[u8]| decode_map_value(&plan.value, bytes, resolve);
+    let mut entries: Vec<_> = entries.map(|(key, v)| (key, decoded(&v))).collect();
     align_series(&plan.value, &mut entries, resolve);
     Some(MapOutput::keyed(name, &plan.value, entries, top, div))
 }
@@ -142,24 +143,21 @@ pub(crate) fn read_entry(
     Ok(decode_map_value(&plan.value, &bytes, resolve))
 }
 
-/// Adds up the counts of keys that decode to the same value: stacks whose ids differ.
-fn merge_equal(ty: &MapValueType, mut entries: Vec<(Value, Value)>) -> Vec<(Value, Value)> {
-    if !matches!(ty, MapValueType::Count | MapValueType::Sum { .. }) {
+/// Joins what was aggregated under keys that decode to the same value, as stacks whose ids differ: the
+/// parts of one are as those of more CPUs.
+fn merge_equal(ty: &MapValueType, mut entries: Vec<(Value, Vec<u8>)>) -> Vec<(Value, Vec<u8>)> {
+    if matches!(ty, MapValueType::Plain(_)) {
         return entries;
     }
     entries.sort_by(|(left, _), (right, _)| left.cmp(right));
-    let mut merged: Vec<(Value, Value)> = Vec::with_capacity(entries.len());
-    for (key, value) in entries {
-        match merged.last_mut() {
-            Some((last, total)) if *last == key => match (total, value) {
-                (Value::Uint(total), Value::Uint(value)) => *total = total.wrapping_add(value),
-                (Value::Int(total), Value::Int(value)) => *total = total.wrapping_add(value),
-                _ => {}
-            },
-            _ => merged.push((key, value)),
+    entries.dedup_by(|(key, parts), (last, joined)| {
+        let equal = key == last;
+        if equal {
+            joined.append(parts);
         }
-    }
-    merged
+        equal
+    });
+    entries
 }
 
 /// Takes out what follows each CPU's value in a map without a key.
@@ -206,13 +204,58 @@ pub(crate) fn zero(plan: &MapPlan, map: &Map) -> Result<(), Error> {
 mod tests {
     use std::sync::Mutex;
 
-    use kscope_rows::DataType;
+    use kscope_rows::{DataType, Histogram, Unresolved};
     use kscope_spec::{MapId, MapKind as Kind, MapSpec};
     use kscope_sys::{Bpf, Call, FakeKernel, MapFd, Reply, SharedKernel};
 
     use super::*;
 
     const EXIST: u64 = 2;
+
+    #[test]
+    fn equal_keys_are_one_entry() {
+        let signed = false;
+        let check = |ty: MapValueType, words: [&[u64]; 2], expected: Value| {
+            let bytes = |words: &[u64]| words.iter().flat_map(|w| w.to_ne_bytes()).collect();
+            let entry = |key: &str, words| (Value::Text(key.to_owned()), bytes(words));
+            let entries = vec![entry("a", words[0]), entry("b", &[]), entry("a", words[1])];
+            let merged = merge_equal(&ty, entries);
+            assert_eq!(merged.len(), 2, "{ty:?}");
+            let found = decode_map_value(&ty, &merged[0].1, &Unresolved);
+            assert_eq!(found, expected, "{ty:?}");
+        };
+        // Of two CPUs each.
+        check(MapValueType::Count, [&[1, 2], &[3, 4]], Value::Uint(10));
+        check(
+            MapValueType::Sum { signed },
+            [&[1, 2], &[3, 4]],
+            Value::Uint(10),
+        );
+        let pairs: [&[u64]; 2] = [&[9, 1, 0, 0], &[4, 1, 7, 1]];
+        check(MapValueType::Min { signed }, pairs, Value::Uint(4));
+        check(MapValueType::Max { signed }, pairs, Value::Uint(9));
+        let pairs: [&[u64]; 2] = [&[9, 2, 0, 0], &[3, 1, 8, 1]];
+        check(MapValueType::Avg { signed }, pairs, Value::Uint(5));
+        let stats = Value::Stats {
+            count: 4,
+            total: 20,
+            average: 5,
+            signed,
+        };
+        check(MapValueType::Stats { signed }, pairs, stats);
+        let ty = MapValueType::Lhist {
+            min: 0,
+            max: 2,
+            step: 1,
+        };
+        let both = Histogram::new(&ty, &[5, 7, 9, 11]).map(Value::Histogram);
+        let words: [&[u64]; 2] = [&[1, 2, 3, 4], &[4, 5, 6, 7]];
+        check(ty, words, both.expect("a histogram"));
+        // Of other values none says what both are.
+        let plain = MapValueType::Plain(DataType::Bool);
+        let entry = || (Value::Int(1), vec![1]);
+        assert_eq!(merge_equal(&plain, vec![entry(), entry()]).len(), 2);
+    }
 
     #[test]
     fn what_is_deleted_meanwhile_is_not_brought_back() {

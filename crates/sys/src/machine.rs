@@ -53,6 +53,8 @@ pub enum Machine<'a> {
     /// kill(2) of all processes of a group, whose number is that of its first one. Answer:
     /// [`Reply::Done`]; `ESRCH` where none of them is left.
     KillGroup(u32),
+    /// kill(2) of one process. Answer: [`Reply::Done`]; `ESRCH` where it has ended.
+    Kill(u32),
     /// reboot(2). Answer: none where it goes well.
     Restart(Restart),
 }
@@ -89,7 +91,7 @@ impl Machine<'_> {
             Machine::Unmount(_) => "umount2",
             Machine::Space(_) => "statvfs",
             Machine::Sync => "sync",
-            Machine::KillGroup(_) => "kill",
+            Machine::KillGroup(_) | Machine::Kill(_) => "kill",
             Machine::Restart(_) => "reboot",
         }
     }
@@ -165,6 +167,11 @@ impl dyn Kernel + '_ {
     /// Kills all processes of a group; `ESRCH` where none of them is left.
     pub fn kill_group(&self, group: u32) -> Result<(), Errno> {
         self.machine(Machine::KillGroup(group))
+    }
+
+    /// Kills a process; `ESRCH` where it has ended.
+    pub fn kill(&self, process: u32) -> Result<(), Errno> {
+        self.machine(Machine::Kill(process))
     }
 
     /// Ends the machine; comes back only where the kernel refuses.

@@ -392,10 +392,16 @@ impl Run<'_> {
                 let now = self.clock.local(self.world.now().since_1970);
                 Some(Output::Time(format_time(&format, &now, Dialect::Time)))
             }
-            Event::Cat(format, values) => self.render.map(|render| {
-                let path = render(&format, &values);
-                crate::files_and_commands::cat(&path, self.plan.config.max_cat_bytes)
-            }),
+            Event::Cat(format, values) => {
+                if let Some(render) = self.render {
+                    let path = render(&format, &values);
+                    let most = self.plan.config.max_cat_bytes;
+                    for output in crate::files_and_commands::cat(&path, most) {
+                        sink.output(output).map_err(Error::Output)?;
+                    }
+                }
+                None
+            }
             Event::PrintMap { map, top, div } => {
                 let shown = self
                     .plan

@@ -157,22 +157,28 @@ impl Session {
             Event::Output(output) => output,
             Event::Exit(code) => return Ok(Some(code)),
             Event::Time(format) => self.time(&format)?,
-            Event::Cat(format, values) => match self.render {
-                Some(render) => {
+            Event::Cat(format, values) => {
+                if let Some(render) = self.render {
                     let path = render(&format, &values);
-                    files_and_commands::cat(&path, self.plan.config.max_cat_bytes)
+                    let most = self.plan.config.max_cat_bytes;
+                    for output in files_and_commands::cat(&path, most) {
+                        sink.output(output).map_err(Error::Output)?;
+                    }
                 }
-                None => return Ok(None),
-            },
+                return Ok(None);
+            }
             Event::System(format, values) => {
                 if let Some(render) = self.render {
                     // What was printed before comes before what the command writes by itself.
                     sink.pause().map_err(Error::Output)?;
                     let command = render(&format, &values);
                     let is_late = || stop() && self.note_wish().elapsed() >= GRACE;
-                    files_and_commands::system(&command, &is_late, &mut |output| {
-                        sink.output(output)
-                    })
+                    files_and_commands::system(
+                        &**self.target.kernel(),
+                        &command,
+                        &is_late,
+                        &mut |output| sink.output(output),
+                    )
                     .map_err(Error::Output)?;
                 }
                 return Ok(None);

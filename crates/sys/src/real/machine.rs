@@ -105,6 +105,13 @@ pub(super) fn run(call: &Machine<'_>) -> Result<Reply, Errno> {
             // SAFETY: takes numbers.
             done(unsafe { libc::kill(-group, libc::SIGKILL) })
         }
+        Machine::Kill(process) => {
+            // 0 would be the caller's own group.
+            let process = c_int::try_from(process).ok().filter(|id| *id > 1);
+            let process = process.ok_or(Errno::INVAL)?;
+            // SAFETY: takes numbers.
+            done(unsafe { libc::kill(process, libc::SIGKILL) })
+        }
         Machine::Restart(how) => {
             let how = match how {
                 Restart::Reboot => libc::RB_AUTOBOOT,
