@@ -137,6 +137,11 @@ impl Checker<'_> {
             let name = "?:#".to_owned();
             let var = c.declare_var(&name, span);
             let value = c.expr(value);
+            if matches!(value.kind, ExprKind::Int(_)) {
+                let condition = c.scalar_condition(value.clone());
+                let otherwise = c.expr(otherwise);
+                return c.choose(condition, value, otherwise, span);
+            }
             let shape = c.shape(&value);
             c.grow_var(var, &shape, span);
             let ty = c.var_shape(var).map_or(Type::Void, |s| s.ty.clone());
@@ -165,6 +170,10 @@ impl Checker<'_> {
             return poison(span);
         }
         let Some(joined) = join(&self.shape(&then), &self.shape(&otherwise)) else {
+            // Where it is known which is taken, the types need not be the same.
+            if let ExprKind::Int(known) = condition.kind {
+                return if known == 0 { otherwise } else { then };
+            }
             return self.error(
                 "type-mismatch",
                 span,

@@ -18,7 +18,7 @@ impl Checker<'_> {
         let (function, span) = (call.name.text.as_str(), call.span);
         let (format, args) = call.args.split_first()?;
         let place = format.span;
-        let text = self.literal_text(function, format);
+        let text = self.format_text(function, format);
         let mut values = Vec::with_capacity(args.len());
         for arg in args {
             let value = self.expr(arg);

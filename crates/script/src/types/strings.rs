@@ -197,6 +197,18 @@ impl Checker<'_> {
         make(kind, Type::Bool, span)
     }
 
+    /// Gives a format of `printf` and its like, which a NUL does not end.
+    pub(super) fn format_text(
+        &mut self,
+        function: &str,
+        e: &tree::Expr,
+    ) -> Option<std::sync::Arc<str>> {
+        match &e.kind {
+            tree::ExprKind::Str(text) => Some(String::from_utf8_lossy(text).into()),
+            _ => self.literal_text(function, e),
+        }
+    }
+
     /// Reads an argument that is a string known now: a literal, or `str($1)`.
     pub(super) fn literal_text(
         &mut self,
