@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::ctype::{bit_place, keyword};
 use super::{Checker, infer};
-use crate::diagnostic::Diagnostic;
+use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{EnumType, ExprKind, FieldType, Int, StructSource, StructType, Type};
 use crate::syntax::tree::{AggregateKeyword, Definition, DefinitionBody, MemberDecl};
 
@@ -90,12 +90,28 @@ impl Checker<'_> {
             };
             bits = end;
             size_bits = size_bits.max(end);
-            fields.push(FieldType {
-                name: member.name.text.clone(),
-                ty,
-                offset,
-                bits: place,
-            });
+            if !member.name.text.is_empty() {
+                self.add_field(
+                    &mut fields,
+                    member.name.span,
+                    FieldType {
+                        name: member.name.text.clone(),
+                        ty,
+                        offset,
+                        bits: place,
+                    },
+                );
+            } else if let Type::Struct(inner) = ty {
+                // The members of an anonymous structure are those of the one around it.
+                let StructSource::Fields(own) = &inner.source else {
+                    continue;
+                };
+                for field in own.iter() {
+                    let mut field = field.clone();
+                    field.offset = field.offset.saturating_add(offset);
+                    self.add_field(&mut fields, member.name.span, field);
+                }
+            }
         }
         // `aligned` only raises it.
         let wanted = definition.align.and_then(|n| u32::try_from(n).ok());
@@ -108,6 +124,16 @@ impl Checker<'_> {
             source: StructSource::Fields(fields.into()),
         };
         self.definitions.structs.insert(name, Arc::new(ty));
+    }
+
+    /// Adds a member, whose name no other may have.
+    fn add_field(&mut self, fields: &mut Vec<FieldType>, span: Span, field: FieldType) {
+        if fields.iter().any(|known| known.name == field.name) {
+            let message = format!("the member '{}' is there twice", field.name);
+            self.error("duplicate-field", span, message);
+            return;
+        }
+        fields.push(field);
     }
 
     /// Gives the alignment of a type as C lays it out; strings are arrays of characters.

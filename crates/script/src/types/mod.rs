@@ -321,6 +321,11 @@ impl<'a> Checker<'a> {
         self.target_types().is_some_and(task::fetches)
     }
 
+    /// Says whether programs may read what other CPUs have in a map (Linux 5.19).
+    fn merges(&self) -> bool {
+        self.inputs.interpreted || self.target_types().is_some_and(task::merges)
+    }
+
     fn maps(&self) -> Vec<Map> {
         let maps = self.env.maps.iter().map(|info| {
             let mut key = info.key.as_ref().map(|k| k.ty.clone());

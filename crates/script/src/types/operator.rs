@@ -316,6 +316,12 @@ impl Checker<'_> {
         if op == UnaryOp::Deref && super::field::is_args(operand) {
             return self.expr(operand);
         }
+        let most_negative = i64::MIN.unsigned_abs();
+        if matches!(operand.kind, tree::ExprKind::Int(n) if op == UnaryOp::Neg && n > most_negative)
+        {
+            let message = format!("a negative number is at least -{most_negative}");
+            return self.error("too-negative", span, message);
+        }
         let operand = self.expr(operand);
         if operand.ty == Type::Void {
             return poison(span);

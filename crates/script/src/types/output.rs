@@ -122,8 +122,8 @@ impl Checker<'_> {
         self.emit(kind, Vec::new(), Vec::new(), span)
     }
 
-    /// `print(@m[k])`: the key, and the value of maps that are not aggregated; those are read by
-    /// user space, which merges what the CPUs have.
+    /// `print(@m[k])`: the key, and the value as it is now. What the program can not merge of all
+    /// CPUs, user space reads later: histograms, statistics, and all aggregations on old kernels.
     fn print_entry(
         &mut self,
         name: &str,
@@ -140,7 +140,11 @@ impl Checker<'_> {
             self.error("invalid-map-use", span, message);
             return None;
         }
-        if self.aggregate_of(map).is_some() {
+        let merged_later = match self.aggregate_of(map) {
+            Some(value) => super::aggregate::reads_as(&value).is_none() || !self.merges(),
+            None => false,
+        };
+        if merged_later {
             if key.ty == Type::Void {
                 return None;
             }

@@ -2,9 +2,10 @@
 
 use super::expr::{number, string};
 use super::function::Call;
+use super::infer::Shape;
 use super::{Checker, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
-use crate::hir::{Expr, ExprKind, Type};
+use crate::hir::{Expr, ExprKind, Space, Stmt, StmtKind, Type};
 use crate::syntax::tree;
 
 /// Gives the parameter of `$1` or `$1 + 2`, and how many of its bytes are left out.
@@ -24,6 +25,11 @@ fn part_of_parameter(e: &tree::Expr) -> Option<(u32, usize)> {
         },
         _ => None,
     }
+}
+
+/// Says whether a length is the number 0.
+fn cuts_to_nothing(len: Option<&Expr>) -> bool {
+    len.is_some_and(|len| len.kind == ExprKind::Int(0))
 }
 
 impl Checker<'_> {
@@ -97,7 +103,13 @@ impl Checker<'_> {
         let ty = Type::Str { capacity };
         match &value.ty {
             Type::Void => poison(span),
+            Type::Str { .. } if args.len() > 1 && cuts_to_nothing(len.as_deref()) => {
+                string(b"", span)
+            }
             Type::Str { capacity: has } => {
+                if let Some(len) = len.filter(|len| !matches!(len.kind, ExprKind::Int(_))) {
+                    return self.cut(value, len, span);
+                }
                 // A string is one already; a smaller length cuts it, that of a literal without
                 // the NUL.
                 let cut = match value.kind {
@@ -128,6 +140,27 @@ impl Checker<'_> {
             }
             _ => self.wrong_argument("str", "a string, integer or a pointer", &value),
         }
+    }
+
+    /// The start of a string, as many bytes as a number says that is known when it runs; they
+    /// count the NUL, as those of a string in memory do.
+    fn cut(&mut self, text: Expr, len: Box<Expr>, span: Span) -> Expr {
+        self.in_block(|c| {
+            let var = c.declare_var("text#", span);
+            c.grow_var(var, &Shape::fixed(text.ty.clone()), span);
+            let ty = c.var_shape(var).map_or(Type::Void, |s| s.ty.clone());
+            let set = Stmt {
+                kind: StmtKind::SetVar(var, super::convert::convert(text, &ty)),
+                span,
+            };
+            let kind = ExprKind::ReadStr {
+                address: Box::new(make(ExprKind::VarAddress(var), Type::U64, span)),
+                space: Space::Kernel,
+                len: Some(len),
+            };
+            let start = make(kind, ty.clone(), span);
+            make(ExprKind::Block(vec![set], Box::new(start)), ty, span)
+        })
     }
 
     pub(super) fn strncmp(&mut self, args: &[tree::Expr], span: Span) -> Expr {

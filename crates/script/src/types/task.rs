@@ -36,6 +36,11 @@ pub(super) fn loops(btf: &Btf) -> bool {
     has_helper(btf, "BPF_FUNC_loop")
 }
 
+/// Says whether the kernel has a helper that finds what another CPU has in a map (Linux 5.19).
+pub(super) fn merges(btf: &Btf) -> bool {
+    has_helper(btf, "BPF_FUNC_map_lookup_percpu_elem")
+}
+
 fn has_helper(btf: &Btf, name: &str) -> bool {
     let helpers = btf.find_once("bpf_func_id", Kind::Enum);
     match helpers.and_then(|id| btf.get(id)) {

@@ -663,12 +663,24 @@ fn definitions() {
         "struct a { int x; } struct a { int y; } BEGIN { }",
         &["[redefined]"],
     );
+    refuse(
+        "struct a { int x; union { int y; int x; }; } BEGIN { }",
+        &["[duplicate-field]"],
+    );
+    let source = "struct u { int a; union { uint8 by[4]; struct { uint16 lo; uint16 : 4; uint16 hi; }; }; } BEGIN { print(offsetof(struct u, by)); print(offsetof(struct u, hi)); print(sizeof(struct u)); }";
+    constants(source, &["[4:uint64]", "[8:uint64]", "[12:uint64]"]);
     let source = "struct b { uint8 a : 3; uint8 b : 6; uint16 c; uint64 d; } BEGIN { print(offsetof(struct b, c)); print(offsetof(struct b, d)); print(sizeof(struct b)); }";
+    constants(source, &["[2:uint64]", "[8:uint64]", "[16:uint64]"]);
+}
+
+/// Checks that a script is accepted and has these constants.
+#[track_caller]
+fn constants(source: &str, wanted: &[&str]) {
     let (program, found) = checked(source, &Setup::default());
     assert!(found.is_empty(), "{found:?}");
     let text = dump::program(&program);
-    for size in ["[2:uint64]", "[8:uint64]", "[16:uint64]"] {
-        assert!(text.contains(size), "{size} in {text}");
+    for constant in wanted {
+        assert!(text.contains(constant), "{constant} in {text}");
     }
 }
 
