@@ -144,10 +144,12 @@ fn reads_that_fail_are_told_where_that_is_asked_for() {
     let peer = folder.path().join("bpftrace");
     std::os::unix::fs::symlink(&program, &peer).expect("a link");
     let check = |words: &[&str], script: &str, expected: &[&str]| {
-        let (_, said) = run(&peer, words, script);
-        let told = said.lines().filter_map(|line| line.split_once("helper: "));
-        let told: Vec<&str> = told.map(|(_, told)| told).collect();
-        assert_eq!(told, expected, "{script}\n{said}");
+        for program in [&peer, &program] {
+            let (_, said) = run(program, words, script);
+            let told = said.lines().filter_map(|line| line.split_once("helper: "));
+            let told: Vec<&str> = told.map(|(_, told)| told).collect();
+            assert_eq!(told, expected, "{script}\n{said}");
+        }
     };
     let scalar = "begin { $t = (struct task_struct *)1; print($t->pid); exit(); }";
     check(&[], scalar, &[]);

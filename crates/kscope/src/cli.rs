@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal as _;
 
-use clap::error::{ContextKind, ContextValue};
+use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use crate::commands::bindgen::BindgenArgs;
@@ -27,6 +27,7 @@ use crate::commands::{
 use crate::console::tell;
 use crate::crash::{self, CrashArgs};
 use crate::error::{Failure, USAGE};
+use crate::habits;
 use crate::tool::Tool;
 
 /// Asks a Linux kernel a question in one small language.
@@ -90,8 +91,13 @@ pub(crate) fn run(mut arguments: Vec<OsString>) -> Result<u8, Failure> {
         arguments.truncate(2);
         arguments.push("--help".into());
     }
-    let matches = match command().try_get_matches_from(arguments) {
+    let runs = arguments.get(1).is_some_and(|word| word == "run");
+    let matches = match command().try_get_matches_from(&arguments) {
         Ok(matches) => matches,
+        Err(error) if runs => {
+            let failure = unknown(&error).and_then(|flag| habits::refuse(&flag, &arguments));
+            return failure.map_or_else(|| usage(&without_chance(error)), Err);
+        }
         Err(error) => return usage(&without_chance(error)),
     };
     let cli = match Cli::from_arg_matches(&matches) {
@@ -125,6 +131,14 @@ fn is_for_run(word: &OsStr) -> bool {
     let bytes = word.as_encoded_bytes();
     let is_flag = bytes.len() > 1 && bytes.starts_with(b"-") && own.iter().all(|own| word != *own);
     is_flag || bytes.contains(&b'/') || bytes.ends_with(b".bt") || bytes.ends_with(b".bpf.o")
+}
+
+/// Gives the flag that no command knows.
+fn unknown(error: &clap::Error) -> Option<String> {
+    match (error.kind(), error.get(ContextKind::InvalidArg)) {
+        (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) => Some(flag.clone()),
+        _ => None,
+    }
 }
 
 /// Takes back the name of a flag that is near to one of a few letters by chance: those letters may be

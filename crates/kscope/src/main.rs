@@ -12,6 +12,7 @@ mod crash;
 mod diagnostics;
 mod dump;
 mod error;
+mod habits;
 mod import;
 mod losses;
 mod object;

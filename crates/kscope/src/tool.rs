@@ -234,8 +234,18 @@ pub(crate) fn help(file: &str, script: &str, options: &[OptionDecl]) -> String {
     let notes = Notes::read(script);
     let text = notes.description.clone();
     let about = text.lines().next().unwrap_or_default().to_owned();
+    // A handful has names of their own.
+    let parameters = match syntax::parameters(script) {
+        most @ 0..=9 => (1..=most).map(|n| format!(" [${n}]")).collect(),
+        most => format!(" [$1]...[${most}]"),
+    };
+    let behind = if options.is_empty() {
+        ""
+    } else {
+        " [-- OPTIONS]"
+    };
     let command = Command::new("script")
-        .override_usage(format!("kscope run {file} [-- OPTIONS]"))
+        .override_usage(format!("kscope run {file}{parameters}{behind}"))
         .max_term_width(100)
         .disable_help_flag(true)
         .about(about)

@@ -15,8 +15,9 @@ use kscope_script::compile::{self, Compilation, Compiled};
 use kscope_script::diagnostic::{Diagnostic, Severity};
 use kscope_script::hir::Program;
 use kscope_script::interpret::{self, Engine};
-use kscope_script::plan::Plan;
-use kscope_script::types::{Inputs, Mode};
+use kscope_script::plan::{OptionDecl, Plan};
+use kscope_script::syntax::{self, Positional};
+use kscope_script::types::{self, Inputs, Mode};
 use kscope_sys::{ExitKind, Interrupts};
 
 use crate::child::Command;
@@ -230,6 +231,21 @@ impl Setup {
         inputs.reserved_options.clone_from(&self.reserved);
         inputs.environment = environment();
         inputs.environment.extend(self.config.iter().cloned());
+    }
+
+    /// Gives the options that a script declares; no kernel is needed, nor are its parameters.
+    pub(crate) fn declared(&self, source: &Source) -> Vec<OptionDecl> {
+        let catalogue = TextCatalogue::default();
+        let mut inputs = Inputs::new(&catalogue);
+        self.fill(source, &mut inputs);
+        // This is a number, and may be a part of a name.
+        let most = syntax::parameters(&source.text).min(64) as usize;
+        let given = inputs.positional.len();
+        inputs.positional.resize(given.max(most), "1".to_owned());
+        let positional = Positional::new(inputs.positional.clone());
+        let (script, _) =
+            syntax::parse_with_imports(&source.text, &positional, inputs.imported_from);
+        types::check(&script, &inputs).0.options
     }
 
     /// Gives the back end that suits a script, and why.

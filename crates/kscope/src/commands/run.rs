@@ -20,13 +20,15 @@ use crate::trial;
 
 /// Run a script until it exits or Ctrl-C
 #[derive(Args, Debug)]
-#[command(override_usage = "kscope run [OPTIONS] [FILE] [ARGS]... [-- <--NAME=VALUE>...]")]
+#[command(
+    override_usage = "kscope run [OPTIONS] [FILE] [ARGS]... [-- [--NAME=VALUE]... [ARGS]...]"
+)]
 pub(crate) struct RunArgs {
     /// Run over the memory of a dead kernel: a crash dump (each file of a split one)
     #[arg(
         long,
         value_name = "FILE",
-        conflicts_with_all = ["command", "pid", "buffer", "btf", "dry_run", "test", "bench", "json_schema"]
+        conflicts_with_all = ["command", "pid", "buffer", "btf", "dry_run", "test", "bench", "json_schema", "check_reads"]
     )]
     pub(crate) dump: Vec<PathBuf>,
     /// Run in the kernel, or interpret over its memory; else what suits the script
@@ -43,11 +45,15 @@ pub(crate) struct RunArgs {
     /// Run the script's bench: probes and tell their time
     #[arg(long, conflicts_with_all = ["test", "command", "dry_run"])]
     pub(crate) bench: bool,
+    /// Tell of reads of memory that fail, which else give zero
+    #[arg(short = 'k', long)]
+    pub(crate) check_reads: bool,
     /// A file with the script, or an object of `kscope build` (`-` reads standard input), unless -e is given, and the values of
-    /// $1, $2, …; after `--` options of the script (--name=value)
+    /// $1, $2, …
     #[arg(value_name = "FILE] [ARGS")]
     pub(crate) words: Vec<String>,
-    /// Options of the script
+    /// Options of the script, and values of $1, $2, … that begin with `-`; `-- --help` says what the script takes. The
+    /// options of a built-in tool need no `--`: `kscope opensnoop --failed`
     #[arg(value_name = "--NAME=VALUE", last = true, allow_hyphen_values = true)]
     pub(crate) options: Vec<String>,
 }
@@ -182,9 +188,18 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
         to_run: !output.json_schema,
         changes_allowed: output.changes_allowed,
         without_command: output.command.is_none(),
+        reads_checked: args.check_reads,
         mode: mode(args.test, args.bench),
         ..Setup::default()
     };
+    let asks = options.iter().any(|(name, _)| name == HELP);
+    if let (Given::Script(source), true) = (&given, asks) {
+        let declared = setup.declared(source);
+        if declared.iter().all(|option| option.name != HELP) {
+            say(help(&called(args), &source.text, &declared))?;
+            return Ok(0);
+        }
+    }
     if !args.dump.is_empty() {
         let Given::Script(source) = given else {
             let failure = Failure::new("an object is made for the live kernel, not for a dump");
@@ -223,20 +238,9 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
             (object.source, object.compiled)
         }
     };
-    let has = |name: &str| {
-        compiled
-            .plan
-            .options
-            .iter()
-            .any(|option| option.name == name)
-    };
-    if options.iter().any(|(name, _)| name == HELP) && !has(HELP) {
-        let file = match (&args.script, args.words.first()) {
-            (None, Some(file)) => file,
-            // The words are values of its parameters.
-            _ => "-e SCRIPT",
-        };
-        say(help(file, &source.text, &compiled.plan.options))?;
+    let declared = &compiled.plan.options;
+    if asks && is_object && declared.iter().all(|option| option.name != HELP) {
+        say(help(&called(args), &source.text, declared))?;
         return Ok(0);
     }
     if output.json_schema {
@@ -264,6 +268,15 @@ pub(crate) fn run(args: &RunArgs) -> Result<u8, Failure> {
     match setup.mode {
         Mode::Trace => tracing::run(&place, &source, compiled, &run, &mut sink),
         Mode::Test | Mode::Bench => trial::run(&place, &source, compiled, &run, &mut sink),
+    }
+}
+
+/// Gives what stands for the script on the command line.
+fn called(args: &RunArgs) -> String {
+    match (&args.script, args.words.first()) {
+        (None, Some(file)) => file.clone(),
+        // The words are values of its parameters.
+        _ => "-e SCRIPT".to_owned(),
     }
 }
 
@@ -300,6 +313,7 @@ fn refuse_over_memory(args: &RunArgs) -> Result<(), Failure> {
         ("--test", args.test),
         ("--bench", args.bench),
         ("--json-schema", output.json_schema),
+        ("-k", args.check_reads),
     ];
     match given.into_iter().find(|(_, given)| *given) {
         Some((flag, _)) => Err(Failure::usage(format!(

@@ -140,10 +140,16 @@ fn options_are_told() {
         .code(0)
         .out;
     assert!(text.contains("kscope run -e SCRIPT [-- OPTIONS]"), "{text}");
+    // Parameters need no values for that, not even in attach points.
+    let script = "kprobe:$1 { @[str($3)] = getopt(\"n\", 3, \"how many\"); }";
+    let text = kscope(&["run", "-e", script, "--", "--help"]).code(0).out;
+    let usage = "kscope run -e SCRIPT [$1] [$2] [$3] [-- OPTIONS]";
+    assert!(text.contains(usage) && text.contains("--n <N>"), "{text}");
     let none = kscope(&["run", "-e", "begin { }", "--", "--help"])
         .code(0)
         .out;
     assert!(none.contains("It takes no options."), "{none}");
+    assert!(none.contains("run -e SCRIPT\n"), "{none}");
 }
 
 #[test]

@@ -51,6 +51,36 @@ fn the_command_line_makes_no_sense() {
 }
 
 #[test]
+fn flags_of_bpftrace_have_their_place() {
+    let check = |words: &[&str], part: &str| {
+        usage(
+            &[&["run"], words].concat(),
+            &[words[0].split('=').next().unwrap_or_default(), part],
+        );
+    };
+    check(&["-l"], "`kscope list [PATTERN]`");
+    check(&["-l", "kprobe:vfs_*"], "`kscope list 'kprobe:vfs_*'`");
+    check(&["-l", "-v", "t:*"], "`kscope list 't:*'`");
+    check(&["-l", "-e", "begin { }"], "`kscope bpftrace -l …`");
+    check(&["-d", "ast"], "`kscope check -d`");
+    check(&["--info"], "`kscope doctor`");
+    check(&["--usdt-file-activation"], "leave it out");
+    check(&["-I", "/usr/include"], "BTF");
+    check(&["--include", "a.h"], "import");
+    check(&["--emit-elf", "a.o"], "`kscope build");
+    check(&["--aot", "a.o"], "`kscope build");
+    check(&["--emit-llvm", "a"], "no LLVM");
+    check(&["--no-feature", "uprobe_multi"], "`kscope bpftrace`");
+    check(&["--mode=codegen"], "`kscope bpftrace`");
+    check(&["--debuginfo", "/"], "BTF");
+    check(&["--dwarf-pid", "1"], "frame pointers");
+    check(&["--fmt"], "as they are written");
+    check(&["-V"], "`kscope --version`");
+    usage(&["-l", "kprobe:vfs_*"], &["`kscope list 'kprobe:vfs_*'`"]);
+    usage(&["-lv"], &["`kscope list [PATTERN]`"]);
+}
+
+#[test]
 fn names_that_are_neither_command_nor_tool() {
     usage(&["opensnop"], &["opensnop", "did you mean `opensnoop`?"]);
     usage(&["doctr"], &["did you mean `doctor`?"]);

@@ -84,6 +84,27 @@ impl Positional {
     }
 }
 
+/// Gives the largest `N` of the parameters `$N` that a text speaks of, attach points included; 0 where
+/// there is none.
+#[must_use]
+pub fn parameters(source: &str) -> u32 {
+    let (mut at, mut most) = (0, 0);
+    loop {
+        let (kind, range) = lexer::token(source.as_bytes(), at);
+        match kind {
+            lexer::TokenKind::End => return most,
+            lexer::TokenKind::Positional => {
+                let digits = source.get(range.start + 1..range.end);
+                let number = digits.and_then(|digits| digits.parse().ok());
+                most = most.max(number.unwrap_or(0));
+            }
+            _ => {}
+        }
+        // No token but the last is empty.
+        at = range.end.max(at + 1);
+    }
+}
+
 /// Parses a script. Never fails: what cannot be understood is reported and left out of the tree.
 ///
 /// Spans are offsets in `source`; what a `#define` brought in has the span of its use.

@@ -1,6 +1,6 @@
 //! One line per thing that is understood, or not.
 
-use super::{Positional, dump, parse, tree::Script};
+use super::{Positional, dump, parameters, parse, tree::Script};
 use crate::diagnostic::{Diagnostic, Severity};
 
 fn parsed(source: &str) -> (Script, Vec<Diagnostic>) {
@@ -767,4 +767,17 @@ fn spans_cover_what_they_name() {
     };
     assert_eq!(&source[name.span.range()], "f");
     assert_eq!(&source[args[0].span.range()], "(1 + 2) * $x->y[0]");
+}
+
+#[test]
+fn parameters_are_counted() {
+    let check = |source: &str, expected| assert_eq!(parameters(source), expected, "{source}");
+    check("", 0);
+    check("begin { print($x + $# + @1); }", 0);
+    check("begin { print($1 + $12); }", 12);
+    check("kprobe:$2 { /* $7 */ print(\"$8\"); // $9\n}", 2);
+    check("uprobe:$1:f, uprobe:/bin/$3:g { }", 3);
+    check("begin { $99999999999999", 0);
+    check("\"$1", 0);
+    check("/* $1", 0);
 }
