@@ -267,3 +267,80 @@ fn columns_and_maps_are_those_of_the_scripts() {
         }
     }
 }
+
+/// Gives the flags that a text speaks of.
+fn flags(text: &str) -> Vec<&str> {
+    let starts = text.match_indices("--").map(|(at, _)| at);
+    let is_first = |at: &usize| !text[..*at].ends_with(|c: char| c == '-' || c.is_alphanumeric());
+    let flag = |at: usize| {
+        let rest = &text[at + 2..];
+        let end = rest.find(|c: char| !c.is_alphanumeric() && c != '-');
+        &text[at..at + 2 + end.unwrap_or(rest.len())]
+    };
+    let flags = starts.filter(is_first).map(flag);
+    flags.filter(|flag| flag.contains(char::is_alphanumeric)).collect()
+}
+
+#[test]
+fn what_is_told_of_a_tool_is_what_it_has() {
+    for (tool, summary) in tools() {
+        let help = kscope(&[&tool, "--help"]).code(0).out;
+        assert!(help.starts_with(&format!("{summary}\n")), "{help}");
+        for part in ["\nExamples:\n", "\nMinimum kernel: Linux ", "\nCost: "] {
+            assert!(help.contains(part), "{tool} lacks {part:?}");
+        }
+        let script = kscope(&["tools", "--show", &tool]).code(0).out;
+        let comment: String = script
+            .lines()
+            .map_while(|line| line.strip_prefix('#').or_else(|| line.strip_prefix("//")))
+            .flat_map(|line| [line, "\n"])
+            .collect();
+        let examples = comment
+            .lines()
+            .filter(|line| line.starts_with("   kscope "));
+        for example in examples.clone() {
+            let command = format!("   kscope {tool} ");
+            let own = format!("{example} ").starts_with(&command);
+            assert!(own, "{tool} has the example {example}");
+        }
+        assert!(examples.count() > 0, "{tool} has no example");
+        let told = section(COLUMNS, &tool);
+        let has = |flag: &&str| {
+            let at = help.find(&format!("{flag} "));
+            at.or_else(|| help.find(&format!("{flag}\n"))).is_some()
+        };
+        for flag in flags(&comment).iter().chain(&flags(told)) {
+            assert!(has(flag), "{tool} has no {flag}");
+        }
+        let columns: Vec<&str> = told
+            .lines()
+            .filter_map(|row| row.strip_prefix("| `")?.split('`').next())
+            .filter(|name| !name.starts_with('@'))
+            .collect();
+        if columns.is_empty() {
+            kscope(&[&tool, "--json-schema"])
+                .code(1)
+                .says(&["prints no rows"]);
+            continue;
+        }
+        let schema = kscope(&[&tool, "--json-schema"]).code(0).out;
+        let mut seen: Vec<&str> = Vec::new();
+        for kind in schema.split("\"schema_version\": {\"const\":").skip(1) {
+            let fields = kind.split("\"required\"").next().unwrap_or(kind);
+            let fields = fields.lines().skip(1);
+            let names = fields.filter_map(|line| line.trim().strip_prefix('"')?.split('"').next());
+            let mut last = 0;
+            for name in names {
+                let place = columns.iter().position(|column| *column == name);
+                let place =
+                    place.unwrap_or_else(|| panic!("{tool} has no column {name} in README"));
+                assert!(last <= place, "{tool}: {name} is elsewhere in README");
+                last = place;
+                seen.push(name);
+            }
+        }
+        for column in columns {
+            assert!(seen.contains(&column), "{tool}: the schema has no {column}");
+        }
+    }
+}

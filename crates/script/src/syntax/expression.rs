@@ -30,20 +30,6 @@ fn binary_op(punct: Punct) -> Option<(u8, BinaryOp)> {
     })
 }
 
-/// Says whether a word is a builtin variable that can stand in parentheses before an operator,
-/// so that `(pid) - 1` is no cast.
-pub(super) fn is_builtin(word: &str) -> bool {
-    const BUILTINS: &[&str] = &[
-        "args", "ctx", "kstack", "nsecs", "pid", "tid", "ustack", "uid", "gid", "cpu", "comm",
-        "retval", "func", "elapsed", "curtask", "cgroup", "rand", "probe", "ppid", "pcomm",
-    ];
-    let numbered = word
-        .strip_prefix("sarg")
-        .or_else(|| word.strip_prefix("arg"))
-        .is_some_and(|digits| !digits.is_empty() && digits.bytes().all(|b| b.is_ascii_digit()));
-    BUILTINS.contains(&word) || word.starts_with("__builtin_") || numbered
-}
-
 impl Parser<'_> {
     /// Gives an expression that stands for what could not be parsed here.
     pub(super) fn error_expr(&mut self) -> Expr {

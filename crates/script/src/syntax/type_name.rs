@@ -162,9 +162,6 @@ impl Parser<'_> {
             return Some(ty.map_or_else(|| self.error_expr(), type_expr));
         }
         let known = is_type_word(text);
-        if super::expression::is_builtin(text) {
-            return None;
-        }
         let before = self.save();
         let ty = self.type_name();
         let ends = self.is(Punct::RightParen) || self.is(Punct::Comma);
@@ -194,9 +191,6 @@ impl Parser<'_> {
             let ty = self.deeper(Self::type_name).flatten()?;
             self.expect(Punct::RightParen);
             return Some(ty);
-        }
-        if super::expression::is_builtin(text) {
-            return None;
         }
         let known = is_type_word(text);
         let before = self.save();
