@@ -1,6 +1,7 @@
 //! What a program or library has that can be probed, read once.
 
 use std::collections::HashMap;
+use std::fmt::{self, Write};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use kscope_bpf::{Executable, Function, UsdtNote};
@@ -149,23 +150,42 @@ fn text(name: &[u8]) -> String {
     String::from_utf8_lossy(name.get(..end).unwrap_or(name)).into_owned()
 }
 
-/// Gives a name as it was written in its language; none where it is of another.
+/// Most bytes of a name as it was written: a few that are mangled may stand for billions.
+const LONGEST_NAME: usize = 64 << 10;
+
+/// A name that is being written, up to [`LONGEST_NAME`].
+#[derive(Debug, Default)]
+struct Name(String);
+
+impl Write for Name {
+    fn write_str(&mut self, part: &str) -> fmt::Result {
+        if part.len() > LONGEST_NAME - self.0.len() {
+            return Err(fmt::Error);
+        }
+        self.0.push_str(part);
+        Ok(())
+    }
+}
+
+/// Gives a name as it was written in its language; none where it is of another, or is longer than
+/// [`LONGEST_NAME`].
 pub(crate) fn demangled(name: &str, language: Language) -> Option<String> {
-    match language {
+    let mut written = Name::default();
+    let done = match language {
         Language::Cpp => {
             if !name.starts_with("_Z") {
                 return None;
             }
             let symbol = cpp_demangle::Symbol::new(name).ok()?;
-            symbol
-                .demangle(&cpp_demangle::DemangleOptions::default())
-                .ok()
+            let options = cpp_demangle::DemangleOptions::default();
+            symbol.structured_demangle(&mut written, &options)
         }
         Language::Rust => {
             let name = rustc_demangle::try_demangle(name).ok()?;
-            Some(format!("{name:#}"))
+            write!(written, "{name:#}")
         }
-    }
+    };
+    done.ok().map(|()| written.0)
 }
 
 #[cfg(test)]
@@ -185,6 +205,29 @@ mod tests {
             Some("core::fmt::write"),
         );
         check("main", Language::Rust, None);
+    }
+
+    #[test]
+    fn names_that_stand_for_too_much_are_none() {
+        // A<int, int>, then each time A<all of the last>.
+        let name = |levels: usize, of_each: usize| {
+            let level = |level: usize| format!("S_I{}E", format!("S{level}_").repeat(of_each));
+            let all: String = (0..levels).map(level).collect();
+            format!("_Z1f1AIiiE{all}")
+        };
+        let short = demangled(&name(2, 2), Language::Cpp);
+        let expected = "f(A<int, int>, A<A<int, int>, A<int, int> >, A<A<A<int, int>, A<int, int> >, \
+                        A<A<int, int>, A<int, int> > >)";
+        assert_eq!(short.as_deref(), Some(expected));
+        // It would have more bytes than there is memory in the world.
+        assert_eq!(demangled(&name(9, 99), Language::Cpp), None);
+        let length = |letters: usize| {
+            let name = format!("_ZN{letters}{}Ev", "a".repeat(letters));
+            demangled(&name, Language::Cpp).map(|name| name.len())
+        };
+        // Parentheses are behind it.
+        assert_eq!(length(LONGEST_NAME - 2), Some(LONGEST_NAME));
+        assert_eq!(length(LONGEST_NAME - 1), None);
     }
 
     #[test]
