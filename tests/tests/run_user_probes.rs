@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::Duration;
 
 use kscope_tests::program::{Folder, c_program};
 use kscope_tests::{kscope_or_skip, skip};
@@ -251,6 +252,30 @@ fn one_process_is_seen_alone() {
     for pid in [one.id(), other.id()] {
         assert!(all.1.contains(&format!("@[{pid}]: 1")), "{}", all.1);
     }
+}
+
+#[test]
+fn a_process_whose_first_thread_has_ended_is_traced_to_its_end() {
+    let victim = victim!("last_thread");
+    let mut child = Command::new(&victim.program)
+        .args(["5000000", "6"])
+        .spawn()
+        .expect("it starts");
+    let stat = format!("/proc/{}/stat", child.id());
+    let has_ended = || std::fs::read_to_string(&stat).is_ok_and(|text| text.contains(") Z"));
+    while !has_ended() {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    let script = format!(
+        "uprobe:{}:kscope_ending {{ @[pid, arg0] = count(); @s[ustack(1)] = count(); }}",
+        victim.path()
+    );
+    let pid = child.id().to_string();
+    let (code, out, err) = run(&["run", "-q", "-e", &script, "-p", &pid]);
+    let ended = child.wait().expect("ours");
+    assert_eq!((code, ended.code()), (Some(0), Some(6)), "{err}");
+    assert!(out.contains(&format!("@[{pid}, 6]: 1\n")), "{out}{err}");
+    assert!(out.contains("kscope_ending+0"), "{out}{err}");
 }
 
 #[test]

@@ -42,7 +42,7 @@ impl Process {
         let read = stat
             .rewind()
             .and_then(|()| stat.take(STAT_BYTES).read_to_end(&mut text));
-        read.is_ok() && !matches!(state(&text), Some(b'Z' | b'X') | None)
+        read.is_ok() && is_running(&text)
     }
 }
 
@@ -54,24 +54,47 @@ fn process_of(thread: u32) -> Option<u32> {
     std::str::from_utf8(process).ok()?.trim().parse().ok()
 }
 
-/// Gives the state of a process, which follows its name in parentheses.
-fn state(stat: &[u8]) -> Option<u8> {
-    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
-    stat.get(name_end + 2).copied()
+/// Says whether a process runs. Its state, which follows its name in parentheses, is that of its first
+/// thread, which may end before others do.
+fn is_running(stat: &[u8]) -> bool {
+    /// Where the number of threads is, counted from the state.
+    const THREADS: usize = 17;
+    let Some(name_end) = stat.iter().rposition(|byte| *byte == b')') else {
+        return false;
+    };
+    let fields = stat.get(name_end + 1..).unwrap_or_default();
+    let mut fields = fields
+        .split(|byte| *byte == b' ')
+        .filter(|field| !field.is_empty());
+    match fields.next() {
+        Some(b"Z") => fields
+            .nth(THREADS - 1)
+            .is_some_and(|threads| !matches!(threads, b"0" | b"1")),
+        Some(state) => state != b"X",
+        None => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{Process, state};
+    use super::{Process, is_running};
 
     #[test]
     fn the_state_follows_the_name() {
-        let check = |stat: &str, expected| assert_eq!(state(stat.as_bytes()), expected, "{stat}");
-        check("1 (init) S 0 1", Some(b'S'));
-        check("1 (a) Z b) R 0 1", Some(b'R'));
-        check("1 (x) Z 0", Some(b'Z'));
-        check("1 (x)", None);
-        check("", None);
+        let check = |stat: &str, expected| {
+            assert_eq!(is_running(stat.as_bytes()), expected, "{stat}");
+        };
+        check("1 (init) S 0 1", true);
+        check("1 (a) Z b) R 0 1", true);
+        check("1 (x) X 0", false);
+        check("1 (x) Z 0", false);
+        check("1 (x)", false);
+        check("", false);
+        // Only its first thread has ended.
+        let many = |threads| format!("1 (x) Z 1 2 3 0 -1 5 122 0 0 0 0 0 0 0 20 0 {threads} 0 99");
+        check(&many(2), true);
+        check(&many(1), false);
+        check(&many(0), false);
     }
 
     #[test]

@@ -11,6 +11,7 @@ use kscope_script::plan::{Attach, Plan, ProbePlan, SiteKind};
 use kscope_script::syntax::tree::Probe;
 use kscope_script::syntax::{Positional, parse};
 use kscope_spec::Spec;
+use kscope_symbol::living_thread;
 use kscope_sys::real_kernel;
 
 use crate::target::Target;
@@ -104,7 +105,7 @@ impl Early {
                 path: Path::new(&path),
                 place,
                 on_return: matches!(point, Attach::Uretprobe { .. }),
-                pid,
+                pid: pid.map(living_thread),
             };
             let opened = OpenUprobe::open(target.kernel(), &probe).ok()?;
             Some((point, opened))

@@ -337,11 +337,11 @@ impl Session {
                     doing: "look at the command",
                     errno,
                 })?;
-                self.processes.see(child.pid());
                 if let Some(kind) = ended {
                     return Ok(Stop::Child(kind));
                 }
             }
+            self.see_watched();
             let seen = self.drain(sink, &stop)?;
             self.let_go();
             self.see_processes()?;

@@ -7,6 +7,7 @@ use kscope_btf::Btf;
 use kscope_script::catalogue::Absent;
 use kscope_script::plan::{Attach, Plan, ProbePlan};
 use kscope_spec::{AttachKind, AttachType, Spec};
+use kscope_symbol::living_thread;
 use kscope_sys::{Errno, SharedKernel};
 
 use crate::early::Waiting;
@@ -46,7 +47,8 @@ impl UserPlace<'_> {
 pub(crate) const MANY: AttachKind = AttachKind::Expected(AttachType::TraceUprobeMulti);
 
 /// Has programs loaded for all of their places at once, where the kernel can. For one process that is done
-/// only where the kernel takes it for all its threads: those before Linux 6.12 take it for one.
+/// only where the kernel takes it for all its threads: those before Linux 6.12 take it for one. A process whose first
+/// thread has ended has no memory for the kernel, which would put nothing into it.
 ///
 /// Links of many uprobes are good for single ones as well: the kernel makes and takes away what a perf
 /// event is one by one, and waits for all CPUs each time.
@@ -63,6 +65,9 @@ pub(crate) fn choose(
         return;
     }
     let features = Features::new(kernel.clone(), btf);
+    if pid.is_some_and(|pid| living_thread(pid) != pid) {
+        return;
+    }
     let support = match pid {
         None => features.uprobe_multi(),
         Some(_) => features.uprobe_session(),
@@ -147,7 +152,7 @@ pub(crate) fn attach(
         path: Path::new(&path),
         place: at,
         on_return: matches!(point, Attach::Uretprobe { .. }),
-        pid: place.pid,
+        pid: place.pid.map(living_thread),
     };
     let link = program.attach_uprobe(&uprobe);
     link.map_err(|error| failed(&path, error))

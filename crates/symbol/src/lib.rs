@@ -6,11 +6,13 @@
 mod error;
 mod files;
 mod kernel;
+mod thread;
 mod user;
 mod users;
 
 pub use error::Error;
 pub use files::{LARGEST_FILE, inside_root, open_regular, read_regular};
 pub use kernel::{KernelSymbolizer, Symbol};
+pub use thread::living_thread;
 pub use user::{BuildId, ReadFile, UserFile, UserFunction, UserSymbol, UserSymbolizer};
 pub use users::UserNames;

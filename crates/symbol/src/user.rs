@@ -18,6 +18,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::files::{inside_root, open_regular, read_open};
+use crate::thread::living_thread;
 use functions::Functions;
 pub use functions::{UserFile, UserFunction};
 use maps::{Backing, FileId, Mapping, Version};
@@ -192,11 +193,12 @@ impl UserSymbolizer {
     fn look(&self, pid: u32) {
         let now = Instant::now();
         let mut processes = self.processes.borrow_mut();
-        let text = read_text(Path::new(&format!("/proc/{pid}/maps")));
+        let task = living_thread(pid);
+        let text = read_text(Path::new(&format!("/proc/{task}/maps")));
         let mappings = text.map(|text| maps::parse(&text));
         let mappings = mappings.filter(|mappings| !mappings.is_empty());
         let mappings = mappings.map(|mut mappings| {
-            note_versions(pid, &mut mappings);
+            note_versions(task, &mut mappings);
             mappings
         });
         let owner = owner(pid);
@@ -216,7 +218,7 @@ impl UserSymbolizer {
             }
             return;
         };
-        self.hold_deleted(pid, &mappings);
+        self.hold_deleted(task, &mappings);
         match known {
             Some(process) => {
                 process.looked = now;
@@ -260,7 +262,7 @@ impl UserSymbolizer {
         if let Some(known) = self.files.borrow().get(&key) {
             return known.clone();
         }
-        let bytes = self.bytes(pid, mapping, file);
+        let bytes = self.bytes(living_thread(pid), mapping, file);
         let found = bytes.map(|bytes| (self.read)(&bytes)).unwrap_or_default();
         let found = Arc::new(Functions::new(found));
         let mut files = self.files.borrow_mut();

@@ -20,6 +20,8 @@ pub(super) struct ProcessesInMaps {
     /// Index of the map in the plan, with offsets in bytes in its keys and in its values.
     maps: Vec<(usize, Vec<usize>, Vec<usize>)>,
     next: Instant,
+    /// Whether anything that the plan prints has addresses of processes.
+    any: bool,
 }
 
 impl ProcessesInMaps {
@@ -28,8 +30,16 @@ impl ProcessesInMaps {
             let (keys, values) = places(map);
             (!keys.is_empty() || !values.is_empty()).then_some((index, keys, values))
         });
+        let maps: Vec<_> = maps.collect();
+        let mut printed = plan.sites.iter().flat_map(|site| &site.fields);
+        let has_some = |ty: &DataType| {
+            let mut found = Vec::new();
+            find(ty, 0, &mut found);
+            !found.is_empty()
+        };
         ProcessesInMaps {
-            maps: maps.collect(),
+            any: !maps.is_empty() || printed.any(|field| has_some(&field.ty)),
+            maps,
             next: Instant::now(),
         }
     }
@@ -67,6 +77,13 @@ fn pids<'a>(bytes: &'a [u8], places: &'a [usize]) -> impl Iterator<Item = u32> +
 }
 
 impl Session {
+    /// Looks at the one process that is traced, which may end right after what it is traced for.
+    pub(super) fn see_watched(&self) {
+        if let Some(pid) = self.watched.filter(|_| self.processes_in_maps.any) {
+            self.processes.see(pid);
+        }
+    }
+
     /// Looks at processes that maps have addresses of.
     pub(super) fn see_processes(&mut self) -> Result<(), Error> {
         let begin = Instant::now();

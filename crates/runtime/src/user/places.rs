@@ -8,7 +8,7 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use kscope_script::catalogue::{is_pattern, matches};
-use kscope_symbol::{inside_root, open_regular};
+use kscope_symbol::{inside_root, living_thread, open_regular};
 
 use super::linker_cache;
 
@@ -39,13 +39,14 @@ pub(super) struct TooMany;
 pub(crate) struct Root {
     /// Put in front of absolute paths; empty for this process's view.
     prefix: String,
-    /// The traced process.
+    /// The traced process, or a thread of it that runs.
     pid: Option<u32>,
 }
 
 impl Root {
     /// Takes the view of a process, of this one where there is none.
     pub(crate) fn of(pid: Option<u32>) -> Root {
+        let pid = pid.map(living_thread);
         let prefix = pid.filter(|pid| is_elsewhere(*pid));
         Root {
             prefix: prefix.map_or(String::new(), |pid| format!("/proc/{pid}/root")),
