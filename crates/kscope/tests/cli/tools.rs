@@ -278,7 +278,9 @@ fn flags(text: &str) -> Vec<&str> {
         &text[at..at + 2 + end.unwrap_or(rest.len())]
     };
     let flags = starts.filter(is_first).map(flag);
-    flags.filter(|flag| flag.contains(char::is_alphanumeric)).collect()
+    flags
+        .filter(|flag| flag.contains(char::is_alphanumeric))
+        .collect()
 }
 
 #[test]

@@ -112,10 +112,26 @@ struct LiveMemory {
 
 struct Pages {
     values: MapValues,
-    /// By their addresses; none for one that is not there.
-    kept: HashMap<u64, Option<Box<[u8; PAGE]>>>,
+    kept: Kept,
     /// When the first was read, on the clock of time since boot.
     since: Option<u64>,
+}
+
+/// Pages by their numbers; none for one that is not there.
+#[derive(Default)]
+struct Kept(HashMap<u64, Option<Box<[u8; PAGE]>>>);
+
+impl Kept {
+    /// Gives which of some pages, no more than [`BATCH`], have to be read, and makes room for them: all the
+    /// others of the range stay.
+    fn missing(&mut self, first: u64, last: u64) -> Vec<u64> {
+        if self.0.len() + BATCH > KEPT {
+            self.0.clear();
+        }
+        (first..=last)
+            .filter(|page| !self.0.contains_key(page))
+            .collect()
+    }
 }
 
 impl LiveMemory {
@@ -156,7 +172,7 @@ impl LiveMemory {
             program,
             pages: Mutex::new(Pages {
                 values,
-                kept: HashMap::new(),
+                kept: Kept::default(),
                 since: None,
             }),
         };
@@ -177,15 +193,12 @@ impl LiveMemory {
         let pages = start.0 / PAGE as u64..=start.0.saturating_add(len) / PAGE as u64;
         let mut kept = self.pages();
         for page in pages {
-            kept.kept.remove(&page);
+            kept.kept.0.remove(&page);
         }
     }
 
     /// Reads pages, no more than one run takes; one that is not there is kept as such.
     fn fetch(&self, pages: &mut Pages, wanted: &[u64]) -> Result<(), Errno> {
-        if pages.kept.len() + wanted.len() > KEPT {
-            pages.kept.clear();
-        }
         if pages.since.is_none() {
             pages.since = self.kernel.clock(Clock::Boottime).ok();
         }
@@ -211,7 +224,7 @@ impl LiveMemory {
                 read.ok_or_else(outside)?;
                 bytes = Some(page);
             }
-            pages.kept.insert(*page, bytes);
+            pages.kept.0.insert(*page, bytes);
         }
         Ok(())
     }
@@ -237,9 +250,7 @@ impl Memory for LiveMemory {
         let mut next = addr.0 / size;
         while next <= last / size {
             let end = (last / size).min(next + BATCH as u64 - 1);
-            let wanted: Vec<u64> = (next..=end)
-                .filter(|page| !pages.kept.contains_key(page))
-                .collect();
+            let wanted = pages.kept.missing(next, end);
             if !wanted.is_empty() && self.fetch(&mut pages, &wanted).is_err() {
                 return Err(gap(addr.0, buf.len()));
             }
@@ -247,7 +258,7 @@ impl Memory for LiveMemory {
                 let start = (page * size).max(addr.0);
                 let stop = (page * size + (size - 1)).min(last);
                 let part = (start - addr.0) as usize..(stop - addr.0) as usize + 1;
-                let found = pages.kept.get(&page).and_then(Option::as_deref);
+                let found = pages.kept.0.get(&page).and_then(Option::as_deref);
                 let bytes = found
                     .and_then(|bytes| bytes.get((start % size) as usize..=(stop % size) as usize));
                 let (Some(bytes), Some(place)) = (bytes, buf.get_mut(part.clone())) else {
@@ -308,4 +319,26 @@ fn program(map: i32) -> Vec<u8> {
         Insn::exit(),
     ];
     insns.iter().flat_map(|insn| insn.encode()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_kept_of_a_range_stays_until_it_is_read() {
+        let mut kept = Kept::default();
+        for start in (0..4 * KEPT as u64).step_by(BATCH - 1) {
+            // The first page is the last one of the range before.
+            let end = start + BATCH as u64 - 1;
+            for page in kept.missing(start, end) {
+                kept.0.insert(page, None);
+            }
+            assert!(
+                (start..=end).all(|page| kept.0.contains_key(&page)),
+                "{start}"
+            );
+            assert!(kept.0.len() <= KEPT, "{start}");
+        }
+    }
 }
