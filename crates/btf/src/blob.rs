@@ -1,13 +1,13 @@
 //! `Btf`: the bytes, their checked layout, and one offset per type.
 
 use core::fmt;
-use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 
 use crate::Error;
 use crate::bytes::{Endian, c_string};
 use crate::index::NameIndex;
 use crate::kind::Kind;
+use crate::search::Asked;
 use crate::types::Type;
 
 /// Number of a type; 0 is `void`. Types of split BTF continue their base's numbers.
@@ -48,7 +48,7 @@ pub(crate) struct Inner {
     first_string: u32,
     pub(crate) names: OnceLock<NameIndex>,
     /// Names that were asked for before they were indexed.
-    pub(crate) asked: AtomicU32,
+    pub(crate) asked: Asked,
     pub(crate) enumerators: OnceLock<NameIndex>,
 }
 
@@ -153,7 +153,7 @@ impl Btf {
                 first_id,
                 first_string,
                 names: OnceLock::new(),
-                asked: AtomicU32::new(0),
+                asked: Asked::default(),
                 enumerators: OnceLock::new(),
             }),
         })
@@ -295,6 +295,20 @@ impl Btf {
         })
     }
 
+    /// Gives the reference to the name of each own type, ascending; 0 for those that have none.
+    pub(crate) fn own_references(&self) -> impl Iterator<Item = u32> {
+        let inner = &*self.inner;
+        let types = inner.types.of(self.bytes());
+        let name = move |&at: &u32| inner.endian.u32(types, at as usize).unwrap_or(0);
+        inner.offsets.iter().map(name)
+    }
+
+    /// Gives the own strings, and what references to them begin with.
+    pub(crate) fn own_strings(&self) -> (u32, &[u8]) {
+        let inner = &*self.inner;
+        (inner.first_string, inner.strings.of(self.bytes()))
+    }
+
     /// Gives the offset that follows the last string.
     fn string_end(&self) -> u32 {
         let own = self.inner.strings.end - self.inner.strings.start;
@@ -415,7 +429,7 @@ impl Header {
 
     /// Gives the bytes that follow a type's header: once, and per element.
     fn sizes(&self, blob: &[u8], kind: u8) -> Option<(usize, usize)> {
-        if let Some(known) = Kind::from_number(kind).sizes() {
+        if let Some(known) = Kind::sizes_of(kind) {
             return Some(known);
         }
         let at = usize::from(kind).checked_mul(4)?;

@@ -1,10 +1,9 @@
 //! Names to types: a table of buckets, two words per name and no copy of any name.
 
-use std::sync::atomic::Ordering;
-
 use crate::blob::{Btf, TypeId};
 use crate::bytes::LONGEST;
 use crate::kind::Kind;
+use crate::search::FEW;
 use crate::types::Type;
 
 /// Ids by the hash of their name. Bucket `b` is `ids[starts[b]..starts[b + 1]]`, ascending.
@@ -16,7 +15,7 @@ pub(crate) struct NameIndex {
 /// Bytes that are hashed in one step.
 const STEP: usize = 8;
 const MULTIPLIER: u64 = 0x9e37_79b9_7f4a_7c15;
-const LOW_BITS: u64 = 0x0101_0101_0101_0101;
+pub(crate) const LOW_BITS: u64 = 0x0101_0101_0101_0101;
 const HIGH_BITS: u64 = 0x8080_8080_8080_8080;
 const UNDERSCORES: u64 = 0x5f5f_5f5f_5f5f_5f5f;
 
@@ -31,7 +30,7 @@ fn end(hash: u64) -> u32 {
 }
 
 /// Marks the bytes that are zero in their highest bits; above the first of them it may mark others as well.
-fn zeros(bytes: u64) -> u64 {
+pub(crate) fn zeros(bytes: u64) -> u64 {
     bytes.wrapping_sub(LOW_BITS) & !bytes & HIGH_BITS
 }
 
@@ -87,9 +86,6 @@ pub fn essential_name(name: &str) -> &str {
     // An underscore follows, so this is the end of a character.
     name.get(..essential_len(name.as_bytes())).unwrap_or(name)
 }
-
-/// Questions for names that are answered without an index: to make it takes as long as four of them.
-const FEW: u32 = 3;
 
 impl NameIndex {
     /// Builds the table from hashes and ids, ascending by id.
@@ -202,28 +198,27 @@ impl Btf {
     /// The first few questions are answered by a look at each type, as most programs ask no more, and later ones by an index.
     #[must_use]
     pub fn find(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.first_of(name, kind, &|btf| {
-            btf.inner.asked.fetch_add(1, Ordering::Relaxed) < FEW
-        })
+        self.first_of(name, kind, FEW)
     }
 
     /// Gives what [`Btf::find`] gives, by a look at each type where names have not been indexed yet:
     /// for who asks for a few names alone.
     #[must_use]
     pub fn find_once(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        self.first_of(name, kind, &|_| true)
+        self.first_of(name, kind, usize::MAX)
     }
 
-    /// Finds a type; `looks` says of a blob without an index whether to do without.
-    fn first_of(&self, name: &str, kind: Kind, looks: &dyn Fn(&Btf) -> bool) -> Option<TypeId> {
+    /// Finds a type; without an index where there is none yet and fewer than `most` names have been looked for.
+    fn first_of(&self, name: &str, kind: Kind, most: usize) -> Option<TypeId> {
         if name.is_empty() {
             return None;
         }
         for btf in self.chain() {
-            if btf.inner.names.get().is_none() && looks(btf) {
-                match btf.look_for(name, kind) {
-                    Some(id) => return Some(id),
-                    None => continue,
+            if btf.inner.names.get().is_none() {
+                match btf.ask_type(name, kind, most) {
+                    Some(Some(id)) => return Some(id),
+                    Some(None) => continue,
+                    None => {}
                 }
             }
             for id in btf.names().types(name).iter().map(|&id| TypeId(id)) {
@@ -233,21 +228,6 @@ impl Btf {
             }
         }
         None
-    }
-
-    /// Looks at each own type that an index would have.
-    fn look_for(&self, name: &str, kind: Kind) -> Option<TypeId> {
-        if matches!(kind, Kind::DeclTag | Kind::TypeTag) {
-            return None;
-        }
-        let same = |text: &[u8]| {
-            text.strip_prefix(name.as_bytes())
-                .is_some_and(|rest| rest.first() == Some(&0))
-        };
-        let mut named = self.own_ids().zip(self.own_names());
-        let found = named
-            .find(|(id, one)| one.is_some_and(|(_, text)| same(text)) && self.is_kind(*id, kind));
-        found.map(|(id, _)| id)
     }
 
     /// Tells whether a type is of a kind, all enumerations being [`Kind::Enum`] as well.
@@ -338,7 +318,7 @@ mod tests {
         let btf = Btf::parse(b.finish()).unwrap();
         for question in 0..=FEW {
             assert!(btf.inner.names.get().is_none(), "{question}");
-            assert_eq!(btf.find("sample", Kind::Struct), Some(named));
+            assert_eq!(btf.find(&format!("no{question}"), Kind::Struct), None);
         }
         assert!(btf.inner.names.get().is_some());
         assert_eq!(btf.find("sample", Kind::Struct), Some(named));

@@ -29,6 +29,24 @@ pub enum Kind {
     Other = 255,
 }
 
+/// Bytes that follow the header of a type, by its kind's number: once, and per element. A table, as kernels have more than
+/// a hundred thousand types in no order that a processor could foresee.
+const SIZES: [(u8, u8); 20] = {
+    const NOTHING: (u8, u8) = (0, 0);
+    let mut sizes = [NOTHING; 20];
+    sizes[Kind::Int as usize] = (4, 0);
+    sizes[Kind::Var as usize] = (4, 0);
+    sizes[Kind::DeclTag as usize] = (4, 0);
+    sizes[Kind::Array as usize] = (12, 0);
+    sizes[Kind::Struct as usize] = (0, 12);
+    sizes[Kind::Union as usize] = (0, 12);
+    sizes[Kind::DataSec as usize] = (0, 12);
+    sizes[Kind::Enum64 as usize] = (0, 12);
+    sizes[Kind::Enum as usize] = (0, 8);
+    sizes[Kind::FuncProto as usize] = (0, 8);
+    sizes
+};
+
 impl Kind {
     #[inline]
     pub(crate) fn from_number(number: u8) -> Kind {
@@ -60,25 +78,16 @@ impl Kind {
             .unwrap_or(Kind::Other)
     }
 
-    /// Gives the bytes that follow a type's header: once, and per element. `Void` is no type of a
-    /// blob.
+    /// Gives the bytes that follow the header of a type of the kind with this number: once, and per element. `Void` is
+    /// no type of a blob.
     #[inline]
+    pub(crate) fn sizes_of(number: u8) -> Option<(usize, usize)> {
+        let (once, each) = *SIZES.get(usize::from(number))?;
+        (number != 0).then_some((once.into(), each.into()))
+    }
+
+    /// Gives what [`Kind::sizes_of`] gives of its number.
     pub(crate) fn sizes(self) -> Option<(usize, usize)> {
-        Some(match self {
-            Kind::Int | Kind::Var | Kind::DeclTag => (4, 0),
-            Kind::Array => (12, 0),
-            Kind::Struct | Kind::Union | Kind::DataSec | Kind::Enum64 => (0, 12),
-            Kind::Enum | Kind::FuncProto => (0, 8),
-            Kind::Ptr
-            | Kind::Fwd
-            | Kind::Typedef
-            | Kind::Volatile
-            | Kind::Const
-            | Kind::Restrict
-            | Kind::Func
-            | Kind::Float
-            | Kind::TypeTag => (0, 0),
-            Kind::Void | Kind::Other => return None,
-        })
+        Kind::sizes_of(self as u8)
     }
 }

@@ -41,6 +41,7 @@ mod query;
 mod room;
 #[cfg(feature = "print")]
 mod rust;
+mod search;
 #[cfg(any(feature = "merge", feature = "subset"))]
 mod shape;
 #[cfg(feature = "subset")]

@@ -303,6 +303,14 @@ impl Btf {
         if let Some(found) = self.base().and_then(|b| b.enumerator(name)) {
             return Some(found);
         }
+        if name.is_empty() {
+            return None;
+        }
+        if self.inner.enumerators.get().is_none() {
+            if let Some(answer) = self.ask_constant(name) {
+                return answer;
+            }
+        }
         let index = self
             .inner
             .enumerators

@@ -325,9 +325,18 @@ impl<'a> Enum<'a> {
         (index < self.len()).then(|| self.decode(index))
     }
 
+    /// Gives the reference to the name of constant `index`.
+    pub(crate) fn reference(&self, index: usize) -> Option<u32> {
+        self.elements.word(index, self.words(), 0)
+    }
+
+    /// Gives the number of words of a constant.
+    fn words(&self) -> usize {
+        if self.wide { 3 } else { 2 }
+    }
+
     fn decode(&self, index: usize) -> Enumerator<'a> {
-        let words = if self.wide { 3 } else { 2 };
-        let word = |word| self.elements.word(index, words, word);
+        let word = |word| self.elements.word(index, self.words(), word);
         let low = word(1).unwrap_or(0);
         let value = if self.wide {
             (u64::from(word(2).unwrap_or(0)) << 32 | u64::from(low)) as i64

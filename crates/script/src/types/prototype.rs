@@ -5,6 +5,7 @@ use kscope_spec::helper;
 
 use super::args::Record;
 use super::lvalue::Place;
+use super::task::has_helper;
 use super::{Checker, did_you_mean, make, poison};
 use crate::diagnostic::{Diagnostic, Span};
 use crate::hir::{Builtin, Context, Expr, ExprKind, Signature, Space, Type};
@@ -230,7 +231,7 @@ impl Checker<'_> {
         if !functions.contains(&context) {
             return self.misplaced("func", span);
         }
-        let in_types = |btf: &kscope_btf::Btf| btf.enumerator("BPF_FUNC_get_func_ip").is_some();
+        let in_types = |btf: &kscope_btf::Btf| has_helper(btf, "BPF_FUNC_get_func_ip");
         let portable = self.inputs.portable;
         let known = portable || self.inputs.btf.is_some_and(in_types);
         // The helper tells of entries alone.

@@ -41,7 +41,8 @@ pub(super) fn merges(btf: &Btf) -> bool {
     has_helper(btf, "BPF_FUNC_map_lookup_percpu_elem")
 }
 
-fn has_helper(btf: &Btf, name: &str) -> bool {
+/// Says whether the kernel has a helper.
+pub(super) fn has_helper(btf: &Btf, name: &str) -> bool {
     let helpers = btf.find_once("bpf_func_id", Kind::Enum);
     match helpers.and_then(|id| btf.get(id)) {
         Some(Type::Enum(helpers)) => helpers.enumerators().any(|e| e.name == name),
