@@ -68,18 +68,29 @@ fn same_arguments(left: Option<&Record>, right: Option<&Record>) -> bool {
 impl Checker<'_> {
     /// Finds out what each probe attaches to. Order within `begin` and `end` is that of the script.
     pub(super) fn expand_probes(&mut self) -> Vec<Unit> {
+        let most = self.config.max_probes as usize;
         let mut units = Vec::new();
         let mut attached = 0usize;
+        let mut left_out = false;
         for (index, probe) in self.script.probes.iter().enumerate() {
             let uses = Uses::of(self.script, probe);
             let mut points = Vec::new();
             let before = self.diagnostics.len();
+            let mut on_request = false;
             for point in &probe.attach_points {
-                self.expand(point, uses.args, &mut points);
+                // Thousands of patterns may stand for millions of places, none of which is attached.
+                if attached + points.len() > most {
+                    left_out = true;
+                    break;
+                }
+                let mut found = Vec::new();
+                self.expand(point, uses.args, &mut found);
+                let all = found.len();
+                found.retain(|point| self.inputs.mode.runs(&point.attach));
+                on_request |= found.len() < all;
+                points.append(&mut found);
             }
-            let found = points.len();
-            points.retain(|point| self.inputs.mode.runs(&point.attach));
-            if points.len() < found && self.inputs.mode == Mode::Trace {
+            if on_request && self.inputs.mode == Mode::Trace {
                 let kind = probe.attach_points.first().and_then(|p| p.parts.first());
                 let kind = kind.map_or("test", String::as_str);
                 let message = format!("No probes attached; use --{kind} to run {kind} probes");
@@ -92,7 +103,11 @@ impl Checker<'_> {
                 self.diagnostics.extend(found);
                 self.excuse_alternatives(probe, before);
             }
-            attached = attached.saturating_add(points.len());
+            attached += points.len();
+            if attached > most {
+                // The body is still checked, once.
+                points.truncate(1);
+            }
             let first = units.len();
             for point in points {
                 let pattern = point.pattern.clone();
@@ -143,7 +158,7 @@ impl Checker<'_> {
             }
         }
         let programs = units.iter().filter(|u| !u.dead).count();
-        self.check_limits(attached, programs);
+        self.check_limits(attached, left_out, programs);
         units
     }
 
@@ -221,7 +236,7 @@ impl Checker<'_> {
         }
     }
 
-    fn check_limits(&mut self, attached: usize, programs: usize) {
+    fn check_limits(&mut self, attached: usize, left_out: bool, programs: usize) {
         let span = self
             .script
             .probes
@@ -229,11 +244,14 @@ impl Checker<'_> {
             .map_or(Span::default(), |p| p.span);
         if attached > self.config.max_probes as usize {
             let most = self.config.max_probes;
+            let at_least = if left_out { "at least " } else { "" };
             self.report(
                 Diagnostic::error(
                     "too-many-probes",
                     span,
-                    format!("{attached} attach points, more than max_probes, which is {most}"),
+                    format!(
+                        "{at_least}{attached} attach points, more than max_probes, which is {most}"
+                    ),
                 )
                 .hint("set max_probes in a config block"),
             );

@@ -620,8 +620,27 @@ fn configuration() {
     );
     refuse(
         "config = { max_probes = 1 } k:vfs_* { }",
-        &["[too-many-probes]"],
+        &[
+            "[too-many-probes]",
+            ": 3 attach points, more than max_probes, which is 1",
+        ],
     );
+    refuse(
+        "config = { max_probes = 5 } k:vfs_*, k:vfs_* { @ = 1 + \"a\"; }",
+        &[
+            "[too-many-probes]",
+            ": 6 attach points, more",
+            "ERROR [invalid-operand]",
+        ],
+    );
+    // What is too much is not looked up further, however much more is written.
+    let begin = std::time::Instant::now();
+    let many = format!("{} {{ }}", vec!["k:vfs_*"; 100_000].join(","));
+    let (_, found) = checked(&many, &Setup::default());
+    let messages: Vec<&str> = found.iter().map(|found| found.message.as_str()).collect();
+    let expected = "at least 1026 attach points, more than max_probes, which is 1024";
+    assert_eq!(messages, [expected]);
+    assert!(begin.elapsed() < std::time::Duration::from_secs(20));
     let setup = Setup {
         environment: vec![
             ("BPFTRACE_MAX_STRLEN".to_owned(), "99".to_owned()),
