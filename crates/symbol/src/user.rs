@@ -7,8 +7,9 @@
 mod functions;
 mod maps;
 mod perf_map;
+mod process;
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::fs::{File, Metadata};
 use std::io::Read as _;
@@ -23,6 +24,7 @@ use functions::Functions;
 pub use functions::{UserFile, UserFunction};
 use maps::{Backing, FileId, Mapping, Version};
 use perf_map::PerfMap;
+use process::{Process, began, is_full, make_room};
 
 /// How long what was read of a process counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -30,14 +32,11 @@ const FRESH: Duration = Duration::from_secs(1);
 const EARLY: Duration = Duration::from_millis(10);
 /// How often a process is looked at without being asked for an address.
 const EARLY_LOOKS: u32 = 4;
-/// How many sets of mappings of a process are kept.
-const GENERATIONS: usize = 4;
-/// Processes at most whose mappings are kept.
-const PROCESSES: usize = 16 << 10;
 /// Most bytes of what the kernel says of a process's mappings, or a compiler of its code.
 const LONGEST_TEXT: u64 = 64 << 20;
-/// Files at most whose functions are kept.
+/// Files at most whose functions are kept, and about how many bytes of these. A file with more is kept alone.
 const FILES: usize = 4096;
+const BYTES: usize = 256 << 20;
 /// Files at most that are held open because nothing has their name any more.
 const HELD: usize = 256;
 
@@ -70,6 +69,8 @@ pub struct UserSymbolizer {
     read: ReadFile,
     processes: RefCell<HashMap<u32, Process>>,
     files: RefCell<HashMap<FileKey, Arc<Functions>>>,
+    /// Bytes, about, of all functions that are kept.
+    kept: Cell<usize>,
     /// Files that have no name any more, kept from when a process was seen with them.
     held: RefCell<HashMap<FileKey, File>>,
     vdso: RefCell<Option<Arc<Functions>>>,
@@ -79,19 +80,6 @@ pub struct UserSymbolizer {
 /// again may have the inode of the old one.
 type FileKey = (String, u64, Option<Version>);
 
-/// A process as it was.
-#[derive(Debug)]
-struct Process {
-    looked: Instant,
-    looks: u32,
-    /// The latest first.
-    generations: Vec<Arc<[Mapping]>>,
-    /// Who it ran as.
-    owner: Option<u32>,
-    perf_map: Option<Arc<PerfMap>>,
-    perf_map_read: Option<Instant>,
-}
-
 impl UserSymbolizer {
     /// Prepares names; nothing is read yet.
     #[must_use]
@@ -100,6 +88,7 @@ impl UserSymbolizer {
             read,
             processes: RefCell::default(),
             files: RefCell::default(),
+            kept: Cell::default(),
             held: RefCell::default(),
             vdso: RefCell::default(),
         }
@@ -193,6 +182,8 @@ impl UserSymbolizer {
     fn look(&self, pid: u32) {
         let now = Instant::now();
         let mut processes = self.processes.borrow_mut();
+        let stat = || read_text(Path::new(&format!("/proc/{pid}/stat")));
+        let begin = stat();
         let task = living_thread(pid);
         let text = read_text(Path::new(&format!("/proc/{task}/maps")));
         let mappings = text.map(|text| maps::parse(&text));
@@ -202,39 +193,30 @@ impl UserSymbolizer {
             mappings
         });
         let owner = owner(pid);
-        let is_full = processes.len() >= PROCESSES;
-        let known = processes.get_mut(&pid);
-        let Some(mappings) = mappings else {
-            // It has ended, or cannot be looked at: that is so for a while.
-            match known {
-                Some(process) => {
-                    process.looked = now;
-                    process.looks += 1;
-                }
-                None if !is_full => {
-                    processes.insert(pid, Process::new(now, Vec::new(), owner));
-                }
+        let began = |text: Option<String>| text.as_deref().and_then(began);
+        let begin = began(begin);
+        // Of one that ended meanwhile, and whose number another has by now, nothing is known.
+        let mappings = mappings.filter(|_| begin == began(stat()));
+        if !processes.contains_key(&pid) {
+            match &mappings {
+                Some(_) => make_room(&mut processes),
+                // Those of which something is known stay.
+                None if is_full(&processes) => return,
                 None => {}
             }
-            return;
-        };
-        self.hold_deleted(task, &mappings);
-        match known {
-            Some(process) => {
+        }
+        let process = processes.entry(pid);
+        let process = process
+            .and_modify(|process| {
                 process.looked = now;
                 process.looks += 1;
                 process.owner = owner.or(process.owner);
-                if process.generations.first().map(|last| &**last) != Some(&mappings) {
-                    process.generations.insert(0, mappings.into());
-                    process.generations.truncate(GENERATIONS);
-                }
-            }
-            None => {
-                if is_full {
-                    processes.clear();
-                }
-                processes.insert(pid, Process::new(now, vec![mappings.into()], owner));
-            }
+            })
+            .or_insert_with(|| Process::new(now, owner));
+        // It has ended, or cannot be looked at: that is so for a while.
+        if let Some(mappings) = mappings {
+            self.hold_deleted(task, &mappings);
+            process.add(mappings, begin);
         }
     }
 
@@ -266,9 +248,12 @@ impl UserSymbolizer {
         let found = bytes.map(|bytes| (self.read)(&bytes)).unwrap_or_default();
         let found = Arc::new(Functions::new(found));
         let mut files = self.files.borrow_mut();
-        if files.len() >= FILES {
+        let bytes = found.bytes();
+        if files.len() >= FILES || self.kept.get() + bytes > BYTES {
             files.clear();
+            self.kept.set(0);
         }
+        self.kept.set(self.kept.get() + bytes);
         files.insert(key, found.clone());
         found
     }
@@ -322,24 +307,6 @@ impl UserSymbolizer {
         let text = paths.iter().find_map(|path| read_text_of(path, owner))?;
         process.perf_map = Some(Arc::new(PerfMap::parse(&text)));
         process.perf_map.clone()
-    }
-}
-
-impl Process {
-    fn new(looked: Instant, generations: Vec<Arc<[Mapping]>>, owner: Option<u32>) -> Process {
-        Process {
-            looked,
-            looks: 1,
-            generations,
-            owner,
-            perf_map: None,
-            perf_map_read: None,
-        }
-    }
-
-    fn find(&self, address: u64) -> Option<Mapping> {
-        let mut all = self.generations.iter();
-        all.find_map(|mappings| maps::find(mappings, address).cloned())
     }
 }
 

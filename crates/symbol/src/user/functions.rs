@@ -41,6 +41,14 @@ impl Functions {
         }
     }
 
+    /// Gives about how many bytes they take.
+    pub(super) fn bytes(&self) -> usize {
+        /// The two counters before a shared text, and what the allocator adds.
+        const OF_NAME: usize = 32;
+        let names = self.all.iter().map(|(.., name)| name.len() + OF_NAME);
+        names.sum::<usize>() + self.all.capacity() * size_of::<(u64, u64, Arc<str>)>()
+    }
+
     /// Finds the function that an offset lies in, and how many bytes from its begin.
     pub(super) fn find(&self, offset: u64) -> Option<(&Arc<str>, u64)> {
         let after = self.all.partition_point(|(start, ..)| *start <= offset);

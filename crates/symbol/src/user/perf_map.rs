@@ -6,6 +6,8 @@ use std::sync::Arc;
 #[derive(Debug, Default)]
 pub(super) struct PerfMap {
     all: Vec<(u64, u64, Arc<str>)>,
+    /// About how many bytes it takes.
+    pub(super) bytes: usize,
 }
 
 impl PerfMap {
@@ -25,7 +27,11 @@ impl PerfMap {
         all.reverse();
         all.sort_by_key(|(start, ..)| *start);
         all.dedup_by_key(|(start, ..)| *start);
-        PerfMap { all }
+        /// The two counters before a shared text, and what the allocator adds.
+        const OF_NAME: usize = 32;
+        let names: usize = all.iter().map(|(.., name)| name.len() + OF_NAME).sum();
+        let bytes = names + all.capacity() * size_of::<(u64, u64, Arc<str>)>();
+        PerfMap { all, bytes }
     }
 
     pub(super) fn find(&self, address: u64) -> Option<(&Arc<str>, u64)> {
