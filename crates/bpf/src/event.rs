@@ -76,6 +76,16 @@ impl EventReader {
         }
     }
 
+    /// Gives the bytes that wait in ring buffers, those of records that programs are still writing included; 0 for a perf
+    /// buffer, whose samples are there whole or not at all.
+    pub fn available(&self) -> u64 {
+        match self {
+            EventReader::Ring(ring) => ring.available(),
+            #[cfg(feature = "buffers")]
+            EventReader::Perf(_) => 0,
+        }
+    }
+
     /// Gives a handle that ends a wait from another thread.
     pub fn waker(&self) -> Waker {
         match self {

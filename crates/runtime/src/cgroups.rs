@@ -1,6 +1,6 @@
 //! Cgroups by their ids: where they lie in each hierarchy.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::{HashMap, VecDeque};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -19,6 +19,8 @@ const UNIFIED: &str = "unified";
 #[derive(Debug, Default)]
 pub(crate) struct Cgroups {
     known: RefCell<Known>,
+    /// Counts what is printed.
+    printed: Cell<u64>,
 }
 
 #[derive(Debug, Default)]
@@ -27,9 +29,17 @@ struct Known {
     hierarchies: Vec<(String, PathBuf)>,
     /// Below the root of each hierarchy, by its place among them.
     paths: HashMap<(usize, u64), Option<String>>,
+    /// For what each hierarchy was walked last, by its place among them.
+    walked: HashMap<usize, u64>,
 }
 
 impl Cgroups {
+    /// Begins to print something else, be it a map or an event. Its ids have been read by now, so that one walk tells of all:
+    /// those that it does not find are gone.
+    pub(crate) fn begin(&self) {
+        self.printed.set(self.printed.get() + 1);
+    }
+
     /// Gives the paths of a cgroup in the hierarchies whose names match a pattern (empty for all), as
     /// `name:path` with commas between.
     pub(crate) fn paths(&self, id: u64, filter: &str) -> String {
@@ -38,42 +48,54 @@ impl Cgroups {
             let mounts = std::fs::read_to_string("/proc/self/mounts").unwrap_or_default();
             known.hierarchies = hierarchies(&mounts);
         }
-        let Known { hierarchies, paths } = &mut *known;
+        let printed = self.printed.get();
+        let hierarchies = std::mem::take(&mut known.hierarchies);
         let found = hierarchies
             .iter()
             .enumerate()
             .filter_map(|(index, (name, root))| {
                 let wanted = filter.is_empty() || matches(filter, name);
-                let path = wanted.then(|| look_up(paths, (index, id), root))??;
+                let path = wanted.then(|| known.look_up((index, id), root, printed))??;
                 Some(format!("{name}:{path}"))
             });
-        found.collect::<Vec<_>>().join(",")
+        let found = found.collect::<Vec<_>>().join(",");
+        known.hierarchies = hierarchies;
+        found
     }
 }
 
-/// Gives the path of a cgroup, from what is known or from a walk, which makes all known.
-fn look_up(
-    paths: &mut HashMap<(usize, u64), Option<String>>,
-    (index, id): (usize, u64),
-    root: &Path,
-) -> Option<String> {
-    match paths.get(&(index, id)) {
-        // One that is gone keeps its name: its id is not given again.
-        Some(Some(path)) if !is_renamed(root, path, id) => return Some(path.clone()),
-        // An id that the hierarchy does not have is of another one.
-        Some(None) => return None,
-        _ => {}
+impl Known {
+    /// Gives the path of a cgroup, from what is known or from a walk, which makes all known.
+    fn look_up(&mut self, key: (usize, u64), root: &Path, printed: u64) -> Option<String> {
+        let (index, id) = key;
+        let is_walked = self.walked.get(&index) == Some(&printed);
+        match self.paths.get(&key) {
+            // One that is gone keeps its name: its id is not given again.
+            Some(Some(path)) if is_walked || !is_renamed(root, path, id) => {
+                return Some(path.clone());
+            }
+            // An id that the hierarchy does not have is of another one.
+            Some(None) => return None,
+            None if is_walked => {
+                if self.paths.len() < KNOWN {
+                    self.paths.insert(key, None);
+                }
+                return None;
+            }
+            _ => {}
+        }
+        let old = self.paths.get(&key).cloned().flatten();
+        if self.paths.len() >= KNOWN {
+            self.paths.clear();
+            self.walked.clear();
+        }
+        let paths = &mut self.paths;
+        walk(root, &mut |id, path| {
+            paths.insert((index, id), Some(path));
+        });
+        self.walked.insert(index, printed);
+        self.paths.entry(key).or_insert(old).clone()
     }
-    if paths.len() > KNOWN {
-        paths.clear();
-    }
-    let old = paths.get(&(index, id)).cloned().flatten();
-    let mut all = HashMap::new();
-    walk(root, &mut |id, path| {
-        all.insert((index, id), Some(path));
-    });
-    paths.extend(all);
-    paths.entry((index, id)).or_insert(old).clone()
 }
 
 /// Says whether the name is another cgroup's by now.
@@ -195,9 +217,34 @@ mod tests {
         // Where one of another id has the name, it is looked for again.
         std::fs::rename(&folder, root.join("c")).expect("renamed");
         std::fs::create_dir(&folder).expect("another");
+        cgroups.begin();
         check(id, "unified:/c");
         std::fs::remove_dir(root.join("c")).expect("gone");
         check(id, "unified:/c");
+        std::fs::remove_dir_all(&root).expect("ours");
+    }
+
+    #[test]
+    fn what_is_printed_together_is_looked_up_in_one_walk() {
+        let name = format!("kscope-cgroups-together-{}", std::process::id());
+        let root = std::env::temp_dir().join(name);
+        let make = |name: &str| {
+            let folder = root.join(name);
+            std::fs::create_dir_all(&folder).expect("a folder");
+            std::fs::metadata(&folder).expect("is there").ino()
+        };
+        let first = make("first");
+        let cgroups = Cgroups::default();
+        cgroups.known.borrow_mut().hierarchies = vec![("unified".to_owned(), root.clone())];
+        let check = |id, expected: &str| assert_eq!(cgroups.paths(id, ""), expected);
+        cgroups.begin();
+        check(first, "unified:/first");
+        // Nothing that is printed now can be of a cgroup that came only after the walk.
+        let (second, third) = (make("second"), make("third"));
+        check(second, "");
+        cgroups.begin();
+        check(third, "unified:/third");
+        check(second, "unified:/second");
         std::fs::remove_dir_all(&root).expect("ours");
     }
 

@@ -375,7 +375,7 @@ impl Session {
         let asked = self.asked_to_end.get().is_some();
         let missed_calls = self.missed_calls();
         self.detach();
-        self.drain_all(sink, &|| asked || wishes.stop())?;
+        self.drain_last(sink, &|| asked || wishes.stop())?;
         self.ending = true;
         self.run_once(&Attach::End)?;
         self.drain_all(sink, &|| wishes.insists())?;

@@ -17,6 +17,10 @@ use crate::resolve::Resolver;
 
 /// How long a script may take from `print(@m)` to `clear(@m)`.
 const HELD_WAIT: Duration = Duration::from_millis(1);
+/// Most looks into the buffers after all is detached, each at no more than they have room for.
+const LAST_LOOKS: u32 = 32;
+/// How long programs that were still running then may take to write a record, for each look.
+const LAST_WAIT: Duration = Duration::from_millis(1);
 
 impl Session {
     /// Handles what is in the buffers now; gives the number of events.
@@ -40,6 +44,25 @@ impl Session {
         stop: &dyn Fn() -> bool,
     ) -> Result<(), Error> {
         self.drain(sink, stop)?;
+        self.print_waiting(sink)
+    }
+
+    /// Handles what came until all was detached, and what programs that were running then are still writing: until nothing is
+    /// there any more, or for so long that something is wrong.
+    pub(super) fn drain_last(
+        &mut self,
+        sink: &mut dyn Sink,
+        stop: &dyn Fn() -> bool,
+    ) -> Result<(), Error> {
+        for _ in 0..LAST_LOOKS {
+            let seen = self.drain(sink, stop)?;
+            let reader = self.reader.as_ref();
+            match (seen, reader.is_some_and(|reader| reader.available() > 0)) {
+                (0, false) => break,
+                (0, true) => std::thread::sleep(LAST_WAIT),
+                _ => {}
+            }
+        }
         self.print_waiting(sink)
     }
 
@@ -240,12 +263,12 @@ impl Session {
     }
 
     pub(super) fn print_maps(&self, sink: &mut dyn Sink) -> Result<(), Error> {
-        let resolver = self.resolver();
         for plan in maps::by_name(&self.plan) {
             let Some(map) = self.object.map(plan.map) else {
                 continue;
             };
             let content = maps::read(plan, map, Then::Stays)?;
+            let resolver = self.resolver();
             if let Some(output) = maps::show(plan, &content, (0, 0), Moment::End, &resolver) {
                 sink.output(Output::Map(output)).map_err(Error::Output)?;
             }
@@ -253,7 +276,9 @@ impl Session {
         Ok(())
     }
 
+    /// Gives what names one event, or what has been read of one map.
     pub(super) fn resolver(&self) -> Resolver<'_> {
+        self.cgroups.begin();
         let map = |id: Option<MapId>| id.and_then(|id| self.object.map(id));
         Resolver {
             symbols: self.target.symbols(),

@@ -76,12 +76,28 @@ fn read_parts(file: &File, size: u64) -> Option<Vec<u8>> {
     if all > size {
         return None;
     }
-    for (at, len) in wanted {
+    for (at, len) in together(wanted) {
         let start = usize::try_from(at).ok()?;
         let part = bytes.get_mut(start..start.checked_add(usize::try_from(len).ok()?)?)?;
         file.read_exact_at(part, at).ok()?;
     }
     Some(bytes)
+}
+
+/// Takes parts with little between them as one: to read that is less than to be asked again.
+fn together(mut parts: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    parts.sort_unstable();
+    let mut all: Vec<(u64, u64)> = Vec::with_capacity(parts.len());
+    for (at, len) in parts {
+        // Parts lie in the file, so that their ends are no more than its size.
+        match all.last_mut() {
+            Some((start, known)) if at <= *start + *known + SMALL => {
+                *known = (*known).max(at + len - *start);
+            }
+            _ => all.push((at, len)),
+        }
+    }
+    all
 }
 
 #[cfg(test)]
@@ -122,6 +138,19 @@ mod tests {
                 .unwrap_or("Cargo.toml"),
         );
         check("/dev/null");
+    }
+
+    #[test]
+    fn parts_that_are_near_are_read_together() {
+        let check = |parts: &[(u64, u64)], expected: &[(u64, u64)]| {
+            assert_eq!(together(parts.to_vec()), expected, "{parts:?}");
+        };
+        check(&[], &[]);
+        check(&[(0, 10), (10, 10)], &[(0, 20)]);
+        check(&[(100, 10), (0, 10)], &[(0, 110)]);
+        check(&[(0, 10), (10 + SMALL, 5)], &[(0, SMALL + 15)]);
+        check(&[(0, 10), (11 + SMALL, 5)], &[(0, 10), (11 + SMALL, 5)]);
+        check(&[(0, 100), (20, 10), (50, 90)], &[(0, 140)]);
     }
 
     #[test]
