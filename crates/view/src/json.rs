@@ -74,7 +74,7 @@ impl JsonView {
                 write_object(&mut line, names.zip(&row.values));
                 line.push(b'}');
             }
-            Output::Map(map) => write_map(&mut line, map),
+            Output::Map(map) => write_map(&mut line, map, key_without_spaces),
             Output::Time(text) => write_text(&mut line, "time", text.as_bytes()),
             Output::Cat(bytes) => write_text(&mut line, "cat", bytes),
             Output::Join(bytes) => write_text(&mut line, "join", bytes),
@@ -133,7 +133,15 @@ fn write_failure(line: &mut Vec<u8>, failure: &RuntimeFailure) {
     write_place(line, &failure.place);
 }
 
-fn write_map(line: &mut Vec<u8>, map: &MapOutput) {
+/// Gives a key as bpftrace does, to which spaces in its texts are those between its parts.
+fn key_without_spaces(key: &Value) -> Vec<u8> {
+    let mut text = key_text(key);
+    text.retain(|byte| *byte != b' ');
+    text
+}
+
+/// Writes a map with its keys as `key_of` gives them.
+pub(crate) fn write_map(line: &mut Vec<u8>, map: &MapOutput, key_of: fn(&Value) -> Vec<u8>) {
     let kind = match map.kind {
         MapKind::Plain => "map",
         MapKind::Stats => "stats",
@@ -151,9 +159,7 @@ fn write_map(line: &mut Vec<u8>, map: &MapOutput) {
     match &map.content {
         MapContent::Scalar(value) => write_json(line, value),
         MapContent::Keyed(entries) => write_list(line, OBJECT, entries, |line, (key, value)| {
-            let mut text = key_text(key);
-            text.retain(|byte| *byte != b' ');
-            write_string(line, &text);
+            write_string(line, &key_of(key));
             line.extend_from_slice(b": ");
             write_json(line, value);
         }),

@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use kscope_rows::{Bucket, Frame, Histogram, Output, Row, Schema, Stack, Value};
 
 use crate::json::JsonView;
-use crate::json::write_series;
+use crate::json::{write_map, write_series};
 use crate::json_text::{write_list, write_string};
 use crate::text_value::{statistics, value_text, write_display};
 
@@ -13,7 +13,7 @@ use crate::text_value::{statistics, value_text, write_display};
 pub(crate) const VERSION: &str = "schema_version";
 
 /// Prints rows as JSON objects, each with the schema's version and a member for each column;
-/// all else as [`JsonView`] does.
+/// all else as [`JsonView`] does, but for keys of maps, whose texts stay whole.
 ///
 /// Integers are numbers however large; pointers are strings in hexadecimal, buffers strings of
 /// two digits a byte, arguments lists of strings; enumerators are their names, stacks arrays of frames.
@@ -37,9 +37,28 @@ impl RowJsonView {
                 write_row(&mut line, schema, row);
                 out.write_all(&line)
             }
+            Output::Map(map) => {
+                let mut line = Vec::new();
+                write_map(&mut line, map, whole_key);
+                if !line.is_empty() {
+                    line.push(b'\n');
+                }
+                out.write_all(&line)
+            }
             Output::AttachedProbes(_) => Ok(()),
             other => self.json.write(other, out),
         }
+    }
+}
+
+/// Gives a key with all that is in its texts, so that none of two that differ is lost.
+fn whole_key(key: &Value) -> Vec<u8> {
+    match key {
+        Value::Tuple(parts) => {
+            let parts: Vec<Vec<u8>> = parts.iter().map(value_text).collect();
+            parts.join(&b',')
+        }
+        key => value_text(key),
     }
 }
 

@@ -167,3 +167,31 @@ fn schema_document() {
 "#;
     assert_eq!(json_schema(&schema), expected);
 }
+
+#[test]
+fn keys_of_maps_that_differ_stay_two() {
+    let key = |comm: &str| tuple(&[int(7), text(comm)]);
+    let entries = vec![
+        (key("a b"), int(1)),
+        (key("ab"), int(2)),
+        (text("(sd-pam)"), int(3)),
+        (text("sd-pam"), int(4)),
+        (tuple(&[tuple(&[int(1), int(2)]), int(3)]), int(5)),
+    ];
+    let map = MapOutput {
+        name: "@a".into(),
+        kind: MapKind::Plain,
+        content: MapContent::Keyed(entries),
+    };
+    assert_eq!(
+        render(&Output::Map(map)),
+        "{\"type\": \"map\", \"data\": {\"@a\": {\"7,a b\": 1, \"7,ab\": 2, \"(sd-pam)\": 3, \
+         \"sd-pam\": 4, \"(1, 2),3\": 5}}}\n"
+    );
+    let none = MapOutput {
+        name: "@a".into(),
+        kind: MapKind::Plain,
+        content: MapContent::Keyed(Vec::new()),
+    };
+    assert_eq!(render(&Output::Map(none)), "");
+}
