@@ -449,8 +449,8 @@ fn walk(
 ) -> Result<Vec<u32>, Error> {
     let types = header.types.of(blob);
     let start = header.types.start;
-    // 27 bytes is a kernel's mean; the vector grows where it is less.
-    let mut offsets = Vec::with_capacity(types.len() / 26);
+    // 25 to 27 bytes are a kernel's mean; the vector grows where it is less.
+    let mut offsets = Vec::with_capacity(types.len() / 24);
     let mut at = 0usize;
     while at < types.len() {
         let cut = Error::Malformed {
