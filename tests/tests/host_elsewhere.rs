@@ -114,6 +114,12 @@ fn types_alone_say_what_the_kernel_says() {
         assert_eq!(attaches[0], attaches[1], "{told} {here}");
         let runs = told["fits"] == "yes" && attaches[0];
         assert_eq!(runs, part.is_empty(), "{told}");
+        // What is missing there is not to be looked for here.
+        let hint = told["hint"].as_str().unwrap_or_default();
+        assert!(
+            !hint.contains("/proc/") && !hint.contains("/sys/"),
+            "{told}"
+        );
     }
 }
 

@@ -162,7 +162,7 @@ fn maps_are_printed_at_the_end() {
 fn a_nul_ends_strings_and_no_format() {
     let _kernel = kernel_or_skip!();
     let script = r#"begin { $s = "u\0v"; printf("a\0%d|%s|%s\n", 5, $s, "x\0y"); exit(); }"#;
-    prints(&["run", "-e", script], "a\05|u|x\n\n\n");
+    prints(&["run", "-e", script], "a\x005|u|x\n\n\n");
     let json = "{\"type\": \"printf\", \"data\": \"a\\u00005|u|x\\n\"}\n";
     let ran = run(&kscope(), &["run", "-f", "json", "-e", script]);
     assert!(ran.out.ends_with(json), "{}", ran.out);

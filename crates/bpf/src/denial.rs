@@ -234,6 +234,7 @@ pub(crate) fn explain(
         Errno::PERM | Errno::ACCES => Error::Permission {
             call,
             cause: cause(kernel, needs),
+            about: Box::default(),
         },
         Errno::NOSYS => Error::Unsupported {
             feature: call.to_owned(),

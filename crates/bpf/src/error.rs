@@ -60,6 +60,9 @@ pub enum Error {
         call: &'static str,
         /// The cause that was found.
         cause: Denial,
+        /// The program that it keeps from being loaded; empty where it concerns none, or who has the error
+        /// has the name beside it, as in [`ProgramError`](crate::ProgramError).
+        about: Box<str>,
     },
     /// A number of a map is larger than the kernel takes.
     TooLarge {
@@ -202,6 +205,14 @@ impl Error {
         self.clone()
     }
 
+    /// Names the program where the error does not.
+    pub(crate) fn of_program(mut self, name: &str) -> Error {
+        if let Error::Permission { about, .. } = &mut self {
+            *about = name.into();
+        }
+        self
+    }
+
     /// Says what can be done about it, where that is known and the message does not say it.
     pub fn way_out(&self) -> Option<&'static str> {
         match self {
@@ -331,7 +342,12 @@ impl fmt::Display for Error {
             Error::Unresolved {
                 program, absent, ..
             } => say(f, "program {} cannot do without {}", &[program, absent]),
-            Error::Permission { call, cause } => say(f, "{} is not permitted: {}", &[call, cause]),
+            Error::Permission { call, cause, about } => {
+                if !about.is_empty() {
+                    say(f, "program {}: ", &[about])?;
+                }
+                say(f, "{} is not permitted: {}", &[call, cause])
+            }
             Error::TooLarge {
                 map,
                 number,

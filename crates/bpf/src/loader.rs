@@ -381,7 +381,7 @@ impl<'a> Loader<'a> {
             let loaded = filling.load(program, own.of_program(index));
             if let Err(error) = &loaded {
                 if self.all_or_nothing || *error == Error::Interrupted {
-                    return Err(error.copied());
+                    return Err(error.copied().of_program(&program.name));
                 }
             }
             programs.push(match loaded {

@@ -144,6 +144,7 @@ fn unmapped(kernel: &dyn Kernel, errno: Errno, pages: usize, cpu: u32) -> Error 
         (Errno::PERM, Some(limit)) => Error::Permission {
             call: "mmap",
             cause: Denial::Memlock { limit },
+            about: Box::default(),
         },
         _ => {
             let about = format!("{pages} pages of perf buffer on CPU {cpu}");

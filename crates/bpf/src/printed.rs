@@ -105,6 +105,7 @@ impl PrintedLog {
                 cause: Denial::File {
                     path: path.display().to_string(),
                 },
+                about: Box::default(),
             },
             errno => Error::os("open", errno, path.display().to_string()),
         })?;

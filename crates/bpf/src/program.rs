@@ -42,6 +42,11 @@ pub struct ProgramError {
 }
 
 impl ProgramError {
+    /// Gives the error for whoever does not have this program's name.
+    pub(crate) fn named(&self) -> Error {
+        self.error.copied().of_program(&self.name)
+    }
+
     /// Says where in the source and at which instruction it failed, as `x.bpf.c:12, instruction 3`,
     /// where that is known and the error does not say it itself.
     pub fn position(&self) -> Option<String> {

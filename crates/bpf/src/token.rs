@@ -69,6 +69,7 @@ impl Token {
             let refused = |cause| Error::Permission {
                 call: "BPF_TOKEN_CREATE",
                 cause,
+                about: Box::default(),
             };
             let path = path.clone();
             match errno {

@@ -43,6 +43,7 @@ impl Tracefs {
                 cause: Denial::File {
                     path: place.to_owned(),
                 },
+                about: Box::default(),
             },
             None => Error::NotMounted {
                 kind: "tracefs",
@@ -68,6 +69,7 @@ impl Tracefs {
             Err(Errno::PERM | Errno::ACCES) => Err(Error::Permission {
                 call: "mount",
                 cause: cause(kernel, Needs::Admin),
+                about: Box::default(),
             }),
             Err(_) => Err(error),
         }
@@ -107,6 +109,7 @@ impl Tracefs {
                 cause: Denial::File {
                     path: path.display().to_string(),
                 },
+                about: Box::default(),
             },
             errno => Error::os("read", errno, path.display().to_string()),
         })?;

@@ -319,7 +319,7 @@ mod tests {
         let log = "0: (b7) r0 = 0\n1: (79) r2 = *(u64 *)(r0 +0)\nR0 invalid mem access 'scalar'\n\
             processed 2 insns (limit 1000000) max_states_per_insn 0";
         RuntimeError::Program {
-            probe: "begin".to_owned(),
+            probe: "begin".into(),
             place: Some(LineInfo {
                 insn: 1,
                 file: 0,
@@ -363,6 +363,7 @@ mod tests {
             RuntimeError::Kernel(KernelError::Permission {
                 call: "BPF_PROG_LOAD",
                 cause,
+                about: Box::default(),
             })
         };
         let missing = vec!["CAP_BPF"];

@@ -226,7 +226,7 @@ pub(crate) fn program<'a>(probe: &ProbePlan, object: &'a Object) -> Result<&'a P
             .find(|failure| failure.id == probe.program)
             .and_then(|failure| failure.place);
         Error::Program {
-            probe: probe.name.clone(),
+            probe: probe.name.clone().into(),
             place,
             error,
         }

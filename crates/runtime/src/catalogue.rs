@@ -70,6 +70,7 @@ fn unreadable(error: &kscope_bpf::Error) -> String {
         kscope_bpf::Error::Permission {
             call: "mount",
             cause,
+            ..
         } => format!("tracefs is not mounted and cannot be: {cause}"),
         kscope_bpf::Error::Permission { cause, .. } => cause.to_string(),
         other => other.to_string(),

@@ -18,7 +18,7 @@ pub enum Error {
     /// A program was not loaded.
     Program {
         /// The probe it belongs to, as the plan names it.
-        probe: String,
+        probe: Box<str>,
         /// Where in the script, where the verifier told.
         place: Option<LineInfo>,
         /// Why.

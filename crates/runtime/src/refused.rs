@@ -27,7 +27,7 @@ pub(crate) fn by_arguments(
             let found = unlike(spec, &local, probe, target);
             kept.push(found.is_none());
             refused.extend(found.map(|unlike| Error::Program {
-                probe: probe.name.clone(),
+                probe: probe.name.clone().into(),
                 place: None,
                 error: kscope_bpf::Error::Invalid {
                     why: unlike.to_string(),

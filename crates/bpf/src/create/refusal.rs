@@ -99,7 +99,11 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
     let undelegated = || None;
     if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
         let call = "BPF_MAP_CREATE";
-        return Error::Permission { call, cause };
+        return Error::Permission {
+            call,
+            cause,
+            about: Box::default(),
+        };
     }
     let error = explain(
         kernel,
@@ -112,8 +116,13 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
         Error::Permission {
             call,
             cause: Denial::Kernel | Denial::Lockdown { .. },
+            ..
         } if errno == Errno::PERM => match used_up(kernel) {
-            Some(cause) => Error::Permission { call, cause },
+            Some(cause) => Error::Permission {
+                call,
+                cause,
+                about: Box::default(),
+            },
             None => error,
         },
         error => error,

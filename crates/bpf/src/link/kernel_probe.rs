@@ -28,6 +28,26 @@ pub enum KprobeAt {
     Address(u64),
 }
 
+impl From<&str> for KprobeAt {
+    /// The entry of a function.
+    ///
+    /// ```
+    /// # use kscope_bpf::KprobeAt;
+    /// let (name, offset) = ("vfs_read".to_owned(), 0);
+    /// assert_eq!(KprobeAt::from("vfs_read"), KprobeAt::Function { name, offset });
+    /// ```
+    fn from(name: &str) -> KprobeAt {
+        KprobeAt::from(name.to_owned())
+    }
+}
+
+impl From<String> for KprobeAt {
+    /// The entry of a function.
+    fn from(name: String) -> KprobeAt {
+        KprobeAt::Function { name, offset: 0 }
+    }
+}
+
 /// One of perf's sources of probes.
 pub(crate) struct ProbeSource {
     pub(crate) number: u32,
@@ -59,6 +79,7 @@ impl ProbeSource {
                 cause: Denial::File {
                     path: root.display().to_string(),
                 },
+                about: Box::default(),
             },
             _ => lacking(),
         })?;

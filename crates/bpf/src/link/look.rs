@@ -82,6 +82,7 @@ impl Program {
                     Support::Refused { why: cause } => Err(Error::Permission {
                         call: "BPF_LINK_CREATE",
                         cause,
+                        about: Box::default(),
                     }),
                     Support::Available => Ok(()),
                 }

@@ -238,6 +238,7 @@ impl<'a> Externs<'a> {
                     path: "/proc/kallsyms (without CAP_SYSLOG, or with kernel.kptr_restrict=2)"
                         .to_owned(),
                 },
+                about: Box::default(),
             }),
             known => Ok(known),
         }

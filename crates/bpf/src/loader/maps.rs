@@ -199,7 +199,7 @@ pub(super) fn fill_with_programs(
     fill(spec, maps, |value| match value {
         SlotValue::Program(id) => match programs.get(id.0 as usize) {
             Some(ProgramState::Loaded(program)) => Some(Ok(program.as_fd())),
-            Some(ProgramState::Failed(failed)) => Some(Err(failed.error.copied())),
+            Some(ProgramState::Failed(failed)) => Some(Err(failed.named())),
             Some(ProgramState::LeftOut(_)) | None => None,
         },
         SlotValue::Map(_) => None,

@@ -107,7 +107,7 @@ impl Object {
     pub fn program(&self, id: ProgramId) -> Result<&Program, Error> {
         match self.programs.get(id.0 as usize) {
             Some(ProgramState::Loaded(program)) => Ok(program),
-            Some(ProgramState::Failed(failed)) => Err(failed.error.copied()),
+            Some(ProgramState::Failed(failed)) => Err(failed.named()),
             Some(ProgramState::LeftOut(name)) => Err(Error::invalid(format!(
                 "program {name} was left out of this load"
             ))),

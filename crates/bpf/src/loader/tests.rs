@@ -113,6 +113,28 @@ fn who_stops_has_no_further_program_loaded() {
 }
 
 #[test]
+fn who_is_not_permitted_is_named() {
+    let fake = || kernel(|_| Err(Errno::PERM));
+    let object = Loader::new(fake()).load(&spec()).expect("maps");
+    let whole = Loader::new(fake()).all_or_nothing().load(&spec());
+    let refused = object.program(ProgramId(0)).expect_err("refused");
+    for error in [&refused, &whole.expect_err("refused")] {
+        let Error::Permission { about, .. } = error else {
+            panic!("{error}");
+        };
+        assert_eq!(&**about, "p");
+        let said = error.to_string();
+        assert!(
+            said.starts_with("program p: ") && said.contains("is not permitted"),
+            "{said}"
+        );
+    }
+    // Beside the name it is not said twice.
+    let failed = object.failures().next().expect("one").to_string();
+    assert_eq!(failed.matches("program p: ").count(), 1, "{failed}");
+}
+
+#[test]
 fn a_refused_program_is_loaded_again_for_its_log() {
     // What the kernel writes at which level, and whether that is all; the levels it was asked for.
     let check = |answers: &'static [(u32, &'static str, Errno)], levels: &[u32], said, whole| {
@@ -214,8 +236,7 @@ fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
         let error = object.program(ProgramId(0)).expect_err("refused");
         assert_eq!(error.to_string(), expected);
     };
-    let locked =
-        "reading kernel memory is not permitted: the kernel is locked down (confidentiality)";
+    let locked = "program p: reading kernel memory is not permitted: the kernel is locked down (confidentiality)";
     let secret = "none integrity [confidentiality]\n";
     check(secret, "unknown func bpf_probe_read_kernel#113", locked);
     let newer = "program of this type cannot use helper bpf_probe_read_kernel_str#115";
@@ -239,7 +260,7 @@ fn helpers_that_lockdown_takes_away_are_not_the_programs_fault() {
     let writes = "program of this type cannot use helper bpf_probe_write_user#36";
     for mode in ["integrity", "confidentiality"] {
         let expected = format!(
-            "writing memory of processes is not permitted: the kernel is locked down ({mode})"
+            "program p: writing memory of processes is not permitted: the kernel is locked down ({mode})"
         );
         let file = match mode {
             "integrity" => "none [integrity] confidentiality\n",

@@ -274,5 +274,12 @@ fn who_lacks_the_privilege_is_told_so() {
         missing: vec!["CAP_BPF", "CAP_PERFMON"],
     };
     let call = "attaching a USDT probe";
-    assert_eq!(error, Error::Permission { call, cause });
+    assert_eq!(
+        error,
+        Error::Permission {
+            call,
+            cause,
+            about: Box::default()
+        }
+    );
 }

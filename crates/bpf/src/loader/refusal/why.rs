@@ -25,12 +25,14 @@ impl Refused<'_> {
             return Error::Permission {
                 call: "BPF_PROG_LOAD",
                 cause,
+                about: Box::default(),
             };
         }
         if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
             return Error::Permission {
                 call: "BPF_PROG_LOAD",
                 cause,
+                about: Box::default(),
             };
         }
         let log = VerifierLog::parse(&told(load, self));
@@ -63,6 +65,7 @@ impl Refused<'_> {
             Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
                 call: "reading kernel memory",
                 cause,
+                about: Box::default(),
             },
             _ if !log.telling_line.is_empty() => Error::Rejected {
                 program: self.program.name.clone(),
@@ -74,6 +77,7 @@ impl Refused<'_> {
                 cause: used_up(self.kernel)
                     .or_else(|| trampolines(self.kernel, &self.program.attach))
                     .unwrap_or(cause),
+                about: Box::default(),
             },
             None => self.silent(),
         }
@@ -155,7 +159,11 @@ impl Refused<'_> {
             }
             () => return None,
         };
-        cause.map(|cause| Error::Permission { call, cause })
+        cause.map(|cause| Error::Permission {
+            call,
+            cause,
+            about: Box::default(),
+        })
     }
 }
 

@@ -25,6 +25,14 @@ pub(super) struct Elsewhere<'a> {
     pub(super) target: Target<'a>,
 }
 
+/// Says what can be done about an error, unless that is to look into the running kernel.
+fn way_out(error: &Error) -> Option<&'static str> {
+    match error {
+        Error::NotFound { .. } => None,
+        error => error.way_out(),
+    }
+}
+
 impl Elsewhere<'_> {
     /// Looks up what a program asks of the kernel.
     pub(super) fn look_up(&self, program: &ProgramSpec) -> Verdict {
@@ -32,7 +40,7 @@ impl Elsewhere<'_> {
             None => self.target(program),
             Some(error) => Verdict {
                 reason: error.to_string(),
-                hint: error.way_out(),
+                hint: way_out(&error),
                 ..Verdict::default()
             },
         }
@@ -100,7 +108,7 @@ impl Elsewhere<'_> {
         };
         Verdict {
             reason: format!("it fits, and cannot be attached: {error}"),
-            hint: error.way_out(),
+            hint: way_out(&error),
             ..fits(Attaches::No)
         }
     }
