@@ -97,7 +97,14 @@ impl fmt::Display for Error {
                     f,
                     "the compiler refused the source\n{command}\n{}",
                     said.trim_end()
-                )
+                )?;
+                if said.contains("'vmlinux.h' file not found") {
+                    f.write_str(
+                        "\n`kscope btf dump > vmlinux.h` writes the types of the running kernel to this file, which \
+                         belongs beside the source",
+                    )?;
+                }
+                Ok(())
             }
             Error::File {
                 action,
@@ -123,6 +130,24 @@ impl std::error::Error for Error {}
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_missing_vmlinux_h_can_be_made() {
+        let check = |said: &str, expected: bool| {
+            let (command, said) = (String::new(), said.to_owned());
+            let error = Error::Compiler { command, said }.to_string();
+            assert_eq!(
+                error.contains("`kscope btf dump > vmlinux.h`"),
+                expected,
+                "{error}"
+            );
+        };
+        check(
+            "a.bpf.c:1:10: fatal error: 'vmlinux.h' file not found",
+            true,
+        );
+        check("a.bpf.c:1:10: fatal error: 'other.h' file not found", false);
+    }
 
     #[test]
     fn messages_name_the_way_out() {
