@@ -45,6 +45,11 @@ impl Checker<'_> {
                 continue;
             };
             let ty = c_string(member, ty);
+            if contains(&ty, &name) {
+                let message = format!("{name} can not be a member of itself, a pointer to it can");
+                self.error("incomplete-type", member.ty.span, message);
+                continue;
+            }
             let unit = u64::from(ty.size()) * 8;
             let own_align = if definition.packed {
                 1
@@ -118,9 +123,19 @@ impl Checker<'_> {
         align = align.max(wanted.filter(|n| n.is_power_of_two()).unwrap_or(1));
         self.definitions.aligns.insert(name.clone(), align);
         let size = size_bits.div_ceil(8).next_multiple_of(u64::from(align));
+        let types: Vec<&Type> = fields.iter().map(|f| &f.ty).collect();
+        let problem = match u32::try_from(size) {
+            Err(_) => Some(format!("{name} is larger than 4 GiB")),
+            Ok(_) if !Type::is_bounded(&types) => Some(super::expr::too_many_parts()),
+            Ok(_) => None,
+        };
+        if let Some(problem) = problem {
+            self.error("too-large", definition.name.span, problem);
+            return;
+        }
         let ty = StructType {
             name: name.as_str().into(),
-            size: u32::try_from(size).unwrap_or(u32::MAX),
+            size: size as u32,
             source: StructSource::Fields(fields.into()),
         };
         self.definitions.structs.insert(name, Arc::new(ty));
@@ -197,6 +212,15 @@ impl Checker<'_> {
         };
         let constant = (value, Arc::new(ty));
         self.definitions.constants.insert(name.to_owned(), constant);
+    }
+}
+
+/// Says whether values of a type hold whole ones of the structure of that name.
+fn contains(ty: &Type, name: &str) -> bool {
+    match ty {
+        Type::Struct(s) => &*s.name == name,
+        Type::Array { element, .. } => contains(element, name),
+        _ => false,
     }
 }
 

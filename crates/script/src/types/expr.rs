@@ -1,6 +1,7 @@
 //! Expressions.
 
 use super::infer::{join, smallest};
+use super::layout::PARTS;
 use super::{Checker, DEPTH, literal, make, poison};
 use crate::diagnostic::Span;
 use crate::hir::{Expr, ExprKind, FieldType, Int, Stmt, Type};
@@ -60,7 +61,7 @@ impl Checker<'_> {
             tree::ExprKind::Cast { ty, operand } => self.cast(ty, operand, span),
             tree::ExprKind::Tuple(parts) => {
                 let parts: Vec<Expr> = parts.iter().map(|p| self.part_value(p)).collect();
-                tuple(parts, span)
+                self.tuple(parts, span)
             }
             tree::ExprKind::Record(parts) => self.record_value(parts, span),
             tree::ExprKind::Block(block) => self.block_value(block, span),
@@ -111,8 +112,30 @@ impl Checker<'_> {
         if bad {
             return poison(span);
         }
+        if let Some(refused) = self.refuse_unbounded(&values, span) {
+            return refused;
+        }
         let ty = Type::Record(FieldType::lay_out(types));
         make(ExprKind::Fields(values), ty, span)
+    }
+
+    /// Makes a tuple of checked parts.
+    fn tuple(&mut self, parts: Vec<Expr>, span: Span) -> Expr {
+        if parts.iter().any(|p| p.ty == Type::Void) {
+            return poison(span);
+        }
+        if let Some(refused) = self.refuse_unbounded(&parts, span) {
+            return refused;
+        }
+        let types = parts.iter().enumerate();
+        let types = types.map(|(i, p)| (i.to_string(), p.ty.clone())).collect();
+        let ty = Type::Tuple(FieldType::lay_out(types));
+        make(ExprKind::Fields(parts), ty, span)
+    }
+
+    fn refuse_unbounded(&mut self, parts: &[Expr], span: Span) -> Option<Expr> {
+        let types: Vec<&Type> = parts.iter().map(|p| &p.ty).collect();
+        (!Type::is_bounded(&types)).then(|| self.error("too-large", span, too_many_parts()))
     }
 
     fn ternary(
@@ -286,15 +309,9 @@ impl Checker<'_> {
     }
 }
 
-/// Makes a tuple of checked parts.
-pub(super) fn tuple(parts: Vec<Expr>, span: Span) -> Expr {
-    if parts.iter().any(|p| p.ty == Type::Void) {
-        return poison(span);
-    }
-    let types = parts.iter().enumerate();
-    let types = types.map(|(i, p)| (i.to_string(), p.ty.clone())).collect();
-    let ty = Type::Tuple(FieldType::lay_out(types));
-    make(ExprKind::Fields(parts), ty, span)
+/// What is said of a type that is made of too many others.
+pub(super) fn too_many_parts() -> String {
+    format!("the type has more than {PARTS} parts, those of its parts counted")
 }
 
 /// A string counts as true where it is not empty.

@@ -26,6 +26,9 @@ impl Int {
     pub const I32: Int = Int::new(4, true);
 }
 
+/// Most types that one type is made of.
+pub(crate) const PARTS: usize = 16_384;
+
 impl Type {
     /// `int64`.
     pub const I64: Type = Type::Int(Int::I64);
@@ -127,6 +130,34 @@ impl Type {
             }
             scalar => scalar.scalar_int().map_or(1, |int| u32::from(int.bytes)),
         }
+    }
+
+    /// Says whether the type is made of at most [`PARTS`] others; what is made of itself twice, and
+    /// that again, soon takes all memory and time there are.
+    pub(crate) fn is_bounded(types: &[&Type]) -> bool {
+        fn count(ty: &Type, left: &mut usize) {
+            if *left == 0 {
+                return;
+            }
+            *left -= 1;
+            let fields = match ty {
+                Type::Struct(s) => match &s.source {
+                    StructSource::Fields(fields) => fields,
+                    StructSource::Btf(_) => return,
+                },
+                Type::Tuple(fields) | Type::Record(fields) | Type::FullPath(fields) => fields,
+                Type::Array { element, .. } => return count(element, left),
+                _ => return,
+            };
+            for field in fields.iter() {
+                count(&field.ty, left);
+            }
+        }
+        let mut left = PARTS + 1;
+        for ty in types {
+            count(ty, &mut left);
+        }
+        left > 0
     }
 
     /// Gives what user space is told about values of the type. Structures whose members are in

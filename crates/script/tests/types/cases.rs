@@ -686,6 +686,21 @@ fn definitions() {
         "struct a { int x; union { int y; int x; }; } BEGIN { }",
         &["[duplicate-field]"],
     );
+    refuse(
+        "struct a { int x; struct a y[2]; } BEGIN { }",
+        &["[incomplete-type]", "itself"],
+    );
+    // Each is made of two of the one before.
+    let structures =
+        (1..40).map(|i| format!("struct s{i} {{ struct s{0} a; struct s{0} b; }}; ", i - 1));
+    let source = format!(
+        "struct s0 {{ int x; }}; {} BEGIN {{ }}",
+        structures.collect::<String>()
+    );
+    refuse(&source, &["[too-large]", "16384 parts"]);
+    let tuples = (1..40).map(|i| format!("$t{i} = ($t{0}, (a = $t{0}, b = 1)); ", i - 1));
+    let source = format!("BEGIN {{ $t0 = (1, ()); {} }}", tuples.collect::<String>());
+    refuse(&source, &["[too-large]", "16384 parts"]);
     let source = "struct u { int a; union { uint8 by[4]; struct { uint16 lo; uint16 : 4; uint16 hi; }; }; } BEGIN { print(offsetof(struct u, by)); print(offsetof(struct u, hi)); print(sizeof(struct u)); }";
     constants(source, &["[4:uint64]", "[8:uint64]", "[12:uint64]"]);
     let source = "struct b { uint8 a : 3; uint8 b : 6; uint16 c; uint64 d; } BEGIN { print(offsetof(struct b, c)); print(offsetof(struct b, d)); print(sizeof(struct b)); }";
