@@ -356,8 +356,7 @@ fn biosnoop_and_biolatency_tell_what_is_written() {
     };
     let writes = rows.iter().filter(is_write).count() as u64;
     assert_eq!(
-        // JSON's keys have no blanks, as in bpftrace.
-        requests(&by_flags, "@by_flags", &["write", "writesync"]),
+        requests(&by_flags, "@by_flags", &["write", "write sync"]),
         writes,
         "{by_flags:?}"
     );

@@ -104,6 +104,14 @@ impl Checker<'_> {
                     element: Arc::clone(element),
                     len: count,
                 };
+                // Behind its own bytes there are zeros, also where it is negative.
+                let operand = match u8::try_from(from) {
+                    Ok(bytes) if size > from => {
+                        let own = Type::Int(crate::hir::Int::new(bytes, false));
+                        super::convert::convert(operand, &own)
+                    }
+                    _ => operand,
+                };
                 if let (ExprKind::Int(value), false) = (&operand.kind, size.is_power_of_two()) {
                     return elements(*value, ty, span);
                 }
