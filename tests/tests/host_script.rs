@@ -69,6 +69,13 @@ impl Sink for Tally {
     }
 }
 
+/// Gives the number of this thread.
+fn own_thread() -> u32 {
+    let place = std::fs::read_link("/proc/thread-self").expect("a link");
+    let number = place.file_name().and_then(|name| name.to_str());
+    number.and_then(|n| n.parse().ok()).expect("a number")
+}
+
 #[test]
 fn events_are_read_while_other_probes_are_attached() {
     /// Half of what a buffer of a page has room for.
@@ -81,10 +88,11 @@ fn events_are_read_while_other_probes_are_attached() {
     inputs.btf = Some(&btf);
     let source = format!(
         "config = {{ perf_rb_pages = 1 }} \
-         tracepoint:raw_syscalls:sys_enter /pid == {}/ {{ print((id=args.id)); }} \
+         tracepoint:raw_syscalls:sys_enter /tid == {}/ {{ print((id=args.id)); }} \
          tracepoint:sched:sched_process_* {{ @ = count(); }} \
          tracepoint:sched:sched_wak* {{ @ = count(); }} end {{ clear(@); }}",
-        std::process::id()
+        // Threads that detach have calls of their own.
+        own_thread()
     );
     let done = compile("script", &source, &inputs, compile::Options::default());
     let compiled = done.compiled.expect("it compiles");

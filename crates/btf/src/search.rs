@@ -29,7 +29,7 @@ pub(crate) struct Asked {
 type Answers<Q, A> = Mutex<Vec<(Q, A)>>;
 
 /// Gives what was answered to a question, or answers it where fewer than `most` have been. The walk is made without the lock:
-/// who asks the same meanwhile makes it, too.
+/// who asks the same meanwhile makes it, too, and both count as one question.
 fn ask<Q: PartialEq, A: Copy>(
     asked: &Answers<Q, A>,
     most: usize,
@@ -47,7 +47,8 @@ fn ask<Q: PartialEq, A: Copy>(
     drop(all);
     let answer = answer(&question);
     let mut all = known();
-    if all.len() < KEPT {
+    let is_new = all.iter().all(|(known, _)| *known != question);
+    if is_new && all.len() < KEPT {
         all.push((question, answer));
     }
     Some(answer)
