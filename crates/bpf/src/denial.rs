@@ -231,11 +231,7 @@ pub(crate) fn explain(
     about: impl Into<String>,
 ) -> Error {
     match errno {
-        Errno::PERM | Errno::ACCES => Error::Permission {
-            call,
-            cause: cause(kernel, needs),
-            about: Box::default(),
-        },
+        Errno::PERM | Errno::ACCES => Error::permission(call, cause(kernel, needs)),
         Errno::NOSYS => Error::Unsupported {
             feature: call.to_owned(),
             since: None,

@@ -205,6 +205,12 @@ impl Error {
         self.clone()
     }
 
+    /// Makes the error of a call that is not permitted, whatever it is for.
+    pub(crate) fn permission(call: &'static str, cause: Denial) -> Error {
+        let about = Box::default();
+        Error::Permission { call, cause, about }
+    }
+
     /// Names the program where the error does not.
     pub(crate) fn of_program(mut self, name: &str) -> Error {
         if let Error::Permission { about, .. } = &mut self {

@@ -111,11 +111,7 @@ impl ObjectBtf {
             let undelegated = || None;
             if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
                 let call = "BPF_BTF_LOAD";
-                return Error::Permission {
-                    call,
-                    cause,
-                    about: Box::default(),
-                };
+                return Error::permission(call, cause);
             }
             let mut log = vec![0; 1 << 16];
             let again = BtfLoad {

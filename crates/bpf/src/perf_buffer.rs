@@ -141,11 +141,7 @@ impl AsFd for PerfBuffer {
 fn unmapped(kernel: &dyn Kernel, errno: Errno, pages: usize, cpu: u32) -> Error {
     let limit = kernel.memlock().ok().filter(|&limit| limit != u64::MAX);
     match (errno, limit) {
-        (Errno::PERM, Some(limit)) => Error::Permission {
-            call: "mmap",
-            cause: Denial::Memlock { limit },
-            about: Box::default(),
-        },
+        (Errno::PERM, Some(limit)) => Error::permission("mmap", Denial::Memlock { limit }),
         _ => {
             let about = format!("{pages} pages of perf buffer on CPU {cpu}");
             Error::os("mmap", errno, about)

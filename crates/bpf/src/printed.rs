@@ -100,13 +100,12 @@ impl PrintedLog {
         let tracefs = Tracefs::find_or_mount(&**kernel)?;
         let path = tracefs.root().join("trace_pipe");
         let file = kernel.open_stream(&path).map_err(|errno| match errno {
-            Errno::ACCES | Errno::PERM => Error::Permission {
-                call: "open",
-                cause: Denial::File {
+            Errno::ACCES | Errno::PERM => Error::permission(
+                "open",
+                Denial::File {
                     path: path.display().to_string(),
                 },
-                about: Box::default(),
-            },
+            ),
             errno => Error::os("open", errno, path.display().to_string()),
         })?;
         let waiter = Waiter::new(kernel)?;

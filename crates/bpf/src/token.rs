@@ -66,11 +66,7 @@ impl Token {
         mounted: Option<Mounted>,
     ) -> Result<Token, Error> {
         let token = kernel.token_create(bpffs).map_err(|errno| {
-            let refused = |cause| Error::Permission {
-                call: "BPF_TOKEN_CREATE",
-                cause,
-                about: Box::default(),
-            };
+            let refused = |cause| Error::permission("BPF_TOKEN_CREATE", cause);
             let path = path.clone();
             match errno {
                 // What kernels without tokens say of everything.

@@ -38,13 +38,12 @@ impl Tracefs {
             }
         }
         Err(match denied {
-            Some(place) => Error::Permission {
-                call: "open",
-                cause: Denial::File {
+            Some(place) => Error::permission(
+                "open",
+                Denial::File {
                     path: place.to_owned(),
                 },
-                about: Box::default(),
-            },
+            ),
             None => Error::NotMounted {
                 kind: "tracefs",
                 way_out: WAY_OUT,
@@ -66,11 +65,9 @@ impl Tracefs {
         match kernel.mount("tracefs", Path::new(place)) {
             Ok(()) => Tracefs::find(kernel),
             Err(Errno::NODEV) => Err(Error::unsupported("tracefs", "CONFIG_TRACING")),
-            Err(Errno::PERM | Errno::ACCES) => Err(Error::Permission {
-                call: "mount",
-                cause: cause(kernel, Needs::Admin),
-                about: Box::default(),
-            }),
+            Err(Errno::PERM | Errno::ACCES) => {
+                Err(Error::permission("mount", cause(kernel, Needs::Admin)))
+            }
             Err(_) => Err(error),
         }
     }
@@ -104,13 +101,12 @@ impl Tracefs {
             .join("id");
         let bytes = kernel.read_file(&path).map_err(|errno| match errno {
             Errno::NOENT | Errno::NOTDIR => missing(),
-            Errno::ACCES | Errno::PERM => Error::Permission {
-                call: "open",
-                cause: Denial::File {
+            Errno::ACCES | Errno::PERM => Error::permission(
+                "open",
+                Denial::File {
                     path: path.display().to_string(),
                 },
-                about: Box::default(),
-            },
+            ),
             errno => Error::os("read", errno, path.display().to_string()),
         })?;
         let text = String::from_utf8_lossy(&bytes);

@@ -3,6 +3,8 @@
 use std::fs::File;
 use std::io::{Read as _, Seek as _};
 
+use kscope_symbol::ProcessStat;
+
 use crate::error::Failure;
 
 /// Most bytes of `/proc/PID/stat` that are read: name, state and some numbers.
@@ -54,23 +56,11 @@ fn process_of(thread: u32) -> Option<u32> {
     std::str::from_utf8(process).ok()?.trim().parse().ok()
 }
 
-/// Says whether a process runs. Its state, which follows its name in parentheses, is that of its first
-/// thread, which may end before others do.
+/// Says whether a process runs: its first thread, of which its state is, may end before others do.
 fn is_running(stat: &[u8]) -> bool {
-    /// Where the number of threads is, counted from the state.
-    const THREADS: usize = 17;
-    let Some(name_end) = stat.iter().rposition(|byte| *byte == b')') else {
-        return false;
-    };
-    let fields = stat.get(name_end + 1..).unwrap_or_default();
-    let mut fields = fields
-        .split(|byte| *byte == b' ')
-        .filter(|field| !field.is_empty());
-    match fields.next() {
-        Some(b"Z") => fields
-            .nth(THREADS - 1)
-            .is_some_and(|threads| !matches!(threads, b"0" | b"1")),
-        Some(state) => state != b"X",
+    match ProcessStat::parse(stat) {
+        Some(stat) if stat.state() == Some(b'Z') => stat.threads().is_some_and(|all| all > 1),
+        Some(stat) => stat.state().is_some_and(|state| state != b'X'),
         None => false,
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use kscope_symbol::ProcessStat;
 use kscope_sys::{Errno, Kernel};
 
 /// Kills a process and what it and its like have started, each before those that it started. What a process
@@ -24,7 +25,7 @@ fn family(process: u32) -> Vec<u32> {
     for folder in folders {
         let id = folder.file_name().to_str().and_then(|id| id.parse().ok());
         let parent = std::fs::read(folder.path().join("stat")).ok();
-        let parent = parent.and_then(|stat| parent_in(&stat));
+        let parent = parent.and_then(|stat| ProcessStat::parse(&stat)?.parent());
         if let (Some(id), Some(parent)) = (id, parent) {
             children.entry(parent).or_default().push(id);
         }
@@ -39,23 +40,9 @@ fn family(process: u32) -> Vec<u32> {
     found
 }
 
-/// Reads the parent in /proc/PID/stat, which follows the state after the name in parentheses.
-fn parent_in(stat: &[u8]) -> Option<u32> {
-    let end = stat.iter().rposition(|byte| *byte == b')')?;
-    let rest = std::str::from_utf8(stat.get(end + 1..)?).ok()?;
-    rest.split_ascii_whitespace().nth(1)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn parents_are_behind_names() {
-        assert_eq!(parent_in(b"7 (a) b 1) S 3 4 5 0"), Some(3));
-        assert_eq!(parent_in(b"7 (a"), None);
-        assert_eq!(parent_in(b"7 (a) S"), None);
-    }
 
     #[test]
     fn it_is_the_first_of_its_family() {

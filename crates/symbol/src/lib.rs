@@ -6,6 +6,7 @@
 mod error;
 mod files;
 mod kernel;
+mod stat;
 mod thread;
 mod user;
 mod users;
@@ -13,6 +14,7 @@ mod users;
 pub use error::Error;
 pub use files::{LARGEST_FILE, inside_root, open_regular, read_regular};
 pub use kernel::{KernelSymbolizer, Symbol};
+pub use stat::ProcessStat;
 pub use thread::living_thread;
 pub use user::{BuildId, ReadFile, UserFile, UserFunction, UserSymbol, UserSymbolizer};
 pub use users::UserNames;

@@ -1,5 +1,7 @@
 //! Threads that stand for their process.
 
+use crate::stat::ProcessStat;
+
 /// Gives a thread of a process that has its memory and files: the first one, whose number the process
 /// has, may have ended before the others. The first one as well where none runs or nobody may look.
 #[must_use]
@@ -18,10 +20,7 @@ pub fn living_thread(pid: u32) -> u32 {
 /// Says whether a thread is there and has ended.
 fn has_ended(thread: u32) -> bool {
     let stat = std::fs::read(format!("/proc/{thread}/stat")).unwrap_or_default();
-    // The state follows the name, which may have parentheses in it.
-    let name_end = stat.iter().rposition(|byte| *byte == b')');
-    let state = name_end.and_then(|end| stat.get(end + 2));
-    matches!(state, Some(b'Z' | b'X'))
+    ProcessStat::parse(&stat).is_some_and(ProcessStat::has_ended)
 }
 
 #[cfg(test)]

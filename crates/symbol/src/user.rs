@@ -19,12 +19,13 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use crate::files::{inside_root, open_regular, read_open};
+use crate::stat::ProcessStat;
 use crate::thread::living_thread;
 use functions::Functions;
 pub use functions::{UserFile, UserFunction};
 use maps::{Backing, FileId, Mapping, Version};
 use perf_map::PerfMap;
-use process::{Process, began, is_full, make_room};
+use process::{Process, is_full, make_room};
 
 /// How long what was read of a process counts.
 const FRESH: Duration = Duration::from_secs(1);
@@ -182,8 +183,11 @@ impl UserSymbolizer {
     fn look(&self, pid: u32) {
         let now = Instant::now();
         let mut processes = self.processes.borrow_mut();
-        let stat = || read_text(Path::new(&format!("/proc/{pid}/stat")));
-        let begin = stat();
+        let began = || {
+            let stat = std::fs::read(format!("/proc/{pid}/stat")).ok()?;
+            ProcessStat::parse(&stat)?.began()
+        };
+        let begin = began();
         let task = living_thread(pid);
         let text = read_text(Path::new(&format!("/proc/{task}/maps")));
         let mappings = text.map(|text| maps::parse(&text));
@@ -193,10 +197,8 @@ impl UserSymbolizer {
             mappings
         });
         let owner = owner(pid);
-        let began = |text: Option<String>| text.as_deref().and_then(began);
-        let begin = began(begin);
         // Of one that ended meanwhile, and whose number another has by now, nothing is known.
-        let mappings = mappings.filter(|_| begin == began(stat()));
+        let mappings = mappings.filter(|_| begin == began());
         if !processes.contains_key(&pid) {
             match &mappings {
                 Some(_) => make_room(&mut processes),

@@ -99,11 +99,7 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
     let undelegated = || None;
     if let Some(cause) = (errno == Errno::PERM).then(undelegated).flatten() {
         let call = "BPF_MAP_CREATE";
-        return Error::Permission {
-            call,
-            cause,
-            about: Box::default(),
-        };
+        return Error::permission(call, cause);
     }
     let error = explain(
         kernel,
@@ -118,11 +114,7 @@ pub(super) fn refusal(kernel: &dyn Kernel, spec: &MapSpec, errno: Errno) -> Erro
             cause: Denial::Kernel | Denial::Lockdown { .. },
             ..
         } if errno == Errno::PERM => match used_up(kernel) {
-            Some(cause) => Error::Permission {
-                call,
-                cause,
-                about: Box::default(),
-            },
+            Some(cause) => Error::permission(call, cause),
             None => error,
         },
         error => error,

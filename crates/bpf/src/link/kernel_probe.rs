@@ -74,13 +74,12 @@ impl ProbeSource {
         };
         let number = kernel.read_file(&root.join("type"));
         let number = number.map_err(|errno| match errno {
-            Errno::ACCES | Errno::PERM => Error::Permission {
-                call: "open",
-                cause: Denial::File {
+            Errno::ACCES | Errno::PERM => Error::permission(
+                "open",
+                Denial::File {
                     path: root.display().to_string(),
                 },
-                about: Box::default(),
-            },
+            ),
             _ => lacking(),
         })?;
         let number = String::from_utf8_lossy(&number).trim().parse();

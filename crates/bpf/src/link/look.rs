@@ -79,11 +79,9 @@ impl Program {
                     Support::Missing { feature, since } => {
                         Err(Error::Unsupported { feature, since })
                     }
-                    Support::Refused { why: cause } => Err(Error::Permission {
-                        call: "BPF_LINK_CREATE",
-                        cause,
-                        about: Box::default(),
-                    }),
+                    Support::Refused { why: cause } => {
+                        Err(Error::permission("BPF_LINK_CREATE", cause))
+                    }
                     Support::Available => Ok(()),
                 }
             }

@@ -75,11 +75,7 @@ impl Object {
                 // What the kernel has is not known, and nothing could be attached.
                 Support::Refused { why: cause } => {
                     let call = "attaching a USDT probe";
-                    return Err(Error::Permission {
-                        call,
-                        cause,
-                        about: Box::default(),
-                    });
+                    return Err(Error::permission(call, cause));
                 }
             },
         };

@@ -232,14 +232,13 @@ impl<'a> Externs<'a> {
         let known = self.addresses.get_or_init(|| self.read_addresses());
         let known = place(known, name.as_bytes()).and_then(|at| known.get(at)?.1);
         match known {
-            Some(0) => Err(Error::Permission {
-                call: "reading kernel addresses",
-                cause: crate::denial::Denial::File {
+            Some(0) => Err(Error::permission(
+                "reading kernel addresses",
+                crate::denial::Denial::File {
                     path: "/proc/kallsyms (without CAP_SYSLOG, or with kernel.kptr_restrict=2)"
                         .to_owned(),
                 },
-                about: Box::default(),
-            }),
+            )),
             known => Ok(known),
         }
     }

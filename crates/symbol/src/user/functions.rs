@@ -43,10 +43,7 @@ impl Functions {
 
     /// Gives about how many bytes they take.
     pub(super) fn bytes(&self) -> usize {
-        /// The two counters before a shared text, and what the allocator adds.
-        const OF_NAME: usize = 32;
-        let names = self.all.iter().map(|(.., name)| name.len() + OF_NAME);
-        names.sum::<usize>() + self.all.capacity() * size_of::<(u64, u64, Arc<str>)>()
+        bytes_of(&self.all)
     }
 
     /// Finds the function that an offset lies in, and how many bytes from its begin.
@@ -76,6 +73,14 @@ fn order(function: &UserFunction) -> (u64, bool, (usize, usize, &str)) {
 fn preference(name: &str) -> (usize, usize, &str) {
     let underscores = name.bytes().take_while(|byte| *byte == b'_').count();
     (underscores, name.len(), name)
+}
+
+/// Gives about how many bytes functions with names take.
+pub(super) fn bytes_of(all: &Vec<(u64, u64, Arc<str>)>) -> usize {
+    /// The two counters before a shared text, and what the allocator adds.
+    const OF_NAME: usize = 32;
+    let names = all.iter().map(|(.., name)| name.len() + OF_NAME);
+    names.sum::<usize>() + all.capacity() * size_of::<(u64, u64, Arc<str>)>()
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use super::functions::bytes_of;
+
 /// Functions by their addresses.
 #[derive(Debug, Default)]
 pub(super) struct PerfMap {
@@ -27,10 +29,7 @@ impl PerfMap {
         all.reverse();
         all.sort_by_key(|(start, ..)| *start);
         all.dedup_by_key(|(start, ..)| *start);
-        /// The two counters before a shared text, and what the allocator adds.
-        const OF_NAME: usize = 32;
-        let names: usize = all.iter().map(|(.., name)| name.len() + OF_NAME).sum();
-        let bytes = names + all.capacity() * size_of::<(u64, u64, Arc<str>)>();
+        let bytes = bytes_of(&all);
         PerfMap { all, bytes }
     }
 

@@ -121,14 +121,6 @@ fn make_room_of(processes: &mut HashMap<u32, Process>, most: usize, most_bytes: 
     processes.retain(|_, process| process.looked > middle);
 }
 
-/// Reads when a process began, of its `/proc/PID/stat` (proc_pid_stat(5)): its name may have blanks and brackets.
-pub(super) fn began(stat: &str) -> Option<u64> {
-    /// Of the fields behind the name, the 20th.
-    const BEGAN: usize = 19;
-    let (_, rest) = stat.rsplit_once(')')?;
-    rest.split_whitespace().nth(BEGAN)?.parse().ok()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
@@ -194,17 +186,5 @@ mod tests {
         check(1, 100, 1 << 20, &[0, 1, 2, 3, 4, 5, 6, 7]);
         check(1, 8, 1 << 20, &[5, 6, 7]);
         check(10_000, 100, 1 << 20, &[5, 6, 7]);
-    }
-
-    #[test]
-    fn processes_begin_at_the_22nd_field() {
-        let fields: Vec<String> = (3..=52).map(|field| field.to_string()).collect();
-        let stat = |name: &str| format!("7 ({name}) {}\n", fields.join(" "));
-        assert_eq!(began(&stat("sh")), Some(22));
-        assert_eq!(began(&stat("a) b (c")), Some(22));
-        assert_eq!(began("7 (sh) S 1"), None);
-        assert_eq!(began(""), None);
-        let own = std::fs::read_to_string("/proc/self/stat").expect("there is one");
-        assert!(began(&own).is_some_and(|ticks| ticks > 0));
     }
 }

@@ -274,12 +274,5 @@ fn who_lacks_the_privilege_is_told_so() {
         missing: vec!["CAP_BPF", "CAP_PERFMON"],
     };
     let call = "attaching a USDT probe";
-    assert_eq!(
-        error,
-        Error::Permission {
-            call,
-            cause,
-            about: Box::default()
-        }
-    );
+    assert_eq!(error, Error::permission(call, cause));
 }

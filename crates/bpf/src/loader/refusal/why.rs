@@ -22,18 +22,10 @@ impl Refused<'_> {
         #[cfg(not(feature = "token"))]
         let undelegated = || None;
         if let Some(cause) = denial.as_ref().and_then(|_| undelegated()) {
-            return Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause,
-                about: Box::default(),
-            };
+            return Error::permission("BPF_PROG_LOAD", cause);
         }
         if let Some(cause @ (Denial::Capability { .. } | Denial::Confined)) = denial {
-            return Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause,
-                about: Box::default(),
-            };
+            return Error::permission("BPF_PROG_LOAD", cause);
         }
         let log = VerifierLog::parse(&told(load, self));
         if let Some(absent) = self.absent(&log) {
@@ -62,23 +54,20 @@ impl Refused<'_> {
             return locked;
         }
         match denial {
-            Some(cause @ Denial::Lockdown { .. }) => Error::Permission {
-                call: "reading kernel memory",
-                cause,
-                about: Box::default(),
-            },
+            Some(cause @ Denial::Lockdown { .. }) => {
+                Error::permission("reading kernel memory", cause)
+            }
             _ if !log.telling_line.is_empty() => Error::Rejected {
                 program: self.program.name.clone(),
                 errno: self.errno,
                 log: Box::new(log),
             },
-            Some(cause) => Error::Permission {
-                call: "BPF_PROG_LOAD",
-                cause: used_up(self.kernel)
+            Some(cause) => Error::permission(
+                "BPF_PROG_LOAD",
+                used_up(self.kernel)
                     .or_else(|| trampolines(self.kernel, &self.program.attach))
                     .unwrap_or(cause),
-                about: Box::default(),
-            },
+            ),
             None => self.silent(),
         }
     }
@@ -159,11 +148,7 @@ impl Refused<'_> {
             }
             () => return None,
         };
-        cause.map(|cause| Error::Permission {
-            call,
-            cause,
-            about: Box::default(),
-        })
+        cause.map(|cause| Error::permission(call, cause))
     }
 }
 
